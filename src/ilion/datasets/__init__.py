@@ -1,0 +1,1 @@
+"""Data sets: the ILIAS layout, plain folders with a table, tar shards, and synthetic sets."""

@@ -1,0 +1,40 @@
+"""Everything that Ilion raises on purpose.
+
+A message says what was seen, where, and what to do; the command line prints it without a traceback.
+"""
+
+
+class IlionError(Exception):
+    """Base of all errors that a user can cause or cure."""
+
+
+class ConfigError(IlionError):
+    """A setting is unknown, of the wrong type, or contradicts another one."""
+
+
+class DatasetError(IlionError):
+    """A data set, one of its images or one of its tables cannot be used as it is."""
+
+
+class ImageError(DatasetError):
+    """One image cannot be decoded; with ``on_bad_image="skip"`` it is counted instead of raised."""
+
+
+class ArtifactError(IlionError):
+    """A stored artifact is damaged, stale, or does not fit the other ones."""
+
+
+class ExtractionError(IlionError):
+    """A model cannot be loaded or does not produce what its spec promises."""
+
+
+class MissingExtraError(ExtractionError):
+    """An optional dependency is not installed; the message holds its install line.
+
+    Args:
+        what: What the user asked for, as they wrote it.
+        extra: Name of the extra that provides it, such as ``torch``.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the '{extra}' extra. Install it with: pip install 'ilion[{extra}]'")

@@ -1,0 +1,1 @@
+"""Global descriptors: one thin module a backend, loaded only when its model is asked for."""
