@@ -441,7 +441,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run costs, beside its accuracy. Times are wall-clock and were measured when the stage really ran.
+    """What a run costs, beside its accuracy. Times are wall-clock and were measured when the stage ran.
 
     Args:
         extraction_ms_per_image: Milliseconds a database image (decoding included).

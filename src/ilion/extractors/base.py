@@ -90,7 +90,7 @@ class TextExtractor(Protocol):
 
 @runtime_checkable
 class Fittable(Protocol):
-    """Extractors that learn something (a codebook, say) from a sample of the database before they can extract."""
+    """Extractors that learn something (a codebook, say) from a sample of the database before they extract."""
 
     def fit(self, images: Sequence[RGB], seed: int) -> None:
         """Learn from a sample; the same images and seed give the same state."""
