@@ -1,0 +1,296 @@
+"""Settings: frozen dataclasses to and from TOML.
+
+A key that no dataclass has, a value of the wrong type or an impossible choice is an error that names the
+place and, for a key, the closest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from ilion.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which data set.
+
+    Args:
+        path: Folder of the data set; relative to the experiment file.
+        layout: ``auto``, ``ilias`` or ``folder``.
+        distractors: A further folder with distractors (tars or images), or "".
+        subset: An id file; only these database images take part. "" takes all.
+        queries: ``image`` or ``text``.
+        shard_size: Images in one shard of loose files; extraction loses at most one shard when it is killed.
+    """
+
+    path: str = ""
+    layout: Literal["auto", "ilias", "folder"] = "auto"
+    distractors: str = ""
+    subset: str = ""
+    queries: Literal["image", "text"] = "image"
+    shard_size: int = 500
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """Which descriptor and how it is computed.
+
+    Args:
+        model: A name that ``ilion models`` lists, or ``backend:name``.
+        weights: File or hub id in place of the model's own weights; "" keeps them.
+        side: Input side in pixels; 0 keeps the model's own.
+        resize: ``long``, ``short``, ``square``, ``center-crop`` or ``pad``; "" keeps the model's own.
+        pooling: ``head``, ``cls``, ``gap``, ``mac``, ``gem``, ``rmac`` or ``rgem``; "" keeps the model's own.
+        scales: Image scales whose descriptors are averaged; empty keeps the model's own.
+        rotations: Degrees whose descriptors are averaged; empty keeps the model's own.
+        query_box: What happens to a query that has boxes: ``crop``, ``mask`` or ``none``.
+        on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
+        fit_images: At most so many database images are looked at by models that learn a codebook.
+        dtype: How descriptors are stored.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``float32``, ``float16`` or ``bfloat16``.
+        batch_size: Images of one shape computed together.
+        workers: Threads that read and decode; 0 takes one a core.
+        threads: Compute threads; 0 takes one a core.
+    """
+
+    model: str = "default"
+    weights: str = ""
+    side: int = 0
+    resize: str = ""
+    pooling: str = ""
+    scales: tuple[float, ...] = ()
+    rotations: tuple[int, ...] = ()
+    query_box: Literal["crop", "mask", "none"] = "crop"
+    on_bad_image: Literal["error", "skip"] = "error"
+    fit_images: int = 2000
+    dtype: Literal["float16", "float32"] = "float16"
+    device: str = "auto"
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    batch_size: int = 8
+    workers: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How the database is searched.
+
+    Args:
+        k: How many results are kept for a query.
+        expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
+        expansion_top: How many first results are averaged into the query.
+        expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
+        database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
+        block_size: Database descriptors compared at once; bounds the memory.
+    """
+
+    k: int = 1000
+    expansion: Literal["none", "average", "alpha"] = "none"
+    expansion_top: int = 5
+    expansion_alpha: float = 3.0
+    database_expansion_top: int = 0
+    block_size: int = 16384
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How results are judged.
+
+    Args:
+        definition: ``ilias``, ``trec`` or ``revisited``; see docs/metrics.md.
+        k: Cut-off of AP.
+        bootstrap: Resamples for the intervals.
+    """
+
+    definition: Literal["ilias", "trec", "revisited"] = "ilias"
+    k: int = 1000
+    bootstrap: int = 2000
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report shows.
+
+    Args:
+        gallery: Queries in the gallery: a third each of the best, the worst and typical ones.
+        language: Language of the text.
+    """
+
+    gallery: int = 12
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: what ``ilion run`` reads.
+
+    Args:
+        name: Shown in the report.
+        output: Folder of the run; relative to the experiment file.
+        seed: Of everything that is drawn at random.
+    """
+
+    name: str = "experiment"
+    output: str = "runs/experiment"
+    seed: int = 0
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a config dataclass from plain values.
+
+    Args:
+        cls: A dataclass whose fields are scalars, literals, tuples of scalars, or such dataclasses.
+        values: As read from TOML.
+        where: Prefix for messages, such as ``search``.
+
+    Raises:
+        ConfigError: Unknown key, wrong type or impossible choice.
+
+    >>> from_dict(SearchConfig, {"k": 10}).k
+    10
+    >>> from_dict(SearchConfig, {"kk": 10})
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: unknown setting 'kk'; did you mean 'k'?
+    """
+    hints = get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else key
+        if key not in known:
+            close = get_close_matches(key, known, n=1, cutoff=0.4)
+            prefix = f"{where}." if where else ""
+            hint = f"; did you mean '{prefix}{close[0]}'?" if close else f"; known are {', '.join(known)}"
+            raise ConfigError(f"unknown setting '{path}'{hint}")
+        arguments[key] = _convert(hints[key], value, path)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Check one value against its annotation; integers are accepted where floats are expected."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"'{path}' must be a table, got {value!r}")
+        return from_dict(hint, value, path)  # type: ignore[arg-type]
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"'{path}' must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(f"'{path}' must be a list, got {value!r}")
+        return tuple(_convert(get_args(hint)[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin in (Union, types.UnionType):
+        options = [a for a in get_args(hint) if a is not type(None)]
+        return None if value is None else _convert(options[0], value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"'{path}' must be {hint.__name__}, got {value!r}")
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return plain values, tuples as lists, None left out; the inverse of `from_dict`.
+
+    >>> to_dict(EvaluationConfig())["k"]
+    1000
+    """
+    plain: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        if value is not None:
+            plain[f.name] = value
+    return plain
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: It is missing or not TOML; the message names file and line.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; 'ilion demo' writes an example") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def dump_toml(config: Any) -> str:
+    """Return a config as TOML text."""
+    return tomli_w.dumps(to_dict(config))
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy with ``section.key=value`` settings applied; values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: An override has no ``=`` or walks through something that is not a table.
+
+    >>> apply_overrides({}, ["search.k=10", "extraction.model=siglip2-l-512"])
+    {'search': {'k': 10}, 'extraction': {'model': 'siglip2-l-512'}}
+    """
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override!r}: write it as section.key=value")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *sections, last = key.strip().split(".")
+        table = result
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {override!r}: '{section}' is a value, not a section")
+        table[last] = value
+    return result
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment file; relative paths in it become relative to its folder.
+
+    Raises:
+        ConfigError: See `from_dict` and `load_toml`.
+    """
+    config = from_dict(ExperimentConfig, apply_overrides(load_toml(path), overrides))
+    base = path.resolve().parent
+
+    def absolute(text: str) -> str:
+        return str((base / Path(text).expanduser()).resolve()) if text else text
+
+    dataset = dataclasses.replace(
+        config.dataset,
+        path=absolute(config.dataset.path),
+        distractors=absolute(config.dataset.distractors),
+        subset=absolute(config.dataset.subset),
+    )
+    return dataclasses.replace(config, dataset=dataset, output=absolute(config.output))
