@@ -9,13 +9,28 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from ilion.errors import ConfigError
 from ilion.types import RGB, Float32
 
 Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
 Pooling = Literal["head", "cls", "gap", "mac", "gem", "rmac", "rgem"]
+
+
+def resize_mode(name: str) -> Resize:
+    """Check the name of a resize mode.
+
+    Raises:
+        ConfigError: There is no such mode.
+
+    >>> resize_mode("long")
+    'long'
+    """
+    for mode in get_args(Resize):
+        if mode == name:
+            return cast(Resize, mode)
+    raise ConfigError(f"resize {name!r} is not one of {', '.join(get_args(Resize))}")
 
 
 @dataclass(frozen=True)

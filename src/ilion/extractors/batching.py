@@ -1,0 +1,69 @@
+"""Images of any sizes through a network that wants one size a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ilion.errors import ExtractionError
+from ilion.pooling import l2_normalise
+from ilion.types import RGB, Float32
+
+
+def shape_batches(images: Sequence[RGB], batch_size: int) -> list[list[int]]:
+    """Group images of equal shape, at most ``batch_size`` together.
+
+    Args:
+        images: (H, W, 3) arrays.
+        batch_size: At least 1.
+
+    Returns:
+        Positions in ``images``; every one occurs once.
+
+    >>> tall, wide = np.zeros((4, 2, 3), np.uint8), np.zeros((2, 4, 3), np.uint8)
+    >>> shape_batches([tall, wide, tall, tall], 2)
+    [[0, 2], [3], [1]]
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(i)
+    return [
+        rows[start : start + batch_size]
+        for rows in groups.values()
+        for start in range(0, len(rows), batch_size)
+    ]
+
+
+def describe_by_shape(
+    images: Sequence[RGB], batch_size: int, dim: int, describe: Callable[[Sequence[RGB]], Float32]
+) -> Float32:
+    """Describe images batch by batch and put the descriptors back in the order of the images.
+
+    Args:
+        images: (H, W, 3) arrays of any sizes.
+        batch_size: At least 1.
+        dim: Expected dimensions D.
+        describe: From images of one shape to (B, D), not normalised.
+
+    Returns:
+        (B, D) float32, each row L2-normalised.
+
+    Raises:
+        ExtractionError: The network returns another number of dimensions, NaN or infinity.
+    """
+    values = np.empty((len(images), dim), np.float32)
+    for rows in shape_batches(images, batch_size):
+        part = describe([images[i] for i in rows])
+        if part.shape != (len(rows), dim):
+            raise ExtractionError(
+                f"the model returned descriptors of shape {part.shape} for {len(rows)} images; "
+                f"its spec promises {dim} dimensions"
+            )
+        if not np.isfinite(part).all():
+            raise ExtractionError(
+                f"the model returned NaN or infinity for images of {part.shape[0]} x "
+                f"{images[rows[0]].shape}; try precision float32"
+            )
+        values[rows] = l2_normalise(part)
+    return values
