@@ -165,6 +165,8 @@ class RetrievalDataset:
         labels: Axis (such as ``category``) -> instance -> label.
         attributes: Axis (``scale``: object area as a fraction of the image, ``clutter``: object count) ->
             id of a positive -> value.
+        notes: What a reader of the results should know about the set (ids of a subset that are not there,
+            photos without a size ...), one sentence each.
     """
 
     name: str
@@ -175,6 +177,7 @@ class RetrievalDataset:
     ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -347,11 +350,13 @@ class Axes:
         instances: (Q,) the instance of each query; bootstrap and label averages go over these.
         query_labels: Axis -> (Q,) label of each query, such as its category ("" where unknown).
         row_values: Axis (``scale``, ``clutter``) -> database row of a positive -> value.
+        unreachable_values: Axis -> (Q,) values of each query's unreachable positives, where they are known.
     """
 
     instances: tuple[str, ...]
     query_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     row_values: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    unreachable_values: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -397,11 +402,12 @@ class Evaluation:
         per_query: (Q,) AP@k in [0, 1].
         mean: Mean of ``per_query``.
         ci95: 95% bootstrap interval over instances.
-        metrics: Name (``recall@1000``, ``R@1``, ``P@10``, ``oracle`` ...) -> mean.
+        metrics: Name (``recall@1000``, ``R@1``, ``P@10``, ``oracle@1000`` ...) -> mean.
         metric_ci95: The same names -> interval.
         per_query_metrics: The same names -> (Q,) values.
         slices: All slices.
         unreachable: Number of (query, positive) pairs whose positive is not in the database.
+        ties: ``rank`` (the order of the ranking decides) or ``step`` (tied similarities form one step).
     """
 
     definition: str
@@ -416,6 +422,7 @@ class Evaluation:
     per_query_metrics: Mapping[str, Float64]
     slices: tuple[SliceResult, ...]
     unreachable: int
+    ties: str = "rank"
 
 
 @dataclass(frozen=True, slots=True)
