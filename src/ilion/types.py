@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 RGB = NDArray[np.uint8]
 """A decoded image: (H, W, 3), RGB, upright after EXIF."""
+Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
+"""How an image is brought to the side that a model takes; see `ilion.images.resize`."""
 
 
 def _freeze(array: NDArray[np.generic]) -> None:

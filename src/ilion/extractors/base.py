@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from ilion.errors import ConfigError
 from ilion.types import RGB, Float32
+from ilion.types import Resize as Resize
 
-Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
 Pooling = Literal["head", "cls", "gap", "mac", "gem", "rmac", "rgem"]
 
 
