@@ -1,0 +1,372 @@
+"""What a reader finds in a folder: photos, texts and tars, and everything that is wrong, without stopping."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ilion.types import Box
+
+Severity = Literal["error", "warning", "info"]
+Role = Literal["query", "positive", "ignored"]
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
+)
+"""Names that promise an image. Phones write ``.heic``: it is listed so that nobody's photos vanish unsaid."""
+
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, or worth knowing.
+
+    Args:
+        severity: ``error`` (the set cannot be used, or its results would be wrong), ``warning`` or ``info``.
+        kind: A short name, the same for all problems of this kind.
+        file: Where, as a path below the data set (with ``:line`` for tables).
+        message: What was seen.
+        remedy: What to do.
+    """
+
+    severity: Severity
+    kind: str
+    file: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one photo means for one object.
+
+    Args:
+        instance: The object.
+        role: ``query``, ``positive`` or ``ignored``.
+        boxes: Where the object is.
+        scale: Object area as a fraction of the image, where a file says so.
+        clutter: Number of objects on the photo, where a file says so.
+        place: Where the boxes are written, for messages.
+    """
+
+    instance: str
+    role: Role
+    boxes: tuple[Box, ...] = ()
+    scale: float | None = None
+    clutter: float | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo that means something for one or several objects; its id is its path below `Listing.base`."""
+
+    id: str
+    views: tuple[View, ...]
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """All boxes, of all objects."""
+        return tuple(dict.fromkeys(box for view in self.views for box in view.boxes))
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it is a query of some object."""
+        return any(view.role == "query" for view in self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A text query."""
+
+    id: str
+    instance: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LooseFolder:
+    """Distractors that lie as files in one folder.
+
+    Args:
+        base: The folder.
+        prefix: What ids begin with, before the name: "" or ``something/``.
+        names: Sorted paths below ``base``, with ``/``.
+    """
+
+    base: Path
+    prefix: str
+    names: tuple[str, ...]
+
+
+@dataclass
+class Listing:
+    """Everything in a data set folder, before it is judged.
+
+    Args:
+        root: The data set's folder.
+        layout: ``ilias`` or ``folder``.
+        base: The folder that photo ids are relative to.
+        photos: Queries, positives and ignored photos, by id.
+        descriptions: Text queries, by id.
+        tars: Tars of distractors, by file name.
+        loose: Distractors that are files.
+        labels: Axis -> instance -> label.
+        declared: Objects that have a folder or a table row, with photos or not.
+        problems: What is wrong with names, tables and folders.
+    """
+
+    root: Path
+    layout: Literal["ilias", "folder"]
+    base: Path
+    photos: list[Photo] = field(default_factory=list)
+    descriptions: list[Description] = field(default_factory=list)
+    tars: list[Path] = field(default_factory=list)
+    loose: list[LooseFolder] = field(default_factory=list)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, severity: Severity, kind: str, file: Path | str, message: str, remedy: str) -> None:
+        """Note a problem; a path is shown relative to the data set where it lies below it."""
+        shown = shown_path(file, self.root) if isinstance(file, Path) else file
+        self.problems.append(Problem(severity, kind, shown, message, remedy))
+
+    @property
+    def instances(self) -> tuple[str, ...]:
+        """All objects, sorted."""
+        named = {view.instance for photo in self.photos for view in photo.views}
+        return tuple(sorted(self.declared | named | {text.instance for text in self.descriptions}))
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Return a path as a message shows it: relative to the data set if it lies below it.
+
+    >>> shown_path(Path("/set/objects/a.jpg"), Path("/set")), shown_path(Path("/b.jpg"), Path("/set"))
+    ('objects/a.jpg', '/b.jpg')
+    """
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file name promises an image.
+
+    >>> is_image_name("IMG_1.JPG"), is_image_name("notes.txt")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name belongs to the system and not to the user (``.DS_Store``, ``Thumbs.db`` ...).
+
+    >>> is_hidden("._IMG_1.jpg"), is_hidden("Thumbs.db"), is_hidden("IMG_1.jpg")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def scan(folder: Path, listing: Listing, skip: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the files below a folder in sorted order, as paths with ``/``; what cannot be used is noted.
+
+    Links may point anywhere below the folder, but not out of it: a shared data set must not reach other
+    people's files. Links to folders are not followed.
+
+    Args:
+        folder: Where to look; it may itself be a link.
+        listing: Takes the problems.
+        skip: Names directly in the folder that are not looked at.
+    """
+    yield from _scan(folder, folder.resolve(), "", listing, skip)
+
+
+def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozenset[str]) -> Iterator[str]:
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        path = folder / entry.name
+        if entry.name in skip:
+            continue
+        if is_hidden(entry.name):
+            listing.add("info", "hidden-file", path, "is a system file", "nothing to do; it is left out")
+        elif not _is_text(entry.name):
+            listing.add(
+                "error",
+                "bad-name",
+                path.parent / entry.name.encode("ascii", "backslashreplace").decode(),
+                "the name holds characters that are not text",
+                "rename it",
+            )
+        elif entry.is_symlink() and not path.exists():
+            listing.add(
+                "error", "bad-link", path, "the link leads nowhere", "remove it or restore its target"
+            )
+        elif entry.is_symlink() and not path.resolve().is_relative_to(base):
+            listing.add(
+                "error",
+                "bad-link",
+                path,
+                "the link leads out of the data set",
+                "copy the photos here; for distractors, name their folder with the option for distractors",
+            )
+        elif entry.is_dir():
+            if entry.is_symlink():
+                listing.add(
+                    "warning", "bad-link", path, "links to folders are not followed", "remove the link"
+                )
+            else:
+                yield from _scan(path, base, f"{prefix}{entry.name}/", listing, frozenset())
+        else:
+            yield prefix + entry.name
+
+
+def _is_text(name: str) -> bool:
+    # Surrogates stand for bytes that are not UTF-8; control characters would break files with one id a line.
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def note_stray(listing: Listing, path: Path, where: str) -> None:
+    """Note a file that no rule knows."""
+    remedy = "remove it, or give it the right name or ending if it is a photo"
+    listing.add("warning", "stray-file", path, f"is not expected {where} and is not read", remedy)
+
+
+def list_distractors(listing: Listing, folder: Path, prefix: str, used: frozenset[str] = frozenset()) -> None:
+    """Add the tars and image files below a folder to the listing.
+
+    Args:
+        listing: Takes what is found.
+        folder: Searched at any depth.
+        prefix: What ids of loose files begin with.
+        used: Ids that have another role already.
+    """
+    names = []
+    for name in scan(folder, listing):
+        if name.lower().endswith(".tar"):
+            listing.tars.append(folder / name)
+        elif name.lower().endswith(_PACKED):
+            listing.add(
+                "error",
+                "packed",
+                folder / name,
+                "is a compressed archive, which cannot be streamed",
+                "unpack it here, or pack it again as a plain .tar",
+            )
+        elif is_image_name(name):
+            if prefix + name not in used:
+                names.append(name)
+        else:
+            note_stray(listing, folder / name, "among the distractors")
+    if names:
+        listing.loose.append(LooseFolder(folder, prefix, tuple(names)))
+
+
+def finish(listing: Listing) -> Listing:
+    """Sort a listing and note what only the whole of it shows: clashes of ids and incomplete objects."""
+    listing.photos.sort(key=lambda photo: photo.id)
+    listing.descriptions.sort(key=lambda text: text.id)
+    listing.tars.sort(key=lambda tar: (tar.name, str(tar)))
+    listing.loose.sort(key=lambda folder: folder.prefix)
+    _note_incomplete(listing)
+    _note_clashes(listing)
+    return listing
+
+
+def _note_incomplete(listing: Listing) -> None:
+    queried = {v.instance for p in listing.photos for v in p.views if v.role == "query"}
+    queried |= {text.instance for text in listing.descriptions}
+    found = {v.instance for p in listing.photos for v in p.views if v.role == "positive"}
+    where = listing.root / ("objects" if listing.layout == "folder" else "ilias_core")
+    for instance in listing.instances:
+        if instance not in queried:
+            listing.add(
+                "error",
+                "no-query",
+                where / instance,
+                f"object {instance!r} has no query",
+                "add a photo of it to its query folder, or a description; or remove the object",
+            )
+        if instance not in found:
+            listing.add(
+                "error",
+                "no-positive",
+                where / instance,
+                f"object {instance!r} has no positive",
+                "add a photo that shows it among other things; or remove the object",
+            )
+    if not listing.instances:
+        listing.add(
+            "error",
+            "empty",
+            where,
+            "there is no object",
+            "add at least one object with a query and a positive",
+        )
+
+
+def _note_clashes(listing: Listing) -> None:
+    tars: dict[str, Path] = {}
+    for tar in listing.tars:
+        if tar.name in tars:
+            listing.add(
+                "error",
+                "duplicate-id",
+                tar,
+                f"has the same file name as {shown_path(tars[tar.name], listing.root)}, so their ids clash",
+                "rename one of the two tars",
+            )
+        tars[tar.name] = tar
+    prefixes: dict[str, Path] = {}
+    for folder in listing.loose:
+        if folder.prefix in prefixes and folder.base != prefixes[folder.prefix]:
+            listing.add(
+                "error",
+                "duplicate-id",
+                folder.base,
+                f"is named like {shown_path(prefixes[folder.prefix], listing.root)}, so their ids clash",
+                "rename one of the two folders",
+            )
+        prefixes[folder.prefix] = folder.base
+    files = [photo.id for photo in listing.photos]
+    files.extend(folder.prefix + name for folder in listing.loose for name in folder.names)
+    for first, second in _case_clashes(files):
+        listing.add(
+            "warning",
+            "case-clash",
+            second,
+            f"differs from {first} only in upper and lower case or in how accents are stored",
+            "rename one; on other systems the two are one file",
+        )
+    for first, second in _case_clashes(listing.instances):
+        listing.add(
+            "warning",
+            "case-clash",
+            second,
+            f"object {second!r} and object {first!r} differ only in upper and lower case",
+            "use one spelling if they are one object",
+        )
+
+
+def _case_clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    # Hashes first: the names may be millions, and almost none of them clash.
+    kept = tuple(names)
+    folded = np.array([hash(_fold(name)) for name in kept], dtype=np.int64)
+    values, counts = np.unique(folded, return_counts=True)
+    first: dict[str, str] = {}
+    for row in np.flatnonzero(np.isin(folded, values[counts > 1])):
+        other = first.setdefault(_fold(kept[row]), kept[row])
+        if other != kept[row]:
+            yield other, kept[row]
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,267 @@
+"""From a folder to a data set: finds the layout, lists it, and refuses what would give wrong results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ilion.datasets.folder import OBJECTS_FOLDER, OBJECTS_TABLE, PHOTOS_TABLE, list_folder
+from ilion.datasets.ids import IdSet, read_ids, safe_name, tar_key, tars_named
+from ilion.datasets.ilias import CORE, list_ilias
+from ilion.datasets.listing import Listing, LooseFolder, Photo, View
+from ilion.datasets.shards import FileShard, TarShard
+from ilion.errors import ConfigError, DatasetError, ImageError
+from ilion.images.probe import probe
+from ilion.types import Box, FileSource, ImageRecord, Query, RetrievalDataset, Shard
+
+Layout = Literal["auto", "ilias", "folder"]
+
+_SHOWN_PROBLEMS = 20
+_SHOWN_IDS = 5
+_CHEAP_TAR_BYTES = 4 << 30
+"""Tars up to this size together are indexed at once to name missing ids: a second of reading headers."""
+
+
+def open_dataset(
+    path: Path,
+    *,
+    layout: Layout = "auto",
+    subset: Path | None = None,
+    distractors: Path | None = None,
+    shard_size: int = 500,
+) -> RetrievalDataset:
+    """Open a data set: the ILIAS layout or the plain form (see docs/datasets.md). No image is decoded.
+
+    The database is: photos with a positive or an ignored object, sorted by id, in shards of ``shard_size``;
+    then tars of distractors by file name, one shard each; then loose distractors by folder and name, in
+    shards of ``shard_size``.
+
+    Args:
+        path: The data set's folder.
+        layout: ``auto`` looks at what the folder holds.
+        subset: Id file; of the distractors, only the listed ones stay. Positives and ignored photos always
+            stay, since results without them would mean something else. Ids that are listed but not there are
+            counted in ``notes``.
+        distractors: A further folder with tars or images of distractors, at any depth.
+        shard_size: Images in a shard of files; decides what one interruption can cost, never the results.
+
+    Raises:
+        ConfigError: ``shard_size`` is not positive.
+        DatasetError: The folder is no data set, or has errors; all of them are said.
+    """
+    if shard_size < 1:
+        raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
+    listing = list_dataset(path, layout=layout, distractors=distractors)
+    _refuse_errors(listing)
+    notes = [str(problem) for problem in listing.problems if problem.severity == "warning"]
+    wanted = IdSet(read_ids(subset)) if subset else None
+    attributes = _attributes(listing, notes)
+    database = tuple(_shards(listing, wanted, shard_size))
+    if subset and wanted:
+        notes.extend(_subset_notes(subset, wanted, listing, database))
+    queries = tuple(_queries(listing))
+    by_role = {role: _ids_by_instance(listing, role) for role in ("positive", "ignored")}
+    ignored = {query.id: by_role["ignored"].get(query.instance, ()) for query in queries}
+    return RetrievalDataset(
+        name=path.resolve().name,
+        root=path,
+        queries=queries,
+        database=database,
+        positives={query.id: by_role["positive"][query.instance] for query in queries},
+        ignored={query: ids for query, ids in ignored.items() if ids},
+        labels=listing.labels,
+        attributes=attributes,
+        notes=tuple(notes),
+    )
+
+
+def list_dataset(path: Path, *, layout: Layout = "auto", distractors: Path | None = None) -> Listing:
+    """List a data set with all its problems; only a folder that is no data set at all raises.
+
+    Args:
+        path: The data set's folder.
+        layout: ``auto`` looks at what the folder holds.
+        distractors: A further folder of distractors.
+
+    Raises:
+        DatasetError: A folder does not exist, or the layout cannot be told.
+    """
+    for folder in (path, distractors):
+        if folder is not None and not folder.is_dir():
+            seen = "is a file" if folder.exists() else "does not exist"
+            raise DatasetError(f"{folder}: {seen}; give the folder of a data set")
+    further = (distractors,) if distractors is not None else ()
+    return (list_ilias if find_layout(path, layout) == "ilias" else list_folder)(path, further)
+
+
+def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder"]:
+    """Return the layout of a folder.
+
+    Args:
+        path: The data set's folder.
+        layout: What the user says; ``auto`` looks.
+
+    Raises:
+        DatasetError: The folder has not what the layout needs, or that of both layouts.
+    """
+    ilias = (path / CORE).is_dir()
+    plain = [n for n in (OBJECTS_FOLDER, PHOTOS_TABLE, OBJECTS_TABLE) if (path / n).exists()]
+    if layout == "auto" and ilias and plain:
+        raise DatasetError(
+            f"{path}: holds both {CORE} and {plain[0]}; say which layout to read: layout='ilias' or 'folder'"
+        )
+    if ilias and layout != "folder":
+        return "ilias"
+    if plain and layout != "ilias":
+        return "folder"
+    if path.resolve().name in (CORE, OBJECTS_FOLDER):
+        raise DatasetError(f"{path}: give the folder above it, {path.resolve().parent}")
+    needed = {"ilias": CORE, "folder": f"{OBJECTS_FOLDER} or {PHOTOS_TABLE}"}
+    wanted = needed.get(layout) or f"{CORE} (the ILIAS layout), nor {needed['folder']} (the plain form)"
+    raise DatasetError(f"{path}: holds no {wanted}; ilion datasets new DIR makes a data set to fill in")
+
+
+def _refuse_errors(listing: Listing) -> None:
+    errors = [problem for problem in listing.problems if problem.severity == "error"]
+    if errors:
+        lines = [f"  {problem}" for problem in errors[:_SHOWN_PROBLEMS]]
+        if len(errors) > _SHOWN_PROBLEMS:
+            lines.append(
+                f"  ... and {len(errors) - _SHOWN_PROBLEMS} more (ilion datasets check lists them all)"
+            )
+        many = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        raise DatasetError("\n".join([f"{listing.root}: the data set has {many}:", *lines]))
+
+
+def _queries(listing: Listing) -> Iterator[Query]:
+    for photo in listing.photos:
+        views = [view for view in photo.views if view.role == "query"]
+        for view in views:
+            # One photo can be the query of several objects; each then needs an id of its own.
+            query_id = photo.id if len(views) == 1 else f"{photo.id}#{view.instance}"
+            image = ImageRecord(photo.id, FileSource(listing.base / photo.id), view.boxes)
+            yield Query(query_id, view.instance, image=image)
+    for text in listing.descriptions:
+        yield Query(text.id, text.instance, text=text.text)
+
+
+def _ids_by_instance(listing: Listing, role: str) -> dict[str, tuple[str, ...]]:
+    ids: dict[str, list[str]] = {}
+    for photo in listing.photos:
+        for view in photo.views:
+            if view.role == role:
+                ids.setdefault(view.instance, []).append(photo.id)
+    return {instance: tuple(found) for instance, found in ids.items()}
+
+
+def _shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator[Shard]:
+    photos = [photo for photo in listing.photos if not photo.is_query]
+    if wanted:
+        for photo in photos:
+            wanted.take(photo.id, photo.id)
+    boxes = {photo.id: photo.boxes for photo in photos if photo.boxes}
+    yield from _file_shards(
+        "positives", LooseFolder(listing.base, "", tuple(p.id for p in photos)), shard_size, boxes
+    )
+    for tar in listing.tars:
+        yield TarShard(f"distractors_tar_{safe_name(tar.name.removesuffix('.tar'))}", tar, wanted)
+    for number, folder in enumerate(listing.loose):
+        kept = folder
+        if wanted:
+            names = (n for n in folder.names if wanted.take(folder.prefix + n, tar_key(n)))
+            kept = LooseFolder(folder.base, folder.prefix, tuple(names))
+        yield from _file_shards(f"distractors_{number}", kept, shard_size, {})
+
+
+def _file_shards(
+    name: str, folder: LooseFolder, shard_size: int, boxes: dict[str, tuple[Box, ...]]
+) -> Iterator[FileShard]:
+    for start in range(0, len(folder.names), shard_size):
+        names = folder.names[start : start + shard_size]
+        own = {n: boxes[n] for n in names if n in boxes}
+        yield FileShard(f"{name}_{start // shard_size:05d}", folder.base, folder.prefix, names, own)
+
+
+def _attributes(listing: Listing, notes: list[str]) -> dict[str, dict[str, float]]:
+    scale: dict[str, float] = {}
+    clutter: dict[str, float] = {}
+    several, unread = 0, 0
+    for photo in listing.photos:
+        views = [view for view in photo.views if view.role == "positive"]
+        counted = [view.clutter for view in views if view.clutter is not None]
+        if counted:
+            clutter[photo.id] = max(counted)
+        if len(views) > 1 and any(view.boxes for view in views):
+            several += 1
+        elif views and (value := _scale(listing, photo, views[0])) is not None:
+            if np.isnan(value):
+                unread += 1
+            else:
+                scale[photo.id] = value
+    if several:
+        notes.append(
+            f"{several} photos show several objects and have no single object size; they take no part in the "
+            "results by size"
+        )
+    if unread:
+        notes.append(
+            f"the size of {unread} photos with boxes cannot be read, so their object size is unknown (ilion "
+            "datasets check names them)"
+        )
+    return {axis: values for axis, values in (("scale", scale), ("clutter", clutter)) if values}
+
+
+def _scale(listing: Listing, photo: Photo, view: View) -> float | None:
+    """Return the object's share of the image, None if nothing says it, NaN if the image cannot be read."""
+    if view.scale is not None or not view.boxes:
+        return view.scale
+    try:
+        facts = probe((listing.base / photo.id).read_bytes())
+    except (OSError, ImageError):
+        return float("nan")
+    return box_share(view.boxes, *facts.size)
+
+
+def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
+    """Return the area of the union of boxes as a fraction of the image; parts outside do not count.
+
+    Args:
+        boxes: In pixels of the upright image.
+        width: Of the upright image.
+        height: Of the upright image.
+
+    >>> box_share((Box(0, 0, 50, 100), Box(25, 0, 50, 100)), 100, 100)
+    0.75
+    """
+    sides = np.array([(b.x, b.y, b.x + b.width, b.y + b.height) for b in boxes])
+    sides = np.clip(sides, 0, (width, height, width, height))
+    xs, ys = np.unique(sides[:, [0, 2]]), np.unique(sides[:, [1, 3]])
+    covered = np.zeros((len(ys) - 1, len(xs) - 1), dtype=bool)
+    for left, top, right, bottom in sides:
+        covered |= ((ys[:-1] >= top) & (ys[1:] <= bottom))[:, None] & ((xs[:-1] >= left) & (xs[1:] <= right))
+    return float((np.diff(ys)[:, None] * np.diff(xs) * covered).sum() / (width * height))
+
+
+def _subset_notes(
+    subset: Path, wanted: IdSet, listing: Listing, database: tuple[Shard, ...]
+) -> Iterator[str]:
+    absent = tars_named(read_ids(subset))
+    for tar in listing.tars:
+        del absent[tar.name]
+    if absent:
+        names = ", ".join(sorted(absent)[:_SHOWN_IDS])
+        yield f"{subset}: names {absent.total()} ids in {len(absent)} tars that are not there: {names} ..."
+    tars = [shard for shard in database if isinstance(shard, TarShard)]
+    if sum(shard.path.stat().st_size for shard in tars) > _CHEAP_TAR_BYTES:
+        yield f"{subset}: lists {len(wanted)} ids; whether all are there is known once the tars were read"
+        return
+    for shard in tars:
+        for _ in shard.records():
+            pass
+    missing = len(wanted) - wanted.found
+    if missing:
+        some = [i for i, _ in zip(wanted.missing(read_ids(subset)), range(_SHOWN_IDS), strict=False)]
+        yield f"{subset}: {missing} of {len(wanted)} listed ids are not in the data: {', '.join(some)} ..."

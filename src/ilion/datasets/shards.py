@@ -1,0 +1,120 @@
+"""Shards of the database: a run of files, or one tar that is streamed without unpacking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+from ilion.datasets.ids import IdSet, tar_key
+from ilion.datasets.listing import is_hidden, is_image_name
+from ilion.errors import DatasetError
+from ilion.tarindex import index_tar
+from ilion.types import Box, FileSource, ImageRecord, TarSource
+
+
+def _stamp(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read any more ({error.strerror}); it was there when the data set was opened"
+        ) from error
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+@dataclass(frozen=True)
+class FileShard:
+    """Images that are files.
+
+    Args:
+        name: Unique within the database; safe as a file name.
+        base: The folder of the files.
+        prefix: What ids begin with, before the path below ``base``.
+        names: Paths below ``base``, in order.
+        boxes: Path below ``base`` -> the objects' boxes.
+    """
+
+    name: str
+    base: Path
+    prefix: str
+    names: tuple[str, ...]
+    boxes: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield the records in their fixed order, without touching any image."""
+        for name in self.names:
+            yield ImageRecord(self.prefix + name, FileSource(self.base / name), self.boxes.get(name, ()))
+
+    def fingerprint(self) -> str:
+        """Return a digest of ids, boxes and the size, modification and change time of every file.
+
+        Raises:
+            DatasetError: A file is gone.
+        """
+        digest = blake2b(digest_size=16)
+        for record in self.records():
+            boxes = [(box.x, box.y, box.width, box.height) for box in record.boxes]
+            line = f"{record.id}\0{boxes}\0{_stamp(Path(str(record.source)))}\n"
+            digest.update(line.encode(errors="surrogatepass"))
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _indexed(path: Path, _stamp: str) -> tuple[tuple[str, str, int, int], ...]:
+    # A few indexes and not all: those of 1,000 tars of 100,000 images would take tens of gigabytes.
+    rows = []
+    seen: set[str] = set()
+    for member, offset, size in index_tar(path):
+        key = tar_key(member)
+        if not is_image_name(member) or not key or is_hidden(os.path.basename(member)):
+            continue
+        if key in seen:
+            raise DatasetError(
+                f"{path}!{member}: the key {key!r} occurs twice in this tar; ids must be unique, so pack it "
+                "again with one image a key (the key is the name up to its first dot)"
+            )
+        seen.add(key)
+        rows.append((key, member, offset, size))
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class TarShard:
+    """The images of one tar in WebDataset form; the id is ``<tar file name>/<key>``.
+
+    Members that are no images (captions, metadata) belong to the samples and are passed over.
+
+    Args:
+        name: Unique within the database; safe as a file name.
+        path: The uncompressed tar.
+        subset: If given, only the images that it lists.
+    """
+
+    name: str
+    path: Path
+    subset: IdSet | None = None
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield the records in the order of the tar, without decoding any image.
+
+        Raises:
+            DatasetError: The tar is damaged, or a key occurs twice.
+        """
+        for key, member, offset, size in _indexed(self.path, _stamp(self.path)):
+            image_id = f"{self.path.name}/{key}"
+            if self.subset is None or self.subset.take(image_id, key):
+                yield ImageRecord(image_id, TarSource(self.path, member, offset, size))
+
+    def fingerprint(self) -> str:
+        """Return a digest of the tar's name, size, modification and change time, and of the subset.
+
+        Raises:
+            DatasetError: The tar is gone.
+        """
+        subset = self.subset.digest if self.subset else "all"
+        line = f"{self.path.name}\0{_stamp(self.path)}\0{subset}"
+        return blake2b(line.encode(errors="surrogatepass"), digest_size=16).hexdigest()
