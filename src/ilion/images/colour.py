@@ -1,0 +1,136 @@
+"""Colours to 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from ilion.errors import ImageError
+from ilion.types import RGB
+
+_SPACES = {b"RGB ": "RGB", b"CMYK": "CMYK"}
+
+
+def profile_name(icc: bytes) -> str:
+    """Return the description in a colour profile, "" without a profile, "damaged" if it cannot be read."""
+    if not icc:
+        return ""
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip() or "unnamed"
+    except (ImageCms.PyCMSError, OSError):
+        return "damaged"
+
+
+def changes_colours(icc: bytes) -> bool:
+    """Whether a profile asks for a conversion: it is for RGB or CMYK and does not call itself sRGB.
+
+    >>> changes_colours(b"")
+    False
+    """
+    return icc[16:20] in _SPACES and b"sRGB" not in icc and "sRGB".encode("utf-16-be") not in icc
+
+
+def to_srgb(image: Image.Image, icc: bytes) -> RGB:
+    """Convert any image without transparency to 8-bit sRGB.
+
+    Args:
+        image: RGB and CMYK (0 is no ink) are converted by their profile, other modes plainly.
+        icc: Embedded profile, or b"". One that is damaged or for other colours counts as none, as in all
+            viewers.
+    """
+    if changes_colours(icc) and _SPACES[icc[16:20]] == image.mode:
+        transform = _transform(icc)
+        if transform is not None:
+            return np.array(transform.apply(image))
+    return np.array(image.convert("RGB"))
+
+
+@lru_cache(maxsize=32)
+def _transform(icc: bytes) -> ImageCms.ImageCmsTransform | None:
+    """Build a conversion to sRGB; the photos of one camera share it."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        return ImageCms.ImageCmsTransform(profile, target, _SPACES[icc[16:20]], "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """Bring a decoded image of any Pillow mode to L, RGB or CMYK of 8 bits; what is transparent shows white.
+
+    Raises:
+        ImageError: Numbers without an agreed white (float or 32-bit samples outside [0, 1] or 16 bits).
+    """
+    mode = image.mode
+    if mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
+        return image
+    if mode.startswith("I") or mode == "F":
+        return Image.fromarray(_to_8_bits(image))
+    if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        pixels = image.convert("RGBA")
+        white = Image.new("RGBA", pixels.size, "white")
+        return Image.alpha_composite(white, pixels).convert("RGB")
+    return image.convert("L" if mode == "1" else "RGB")
+
+
+def _to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """Scale 16-bit integers by 1/257 and floats in [0, 1] by 255, rounded."""
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):
+            raise ImageError(
+                f"float samples from {low:g} to {high:g}: nothing says what is white; scale them to [0, 1] "
+                "or save 8-bit or 16-bit integers"
+            )
+        return np.round(values * 255).astype(np.uint8)
+    # TIFF tag 258 says how many bits count: 12-bit scanners store 0 to 4095.
+    white = 4095 if _bits(image) == 12 else 65535
+    if low < 0 or high > white:
+        raise ImageError(
+            f"32-bit samples from {low:g} to {high:g}: nothing says what is white; "
+            "save 8-bit or 16-bit integers"
+        )
+    return ((values.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the bits a sample that a TIFF declares, 16 for other formats."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(258, (16,))[0])
+
+
+def upright(image: RGB, orientation: int) -> RGB:
+    """Undo an EXIF orientation.
+
+    Args:
+        image: (H, W, 3) as stored.
+        orientation: 1 to 8 (EXIF 2.32, tag 0x0112).
+
+    >>> upright(np.zeros((2, 5, 3), np.uint8), 6).shape
+    (5, 2, 3)
+    """
+    match orientation:
+        case 2:
+            turned = cv2.flip(image, 1)
+        case 3:
+            turned = cv2.rotate(image, cv2.ROTATE_180)
+        case 4:
+            turned = cv2.flip(image, 0)
+        case 5:
+            turned = cv2.transpose(image)
+        case 6:
+            turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
+        case 7:
+            turned = cv2.rotate(cv2.transpose(image), cv2.ROTATE_180)
+        case 8:
+            turned = cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)
+        case _:
+            return image
+    return np.asarray(turned, np.uint8)

@@ -1,0 +1,268 @@
+"""From an upright image to what a model takes: crop, mask, rotate, resize, and batches of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, floor
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from ilion.errors import ConfigError, ImageError
+from ilion.types import RGB, Box, Resize
+
+T = TypeVar("T")
+
+FILL = (124, 116, 104)
+"""Colour of padding and masks: the mean of ImageNet, so that it is near zero after normalisation."""
+
+MAX_RESULT_PIXELS = 2**26
+"""A resized image may not be larger. Only resize mode "short" on an extreme strip comes near."""
+
+
+def least_size(mode: Resize, side: int) -> tuple[int, int]:
+    """Return the (longer side, shorter side) that `decode` must at least deliver before `resize`.
+
+    Args:
+        mode: Resize mode.
+        side: Pixels.
+
+    >>> least_size("long", 384), least_size("short", 224), least_size("square", 224)
+    ((384, 1), (224, 224), (224, 224))
+    """
+    return (side, 1) if mode in ("long", "pad", "none") else (side, side)
+
+
+def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB:
+    """Bring an image to the size that a model takes. An image that fits already is returned as it is.
+
+    Args:
+        image: (H, W, 3).
+        mode: ``long``: the longer side becomes ``side``, aspect kept. ``short``: the shorter side does.
+            ``square``: both do, aspect not kept. ``center-crop``: the central square, then ``square``.
+            ``pad``: as ``long``, then centred on a square of `FILL`. ``none``: nothing.
+        side: Pixels, positive.
+        pad_multiple: Height and width are then padded with `FILL`, evenly on both sides, to a multiple of
+            this (the patch of a vision transformer).
+
+    Raises:
+        ConfigError: Unknown mode, or a number that is not positive.
+        ImageError: ``short`` would make a strip of more than `MAX_RESULT_PIXELS`.
+
+    >>> photo = np.zeros((300, 400, 3), np.uint8)
+    >>> [resize(photo, mode, 200).shape[:2] for mode in ("long", "short", "square", "center-crop", "pad")]
+    [(150, 200), (200, 267), (200, 200), (200, 200), (200, 200)]
+    >>> resize(photo, "long", 200, pad_multiple=14).shape
+    (154, 210, 3)
+    """
+    if side < 1 or pad_multiple < 1:
+        raise ConfigError(f"side ({side}) and pad_multiple ({pad_multiple}) must be at least 1")
+    height, width = image.shape[:2]
+    longer, shorter = max(height, width), min(height, width)
+    match mode:
+        case "long" | "pad":
+            result = _stretch(image, _scaled(width, side, longer), _scaled(height, side, longer))
+        case "short":
+            new_width, new_height = _scaled(width, side, shorter), _scaled(height, side, shorter)
+            if new_width * new_height > MAX_RESULT_PIXELS:
+                raise ImageError(
+                    f"an image of {width} x {height} pixels becomes {new_width} x {new_height} when its "
+                    "shorter side is resized; use resize = long, square or pad, or leave this image out"
+                )
+            result = _stretch(image, new_width, new_height)
+        case "square":
+            result = _stretch(image, side, side)
+        case "center-crop":
+            top, left = (height - shorter) // 2, (width - shorter) // 2
+            result = _stretch(image[top : top + shorter, left : left + shorter], side, side)
+        case "none":
+            result = image
+        case _:
+            raise ConfigError(
+                f"unknown resize mode {mode!r}; use long, short, square, center-crop, pad or none"
+            )
+    height, width = result.shape[:2]
+    if mode == "pad":
+        height = width = side
+    return _pad(result, ceil(width / pad_multiple) * pad_multiple, ceil(height / pad_multiple) * pad_multiple)
+
+
+def _scaled(length: int, numerator: int, denominator: int) -> int:
+    """Scale a length, rounded half up, at least one pixel."""
+    return max(1, (2 * length * numerator + denominator) // (2 * denominator))
+
+
+def _stretch(image: RGB, width: int, height: int) -> RGB:
+    """Resize without aliasing, each axis on its own account.
+
+    Shrinking averages the covered pixels (``INTER_AREA``), enlarging interpolates linearly. OpenCV's
+    ``INTER_AREA`` averages only when both axes shrink, so a mixed change takes two steps.
+    """
+    old_height, old_width = image.shape[:2]
+    if (old_width, old_height) == (width, height):
+        return image
+    small = (min(width, old_width), min(height, old_height))
+    if small != (old_width, old_height):
+        image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
+    if small != (width, height):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
+
+
+def _pad(image: RGB, width: int, height: int) -> RGB:
+    """Centre an image on a canvas of `FILL`."""
+    old_height, old_width = image.shape[:2]
+    if (old_width, old_height) == (width, height):
+        return image
+    top, left = (height - old_height) // 2, (width - old_width) // 2
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = FILL
+    canvas[top : top + old_height, left : left + old_width] = image
+    return canvas
+
+
+def scale_boxes(boxes: Sequence[Box], scale: tuple[float, float]) -> tuple[Box, ...]:
+    """Move boxes of the full image onto its decoded version (see `Decoded.scale`).
+
+    Args:
+        boxes: Boxes in pixels of the full upright image.
+        scale: Factors of x and y.
+
+    >>> scale_boxes([Box(10, 20, 30, 40)], (0.5, 0.25))
+    (Box(x=5.0, y=5.0, width=15.0, height=10.0),)
+    """
+    fx, fy = scale
+    return tuple(Box(b.x * fx, b.y * fy, b.width * fx, b.height * fy) for b in boxes)
+
+
+def crop(image: RGB, boxes: Sequence[Box], margin: float = 0.0) -> RGB:
+    """Cut out the smallest rectangle that holds all boxes; without boxes the image stays whole.
+
+    One rectangle, because a query is described by one descriptor: an object in two parts stays one object.
+
+    Args:
+        image: (H, W, 3).
+        boxes: In pixels of this image. What sticks out is clipped; touched pixels belong to the box.
+        margin: Widens the rectangle on each side by this fraction of its width and height.
+
+    Raises:
+        ImageError: A box lies entirely outside the image.
+
+    >>> photo = np.arange(100 * 200 * 3, dtype=np.uint32).reshape(100, 200, 3).astype(np.uint8)
+    >>> crop(photo, [Box(10, 20, 30, 40), Box(150, 30, 90, 10)]).shape
+    (40, 190, 3)
+    >>> crop(photo, [Box(100, 50, 20, 20)], margin=0.5).shape
+    (40, 40, 3)
+    """
+    if not boxes:
+        return image
+    height, width = image.shape[:2]
+    for box in boxes:
+        _clip(box, width, height)
+    x0, y0 = min(b.x for b in boxes), min(b.y for b in boxes)
+    x1, y1 = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
+    dx, dy = margin * (x1 - x0), margin * (y1 - y0)
+    left, top, right, bottom = _clip(Box(x0 - dx, y0 - dy, x1 - x0 + 2 * dx, y1 - y0 + 2 * dy), width, height)
+    if (left, top, right, bottom) == (0, 0, width, height):
+        return image
+    return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def mask(image: RGB, boxes: Sequence[Box], fill: tuple[int, int, int] = FILL) -> RGB:
+    """Paint over everything outside the boxes; without boxes the image stays whole.
+
+    Args:
+        image: (H, W, 3); not changed.
+        boxes: In pixels of this image. What sticks out is clipped; touched pixels belong to the box.
+        fill: RGB colour of what is hidden.
+
+    Raises:
+        ImageError: A box lies entirely outside the image.
+
+    >>> int((mask(np.ones((10, 10, 3), np.uint8), [Box(0, 0, 5, 2)], fill=(0, 0, 0)) == 1).all(axis=2).sum())
+    10
+    """
+    if not boxes:
+        return image
+    height, width = image.shape[:2]
+    result = np.empty_like(image)
+    result[:] = fill
+    for box in boxes:
+        left, top, right, bottom = _clip(box, width, height)
+        result[top:bottom, left:right] = image[top:bottom, left:right]
+    return result
+
+
+def _clip(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom in whole pixels inside the image."""
+    left, top = max(0, floor(box.x)), max(0, floor(box.y))
+    right, bottom = min(width, ceil(box.x + box.width)), min(height, ceil(box.y + box.height))
+    if left >= right or top >= bottom:
+        raise ImageError(
+            f"box x={box.x:g} y={box.y:g} width={box.width:g} height={box.height:g} lies outside the image "
+            f"of {width} x {height} pixels; boxes are x y width height in pixels of the upright image"
+        )
+    return left, top, right, bottom
+
+
+def rotate(image: RGB, degrees: int) -> RGB:
+    """Turn an image counter-clockwise.
+
+    Args:
+        image: (H, W, 3).
+        degrees: A multiple of 90; 0 returns the image as it is.
+
+    Raises:
+        ConfigError: Another angle.
+
+    >>> rotate(np.zeros((2, 5, 3), np.uint8), 90).shape
+    (5, 2, 3)
+    """
+    if degrees % 90:
+        raise ConfigError(f"images can be rotated by multiples of 90 degrees, not by {degrees}")
+    quarter_turns = degrees // 90 % 4
+    if quarter_turns == 0:
+        return image
+    codes = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+    return np.asarray(cv2.rotate(image, codes[quarter_turns - 1]), np.uint8)
+
+
+def batches_by_shape(
+    images: Iterable[tuple[T, RGB]], batch_size: int, window: int
+) -> Iterator[list[tuple[T, RGB]]]:
+    """Group images of equal shape, so that a model can take several at once.
+
+    At most ``window`` images wait. When that many wait, the group whose first image came first goes out,
+    however small: rare shapes cannot pile up, and common ones have a whole window to fill a batch.
+
+    Args:
+        images: Keys and images, in any order.
+        batch_size: Largest batch.
+        window: Largest number of waiting images.
+
+    Yields:
+        Batches of one shape, in an order that depends on nothing but the input; each image exactly once.
+
+    Raises:
+        ConfigError: A number is not positive.
+
+    >>> shapes = [(2, 2), (3, 2), (2, 2), (2, 2)]
+    >>> stream = [(i, np.zeros((*shape, 3), np.uint8)) for i, shape in enumerate(shapes)]
+    >>> [[key for key, _ in batch] for batch in batches_by_shape(stream, 2, 8)]
+    [[0, 2], [1], [3]]
+    """
+    if batch_size < 1 or window < 1:
+        raise ConfigError(f"batch_size ({batch_size}) and window ({window}) must be at least 1")
+    waiting: dict[tuple[int, ...], list[tuple[T, RGB]]] = {}
+    count = 0
+    for key, image in images:
+        group = waiting.setdefault(image.shape, [])
+        group.append((key, image))
+        count += 1
+        shape = image.shape if len(group) == batch_size else next(iter(waiting)) if count == window else None
+        if shape is not None:
+            batch = waiting.pop(shape)
+            count -= len(batch)
+            yield batch
+    yield from waiting.values()

@@ -1,0 +1,98 @@
+"""Pillow, kept quiet and behind a closed list of formats."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from ilion.errors import ImageError
+
+FORMATS = {
+    "png": "PNG",
+    "gif": "GIF",
+    "webp": "WEBP",
+    "bmp": "BMP",
+    "tiff": "TIFF",
+    "avif": "AVIF",
+    "jpeg": "JPEG",
+    "jpeg2000": "JPEG2000",
+    "ppm": "PPM",
+}
+"""Our name of a format -> Pillow's. A closed list: Pillow knows formats that start other programs (EPS)."""
+
+
+class _Quiet:
+    """Silences the warnings of Pillow while at least one thread is inside.
+
+    `warnings.catch_warnings` is not safe with threads: the one that leaves first would restore the filters of
+    another. Here the first one in sets the filter, and the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
+    """Open an image with the one plugin of its format; whatever goes wrong inside becomes an `ImageError`.
+
+    The plugin is called directly, because `PIL.Image.open` has a process-wide limit of pixels; ours is an
+    argument.
+
+    Args:
+        data: The encoded file.
+        kind: One of `FORMATS`.
+
+    Raises:
+        ImageError: This Pillow has no such plugin, or the file is damaged.
+    """
+    Image.init()
+    plugin = Image.OPEN.get(FORMATS[kind])
+    if plugin is None:
+        raise ImageError(
+            f"{name(kind)} image, for which this Pillow has no decoder; update it (pip install -U pillow) or "
+            "convert the image to JPEG or PNG"
+        )
+    try:
+        with _quiet, plugin[0](io.BytesIO(data), "") as image:
+            yield image
+    except (ImageError, MemoryError):
+        raise
+    # Plugins raise what they stumble over: OSError, SyntaxError, ValueError, struct.error, KeyError ...
+    except Exception as error:
+        raise ImageError(
+            f"damaged or truncated {name(kind)} ({error}); fetch the file again or save it anew"
+        ) from error
+
+
+def name(kind: str) -> str:
+    """Return a format's name as people write it.
+
+    >>> name("jpeg"), name("webp")
+    ('JPEG', 'WebP')
+    """
+    return {"webp": "WebP", "jpeg2000": "JPEG 2000"}.get(kind, kind.upper())
