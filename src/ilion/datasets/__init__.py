@@ -2,5 +2,6 @@
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.datasets.reader import open_dataset
+from ilion.datasets.skeleton import new_dataset
 
-__all__ = ["escape_id", "open_dataset", "unescape_id"]
+__all__ = ["escape_id", "new_dataset", "open_dataset", "unescape_id"]

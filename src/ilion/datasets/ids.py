@@ -76,7 +76,7 @@ def safe_name(text: str) -> str:
     """Return a file name that is safe on every system and differs for different texts.
 
     >>> safe_name("distractors_00000"), safe_name("täglich a")
-    ('distractors_00000', 't_glich_a-36b0e0')
+    ('distractors_00000', 't_glich_a-b74722')
     """
     safe = _NOT_SAFE.sub("_", text)
     return safe if safe == text else f"{safe}-{blake2b(text.encode(errors='surrogatepass')).hexdigest()[:6]}"

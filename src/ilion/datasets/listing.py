@@ -11,14 +11,14 @@ from typing import Literal
 
 import numpy as np
 
+from ilion.images import EXTENSIONS
 from ilion.types import Box
 
 Severity = Literal["error", "warning", "info"]
 Role = Literal["query", "positive", "ignored"]
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
-)
+_WITHOUT_DECODER = (".heic", ".heif", ".jxl")
+IMAGE_SUFFIXES = frozenset((*_WITHOUT_DECODER, *(s for endings in EXTENSIONS.values() for s in endings)))
 """Names that promise an image. Phones write ``.heic``: it is listed so that nobody's photos vanish unsaid."""
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
@@ -202,7 +202,7 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
             listing.add(
                 "error",
                 "bad-name",
-                path.parent / entry.name.encode("ascii", "backslashreplace").decode(),
+                path.with_name("".join(c if _is_text(c) else ascii(c)[1:-1] for c in entry.name)),
                 "the name holds characters that are not text",
                 "rename it",
             )

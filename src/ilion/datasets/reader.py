@@ -14,7 +14,7 @@ from ilion.datasets.ilias import CORE, list_ilias
 from ilion.datasets.listing import Listing, LooseFolder, Photo, View
 from ilion.datasets.shards import FileShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
-from ilion.images.probe import probe
+from ilion.images import probe
 from ilion.types import Box, FileSource, ImageRecord, Query, RetrievalDataset, Shard
 
 Layout = Literal["auto", "ilias", "folder"]

@@ -1,0 +1,130 @@
+"""Fixtures that many tests share: the real photos, and tiny data sets with known content."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+Photo = Callable[..., bytes]
+
+
+def draw_photo(seed: int, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
+    """Encode a photo-like picture: a coloured ground with random bars; every seed looks different."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", size, tuple(int(v) for v in rng.integers(0, 256, 3)))
+    pen = ImageDraw.Draw(image)
+    for _ in range(24):
+        x, y = rng.integers(0, size[0]), rng.integers(0, size[1])
+        w, h = rng.integers(4, max(size[0] // 3, 5)), rng.integers(4, max(size[1] // 3, 5))
+        colour = tuple(int(v) for v in rng.integers(0, 256, 3))
+        pen.rectangle([int(x), int(y), int(x + w), int(y + h)], fill=colour)
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def write_tar(path: Path, members: Mapping[str, bytes]) -> None:
+    """Write an uncompressed tar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    """Write a file, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo() -> Photo:
+    """Return `draw_photo`."""
+    return draw_photo
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[[Path, bytes | str], Path]:
+    """Return `write`."""
+    return write
+
+
+@pytest.fixture(scope="session")
+def save_tar() -> Callable[[Path, Mapping[str, bytes]], None]:
+    """Return `write_tar`."""
+    return write_tar
+
+
+@pytest.fixture(scope="session")
+def grocery() -> Path:
+    """Return the folder of the real photos; a missing one fails the tests in CI and skips them elsewhere."""
+    checkout = Path(__file__).resolve().parents[1]
+    given = os.environ.get("ILION_SHARED")
+    homes = [Path(given)] if given else [checkout / "shared", checkout.parent / "shared"]
+    for home in homes:
+        if (home / "data" / "grocery" / "ilias_core").is_dir():
+            return home / "data" / "grocery"
+    message = "no grocery photos: set ILION_SHARED to the folder that holds data/grocery"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path: Path) -> Path:
+    """Write a sound data set in the ILIAS layout.
+
+    3 objects, each with an image query (with box), a text query and 3 positives (with boxes); a tar with 5
+    distractors and 4 loose ones; a taxonomy. 18 database images in all.
+    """
+    root = tmp_path / "tiny"
+    for number, name in enumerate(("mug_000", "täfelchen_001", "poster_002")):
+        folder = root / "ilias_core" / name
+        write(folder / "query" / f"Q{number:03d}_00.jpg", draw_photo(100 * number))
+        write(folder / "query" / f"Q{number:03d}_00_bbox.txt", "8 4 80 56\n")
+        write(folder / "query" / f"T{number:03d}.txt", f"the object number {number}\n")
+        for view in range(3):
+            stem = folder / "pos" / f"P{number:03d}_{view:02d}"
+            write(stem.with_suffix(".jpg"), draw_photo(100 * number + 1 + view))
+            write(stem.with_name(f"{stem.name}_bbox.txt"), f"{10 * view} 8 {24 * (view + 1)} 32\n")
+    write_tar(
+        root / "distractors" / "shard_00000.tar", {f"img{i}.jpg": draw_photo(1000 + i) for i in range(5)}
+    )
+    for i in range(4):
+        write(root / "distractors" / "loose" / f"d{i}.jpg", draw_photo(2000 + i))
+    write(
+        root / "taxonomy.json",
+        '{"product": {"kitchen": {"cup": ["mug_000"], "other": ["täfelchen_001"]}},'
+        ' "art": {"print": {"poster": ["poster_002"]}}}',
+    )
+    return root
+
+
+@pytest.fixture
+def plain_dataset(tmp_path: Path) -> Path:
+    """Write a sound data set in the plain form: 2 objects, 3 distractors, descriptions, a label."""
+    root = tmp_path / "plain"
+    for number, name in enumerate(("red mug", "blue mug")):
+        write(root / "objects" / name / "query" / "front.jpg", draw_photo(100 * number))
+        for view in range(2):
+            write(
+                root / "objects" / name / "positive" / f"IMG_{view}.jpg", draw_photo(100 * number + 1 + view)
+            )
+    write(root / "objects" / "red mug" / "ignored" / "maybe.jpg", draw_photo(50))
+    for i in range(3):
+        write(root / "distractors" / f"d{i}.jpg", draw_photo(2000 + i))
+    write(
+        root / "objects.csv",
+        'object,description,category\nred mug,"a red mug, with a handle",kitchen\nblue mug,,\n',
+    )
+    return root
