@@ -140,11 +140,14 @@ class ExperimentConfig:
     Args:
         name: Shown in the report.
         output: Folder of the run; relative to the experiment file.
+        cache: Folder of the artifacts; experiments that share it share descriptors. "" means ``artifacts`` in
+            ``output``.
         seed: Of everything that is drawn at random.
     """
 
     name: str = "experiment"
     output: str = "runs/experiment"
+    cache: str = ""
     seed: int = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
@@ -293,4 +296,6 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         distractors=absolute(config.dataset.distractors),
         subset=absolute(config.dataset.subset),
     )
-    return dataclasses.replace(config, dataset=dataset, output=absolute(config.output))
+    return dataclasses.replace(
+        config, dataset=dataset, output=absolute(config.output), cache=absolute(config.cache)
+    )

@@ -1,8 +1,8 @@
 """The only reader and writer of artifacts.
 
-An artifact is a folder ``<kind>-<fingerprint>`` with a ``manifest.json`` that says what its content depends on.
-Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new one;
-a shard counts only once its ``.ids.json``, which is written last, is there.
+An artifact is a folder ``<kind>-<fingerprint>`` with a ``manifest.json`` that says what its content depends
+on. Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
+one; a shard counts only once its ``.ids.json``, which is written last, is there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from ilion._version import __version__
 from ilion.errors import ArtifactError
-from ilion.types import Descriptors, Float32, Int64, Ranking, Skipped
+from ilion.types import Descriptors, Float32, Int64, Machine, Ranking, Skipped
 
 FORMAT = 1
 """Raised when the meaning of stored files changes; artifacts of another format are never reused."""
@@ -113,6 +114,29 @@ def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     return array
 
 
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as ``.npz`` like `write_bytes`; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    contiguous: dict[str, Any] = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    np.savez(buffer, **contiguous)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what `write_arrays` wrote.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: there is no such file") from None
+    except (ValueError, EOFError, OSError, BadZipFile) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for one writing process; the lock goes with the process, however it ends.
@@ -197,7 +221,7 @@ def load_artifact(folder: Path, kind: str | None = None) -> Artifact:
     return artifact
 
 
-# --- descriptors ---------------------------------------------------------------------------------------------
+# --- descriptors ---
 
 
 @dataclass(frozen=True)
@@ -207,11 +231,15 @@ class ShardStats:
     Args:
         images: How many images were described.
         seconds: Wall-clock seconds.
+        peak_memory: Largest resident memory of the process until then, bytes.
+        machine: Where.
         skipped: Images that were counted instead of described.
     """
 
     images: int
     seconds: float
+    peak_memory: int
+    machine: Machine
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -256,7 +284,8 @@ def read_descriptors(artifact: Artifact, key: str, *, mapped: bool = True) -> De
 def read_stats(artifact: Artifact, key: str) -> ShardStats:
     """Read what computing a shard took."""
     plain = read_json(artifact.folder / f"{key}.stats.json")
-    return ShardStats(plain["images"], plain["seconds"], tuple(Skipped(**s) for s in plain["skipped"]))
+    skipped = tuple(Skipped(**s) for s in plain.pop("skipped"))
+    return ShardStats(**{**plain, "machine": Machine(**plain["machine"])}, skipped=skipped)
 
 
 class DescriptorSet:
@@ -322,7 +351,7 @@ class DescriptorSet:
         return values
 
 
-# --- rankings ------------------------------------------------------------------------------------------------
+# --- rankings ---
 
 
 def write_ranking(folder: Path, ranking: Ranking) -> None:

@@ -121,9 +121,9 @@ def test_bad_input_is_named() -> None:
         run(np.eye(3, dtype=np.float32), database, 2)
     with pytest.raises(ArtifactError, match="descriptor of query 'q1' has NaN"):
         run(np.array([[1, 0, 0, 0], [np.nan, 0, 0, 0]], np.float32), database, 2)
+    broken = np.eye(4, dtype=np.float32)
+    broken[2, 1] = np.inf
     with pytest.raises(ArtifactError, match="between rows 0 and 4"):
-        broken = np.eye(4, dtype=np.float32)
-        broken[2, 1] = np.inf
         run(np.eye(4, dtype=np.float32), Shards(broken), 2)
     with pytest.raises(ArtifactError, match="k must be at least 1"):
         run(np.eye(4, dtype=np.float32), database, 0)

@@ -1,1 +1,3 @@
 """Global descriptors: one thin module a backend, loaded only when its model is asked for."""
+
+from ilion.extractors import embedded as embedded

