@@ -98,12 +98,25 @@ def find_hits(
     first = np.searchsorted(query, query)
     if similarities is None:
         return Hits(queries, query, pair, rank, rank, first, np.arange(1, len(rank) + 1))
-    last = np.ones((queries, width), dtype=np.bool_)
-    last[:, :-1] = (similarities[:, 1:] != similarities[:, :-1]) | (indices[:, 1:] < 0)
-    lasts = np.flatnonzero(last)
-    end_place = lasts[np.searchsorted(lasts, place)]
+    end_place = _last_of_tie(similarities, indices, place)
     upto = np.searchsorted(place, end_place, side="right")
     return Hits(queries, query, pair, rank, closed(end_place, query), first, upto)
+
+
+def _last_of_tie(
+    similarities: np.ndarray[tuple[int, int], np.dtype[np.float32]], indices: Int64, place: Int64
+) -> Int64:
+    """Return where the last result of the same similarity stands, by bisection of all lists at once."""
+    width = indices.shape[1]
+    query, low = np.divmod(place, width)
+    high = np.count_nonzero(indices >= 0, axis=1)[query] - 1
+    tied = similarities[query, low]
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        same = similarities[query, middle] == tied
+        low, high = np.where(same, middle, low), np.where(same, high, middle - 1)
+    last: Int64 = query * width + low
+    return last
 
 
 def _keys(rows: tuple[Int64, ...], size: int) -> Int64:

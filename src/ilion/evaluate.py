@@ -6,7 +6,7 @@ positive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import get_args
@@ -206,8 +206,8 @@ def _find(ranking: Ranking, truth: GroundTruth, ties: Ties) -> Hits:
     )
 
 
-def _sizes(arrays: Sequence[Int64]) -> Int64:
-    return np.array([len(array) for array in arrays], dtype=np.int64)
+def _sizes(parts: Sequence[Sized]) -> Int64:
+    return np.array([len(part) for part in parts], dtype=np.int64)
 
 
 def _metrics(hits: Hits, positives: Int64, definition: Definition, k: int) -> dict[str, Float64]:
@@ -311,12 +311,12 @@ def _bins(truth: GroundTruth, axes: Axes, axis: str, edges: Float64) -> tuple[In
         array = np.asarray(values, dtype=np.float64)
         return np.where(np.isnan(array), unknown, np.searchsorted(edges, array, side="right"))
 
-    values = axes.row_values.get(axis, {})
-    rows = np.concatenate(truth.positives).tolist()
-    bins = bin_of([values.get(row, np.nan) for row in rows])
+    value_of = axes.row_values.get(axis, {})
+    bins = bin_of([value_of.get(row, np.nan) for row in np.concatenate(truth.positives).tolist()])
     counts = np.zeros((len(truth), unknown + 1), dtype=np.int64)
-    for number, of_query in enumerate(axes.unreachable_values.get(axis, ())):
-        counts[number] = np.bincount(bin_of(of_query), minlength=unknown + 1)
+    lost = axes.unreachable_values.get(axis, ())
+    of_query = np.repeat(np.arange(len(lost)), _sizes(lost))
+    np.add.at(counts, (of_query, bin_of([value for values in lost for value in values])), 1)
     counts[:, unknown] += truth.unreachable - counts.sum(axis=1)
     return bins, counts
 
