@@ -1,0 +1,156 @@
+"""Put the report together and write it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ilion._version import __version__
+from ilion.errors import ConfigError
+from ilion.report.context import Context, Section, Selection, select
+from ilion.report.facts import Outcome
+from ilion.report.pictures import Pictures, find_records
+from ilion.report.sections import SECTIONS
+from ilion.report.words import Words, load_words
+from ilion.store import write_bytes
+from ilion.types import ImageRecord, RunResult
+
+
+def write_report(
+    results: Sequence[RunResult],
+    path: Path,
+    *,
+    language: str = "en",
+    gallery: int = 12,
+    max_bytes: int = 15_000_000,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a report on a run as one HTML file that loads nothing from anywhere.
+
+    The same results give the same bytes. A picture that cannot be decoded becomes a grey field and is counted.
+
+    Args:
+        results: The run that the report is about, then runs to show beside it in the table and in the plots of
+            accuracy against cost.
+        path: The file; written aside and renamed.
+        language: See `ilion.report.words.languages`.
+        gallery: How many queries the gallery shows (the worst, typical and best ones, a third each), and how
+            many wrong answers.
+        max_bytes: The file is not larger. Thumbnails get smaller first; then the last ones are left out, which
+            the report says.
+        progress: Called with pictures done and pictures in all.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: There is no result or no such language, ``gallery`` is negative, or even a report without
+            pictures is larger than ``max_bytes``.
+        ArtifactError: A run's parts do not fit together, or the file cannot be written.
+    """
+    if not results:
+        raise ConfigError("a report needs at least one result; pass the result of a run")
+    if gallery < 0:
+        raise ConfigError(f"gallery must be 0 or more queries, got {gallery}")
+    words = load_words(language)
+    main = results[0]
+    outcome, selection = select(main, gallery)
+    records = _records(main, outcome, selection)
+    pictures = Pictures(_shown(outcome, selection, records), progress)
+    context = Context(tuple(results), outcome, selection, records, pictures, words)
+    html = _page(context, [section(context) for section in SECTIONS], max_bytes)
+    write_bytes(path, html.encode("utf-8"))
+    return path
+
+
+def _records(result: RunResult, outcome: Outcome, selection: Selection) -> dict[int, ImageRecord]:
+    """Find the records of all database rows that are shown."""
+    shown = [(i, position) for i, positions in selection.shown.items() for position in positions]
+    shown += [(wrong.query, wrong.position) for wrong in selection.wrong]
+    rows = {int(outcome.queries[i].rows[position]) for i, position in shown}
+    ids = {row: result.ranking.database_ids[row] for row in sorted(rows)}
+    found = find_records(result.dataset, ids.values())
+    return {row: found[image_id] for row, image_id in ids.items()}
+
+
+def _shown(
+    outcome: Outcome, selection: Selection, records: Mapping[int, ImageRecord]
+) -> Iterator[ImageRecord]:
+    """Yield what is shown, the most telling first: mistakes, then the worst queries."""
+    pairs = [(wrong.query, (wrong.position,)) for wrong in selection.wrong]
+    for i, positions in [*pairs, *selection.shown.items()]:
+        facts = outcome.queries[i]
+        if facts.query.image is not None:
+            yield facts.query.image
+        for position in positions:
+            yield records[int(facts.rows[position])]
+
+
+def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
+    environment = Environment(
+        loader=PackageLoader("ilion.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=context.words, exact=exact)
+    css, script = _asset("report.css"), _asset("report.js")
+    template = environment.get_template("report.html.j2")
+
+    def render(definitions: Markup, left_out: int) -> str:
+        return template.render(
+            context=context,
+            main=context.main,
+            sections=sections,
+            css=Markup(css),
+            script=Markup(script),
+            policy=_policy(css, script),
+            definitions=definitions,
+            left_out=left_out,
+            limit=context.words.size(max_bytes),
+            version=__version__,
+        )
+
+    frame = len(render(Markup(""), len(context.pictures)).encode("utf-8"))
+    definitions, left_out = context.pictures.definitions(max_bytes - frame, context.words)
+    html = render(definitions, left_out)
+    size = len(html.encode("utf-8"))
+    if size > max_bytes:
+        raise ConfigError(
+            f"the report takes {size:,} bytes without any picture, more than max_bytes = {max_bytes:,}; "
+            "allow more, or show fewer queries in the gallery"
+        )
+    return html
+
+
+def _asset(name: str) -> str:
+    return (resources.files("ilion.report") / "templates" / name).read_text("utf-8")
+
+
+def _policy(css: str, script: str) -> str:
+    """Return a Content-Security-Policy that allows this style, this script and embedded pictures only."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(css)}'; "
+        f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def exact(value: float, text: str) -> Markup:
+    """Return a number for people that carries its exact value for programs and as a tool tip.
+
+    >>> exact(0.4711, "47%")
+    Markup('<data value="0.4711" title="0.4711">47%</data>')
+    """
+    number = repr(float(value))
+    return Markup('<data value="{}" title="{}">{}</data>').format(number, number, text)

@@ -1,0 +1,169 @@
+"""Thumbnails: each picture once in the file, as an SVG image that tiles refer to by number.
+
+A tile draws ``<use href="#p12">`` in the coordinates of the full-size image, so boxes need no conversion and the
+same picture costs nothing the second time.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+
+from ilion.errors import ArtifactError, IlionError
+from ilion.images import decode
+from ilion.report.words import Words
+from ilion.types import RGB, ImageRecord, RetrievalDataset, Source
+
+LADDER = ((224, 82), (160, 78), (112, 70), (72, 60), (40, 50))
+"""Longer side in pixels and JPEG quality, from the best to what a very full report can afford."""
+_PLACEHOLDER_SIZE = (400, 300)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report.
+
+    Args:
+        number: Its ``id`` in the file is ``p`` and this number.
+        width: Full-size width in pixels, upright.
+        height: Full-size height in pixels.
+        jpeg: The thumbnail at the best step of the ladder; empty if it cannot be shown.
+        problem: Why it cannot be shown, or "".
+    """
+
+    number: int
+    width: int
+    height: int
+    jpeg: bytes
+    problem: str = ""
+
+
+def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, ImageRecord]:
+    """Find database records by id, reading shards only until all are found.
+
+    Raises:
+        ArtifactError: The data set has no such image.
+    """
+    missing = set(ids)
+    found: dict[str, ImageRecord] = {}
+    for shard in dataset.database:
+        if not missing:
+            break
+        for record in shard.records():
+            if record.id in missing:
+                missing.discard(record.id)
+                found[record.id] = record
+                if not missing:
+                    break
+    if missing:
+        raise ArtifactError(
+            f"{len(missing)} images of the ranking, such as {min(missing)!r}, are not in the data set "
+            f"{dataset.name!r}; the data set has changed since the run, so run again"
+        )
+    return found
+
+
+class Pictures:
+    """The pictures of one report, each source once.
+
+    Args:
+        records: What the report will show, most important first: those at the end are left out first, if the
+            file would grow too large.
+        progress: Called after each picture with pictures done and pictures in all.
+    """
+
+    def __init__(
+        self, records: Iterable[ImageRecord], progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        sources = dict.fromkeys(record.source for record in records)
+        self._by_source: dict[Source, Picture] = {}
+        for number, source in enumerate(sources):
+            self._by_source[source] = _load(source, number)
+            if progress:
+                progress(number + 1, len(sources))
+
+    def __getitem__(self, record: ImageRecord) -> Picture:
+        return self._by_source[record.source]
+
+    def __len__(self) -> int:
+        return len(self._by_source)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Source -> why it cannot be shown."""
+        return {str(source): p.problem for source, p in self._by_source.items() if p.problem}
+
+    def definitions(self, max_bytes: int, words: Words) -> tuple[Markup, int]:
+        """Return the SVG that defines every picture, and how many had to be left out to fit.
+
+        Args:
+            max_bytes: What the definitions may take. The best step of the ladder that fits is used; if even the
+                last one does not, the last pictures become placeholders.
+            words: For the placeholders.
+        """
+        pictures = list(self._by_source.values())
+        left_out = _placeholder(0, 99_999, 99_999, words("picture.left_out"))
+        for side, quality in LADDER:
+            items = [_definition(p, _smaller(p.jpeg, side, quality), words) for p in pictures]
+            if sum(len(item.encode()) for item in items) <= max_bytes:
+                return Markup("").join(items), 0
+        sizes = [len(item.encode()) for item in items]
+        room = max_bytes - len(left_out.encode()) * len(items)
+        kept = int(np.searchsorted(np.cumsum(sizes), max(room, 0), side="right"))
+        rest = [_placeholder(p.number, p.width, p.height, words("picture.left_out")) for p in pictures[kept:]]
+        return Markup("").join(items[:kept] + rest), len(rest)
+
+
+def _load(source: Source, number: int) -> Picture:
+    side = LADDER[0][0]
+    try:
+        decoded = decode(source.read(), at_least=(side, 1))
+    except (IlionError, OSError) as error:
+        return Picture(number, *_PLACEHOLDER_SIZE, b"", str(error))
+    width, height = decoded.full_size
+    return Picture(number, width, height, _encode(_shrink(decoded.image, side), LADDER[0][1]))
+
+
+def _shrink(image: RGB, side: int) -> RGB:
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _encode(image: RGB, quality: int) -> bytes:
+    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ArtifactError(f"a thumbnail of shape {image.shape} could not be encoded as JPEG")
+    return bytes(data)
+
+
+def _smaller(jpeg: bytes, side: int, quality: int) -> bytes:
+    """Return the thumbnail at a lower step of the ladder."""
+    if not jpeg or (side, quality) == LADDER[0]:
+        return jpeg
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    return _encode(_shrink(image, side), quality)
+
+
+def _definition(picture: Picture, jpeg: bytes, words: Words) -> Markup:
+    if not jpeg:
+        return _placeholder(picture.number, picture.width, picture.height, words("picture.unreadable"))
+    data = base64.b64encode(jpeg).decode("ascii")
+    return Markup('<image id="p{}" width="{}" height="{}" href="data:image/jpeg;base64,{}"/>\n').format(
+        picture.number, picture.width, picture.height, data
+    )
+
+
+def _placeholder(number: int, width: int, height: int, text: str) -> Markup:
+    return Markup(
+        '<g id="p{n}"><rect class="gap" width="{w}" height="{h}"/>'
+        '<text class="gap-text" x="{x}" y="{y}" font-size="{size}">{text}</text></g>\n'
+    ).format(n=number, w=width, h=height, x=width / 2, y=height / 2, size=round(width / 12, 1), text=text)
