@@ -14,7 +14,7 @@ from ilion.errors import ImageError
 from ilion.images.colour import changes_colours, flattened, to_srgb, upright
 from ilion.images.jpeg import MAX_SCANS, ORIENTATION, JpegHeader, read_jpeg_header
 from ilion.images.pillow import opened
-from ilion.images.png import check_png
+from ilion.images.png import check_png, read_png_header
 from ilion.images.probe import located, sniff
 from ilion.types import RGB
 
@@ -85,6 +85,8 @@ def decode(
             _check_size(header.width, header.height, max_pixels)
             return _decode_jpeg(data, header, at_least)
         if kind == "png":
+            png = read_png_header(data)
+            _check_size(png.width, png.height, max_pixels)
             check_png(data)
         return _decode_pillow(data, kind, max_pixels)
 
