@@ -84,9 +84,10 @@ def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
         raise
     # Plugins raise what they stumble over: OSError, SyntaxError, ValueError, struct.error, KeyError ...
     except Exception as error:
-        what = str(error).replace("not identified by this driver", "its header makes no sense")
+        seen = str(error).replace("not identified by this driver", "its header makes no sense")
         raise ImageError(
-            f"damaged or truncated {name(kind)} ({what or type(error).__name__}); fetch the file again or save it anew"
+            f"damaged or truncated {name(kind)} ({seen or type(error).__name__}); fetch the file again or "
+            "save it anew"
         ) from error
 
 
