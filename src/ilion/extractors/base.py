@@ -245,8 +245,14 @@ def build(name: str, options: ExtractorOptions | None = None) -> Extractor:
     """
     info = model_info(name)
     module = importlib.import_module(f"ilion.extractors.{info.backend}")
-    extractor: Extractor = module.build(info, options or ExtractorOptions())
-    return extractor
+    options = options or ExtractorOptions()
+    extractor: Extractor = module.build(info, options)
+    if options.scales is None and options.rotations is None:
+        return extractor
+    # Loaded like a backend: the views need this module, which must not need them back.
+    views = importlib.import_module("ilion.extractors.views")
+    viewed: Extractor = views.multi_view(extractor, options.scales or (1.0,), options.rotations or (0,))
+    return viewed
 
 
 def option_names() -> tuple[str, ...]:

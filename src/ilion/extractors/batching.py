@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ilion.errors import ExtractionError
+from ilion.errors import ConfigError, ExtractionError
+from ilion.extractors.base import ExtractorSpec
 from ilion.pooling import l2_normalise
 from ilion.types import RGB, Float32
 
@@ -33,6 +34,24 @@ def shape_batches(images: Sequence[RGB], batch_size: int) -> list[list[int]]:
         for rows in groups.values()
         for start in range(0, len(rows), batch_size)
     ]
+
+
+def check_side(spec: ExtractorSpec, side: int | None) -> None:
+    """Refuse resize settings that a model of one fixed input size cannot take.
+
+    Args:
+        spec: Its ``resize`` and ``side`` are checked.
+        side: The only side of the square input, or None when any size will do.
+
+    Raises:
+        ConfigError: The images would arrive at another size.
+    """
+    if side is None or (spec.resize in ("square", "center-crop", "pad") and spec.side == side):
+        return
+    raise ConfigError(
+        f"{spec.name} takes {side} x {side} pixels only: side must be {side} and resize square, "
+        f"center-crop or pad (got side {spec.side}, resize {spec.resize!r})"
+    )
 
 
 def describe_by_shape(
@@ -62,8 +81,8 @@ def describe_by_shape(
             )
         if not np.isfinite(part).all():
             raise ExtractionError(
-                f"the model returned NaN or infinity for images of {part.shape[0]} x "
-                f"{images[rows[0]].shape}; try precision float32"
+                f"the model returned NaN or infinity for images of shape {images[rows[0]].shape}; "
+                "try precision float32"
             )
         values[rows] = l2_normalise(part)
     return values

@@ -27,7 +27,7 @@ import numpy as np
 
 from ilion.errors import ConfigError, ExtractionError
 from ilion.extractors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
-from ilion.extractors.batching import describe_by_shape
+from ilion.extractors.batching import check_side, describe_by_shape
 from ilion.extractors.onnx_network import OnnxNetwork
 from ilion.pooling import pool, token_grid
 from ilion.types import RGB, Float32
@@ -161,19 +161,12 @@ def _check_input(network: OnnxNetwork, spec: ExtractorSpec) -> None:
         raise ConfigError(
             f"{spec.name} takes uint8 pixels and normalises them itself; mean must be 0 and std 1"
         )
-    if network.height is None and network.width is None:
-        return
     if network.height != network.width:
         raise ExtractionError(
             f"{spec.name} takes {network.width} x {network.height} pixels; only square or free input sizes "
             "are supported; export the model with dynamic axes"
         )
-    if spec.resize not in ("square", "center-crop", "pad", "none") or spec.side != network.height:
-        raise ConfigError(
-            f"{spec.name} takes {network.width} x {network.height} pixels only: side must be "
-            f"{network.height} and resize square, center-crop or pad (got side {spec.side}, "
-            f"resize {spec.resize!r})"
-        )
+    check_side(spec, network.height)
 
 
 def _side_file(path: Path) -> Path:
