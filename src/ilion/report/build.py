@@ -17,7 +17,7 @@ from ilion.report.context import Context, Section, Selection, select
 from ilion.report.facts import Outcome
 from ilion.report.pictures import Pictures, find_records
 from ilion.report.sections import SECTIONS
-from ilion.report.words import Words, load_words
+from ilion.report.words import load_words
 from ilion.store import write_bytes
 from ilion.types import ImageRecord, RunResult
 
@@ -33,17 +33,18 @@ def write_report(
 ) -> Path:
     """Write a report on a run as one HTML file that loads nothing from anywhere.
 
-    The same results give the same bytes. A picture that cannot be decoded becomes a grey field and is counted.
+    The same results give the same bytes. A picture that cannot be decoded becomes a grey field and is
+    counted.
 
     Args:
-        results: The run that the report is about, then runs to show beside it in the table and in the plots of
-            accuracy against cost.
+        results: The run that the report is about, then runs to show beside it in the table and in the plots
+            of accuracy against cost.
         path: The file; written aside and renamed.
         language: See `ilion.report.words.languages`.
         gallery: How many queries the gallery shows (the worst, typical and best ones, a third each), and how
             many wrong answers.
-        max_bytes: The file is not larger. Thumbnails get smaller first; then the last ones are left out, which
-            the report says.
+        max_bytes: The file is not larger. Thumbnails get smaller first; then the last ones are left out,
+            which the report says.
         progress: Called with pictures done and pictures in all.
 
     Returns:

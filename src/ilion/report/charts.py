@@ -1,7 +1,7 @@
 """The plots, as inline SVG that takes its colours from the style sheet and prints its values as text.
 
-Every chart has a title and a description for people who do not see it. Coordinates are CSS pixels at full width,
-and no chart is wider than a phone needs to keep its text readable.
+Every chart has a title and a description for people who do not see it. Coordinates are CSS pixels at full
+width, and no chart is wider than a phone needs to keep its text readable.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ilion.types import Float64, Interval
 
 WIDTH = 440
 _PANEL = 320
+_TICK_GLYPH = 6.5
+"""Generous width of a character of a tick label, to keep labels apart."""
 
 
 class Canvas:
@@ -87,7 +89,7 @@ def _n(value: float) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return round values in [low, high] for a logarithmic axis: at most six, of 1, 2, 5 times a power of ten.
+    """Return round values in [low, high] for a logarithmic axis: at most six.
 
     >>> ticks(3, 60)
     [5.0, 10.0, 20.0, 50.0]
@@ -101,6 +103,19 @@ def ticks(low: float, high: float) -> list[float]:
         if len(inside) <= 6:
             break
     return inside
+
+
+def share_axis(highest: float) -> tuple[float, float]:
+    """Return the step and the end of an axis of shares from 0 that holds the highest value with 3 to 5 steps.
+
+    >>> share_axis(0.63), share_axis(1.0)
+    ((0.2, 0.8), (0.25, 1.0))
+    """
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2):
+        steps = math.ceil(highest / step - 1e-9)
+        if steps <= 4:
+            return step, step * max(steps, 1)
+    return 0.25, 1.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,7 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
     left, right, top, bottom, height = 40.0, 14.0, 14.0, 34.0, 250.0
     costs = [p.cost for p in points]
     low, high = min(costs) / 2, max(costs) * 2
-    ceiling = min(1.0, math.ceil(10 * max(p.ci95.high for p in points) + 0.5) / 10)
+    step, ceiling = share_axis(max(p.ci95.high for p in points))
     description = words.sentences(
         words("chart.cost_point", name=p.name, cost=p.cost_text, accuracy=words.percent(p.accuracy, 1))
         for p in points
@@ -153,13 +168,18 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
     def y_of(accuracy: float) -> float:
         return top + (1 - accuracy / ceiling) * (height - top - bottom)
 
-    for i in range(5):
-        value = ceiling * i / 4
-        canvas.line(left, y_of(value), _PANEL - right, y_of(value), "axis" if i == 0 else "grid")
-        canvas.text(left - 6, y_of(value) + 4, words.percent(value), "tick", "end")
+    for i in range(round(ceiling / step) + 1):
+        y = y_of(i * step)
+        canvas.line(left, y, _PANEL - right, y, "axis" if i == 0 else "grid")
+        canvas.text(left - 6, y + 4, words.percent(i * step), "tick", "end")
+    free = 0.0
     for value in ticks(low, high):
         canvas.line(x_of(value), y_of(0), x_of(value), y_of(0) + 4, "axis")
-        canvas.text(x_of(value), y_of(0) + 18, words.cost(value, unit), "tick", "middle")
+        text = words.cost(value, unit, digits=1)
+        half = len(text) * _TICK_GLYPH / 2
+        if x_of(value) - half >= free:
+            canvas.text(x_of(value), y_of(0) + 18, text, "tick", "middle")
+            free = x_of(value) + half + 2 * _TICK_GLYPH
     for p in sorted(points, key=lambda p: p.main):
         x, css = x_of(p.cost), "main" if p.main else "other"
         for end in (p.ci95.low, p.ci95.high):
@@ -190,7 +210,7 @@ def bars(name: str, rows: Sequence[Bar], title: str, words: Words) -> Markup:
     canvas = Canvas(name, WIDTH, pitch * len(rows), title, description)
     for i, row in enumerate(rows):
         y = i * pitch
-        canvas.text(0, y + 14, _short(row.label, 34), "label")
+        canvas.text(0, y + 14, _short(row.label, 24), "label")
         canvas.text(WIDTH, y + 14, row.remark, "tick", "end")
         canvas.rect(0, y + 21, WIDTH, 12, "track", 2)
         canvas.rect(0, y + 21, row.value * reach, 12, "bar", 2)
@@ -246,18 +266,18 @@ def positives_by_rank(name: str, recall: Float64, any_hit: Float64, title: str, 
     for rank in marks:
         canvas.line(x_of(rank), y_of(0), x_of(rank), y_of(0) + 4, "axis")
         canvas.text(x_of(rank), y_of(0) + 18, words.integer(rank), "tick", "middle")
-        close = y_of(recall[rank - 1]) - y_of(any_hit[rank - 1]) < 20
-        for values, css, below in ((any_hit, "other", False), (recall, "main", close)):
-            y = y_of(values[rank - 1])
-            canvas.circle(x_of(rank), y, 3.5, f"dot {css}")
-            anchor, shift = ("start", 2) if rank == 1 else ("middle", 0)
-            canvas.text(
-                x_of(rank) + shift,
-                y + (18 if below else -8),
-                words.percent(values[rank - 1]),
-                "value",
-                anchor,
-            )
+        high, low = y_of(any_hit[rank - 1]), y_of(recall[rank - 1])
+        canvas.circle(x_of(rank), high, 3.5, "dot other")
+        canvas.circle(x_of(rank), low, 3.5, "dot main")
+        # The curves rise to the right: a label above one stands left of its point, a label below one right.
+        side, shift = ("start", 2) if rank == 1 else ("end", -2)
+        canvas.text(x_of(rank) + shift, high - 8, words.percent(any_hit[rank - 1]), "value", side)
+        text = words.percent(recall[rank - 1])
+        if y_of(0) - low < 24 or (rank == k and low - high > 24):
+            canvas.text(x_of(rank) + shift, low - 8, text, "value", side)
+        else:
+            right_side, shift = ("end", 0) if rank == k else ("start", 5)
+            canvas.text(x_of(rank) + shift, low + 17, text, "value", right_side)
     return canvas.done()
 
 

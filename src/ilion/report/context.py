@@ -10,7 +10,7 @@ from ilion.report.pictures import Pictures
 from ilion.report.words import Words
 from ilion.types import ImageRecord, RunResult
 
-TOP = 8
+TOP = 12
 """How many results of a query the gallery shows."""
 
 
@@ -21,8 +21,8 @@ class Selection:
     Args:
         chosen: Worst, typical and best queries.
         wrong: The highest-ranked wrong answers.
-        shown: Query -> positions of its results that are shown, in order: the first ones, then the first
-            positive if it is not among them.
+        shown: Query -> positions of its results that are shown, in order: the first ones, the last of which
+            gives way to the first positive if that is not among them.
         instances: Database row of a wrong answer -> the instance that it shows, where known.
     """
 
@@ -86,10 +86,8 @@ def select(result: RunResult, gallery: int) -> tuple[Outcome, Selection]:
     for i in (*chosen.worst, *chosen.typical, *chosen.best):
         f = facts.queries[i]
         positions = list(range(min(TOP, len(f.rows))))
-        hits = f.hits.nonzero()[0].tolist()
-        if f.first_rank and hits[0] >= TOP:
-            positions.append(hits[0])
-        shown[i] = tuple(positions)
+        first = int(f.hits.argmax()) if f.first_rank else 0
+        shown[i] = tuple(positions if first < TOP else [*positions[:-1], first])
     wrong = wrong_answers(facts.queries, gallery)
     rows = {int(facts.queries[w.query].rows[w.position]) for w in wrong}
     return facts, Selection(chosen, wrong, shown, instances_of_rows(result, rows))

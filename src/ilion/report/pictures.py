@@ -1,7 +1,7 @@
 """Thumbnails: each picture once in the file, as an SVG image that tiles refer to by number.
 
-A tile draws ``<use href="#p12">`` in the coordinates of the full-size image, so boxes need no conversion and the
-same picture costs nothing the second time.
+A tile draws ``<use href="#p12">`` in the coordinates of the full-size image, so boxes need no conversion and
+the same picture costs nothing the second time.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Pictures:
         """Return the SVG that defines every picture, and how many had to be left out to fit.
 
         Args:
-            max_bytes: What the definitions may take. The best step of the ladder that fits is used; if even the
-                last one does not, the last pictures become placeholders.
+            max_bytes: What the definitions may take. The best step of the ladder that fits is used; if even
+                the last one does not, the last pictures become placeholders.
             words: For the placeholders.
         """
         pictures = list(self._by_source.values())
@@ -149,8 +149,7 @@ def _smaller(jpeg: bytes, side: int, quality: int) -> bytes:
     """Return the thumbnail at a lower step of the ladder."""
     if not jpeg or (side, quality) == LADDER[0]:
         return jpeg
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
-    return _encode(_shrink(image, side), quality)
+    return _encode(_shrink(decode(jpeg).image, side), quality)
 
 
 def _definition(picture: Picture, jpeg: bytes, words: Words) -> Markup:

@@ -29,7 +29,7 @@ def verdict_section(context: Context) -> Section:
     figures = [
         (
             words.percent(evaluation.mean, 1),
-            words("key.precision", k=evaluation.k),
+            words("key.precision", k=str(evaluation.k)),
             words(
                 "key.precision_note",
                 low=words.percent(evaluation.ci95.low),
@@ -70,6 +70,7 @@ def runs_section(context: Context) -> Section:
     data = {
         "runs": list(enumerate(context.results, start=1)),
         "datasets_differ": len({r.dataset.name for r in context.results}) > 1,
+        "cutoffs_differ": len({(r.evaluation.definition, r.evaluation.k) for r in context.results}) > 1,
         "machines": [_machine(r, context) for r in context.results],
         "slices": [(s, slice_label(s.axis, s.label, words)) for s in main.evaluation.slices],
         "definitions": _definitions(context),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ilion.report.facts import Outcome
 from ilion.report.words import Words
@@ -19,11 +19,15 @@ _WIDE = 0.1
 """An interval wider than this (ten percentage points) is called wide."""
 _FEW = 100
 """Below so many objects, a wide interval is put down to their number."""
+_WEAK = 0.8
+"""A label is called weak if its mAP is below this share of the whole, or its interval excludes the whole."""
+_POOR = 0.1
+"""A query with a lower average precision does poorly."""
 _NAMES = 8
 
 
 def slice_label(axis: str, label: str, words: Words) -> str:
-    """Write the label of a slice for people: fractions of the image as percent, bounds in the report's language.
+    """Write the label of a slice for people: fractions of the image as percent, bounds in words.
 
     >>> from ilion.report.words import load_words
     >>> slice_label("scale", "0.0688 to 0.135", load_words("en"))
@@ -78,14 +82,26 @@ def verdict(results: Sequence[RunResult], outcome: Outcome, words: Words) -> lis
     sentences.append(
         words.rich(
             "verdict.precision",
-            k=evaluation.k,
-            definition=evaluation.definition,
+            k=escape(evaluation.k),
+            definition=escape(evaluation.definition),
             value=words.percent(evaluation.mean, 1),
             low=words.percent(evaluation.ci95.low),
             high=words.percent(evaluation.ci95.high),
         )
     )
     sentences += _weak_spot(evaluation, words)
+    low = sum(facts.ap < _POOR for facts in outcome.queries)
+    if low:
+        hardest = min(outcome.queries, key=lambda facts: facts.ap).query.instance
+        sentences.append(
+            words.rich(
+                "verdict.poor",
+                count=low,
+                queries=len(outcome.queries),
+                limit=words.percent(_POOR),
+                name=hardest,
+            )
+        )
     sentences.append(
         words.rich(
             "verdict.cost",
@@ -132,20 +148,20 @@ def _weak_spot(evaluation: Evaluation, words: Words) -> list[Markup]:
             kind = "_unsure" if overlap else "_reversed" if harder.mean > easier.mean else ""
             values = {
                 low_name: words.percent(first.mean),
-                f"{low_name}_range": slice_label(axis, first.label, words),
+                f"{low_name}_range": escape(slice_label(axis, first.label, words)),
                 high_name: words.percent(last.mean),
-                f"{high_name}_range": slice_label(axis, last.label, words),
+                f"{high_name}_range": escape(slice_label(axis, last.label, words)),
             }
             sentences.append(words.rich(f"verdict.{axis}{kind}", **values))
             break
     labelled = [s for axis in label_axes(evaluation) for s in known_slices(evaluation, axis)]
-    if labelled:
-        weakest = min(labelled, key=lambda s: s.mean)
+    weakest = min(labelled, key=lambda s: s.mean, default=None)
+    if weakest and (weakest.ci95.high < evaluation.mean or weakest.mean < _WEAK * evaluation.mean):
         sentences.append(
             words.rich(
                 "verdict.label",
-                axis=weakest.axis,
-                label=weakest.label,
+                axis=escape(weakest.axis),
+                label=escape(weakest.label),
                 value=words.percent(weakest.mean),
                 count=weakest.instances,
             )

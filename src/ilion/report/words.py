@@ -1,7 +1,7 @@
 """All words of the report: a catalogue for each language, and numbers written for people.
 
-A sentence is one whole entry with named placeholders, never put together from pieces, so that a language with
-another word order can follow. An entry with plural forms is a table of forms (``one``, ``other``), chosen by the
+A sentence is one whole entry with named placeholders, never put together from pieces, so that a language
+with another word order can follow. An entry with plural forms is a table (``one``, ``other``), chosen by the
 value of the placeholder ``count``.
 """
 
@@ -129,8 +129,11 @@ class Words:
         return self._form(key, values).format(**{name: self._shown(value) for name, value in values.items()})
 
     def rich(self, key: str, **values: object) -> Markup:
-        """Return a string as HTML, with every value escaped and set in bold."""
-        bold = {name: Markup("<b>{}</b>").format(self._shown(value)) for name, value in values.items()}
+        """Return a string as HTML, with every value escaped and set in bold; `Markup` is left as it is."""
+        bold = {
+            name: value if isinstance(value, Markup) else Markup("<b>{}</b>").format(self._shown(value))
+            for name, value in values.items()
+        }
         return Markup(escape(self._form(key, values))).format(**bold)
 
     def has(self, key: str) -> bool:
@@ -171,28 +174,28 @@ class Words:
         """Write a fraction as percent."""
         return self("unit.percent", value=self.number(100 * fraction, decimals))
 
-    def cost(self, value: float, unit: str) -> str:
+    def cost(self, value: float, unit: str, digits: int = 2) -> str:
         """Write a cost in ``ms`` or ``bytes``."""
-        return self.milliseconds(value) if unit == "ms" else self.size(value)
+        return self.milliseconds(value, digits) if unit == "ms" else self.size(value, digits)
 
     def sentences(self, sentences: Iterable[str]) -> str:
         """Put whole sentences one after the other."""
         return str(self.entries["language.between_sentences"]).join(sentences)
 
-    def milliseconds(self, value: float) -> str:
+    def milliseconds(self, value: float, digits: int = 2) -> str:
         """Write a short time."""
-        if value >= 10_000:
-            return self.duration(value / 1000)
-        return self("unit.ms", value=self.significant(value))
+        if value >= 1000:
+            return self.duration(value / 1000, digits)
+        return self("unit.ms", value=self.significant(value, digits))
 
-    def duration(self, seconds: float) -> str:
+    def duration(self, seconds: float, digits: int = 2) -> str:
         """Write a time in the largest unit that leaves at least one and a half of it."""
         name, unit = [u for u in _SECONDS if seconds >= 1.5 * u[1]][-1:][0] if seconds >= 1.5 else _SECONDS[0]
-        return self(f"unit.{name}", value=self.significant(seconds / unit))
+        return self(f"unit.{name}", value=self.significant(seconds / unit, digits))
 
-    def size(self, n_bytes: float) -> str:
+    def size(self, n_bytes: float, digits: int = 2) -> str:
         """Write a number of bytes, in decimal units."""
         if n_bytes < 1000:
             return self("unit.bytes", value=self.number(n_bytes, 0))
         name, unit = [u for u in _BYTES if n_bytes >= u[1]][-1]
-        return self(f"unit.{name}", value=self.significant(n_bytes / unit))
+        return self(f"unit.{name}", value=self.significant(n_bytes / unit, digits))
