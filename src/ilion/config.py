@@ -279,13 +279,23 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read an experiment file; relative paths in it become relative to its folder.
+    """Read an experiment file, or make the default experiment of a data set's folder.
+
+    Args:
+        path: An experiment file, whose relative paths start at its own folder; or the folder of a data set,
+            whose run then goes to ``runs/<name of the folder>`` below the working directory.
+        overrides: Settings as ``section.key=value``.
 
     Raises:
         ConfigError: See `from_dict` and `load_toml`.
     """
-    config = from_dict(ExperimentConfig, apply_overrides(load_toml(path), overrides))
-    base = path.resolve().parent
+    if path.is_dir():
+        name = path.resolve().name
+        values: dict[str, Any] = {"name": name, "output": f"runs/{name}", "dataset": {"path": str(path)}}
+        base = Path.cwd()
+    else:
+        values, base = load_toml(path), path.resolve().parent
+    config = from_dict(ExperimentConfig, apply_overrides(values, overrides))
 
     def absolute(text: str) -> str:
         return str((base / Path(text).expanduser()).resolve()) if text else text

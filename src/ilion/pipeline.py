@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +22,11 @@ import numpy as np
 
 from ilion import extraction, store
 from ilion._version import __version__
-from ilion.compare import Comparison
-from ilion.compare import compare as compare_evaluations
-from ilion.config import ExperimentConfig, dump_toml, from_dict, to_dict
+from ilion.config import (
+    ExperimentConfig,
+    dump_toml,
+    to_dict,
+)
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluate import evaluate as evaluate_ranking
@@ -32,7 +34,7 @@ from ilion.expand import expand, expansion_weights
 from ilion.extractors.base import Extractor, ExtractorOptions, Fittable, build
 from ilion.machine import machine, peak_memory
 from ilion.report import write_report
-from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, skipped_from, write_run
+from ilion.results import write_run
 from ilion.search import Database, search
 from ilion.store import Artifact, DescriptorSet, fingerprint
 from ilion.truth import axes_from_ids, truth_from_ids
@@ -238,6 +240,7 @@ class Pipeline:
         settings = self.config.search
         # how the work is cut does not change the result, so it does not belong to the fingerprint
         method = {k: v for k, v in to_dict(settings).items() if k != "block_size"}
+        method["k"] = self._results_kept()
         artifact = store.open_artifact(self.artifacts, "ranking", {**extracted.inputs, "search": method})
         with store.locked(artifact.folder):
             done = (artifact.folder / "ranking.json").exists()
@@ -277,10 +280,14 @@ class Pipeline:
             extracted.queries.ids,
             queries,
             database,
-            k=settings.k,
+            k=self._results_kept(),
             block_size=settings.block_size,
             progress=self._tell("search"),
         )
+
+    def _results_kept(self) -> int:
+        """Results a query: enough that k are left once ignored images are taken out."""
+        return self.config.search.k + max((len(ids) for ids in self.dataset.ignored.values()), default=0)
 
     def _expand_database(self, extracted: Extraction) -> DescriptorSet:
         """Average every database descriptor with its neighbours; quadratic in the size of the database."""
@@ -418,92 +425,3 @@ def _without_self(found: Ranking, rows: Any) -> Ranking:
         similarities=found.similarities[~own].reshape(shape),
         counts=np.full(len(rows), shape[1], np.int64),
     )
-
-
-def load_run(folder: Path) -> RunResult:
-    """Load a finished run with its data set and ranking, for a report.
-
-    Args:
-        folder: Output folder of the run.
-
-    Raises:
-        ArtifactError: The run or its ranking is missing or damaged.
-        DatasetError: The data set is not where it was.
-    """
-    plain = read_run(folder)
-    pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]))
-    ranking = store.read_ranking(folder / plain["ranking"])
-    evaluation = evaluation_from(plain["evaluation"])
-    dataset = pipeline.dataset
-    truth = truth_from_ids(
-        evaluation.query_ids,
-        ranking.database_ids,
-        {q: dataset.positives[q] for q in evaluation.query_ids},
-        {q: dataset.ignored.get(q, ()) for q in evaluation.query_ids},
-    )
-    return RunResult(
-        name=plain["name"],
-        design=plain["design"],
-        dataset=dataset,
-        ranking=ranking,
-        ground_truth=truth,
-        evaluation=evaluation,
-        cost=cost_from(plain["cost"]),
-        skipped=skipped_from(plain["skipped"]),
-        provenance=plain["provenance"],
-    )
-
-
-# --- the verbs ---
-
-
-def extract(config: ExperimentConfig, progress: Progress | None = None) -> Extraction:
-    """Describe queries and database of an experiment."""
-    return Pipeline(config, progress).extract()
-
-
-def rank(config: ExperimentConfig, progress: Progress | None = None) -> Search:
-    """Rank the database of an experiment for each of its queries."""
-    return Pipeline(config, progress).search()
-
-
-def evaluate(config: ExperimentConfig, progress: Progress | None = None) -> RunResult:
-    """Run an experiment up to its evaluation."""
-    return Pipeline(config, progress).evaluate()
-
-
-def run(config: ExperimentConfig, progress: Progress | None = None) -> tuple[RunResult, Path]:
-    """Run all stages of an experiment.
-
-    Returns:
-        The result and the path of its report.
-    """
-    pipeline = Pipeline(config, progress)
-    result = pipeline.evaluate()
-    return result, pipeline.write_report(result)
-
-
-def report(runs: Sequence[Path], output: Path | None = None, progress: Progress | None = None) -> Path:
-    """Write a report of finished runs; the first is shown in full, the others beside it.
-
-    Args:
-        runs: Output folders of runs on the same queries.
-        output: The file to write; by default ``report.html`` in the first run's folder.
-        progress: Told of what is going on.
-    """
-    if not runs:
-        raise ConfigError("name at least one run folder")
-    results = [load_run(folder) for folder in runs]
-    config = from_dict(ExperimentConfig, read_run(runs[0])["provenance"]["config"])
-    return Pipeline(config, progress).write_report(*results, path=output or runs[0] / "report.html")
-
-
-def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
-    """Compare two finished runs query by query.
-
-    Args:
-        a: Output folder of the baseline.
-        b: Output folder of the run that may be better.
-        seed: Of the interval and the test.
-    """
-    return compare_evaluations(read_evaluation(a), read_evaluation(b), seed=seed)

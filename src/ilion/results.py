@@ -37,6 +37,7 @@ def write_run(folder: Path, result: RunResult, ranking: Path) -> None:
         "evaluation": {
             "definition": e.definition,
             "k": e.k,
+            "ties": e.ties,
             "query_ids": e.query_ids,
             "instances": e.instances,
             "per_query": e.per_query.tolist(),
@@ -83,6 +84,7 @@ def evaluation_from(plain: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         definition=plain["definition"],
         k=plain["k"],
+        ties=plain["ties"],
         query_ids=tuple(plain["query_ids"]),
         instances=tuple(plain["instances"]),
         per_query=np.array(plain["per_query"], np.float64),

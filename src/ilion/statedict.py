@@ -78,7 +78,11 @@ def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the constructors of a state dict and nothing else."""
+    """Knows the constructors of a state dict and nothing else; remembers the storages it was told of."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -95,7 +99,8 @@ class _Unpickler(pickle.Unpickler):
         _, dtype, key, _, length, *_ = pid
         if not isinstance(dtype, np.dtype) or not isinstance(length, int):
             raise pickle.UnpicklingError("a storage is malformed")
-        return _Storage(str(key), dtype, length)
+        storage = self.storages[str(key)] = _Storage(str(key), dtype, length)
+        return storage
 
 
 def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
@@ -158,19 +163,10 @@ def _read_legacy(file: IO[bytes]) -> tuple[Any, _Memory]:
     if not system["little_endian"]:
         raise ValueError("it was written on a big-endian machine")
     unpickler = _Unpickler(file)
-    storages: dict[str, _Storage] = {}
-    load = unpickler.persistent_load
-
-    def remember(pid: Any) -> _Storage:
-        storage = load(pid)
-        storages[storage.key] = storage
-        return storage
-
-    unpickler.persistent_load = remember  # type: ignore[method-assign]
     content = unpickler.load()
     arrays: dict[str, NDArray[Any]] = {}
     for key in _Unpickler(file).load():
-        storage = storages[key]
+        storage = unpickler.storages[key]
         length = int.from_bytes(file.read(8), "little")
         data = file.read(length * storage.dtype.itemsize)
         if len(data) != length * storage.dtype.itemsize:

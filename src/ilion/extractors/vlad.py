@@ -110,7 +110,7 @@ class VladExtractor:
         basis = vectors[:, np.argsort(-variance)[: self._dims]].astype(np.float32)
         kmeans = faiss.Kmeans(self._dims, self._words, niter=15, seed=seed + 1, min_points_per_centroid=1)
         kmeans.train(np.ascontiguousarray((sample - mean) @ basis))
-        self.load_state({"mean": mean, "basis": basis, "codebook": kmeans.centroids})
+        self.load_state({"mean": mean, "basis": basis, "codebook": np.asarray(kmeans.centroids)})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the learnt arrays: mean (128,), basis (128, d), codebook (words, d)."""
