@@ -8,32 +8,9 @@ import numpy as np
 
 from ilion.errors import ConfigError, ExtractionError
 from ilion.extractors.base import ExtractorSpec
+from ilion.images import batches_by_shape
 from ilion.pooling import l2_normalise
 from ilion.types import RGB, Float32
-
-
-def shape_batches(images: Sequence[RGB], batch_size: int) -> list[list[int]]:
-    """Group images of equal shape, at most ``batch_size`` together.
-
-    Args:
-        images: (H, W, 3) arrays.
-        batch_size: At least 1.
-
-    Returns:
-        Positions in ``images``; every one occurs once.
-
-    >>> tall, wide = np.zeros((4, 2, 3), np.uint8), np.zeros((2, 4, 3), np.uint8)
-    >>> shape_batches([tall, wide, tall, tall], 2)
-    [[0, 2], [3], [1]]
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(i)
-    return [
-        rows[start : start + batch_size]
-        for rows in groups.values()
-        for start in range(0, len(rows), batch_size)
-    ]
 
 
 def check_side(spec: ExtractorSpec, side: int | None) -> None:
@@ -69,11 +46,13 @@ def describe_by_shape(
         (B, D) float32, each row L2-normalised.
 
     Raises:
+        ConfigError: ``batch_size`` is not positive.
         ExtractionError: The network returns another number of dimensions, NaN or infinity.
     """
     values = np.empty((len(images), dim), np.float32)
-    for rows in shape_batches(images, batch_size):
-        part = describe([images[i] for i in rows])
+    for batch in batches_by_shape(enumerate(images), batch_size, max(1, len(images))):
+        rows = [row for row, _ in batch]
+        part = describe([image for _, image in batch])
         if part.shape != (len(rows), dim):
             raise ExtractionError(
                 f"the model returned descriptors of shape {part.shape} for {len(rows)} images; "
@@ -81,7 +60,7 @@ def describe_by_shape(
             )
         if not np.isfinite(part).all():
             raise ExtractionError(
-                f"the model returned NaN or infinity for images of shape {images[rows[0]].shape}; "
+                f"the model returned NaN or infinity for images of shape {batch[0][1].shape}; "
                 "try precision float32"
             )
         values[rows] = l2_normalise(part)

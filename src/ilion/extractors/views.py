@@ -10,38 +10,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ilion.errors import ConfigError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
+from ilion.images import resize, rotate
 from ilion.pooling import l2_normalise
 from ilion.types import RGB, Float32
 
 
-def views(image: RGB, scales: Sequence[float], rotations: Sequence[int]) -> list[RGB]:
-    """Return an image at each scale and rotation, scales first.
+def view(image: RGB, scale: float, rotation: int) -> RGB:
+    """Return an image at another scale and rotation.
 
     Args:
         image: (H, W, 3), already resized for the model.
-        scales: Factors of both sides; sizes are rounded.
-        rotations: Degrees against the clock, multiples of 90.
+        scale: Factor of the longer side, which is rounded to whole pixels; the aspect is kept.
+        rotation: Degrees counter-clockwise, a multiple of 90.
 
-    Returns:
-        len(scales) * len(rotations) arrays.
-
-    >>> [v.shape for v in views(np.zeros((10, 20, 3), np.uint8), (0.5, 1.0), (0, 90))]
-    [(5, 10, 3), (10, 5, 3), (10, 20, 3), (20, 10, 3)]
+    >>> view(np.zeros((10, 20, 3), np.uint8), 0.5, 90).shape
+    (10, 5, 3)
     """
-    height, width = image.shape[:2]
-    found: list[RGB] = []
-    for scale in scales:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        # Pixel areas avoid aliasing when shrinking; they would be blocky when enlarging.
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        scaled = image if size == (width, height) else np.asarray(cv2.resize(image, size, interpolation=how))
-        found += [np.ascontiguousarray(np.rot90(scaled, degrees // 90)) for degrees in rotations]
-    return found
+    longer = max(1, round(max(image.shape[:2]) * scale))
+    return rotate(resize(image, "long", longer), rotation)
 
 
 class MultiView:
@@ -81,7 +71,7 @@ class MultiView:
         # One view of all images at a time, so that equal shapes still form full batches.
         for scale in self._scales:
             for rotation in self._rotations:
-                total += self._inner.extract([views(image, (scale,), (rotation,))[0] for image in images])
+                total += self._inner.extract([view(image, scale, rotation) for image in images])
         result: Float32 = l2_normalise(total)
         return result
 
