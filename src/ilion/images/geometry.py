@@ -20,18 +20,25 @@ FILL = (124, 116, 104)
 MAX_RESULT_PIXELS = 2**26
 """A resized image may not be larger. Only resize mode "short" on an extreme strip comes near."""
 
+_AVERAGED = 1.6
+"""Chosen among 1.25 to 2 by the cosine of EfficientNet descriptors to those after Pillow's BICUBIC."""
+
+_MARGIN = 1.25
+"""A JPEG decoded at a fraction is still this much larger than needed, so that the last step averages too."""
+
 
 def least_size(mode: Resize, side: int) -> tuple[int, int]:
-    """Return the (longer side, shorter side) that `decode` must at least deliver before `resize`.
+    """Return the (longer side, shorter side) that `decode` should at least deliver before `resize`.
 
     Args:
         mode: Resize mode.
         side: Pixels.
 
     >>> least_size("long", 384), least_size("short", 224), least_size("square", 224)
-    ((384, 1), (224, 224), (224, 224))
+    ((480, 1), (280, 280), (280, 280))
     """
-    return (side, 1) if mode in ("long", "pad", "none") else (side, side)
+    least = ceil(_MARGIN * side)
+    return (least, 1) if mode in ("long", "pad", "none") else (least, least)
 
 
 def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB:
@@ -94,20 +101,30 @@ def _scaled(length: int, numerator: int, denominator: int) -> int:
 
 
 def _stretch(image: RGB, width: int, height: int) -> RGB:
-    """Resize without aliasing, each axis on its own account.
+    """Resize without aliasing, each axis on its own account; close to Pillow's BICUBIC, several times faster.
 
-    Shrinking averages the covered pixels (``INTER_AREA``), enlarging interpolates linearly. OpenCV's
-    ``INTER_AREA`` averages only when both axes shrink, so a mixed change takes two steps.
+    Shrinking: pixels are averaged down to `_AVERAGED` times the target, then interpolated at twice the target,
+    then averaged two by two. OpenCV's averaging of non-integer factors alone is slower and blurs more.
     """
     old_height, old_width = image.shape[:2]
     if (old_width, old_height) == (width, height):
         return image
-    small = (min(width, old_width), min(height, old_height))
-    if small != (old_width, old_height):
-        image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
-    if small != (width, height):
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return image
+    if width > old_width or height > old_height:
+        # OpenCV averages only when no axis grows, so a mixed change takes two steps.
+        image = _average(image, min(width, old_width), min(height, old_height))
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    image = _average(
+        image, min(old_width, ceil(_AVERAGED * width)), min(old_height, ceil(_AVERAGED * height))
+    )
+    twice = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(twice, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _average(image: RGB, width: int, height: int) -> RGB:
+    """Shrink by averaging the covered pixels."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _pad(image: RGB, width: int, height: int) -> RGB:
