@@ -129,8 +129,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
     except (ValueError, EOFError, OSError, BadZipFile) as error:

@@ -1,0 +1,57 @@
+# The two commands that matter: make demo, make test. Both make their own environment below .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS_VENV := .venv-extras
+EXTRAS_BIN := $(EXTRAS_VENV)/bin
+
+.PHONY: demo test test-extras lint types unit end-to-end benchmarks clean help
+
+help:
+	@echo "make demo         synthetic data set, full run, report.html"
+	@echo "make test         lint, types, tests, end-to-end run on real photos where they are"
+	@echo "make test-extras  the torch backends (about 5.5 GB of downloads)"
+	@echo "make benchmarks   speed against peers, as ratios"
+
+$(VENV)/.core: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(EXTRAS_VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(EXTRAS_VENV)
+	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models]'
+	touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/ilion demo
+
+test: lint types unit end-to-end
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not extras"
+
+# the real photos through every stage, from the command line, as a user would
+end-to-end: $(VENV)/.dev
+	$(BIN)/python -m tests.end_to_end
+
+test-extras: $(EXTRAS_VENV)/.ready
+	$(EXTRAS_BIN)/python -m pytest -q -m extras
+
+benchmarks: $(VENV)/.dev
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(EXTRAS_VENV) demo runs build .mypy_cache .ruff_cache .pytest_cache
