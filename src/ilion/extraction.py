@@ -7,11 +7,8 @@ process ended leaves nothing behind. Memory holds one chunk of decoded images an
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -31,6 +28,7 @@ from ilion.store import (
     write_arrays,
     write_descriptors,
 )
+from ilion.threads import in_order
 from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard, Skipped, TarSource
 
 log = logging.getLogger(__name__)
@@ -75,23 +73,6 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
         raise ImageError(f"{where}: cannot be read ({error.strerror or error})") from error
     except ImageError as error:
         raise error if where in str(error) else ImageError(f"{where}: {error}") from error
-
-
-def _in_order(
-    records: Iterable[ImageRecord], load: Callable[[ImageRecord], RGB], workers: int
-) -> Iterator[tuple[ImageRecord, Future[RGB]]]:
-    """Load records in threads, a bounded number ahead, and yield them in their order."""
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="decode")
-    ahead: deque[tuple[ImageRecord, Future[RGB]]] = deque()
-    try:
-        for record in records:
-            ahead.append((record, pool.submit(load, record)))
-            if len(ahead) >= CHUNK:
-                yield ahead.popleft()
-        while ahead:
-            yield ahead.popleft()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def describe(
@@ -140,7 +121,9 @@ def describe(
                 progress(len(chunk))
             chunk.clear()
 
-    for record, image in _in_order(records, lambda r: load_image(r, spec, box_use), workers):
+    for record, image in in_order(
+        records, lambda r: load_image(r, spec, box_use), workers=workers, ahead=CHUNK
+    ):
         try:
             chunk.append(image.result())
         except DatasetError as error:
@@ -341,7 +324,7 @@ def fit(
     records = sample()
 
     def images() -> Iterator[RGB]:
-        for seen, (_, image) in enumerate(_in_order(records, lambda r: load_image(r, spec), workers)):
+        for seen, (_, image) in enumerate(in_order(records, lambda r: load_image(r, spec), workers=workers)):
             try:
                 yield image.result()
             except DatasetError:

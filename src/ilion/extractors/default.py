@@ -1,8 +1,8 @@
 """The default: aggregated RootSIFT and a small network side by side in one descriptor.
 
 The parts are scaled by the square roots of their weights, so that the inner product is the weighted sum of
-both similarities. Print and texture carry most of what tells one package from its neighbour; the network adds what
-has no keypoints. Weights and sizes were chosen on real photos: docs/models.md.
+both similarities. Print and texture carry most of what tells one package from its neighbour; the network adds
+what has no keypoints. Weights and sizes were chosen on real photos: docs/models.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models that need no download: what they are built from comes with the core dependencies or is learnt on the spot."""
+"""Models that need no download: they come with the dependencies or learn from the database."""
 
 from ilion.extractors.base import ModelInfo, register
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from ilion.errors import ConfigError, ExtractionError
 from ilion.extractors.base import ExtractorOptions, ExtractorSpec, ModelInfo
 from ilion.images import resize
 from ilion.rootsift import rootsift
+from ilion.threads import in_order
 from ilion.types import RGB, Float32
 
 KEYPOINTS = 1000
@@ -63,7 +63,7 @@ class VladExtractor:
     """
 
     def __init__(self, name: str, *, words: int, dims: int, side: int, threads: int = 0) -> None:
-        self._words, self._dims, self._threads = words, dims, threads or None
+        self._words, self._dims, self._threads = words, dims, threads
         self._mean: Float32 = np.empty(0, np.float32)
         self._basis: Float32 = np.empty((0, 0), np.float32)
         self._codebook: Float32 = np.empty((0, 0), np.float32)
@@ -96,8 +96,8 @@ class VladExtractor:
 
         rng = np.random.default_rng(seed)
         parts = []
-        for image in images:
-            found = self._local(image)
+        for _, future in in_order(images, self._local, workers=self._threads):
+            found = future.result()
             parts.append(found[rng.permutation(len(found))[:SAMPLE_PER_IMAGE]])
         sample = np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 128), np.float32)
         if len(sample) < 4 * self._words:
@@ -144,12 +144,8 @@ class VladExtractor:
             ExtractionError: `fit` or `load_state` was not called.
         """
         self._fitted()
-        if len(images) < 2:
-            return np.array([self._aggregate(self._local(image)) for image in images], np.float32)
-        with ThreadPoolExecutor(self._threads) as pool:
-            return np.array(
-                list(pool.map(lambda image: self._aggregate(self._local(image)), images)), np.float32
-            )
+        found = in_order(images, lambda image: self._aggregate(self._local(image)), workers=self._threads)
+        return np.array([future.result() for _, future in found], np.float32).reshape(len(images), -1)
 
     def _fitted(self) -> None:
         if self._mean.size == 0:

@@ -1,0 +1,39 @@
+"""Work in threads, a bounded number ahead, results in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def in_order(
+    items: Iterable[S], function: Callable[[S], T], *, workers: int = 0, ahead: int = 32
+) -> Iterator[tuple[S, Future[T]]]:
+    """Apply a function to items in threads and yield item and finished future in the order of the items.
+
+    Args:
+        items: Read as needed, never more than ``ahead`` in advance.
+        function: Must be thread-safe and should release the interpreter lock.
+        workers: Threads; 0 takes one a core.
+        ahead: Bounds what is held in memory.
+
+    >>> [future.result() for _, future in in_order(range(4), lambda x: x * x, workers=2)]
+    [0, 1, 4, 9]
+    """
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    waiting: deque[tuple[S, Future[T]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) >= ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
