@@ -103,8 +103,8 @@ def _scaled(length: int, numerator: int, denominator: int) -> int:
 def _stretch(image: RGB, width: int, height: int) -> RGB:
     """Resize without aliasing, each axis on its own account; close to Pillow's BICUBIC, several times faster.
 
-    Shrinking: pixels are averaged down to `_AVERAGED` times the target, then interpolated at twice the target,
-    then averaged two by two. OpenCV's averaging of non-integer factors alone is slower and blurs more.
+    Shrinking: pixels are averaged down to `_AVERAGED` times the target, then interpolated at twice the
+    target, then averaged two by two. OpenCV's averaging of any factor alone is slower and blurs more.
     """
     old_height, old_width = image.shape[:2]
     if (old_width, old_height) == (width, height):
