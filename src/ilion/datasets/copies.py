@@ -48,23 +48,23 @@ class CopyFinder:
 
     def __init__(self) -> None:
         self._photos: list[Photo] = []
-        self._by_digest: dict[bytes, int] = {}
+        self._by_digest: dict[bytes, list[int]] = {}
         self._thumbs: list[RGB] = []
         self._hashed: list[int] = []
         self._hashes = np.empty((1024, HASH_BITS // 8), np.uint8)
 
     def find(self, seen: Inspection) -> Iterator[Copy]:
         """Yield the photos added before that show the same picture."""
-        exact = self._by_digest.get(seen.digest) if seen.digest else None
-        if exact is not None:
-            yield Copy(self._photos[exact], True)
+        exact = self._by_digest.get(seen.digest, []) if seen.digest else []
+        for number in exact:
+            yield Copy(self._photos[number], True)
         if seen.hash is None or seen.thumb is None:
             return
         bits = _BITS_SET[self._hashes[: len(self._hashed)] ^ seen.hash].sum(axis=1)
         for row in np.flatnonzero(bits <= MAX_BITS).tolist():
             difference = np.abs(self._thumbs[row].astype(np.int16) - seen.thumb)
             alike = difference.mean() <= MAX_MEAN and difference.max() <= MAX_PEAK
-            if alike and self._hashed[row] != exact:
+            if alike and self._hashed[row] not in exact:
                 yield Copy(self._photos[self._hashed[row]], False)
 
     def add(self, photo: Photo, seen: Inspection) -> None:
@@ -72,7 +72,7 @@ class CopyFinder:
         number = len(self._photos)
         self._photos.append(photo)
         if seen.digest:
-            self._by_digest.setdefault(seen.digest, number)
+            self._by_digest.setdefault(seen.digest, []).append(number)
         if seen.hash is not None and seen.thumb is not None:
             if len(self._hashed) == len(self._hashes):
                 self._hashes = np.concatenate((self._hashes, np.empty_like(self._hashes)))
