@@ -19,11 +19,11 @@ class QueryFacts:
         query: The query.
         ap: Its AP@k, [0, 1].
         positives: Number of its positives, unreachable ones included.
-        rows: Database rows of its results as the ranking has them.
+        rows: Database rows of its results up to the cut-off.
         similarities: Their similarities.
         ranks: 1-based rank of each result; 0 for an ignored one, which takes no rank.
         hits: Whether each result is a positive.
-        hit_ranks: Ranks of the positives that were found within the cut-off, ascending.
+        hit_ranks: Ranks of the positives that were found, ascending.
     """
 
     query: Query
@@ -81,20 +81,21 @@ def outcome(result: RunResult) -> Outcome:
         row, t = ranked[query_id], true[query_id]
         count = int(ranking.counts[row])
         rows = ranking.indices[row, :count]
-        hits = np.isin(rows, truth.positives[t])
         counted = ~np.isin(rows, truth.ignored[t])
+        within = np.cumsum(counted) <= evaluation.k
+        rows, counted = rows[within], counted[within]
+        hits = np.isin(rows, truth.positives[t])
         ranks = np.where(counted, np.cumsum(counted), 0)
-        hit_ranks = ranks[hits]
         queries.append(
             QueryFacts(
                 query=known[query_id],
                 ap=float(ap),
                 positives=len(truth.positives[t]) + int(truth.unreachable[t]),
                 rows=rows,
-                similarities=ranking.similarities[row, :count].astype(np.float64),
+                similarities=ranking.similarities[row, :count][within].astype(np.float64),
                 ranks=ranks,
                 hits=hits,
-                hit_ranks=hit_ranks[hit_ranks <= evaluation.k],
+                hit_ranks=ranks[hits],
             )
         )
     return Outcome(tuple(queries), evaluation.k)

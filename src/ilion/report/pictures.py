@@ -7,7 +7,7 @@ the same picture costs nothing the second time.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -107,16 +107,15 @@ class Pictures:
             words: For the placeholders.
         """
         pictures = list(self._by_source.values())
-        left_out = _placeholder(0, 99_999, 99_999, words("picture.left_out"))
         for side, quality in LADDER:
-            items = [_definition(p, _smaller(p.jpeg, side, quality), words) for p in pictures]
-            if sum(len(item.encode()) for item in items) <= max_bytes:
+            items = _fitting(pictures, side, quality, max_bytes, words)
+            if len(items) == len(pictures):
                 return Markup("").join(items), 0
-        sizes = [len(item.encode()) for item in items]
-        room = max_bytes - len(left_out.encode()) * len(items)
-        kept = int(np.searchsorted(np.cumsum(sizes), max(room, 0), side="right"))
-        rest = [_placeholder(p.number, p.width, p.height, words("picture.left_out")) for p in pictures[kept:]]
-        return Markup("").join(items[:kept] + rest), len(rest)
+        text = words("picture.left_out")
+        rest = [_placeholder(p.number, p.width, p.height, text) for p in pictures]
+        room = max_bytes - sum(len(item.encode()) for item in rest)
+        kept = len(_fitting(pictures, side, quality, room, words))
+        return Markup("").join(items[:kept] + rest[kept:]), len(rest[kept:])
 
 
 def _load(source: Source, number: int) -> Picture:
@@ -145,11 +144,25 @@ def _encode(image: RGB, quality: int) -> bytes:
     return bytes(data)
 
 
+def _fitting(
+    pictures: Sequence[Picture], side: int, quality: int, max_bytes: int, words: Words
+) -> list[Markup]:
+    """Return the definitions of the first pictures, as many as fit."""
+    items, total = [], 0
+    for picture in pictures:
+        item = _definition(picture, _smaller(picture.jpeg, side, quality), words)
+        total += len(item.encode())
+        if total > max_bytes:
+            break
+        items.append(item)
+    return items
+
+
 def _smaller(jpeg: bytes, side: int, quality: int) -> bytes:
     """Return the thumbnail at a lower step of the ladder."""
     if not jpeg or (side, quality) == LADDER[0]:
         return jpeg
-    return _encode(_shrink(decode(jpeg).image, side), quality)
+    return _encode(_shrink(decode(jpeg, at_least=(side, 1)).image, side), quality)
 
 
 def _definition(picture: Picture, jpeg: bytes, words: Words) -> Markup:

@@ -136,10 +136,6 @@ class Words:
         }
         return Markup(escape(self._form(key, values))).format(**bold)
 
-    def has(self, key: str) -> bool:
-        """Return whether there is such an entry; for names that come from data, such as a metric."""
-        return key in self.entries
-
     def differences(self, reference: Words) -> list[str]:
         """Return what is missing, unknown or filled in differently, compared with another catalogue."""
         mine, theirs = self.entries, reference.entries

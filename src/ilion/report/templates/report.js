@@ -29,7 +29,7 @@
       const words = text.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       rows.forEach((row) => {
-        const content = (row.cells[0].textContent + " " + row.cells[1].textContent).toLowerCase();
+        const content = row.cells[0].textContent.toLowerCase();
         row.hidden = !words.every((word) => content.includes(word));
         shown += row.hidden ? 0 : 1;
       });
