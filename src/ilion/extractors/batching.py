@@ -14,15 +14,17 @@ from ilion.types import RGB, Float32
 
 
 def check_side(spec: ExtractorSpec, side: int | None) -> None:
-    """Refuse resize settings that a model of one fixed input size cannot take.
+    """Refuse a side or resize mode that a model cannot take.
 
     Args:
         spec: Its ``resize`` and ``side`` are checked.
         side: The only side of the square input, or None when any size will do.
 
     Raises:
-        ConfigError: The images would arrive at another size.
+        ConfigError: The side is not positive, or the images would arrive at another size.
     """
+    if spec.side < 1:
+        raise ConfigError(f"{spec.name}: side must be a positive number of pixels, got {spec.side}")
     if side is None or (spec.resize in ("square", "center-crop", "pad") and spec.side == side):
         return
     raise ConfigError(

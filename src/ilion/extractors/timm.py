@@ -19,6 +19,7 @@ from ilion.extractors.torch_common import (
     library,
     loading,
     read_state_dict,
+    require_all,
     seeded,
 )
 
@@ -41,18 +42,14 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     if accepts_any_size(timm, name):
         arguments["dynamic_img_size"] = True
     with seeded(options.seed):
-        if options.weights == NO_WEIGHTS:
-            model = timm.create_model(name, **arguments)
-        elif options.weights is not None:
-            state = read_state_dict(Path(options.weights))
-            with loading(info, options.weights, OTHER_ARCHITECTURE):
-                model = timm.create_model(
-                    name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **arguments
-                )
-        else:
+        if options.weights is None:
             announce_download(info)
             with loading(info, f"timm/{name} from its hub", _remedy(name)):
                 model = timm.create_model(name, pretrained=True, **arguments)
+        else:
+            model = timm.create_model(name, **arguments)
+    if options.weights not in (None, NO_WEIGHTS):
+        _load_file(model, Path(str(options.weights)), info)
     own = timm.data.resolve_model_data_config(model)
     own_side = int(own["input_size"][-1])
     fixed = bool(model.pretrained_cfg.get("fixed_input_size")) and "dynamic_img_size" not in arguments
@@ -83,6 +80,19 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
         licence=model.pretrained_cfg.get("license") or "unknown",
     )
     return TorchExtractor(tower, spec, options)
+
+
+def _load_file(model: Any, path: Path, info: ModelInfo) -> None:
+    """Load a weights file in any of the formats that timm converts; only a classifier may be left over."""
+    state = read_state_dict(path)
+    # timm keeps the converter of a family's published checkpoints under this name beside the family.
+    convert = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
+    with loading(info, str(path), OTHER_ARCHITECTURE):
+        missing, unexpected = model.load_state_dict(convert(state, model) if convert else state, strict=False)
+    classifier = model.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    surplus = [key for key in unexpected if not key.startswith(tuple(f"{head}." for head in heads))]
+    require_all(info, str(path), missing, surplus)
 
 
 def accepts_any_size(timm: Any, name: str) -> bool:

@@ -318,17 +318,31 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
     return state
 
 
-def load_state_dict(module: Any, path: Path, name: str) -> None:
+def load_state_dict(module: Any, path: Path, info: ModelInfo) -> None:
     """Put the weights of a file into a module, all of them and no others.
 
     Raises:
         ConfigError: There is no such file.
         ExtractionError: Names or shapes differ.
     """
-    try:
-        module.load_state_dict(read_state_dict(path))
-    except RuntimeError as error:
-        raise ExtractionError(f"{name}: the weights of {path} belong to another model: {error}") from error
+    state = read_state_dict(path)
+    with loading(info, str(path), OTHER_ARCHITECTURE):
+        missing, surplus = module.load_state_dict(state, strict=False)
+    require_all(info, str(path), missing, surplus)
+
+
+def require_all(info: ModelInfo, what: str, missing: Sequence[str], surplus: Sequence[str] = ()) -> None:
+    """Refuse weights that leave a part of the model at random values, or that have parts it does not have.
+
+    Raises:
+        ExtractionError: Either list of names is not empty.
+    """
+    if missing or surplus:
+        raise ExtractionError(
+            f"{info.name}: {what} belongs to another model: {len(missing)} tensors are missing "
+            f"({', '.join(list(missing)[:3])}), {len(surplus)} are unknown ({', '.join(list(surplus)[:3])}). "
+            + OTHER_ARCHITECTURE
+        )
 
 
 def weights_digest(module: Any) -> str:

@@ -58,7 +58,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     with loading(info, repository, remedy), seeded(options.seed):
         model = torch.hub.load(folder, name, source=place, trust_repo=True, **arguments)
     if weights not in ("", NO_WEIGHTS):
-        load_state_dict(model, Path(weights), info.name)
+        load_state_dict(model, Path(weights), info)
     if not isinstance(model, torch.nn.Module):
         raise ExtractionError(f"{info.name}: {name} returned a {type(model).__name__}, not a network")
     patch = getattr(model, "patch_size", 1)

@@ -52,7 +52,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
         else:
             model = models.get_model(name, weights=None)
     if options.weights not in (None, NO_WEIGHTS):
-        load_state_dict(model, Path(str(options.weights)), info.name)
+        load_state_dict(model, Path(str(options.weights)), info)
     _drop_classifier(model)
     preset = entry.transforms()
     tower = Tower(

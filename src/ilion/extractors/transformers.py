@@ -19,8 +19,9 @@ from ilion.extractors.torch_common import (
     announce_download,
     describe_tower,
     library,
-    load_state_dict,
     loading,
+    read_state_dict,
+    require_all,
     seeded,
 )
 
@@ -46,16 +47,24 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     source = info.source
     if options.weights is None and not Path(source).is_dir():
         announce_download(info)
+    state = read_state_dict(Path(options.weights)) if options.weights not in (None, NO_WEIGHTS) else None
     with loading(info, source, _REMEDY), seeded(options.seed):
         processor = transformers.AutoImageProcessor.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source)
+        found: dict[str, Any] = {"missing_keys": ()}
         if options.weights is None:
-            model = transformers.AutoModel.from_pretrained(source)
+            model, found = transformers.AutoModel.from_pretrained(source, output_loading_info=True)
+        elif state is None:
+            model = transformers.AutoModel.from_config(config)
         else:
-            model = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(source))
-    if options.weights not in (None, NO_WEIGHTS):
-        load_state_dict(model, Path(str(options.weights)), info.name)
+            model, found = transformers.MODEL_MAPPING[type(config)].from_pretrained(
+                None, config=config, state_dict=state, output_loading_info=True
+            )
+    # Many published checkpoints have no pooler; it is only needed for the model's own pooling.
+    optional = ("pooler.",) if options.pooling not in (None, "head") else ()
+    missing = [key for key in sorted(found["missing_keys"]) if not key.startswith(optional)]
+    require_all(info, options.weights or source, missing)
     model.float()
-    config = model.config
     if config.model_type == "siglip2":
         raise ConfigError(f"{info.name}: NaFlex models are not supported; take a model of fixed resolution")
     vision_config = getattr(config, "vision_config", config)
@@ -107,8 +116,8 @@ def _embedding(output: Any) -> Any:
 
 def _text_tower(transformers: Any, info: ModelInfo, model: Any) -> TextTower:
     context = model.config.text_config.max_position_embeddings
-    # SigLIP was trained on texts padded to the full length (its model card); CLIP masks the padding.
-    padding = "max_length" if "siglip" in model.config.model_type else True
+    # SigLIP was trained on lower-case texts, padded to the full length and not masked (its model card).
+    siglip = "siglip" in model.config.model_type
 
     @cache
     def tokenizer() -> Any:
@@ -116,9 +125,18 @@ def _text_tower(transformers: Any, info: ModelInfo, model: Any) -> TextTower:
             return transformers.AutoTokenizer.from_pretrained(info.source)
 
     def tokenize(texts: Sequence[str]) -> tuple[Any, Sequence[int]]:
-        lengths = [len(ids) for ids in tokenizer()(list(texts))["input_ids"]]
-        cut = {"padding": padding, "truncation": True, "max_length": context, "return_tensors": "pt"}
-        return tokenizer()(list(texts), **cut), lengths
+        words = [text.lower() for text in texts] if siglip else list(texts)
+        lengths = [len(ids) for ids in tokenizer()(words)["input_ids"]]
+        tokens = tokenizer()(
+            words,
+            padding="max_length" if siglip else True,
+            truncation=True,
+            max_length=context,
+            return_tensors="pt",
+        )
+        if siglip:
+            tokens.pop("attention_mask", None)
+        return tokens, lengths
 
     def encode(tokens: Any) -> Any:
         return _embedding(model.get_text_features(**tokens))
