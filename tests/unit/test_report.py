@@ -395,6 +395,8 @@ def test_skipped_images_and_lost_positives_are_said(make: Maker, report: Callabl
     assert "2 expected answers are not in the database" in page.visible
     assert all(f"photos/bad{i}.jpg" in page.visible for i in range(3))
     assert "Nothing was skipped" in report(run).visible
+    beside = replace(run, skipped=skipped[:1])
+    assert "1 image could not be used and was skipped" in report(run, beside, beside).visible
 
 
 def test_text_queries_show_their_text(make: Maker, report: Callable[..., Page]) -> None:

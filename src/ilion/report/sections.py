@@ -14,7 +14,15 @@ from ilion.report import charts
 from ilion.report.context import Context, Section
 from ilion.report.facts import recall_by_rank
 from ilion.report.gallery import gallery_section
-from ilion.report.verdict import answer_ms, caveats, known_slices, label_axes, slice_label, verdict
+from ilion.report.verdict import (
+    all_skipped,
+    answer_ms,
+    caveats,
+    known_slices,
+    label_axes,
+    slice_label,
+    verdict,
+)
 from ilion.types import RunResult, SliceResult
 
 _MAX_BARS = 12
@@ -193,8 +201,8 @@ def queries_section(context: Context) -> Section:
 
 
 def skipped_section(context: Context) -> Section:
-    """List the images that could not be used."""
-    skipped = context.main.skipped
+    """List the images that could not be used, in any of the runs."""
+    skipped = all_skipped(context.results)
     data = {"skipped": skipped[:_MAX_SKIPPED], "count": len(skipped), "more": len(skipped[_MAX_SKIPPED:])}
     return Section("skipped", context.words("skipped.title"), data)
 

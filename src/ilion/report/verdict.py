@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from ilion.report.facts import Outcome
 from ilion.report.words import Words
-from ilion.types import Evaluation, RunResult, SliceResult
+from ilion.types import Evaluation, RunResult, Skipped, SliceResult
 
 UNKNOWN = "unknown"
 """The label of a slice whose value the data set does not say."""
@@ -122,6 +122,11 @@ def comparable(results: Sequence[RunResult]) -> bool:
     return len({(r.dataset.name, r.evaluation.definition, r.evaluation.k) for r in results}) == 1
 
 
+def all_skipped(results: Sequence[RunResult]) -> list[Skipped]:
+    """Return the images that any run could not use, each once."""
+    return list(dict.fromkeys(item for result in results for item in result.skipped))
+
+
 def _designs(results: Sequence[RunResult], words: Words) -> Markup:
     best = max(results, key=lambda r: r.evaluation.mean)
     fastest = min(results, key=lambda r: r.cost.extraction_ms_per_image)
@@ -188,8 +193,9 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
     if never:
         key = "never_found" if len(never) <= _NAMES else "never_found_many"
         say(key, count=len(never), k=outcome.k, names=", ".join(never[:_NAMES]))
-    if main.skipped:
-        say("skipped", count=len(main.skipped))
+    skipped = all_skipped(results)
+    if skipped:
+        say("skipped", count=len(skipped))
     if evaluation.unreachable:
         say("unreachable", count=evaluation.unreachable)
     texts = sum(facts.query.text is not None for facts in outcome.queries)
