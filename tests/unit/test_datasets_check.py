@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.bad_images import Case, cases
 
-from bad_images import Case, cases
 from ilion.datasets import DatasetCheck, Problem, check_dataset, open_dataset, render_check
 from ilion.datasets import check as check_module
 from ilion.datasets.facts import CLUTTER_EDGES, SHARE_EDGES

@@ -208,6 +208,8 @@ def test_a_table_cannot_reach_out_of_the_folder(flat: Path, tmp_path: Path, phot
     ("row", "message"),
     [
         (",cup,query", "names no file; fill in the column 'file'"),
+        ("photos/\0.jpg,cup,query", "names no file"),
+        (f"photos/{'x' * 300}.jpg,cup,query", "there is no file 'photos/xxx"),
         ("photos/1.jpg,,positive", "names no object; fill in the column 'object'"),
         ("photos/9.jpg,cup,positive", "there is no file 'photos/9.jpg'; check the name"),
         (
@@ -273,6 +275,12 @@ def test_columns_without_a_meaning_are_noted(flat: Path, save: Save) -> None:
     notes = "\n".join(open_dataset(flat).notes)
     assert "photos.csv:1: column 'heigth' has no meaning here; did you mean 'height'?" in notes
     assert "column 'remark' has no meaning here; known columns: file, object, role" in notes
+
+
+def test_line_separators_of_unicode_are_text(flat: Path, save: Save) -> None:
+    save(flat / "photos.csv", "file,object,role\nphotos/0.jpg,a,query\nphotos/1.jpg,a,positive\n")
+    save(flat / "objects.csv", "object,description\na,one\u2028two\x85three\n")
+    assert open_dataset(flat).queries[1].text == "one\u2028two\x85three"
 
 
 def test_lines_are_counted_through_values_with_line_breaks(flat: Path, save: Save) -> None:

@@ -382,6 +382,8 @@ def test_bad_positive_ids(tiny_dataset: Path, save: Save) -> None:
     message = refusal(tiny_dataset)
     assert "image_ids/positive_ids.txt:1: 'a,1' is not 'id,scale,clutter'" in message
     assert "image_ids/positive_ids.txt:2: 'b,x,3'" in message
+    save(tiny_dataset / "image_ids" / "positive_ids.txt", b"caf\xe9,1,1\n")
+    assert "image_ids/positive_ids.txt: cannot be read as text" in refusal(tiny_dataset)
 
 
 def test_names_that_differ_in_case_only(tiny_dataset: Path, photo: Photo, save: Save) -> None:
@@ -390,6 +392,41 @@ def test_names_that_differ_in_case_only(tiny_dataset: Path, photo: Photo, save: 
     assert (
         "distractors/loose/d1.jpg: differs from distractors/loose/D1.JPG only in upper and lower case" in note
     )
+
+
+def test_many_warnings_are_cut_short(tiny_dataset: Path, save: Save) -> None:
+    for i in range(25):
+        save(tiny_dataset / "distractors" / f"note{i:02d}.txt", "x")
+    notes = open_dataset(tiny_dataset).notes
+    assert len(notes) == 11
+    assert notes[-1] == "... and 15 more warnings 'stray-file' (ilion datasets check lists them all)"
+
+
+def test_tars_that_differ_in_case_only(tiny_dataset: Path, photo: Photo, save_tar: SaveTar) -> None:
+    save_tar(tiny_dataset / "distractors" / "Shard_00000.tar", {"a.jpg": photo(1)})
+    (note,) = open_dataset(tiny_dataset).notes
+    assert "shard_00000.tar: differs from Shard_00000.tar only in upper and lower case" in note
+
+
+def test_folders_that_cannot_be_read(tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if str(path).endswith(("loose", "mug_000")):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    message = refusal(tiny_dataset)
+    assert (
+        "distractors/loose: the folder cannot be read (Permission denied); check its permissions" in message
+    )
+    assert "ilias_core/mug_000: the folder cannot be read" in message
+
+
+def test_an_unknown_layout(tiny_dataset: Path) -> None:
+    with pytest.raises(ConfigError, match="layout is 'plain'; it must be one of auto, ilias, folder"):
+        open_dataset(tiny_dataset, layout="plain")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ folders). The rows of a photo in ``photos.csv`` win over the folder that it lies
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +22,12 @@ from ilion.datasets.listing import (
     Role,
     View,
     finish,
-    is_hidden,
     is_image_name,
     list_distractors,
     note_stray,
     scan,
     shown_path,
+    subfolders,
 )
 from ilion.datasets.tables import Row, read_table
 from ilion.errors import DatasetError
@@ -91,9 +92,7 @@ def list_folder(root: Path, distractors: Sequence[Path] = ()) -> Listing:
 
 def _walk_objects(listing: Listing, found: dict[str, _Found], listed: frozenset[str]) -> None:
     base = listing.root / OBJECTS_FOLDER
-    for folder in sorted(base.iterdir()):
-        if folder.is_dir() and not is_hidden(folder.name):
-            listing.declared.add(folder.name)
+    listing.declared.update(subfolders(base))
     for name in scan(base, listing):
         image_id = f"{OBJECTS_FOLDER}/{name}"
         if image_id in listed:
@@ -129,7 +128,7 @@ def _read_photos(listing: Listing) -> dict[str, _Found]:
 def _locate(listing: Listing, row: Row) -> str | None:
     """Return the id of the photo that a row names, or None after noting why there is none."""
     written = row.values.get("file", "")
-    if not written:
+    if not written or "\0" in written:
         listing.add("error", "bad-row", row.place, "names no file", "fill in the column 'file'")
         return None
     value = PurePosixPath(written if "\\" not in written else PureWindowsPath(written).as_posix())
@@ -139,7 +138,7 @@ def _locate(listing: Listing, row: Row) -> str | None:
         value.is_absolute()
         or PureWindowsPath(written).drive
         or ".." in value.parts
-        or not any(path.resolve().is_relative_to(home.resolve()) for home in homes)
+        or not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home)) for home in homes)
     ):
         listing.add(
             "error",
@@ -149,7 +148,7 @@ def _locate(listing: Listing, row: Row) -> str | None:
             "copy the photo into the data set's folder, and write its path from there",
         )
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, also False for a name that is too long
         twin = _twin(path)
         if twin is not None and unicodedata.normalize("NFC", twin.name) == unicodedata.normalize(
             "NFC", path.name
@@ -170,7 +169,7 @@ def _locate(listing: Listing, row: Row) -> str | None:
 
 def _twin(path: Path) -> Path | None:
     """Return a file beside it whose name differs only in case or in how accents are stored."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return None
     name = unicodedata.normalize("NFC", path.name).casefold()
     names = (p for p in sorted(path.parent.iterdir()) if p.is_file())

@@ -6,7 +6,6 @@ for text queries; distractors in ``distractors/`` or ``yfcc100m/``; all but quer
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from ilion.datasets.listing import (
     Role,
     View,
     finish,
-    is_hidden,
     is_image_name,
     list_distractors,
     note_stray,
     scan,
+    subfolders,
 )
 from ilion.datasets.taxonomy import read_taxonomy
 from ilion.errors import DatasetError
@@ -35,6 +34,7 @@ POSITIVE_IDS = "image_ids/positive_ids.txt"
 _BOX_REMEDY = (
     "write one box a line as 'x y width height', in pixels of the upright image, from its top left corner"
 )
+_VALUES_REMEDY = "correct it, or remove the file: the scale then comes from the boxes"
 _ROLES: dict[str, Role] = {"query": "query", "pos": "positive"}
 
 
@@ -47,9 +47,7 @@ def list_ilias(root: Path, distractors: Sequence[Path] = ()) -> Listing:
     """
     listing = Listing(root, "ilias", root / CORE)
     values = _read_positive_ids(listing)
-    for folder in sorted(listing.base.iterdir()):
-        if folder.is_dir() and not is_hidden(folder.name):
-            listing.declared.add(folder.name)
+    listing.declared.update(subfolders(listing.base))
     for name in scan(listing.base, listing):
         parts = name.split("/")
         if len(parts) == 3 and parts[1] in _ROLES:
@@ -156,21 +154,20 @@ def _read_positive_ids(listing: Listing) -> dict[str, tuple[float, float]]:
     if not path.is_file():
         return {}
     values = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if not row:
-                continue
-            try:
-                image_id, scale, clutter = row
-                values[unescape_id(image_id.strip())] = (float(scale), float(clutter))
-            except ValueError:
-                listing.add(
-                    "error",
-                    "bad-values",
-                    f"{POSITIVE_IDS}:{number}",
-                    f"{','.join(row)!r} is not 'id,scale,clutter'",
-                    "correct the line, or remove the file: scale then comes from the boxes",
-                )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.add("error", "bad-values", path, f"cannot be read as text ({error})", _VALUES_REMEDY)
+        return {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            image_id, scale, clutter = line.rsplit(",", 2)
+            values[unescape_id(image_id.strip())] = (float(scale), float(clutter))
+        except ValueError:
+            place = f"{POSITIVE_IDS}:{number}"
+            listing.add("error", "bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
     return values
 
 

@@ -191,8 +191,25 @@ def scan(folder: Path, listing: Listing, skip: frozenset[str] = frozenset()) -> 
     yield from _scan(folder, folder.resolve(), "", listing, skip)
 
 
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without those of the system.
+
+    A folder that cannot be read gives none; `scan` says so.
+    """
+    try:
+        return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not is_hidden(e.name))
+    except OSError:
+        return []
+
+
 def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozenset[str]) -> Iterator[str]:
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+    except OSError as error:
+        message = f"the folder cannot be read ({error.strerror})"
+        listing.add("error", "unreadable-folder", folder, message, "check its permissions")
+        return
+    for entry in entries:
         path = folder / entry.name
         if entry.name in skip:
             continue
@@ -210,7 +227,7 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
             listing.add(
                 "error", "bad-link", path, "the link leads nowhere", "remove it or restore its target"
             )
-        elif entry.is_symlink() and not path.resolve().is_relative_to(base):
+        elif entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(base):
             listing.add(
                 "error",
                 "bad-link",
@@ -336,7 +353,7 @@ def _note_clashes(listing: Listing) -> None:
                 "rename one of the two folders",
             )
         prefixes[folder.prefix] = folder.base
-    files = [photo.id for photo in listing.photos]
+    files = [photo.id for photo in listing.photos] + [tar.name for tar in listing.tars]
     files.extend(folder.prefix + name for folder in listing.loose for name in folder.names)
     for first, second in _case_clashes(files):
         listing.add(

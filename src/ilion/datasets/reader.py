@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ Layout = Literal["auto", "ilias", "folder"]
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
+_SHOWN_NOTES = 10
 _CHEAP_TAR_BYTES = 4 << 30
 """Tars up to this size together are indexed at once to name missing ids: a second of reading headers."""
 
@@ -56,7 +57,7 @@ def open_dataset(
         raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
     listing = list_dataset(path, layout=layout, distractors=distractors)
     _refuse_errors(listing)
-    notes = [str(problem) for problem in listing.problems if problem.severity == "warning"]
+    notes = list(_warnings(listing))
     wanted = IdSet(read_ids(subset)) if subset else None
     attributes = _attributes(listing, notes)
     database = tuple(_shards(listing, wanted, shard_size))
@@ -105,8 +106,11 @@ def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder
         layout: What the user says; ``auto`` looks.
 
     Raises:
+        ConfigError: No layout has that name.
         DatasetError: The folder has not what the layout needs, or that of both layouts.
     """
+    if layout not in get_args(Layout):
+        raise ConfigError(f"layout is {layout!r}; it must be one of {', '.join(get_args(Layout))}")
     ilias = (path / CORE).is_dir()
     plain = [n for n in (OBJECTS_FOLDER, PHOTOS_TABLE, OBJECTS_TABLE) if (path / n).exists()]
     if layout == "auto" and ilias and plain:
@@ -134,6 +138,18 @@ def _refuse_errors(listing: Listing) -> None:
             )
         many = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise DatasetError("\n".join([f"{listing.root}: the data set has {many}:", *lines]))
+
+
+def _warnings(listing: Listing) -> Iterator[str]:
+    by_kind: dict[str, list[str]] = {}
+    for problem in listing.problems:
+        if problem.severity == "warning":
+            by_kind.setdefault(problem.kind, []).append(str(problem))
+    for kind, messages in by_kind.items():
+        yield from messages[:_SHOWN_NOTES]
+        if len(messages) > _SHOWN_NOTES:
+            more = len(messages) - _SHOWN_NOTES
+            yield f"... and {more} more warnings {kind!r} (ilion datasets check lists them all)"
 
 
 def _queries(listing: Listing) -> Iterator[Query]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -47,14 +48,15 @@ def read_table(
         known: Further columns that have a meaning. If empty, any column has one.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            text = opened.read()
     except (OSError, UnicodeDecodeError) as error:
         remedy = "save it as 'CSV UTF-8' (Excel: Save as, CSV UTF-8)"
         listing.add("error", "bad-table", file, f"cannot be read as UTF-8 text ({error})", remedy)
         return
-    header = lines[0] if lines else ""
+    header = io.StringIO(text, newline="").readline()
     delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     shown = file.relative_to(listing.root).as_posix()
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
