@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageDraw
+
+# The same examples in every run, and none that fails because a machine is busy.
+settings.register_profile("ilion", derandomize=True, deadline=None)
+settings.load_profile("ilion")
 
 Photo = Callable[..., bytes]
 
@@ -80,14 +86,9 @@ def grocery() -> Path:
     pytest.skip(message)
 
 
-@pytest.fixture
-def tiny_dataset(tmp_path: Path) -> Path:
-    """Write a sound data set in the ILIAS layout.
-
-    3 objects, each with an image query (with box), a text query and 3 positives (with boxes); a tar with 5
-    distractors and 4 loose ones; a taxonomy. 18 database images in all.
-    """
-    root = tmp_path / "tiny"
+@pytest.fixture(scope="session")
+def _tiny_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("master") / "tiny"
     for number, name in enumerate(("mug_000", "täfelchen_001", "poster_002")):
         folder = root / "ilias_core" / name
         write(folder / "query" / f"Q{number:03d}_00.jpg", draw_photo(100 * number))
@@ -108,6 +109,16 @@ def tiny_dataset(tmp_path: Path) -> Path:
         ' "art": {"print": {"poster": ["poster_002"]}}}',
     )
     return root
+
+
+@pytest.fixture
+def tiny_dataset(_tiny_master: Path, tmp_path: Path) -> Path:
+    """Return a copy of a sound data set in the ILIAS layout.
+
+    3 objects, each with an image query (with box), a text query and 3 positives (with boxes); a tar with 5
+    distractors and 4 loose ones; a taxonomy. 18 database images in all.
+    """
+    return Path(shutil.copytree(_tiny_master, tmp_path / "tiny"))
 
 
 @pytest.fixture
