@@ -1,5 +1,61 @@
-"""Ilion: instance-level image retrieval, measured."""
+"""Ilion: instance-level image retrieval, measured.
+
+Every verb of the command line is a function of the same name and defaults in `ilion.verbs`::
+
+    from ilion import load_experiment, verbs
+
+    result, report = verbs.run(load_experiment(Path("experiment.toml")))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ilion._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from ilion import verbs
+    from ilion.config import ExperimentConfig, load_experiment
+    from ilion.datasets import open_dataset
+    from ilion.errors import IlionError
+    from ilion.types import Evaluation, GroundTruth, Ranking, RetrievalDataset, RunResult
+
+_HOMES = {
+    "ExperimentConfig": "config",
+    "load_experiment": "config",
+    "open_dataset": "datasets",
+    "IlionError": "errors",
+    "Evaluation": "types",
+    "GroundTruth": "types",
+    "Ranking": "types",
+    "RetrievalDataset": "types",
+    "RunResult": "types",
+}
+
+__all__ = [
+    "Evaluation",
+    "ExperimentConfig",
+    "GroundTruth",
+    "IlionError",
+    "Ranking",
+    "RetrievalDataset",
+    "RunResult",
+    "__version__",
+    "load_experiment",
+    "open_dataset",
+    "verbs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for, so that importing ilion costs nothing."""
+    if name == "verbs":
+        return import_module("ilion.verbs")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ilion' has no attribute {name!r}")
+    return getattr(import_module(f"ilion.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

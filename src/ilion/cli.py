@@ -28,7 +28,7 @@ from rich.progress import (
 )
 
 from ilion._version import __version__
-from ilion.config import ExperimentConfig, dump_toml, load_experiment, to_dict
+from ilion.config import ExperimentConfig, apply_overrides, dump_toml, from_dict, load_experiment, to_dict
 from ilion.errors import ConfigError, IlionError
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def main() -> None:
         app()
     except IlionError as error:
         console.print("[bold red]error:[/] ", end="")
-        console.print(str(error), markup=False, highlight=False)
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped; run the same command again to go on from here")
@@ -345,7 +345,10 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Print all settings with their values, as TOML."""
-    values = load_experiment(experiment, settings or []) if experiment else ExperimentConfig()
+    if experiment:
+        values = load_experiment(experiment, settings or [])
+    else:
+        values = from_dict(ExperimentConfig, apply_overrides({}, settings or []))
     if as_json:
         _say_json(to_dict(values))
     else:
