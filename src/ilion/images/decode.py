@@ -145,6 +145,8 @@ def _libjpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | None) 
         "colorspace": "CMYK" if header.components == 4 else "RGB",
         "min_width": longer if wide else shorter,
         "min_height": shorter if wide else longer,
+        # Fractions above one half take longer than the whole, for which libjpeg-turbo has vector code.
+        "min_factor": 2,
     }
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, **options), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from math import ceil, floor
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from ilion.errors import ConfigError, ImageError
-from ilion.types import RGB, Box, Resize
+from ilion.types import RGB, Box, Float32, Resize
 
 T = TypeVar("T")
 
@@ -20,11 +21,12 @@ FILL = (124, 116, 104)
 MAX_RESULT_PIXELS = 2**26
 """A resized image may not be larger. Only resize mode "short" on an extreme strip comes near."""
 
-_AVERAGED = 1.6
-"""Chosen among 1.25 to 2 by the cosine of EfficientNet descriptors to those after Pillow's BICUBIC."""
+_HALVED = 6
+"""From this factor on, pixels are first averaged two by two, which costs little and changes little."""
 
-_MARGIN = 1.25
-"""A JPEG decoded at a fraction is still this much larger than needed, so that the last step averages too."""
+_MARGIN = 1.5
+"""A JPEG decoded at a fraction is still this much larger than needed, as the fraction's own filter is coarse.
+With less, the cosine of EfficientNet descriptors to those after a full decode falls below 0.995."""
 
 
 def least_size(mode: Resize, side: int) -> tuple[int, int]:
@@ -35,7 +37,7 @@ def least_size(mode: Resize, side: int) -> tuple[int, int]:
         side: Pixels.
 
     >>> least_size("long", 384), least_size("short", 224), least_size("square", 224)
-    ((480, 1), (280, 280), (280, 280))
+    ((576, 1), (336, 336), (336, 336))
     """
     least = ceil(_MARGIN * side)
     return (least, 1) if mode in ("long", "pad", "none") else (least, least)
@@ -82,16 +84,17 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
             result = _stretch(image, side, side)
         case "center-crop":
             top, left = (height - shorter) // 2, (width - shorter) // 2
-            result = _stretch(image[top : top + shorter, left : left + shorter], side, side)
+            square = image if height == width else image[top : top + shorter, left : left + shorter]
+            result = _stretch(square, side, side)
         case "none":
             result = image
         case _:
             raise ConfigError(
                 f"unknown resize mode {mode!r}; use long, short, square, center-crop, pad or none"
             )
-    height, width = result.shape[:2]
     if mode == "pad":
-        height = width = side
+        result = _pad(result, side, side)
+    height, width = result.shape[:2]
     return _pad(result, ceil(width / pad_multiple) * pad_multiple, ceil(height / pad_multiple) * pad_multiple)
 
 
@@ -101,30 +104,34 @@ def _scaled(length: int, numerator: int, denominator: int) -> int:
 
 
 def _stretch(image: RGB, width: int, height: int) -> RGB:
-    """Resize without aliasing, each axis on its own account; close to Pillow's BICUBIC, several times faster.
+    """Resize by cubic interpolation, after a low-pass filter along each axis that shrinks.
 
-    Shrinking: pixels are averaged down to `_AVERAGED` times the target, then interpolated at twice the
-    target, then averaged two by two. OpenCV's averaging of any factor alone is slower and blurs more.
+    The filter is the cubic kernel of Keys (1981), a = -0.5, stretched by the factor of shrinking: together
+    this is Pillow's antialiased BICUBIC up to rounding and the image's edge, at a fraction of its time.
     """
     old_height, old_width = image.shape[:2]
     if (old_width, old_height) == (width, height):
         return image
-    if width > old_width or height > old_height:
-        # OpenCV averages only when no axis grows, so a mixed change takes two steps.
-        image = _average(image, min(width, old_width), min(height, old_height))
-        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-    image = _average(
-        image, min(old_width, ceil(_AVERAGED * width)), min(old_height, ceil(_AVERAGED * height))
-    )
-    twice = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.resize(twice, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    while old_width >= _HALVED * width and old_height >= _HALVED * height:
+        old_width, old_height = old_width // 2, old_height // 2
+        even = image[: 2 * old_height, : 2 * old_width]
+        image = np.asarray(cv2.resize(even, (old_width, old_height), interpolation=cv2.INTER_AREA), np.uint8)
+    across, down = _cubic(old_width / width), _cubic(old_height / height)
+    if len(across) > 1 or len(down) > 1:
+        image = np.asarray(cv2.sepFilter2D(image, -1, across, down, borderType=cv2.BORDER_REFLECT), np.uint8)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _average(image: RGB, width: int, height: int) -> RGB:
-    """Shrink by averaging the covered pixels."""
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+@lru_cache(maxsize=64)
+def _cubic(factor: float) -> Float32:
+    """Return the taps of the low-pass filter for shrinking by a factor; one tap when nothing shrinks."""
+    if factor <= 1:
+        return np.ones(1, np.float32)
+    reach = ceil(2 * factor) - 1
+    x = np.abs(np.arange(-reach, reach + 1)) / factor
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    taps = np.where(x < 1, near, far)
+    return np.asarray(taps / taps.sum(), np.float32)
 
 
 def _pad(image: RGB, width: int, height: int) -> RGB:

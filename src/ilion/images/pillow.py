@@ -82,6 +82,11 @@ def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
             yield image
     except (ImageError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:  # TIFF asks for the process-wide limit all the same
+        raise ImageError(
+            f"a {name(kind)} above Pillow's own limit of pixels ({error}); scale it down or "
+            "save it as JPEG or PNG"
+        ) from error
     # Plugins raise what they stumble over: OSError, SyntaxError, ValueError, struct.error, KeyError ...
     except Exception as error:
         seen = str(error).replace("not identified by this driver", "its header makes no sense")
