@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS_VENV := .venv-extras
 EXTRAS_BIN := $(EXTRAS_VENV)/bin
 
-.PHONY: demo test test-extras lint types unit end-to-end benchmarks clean help
+.PHONY: demo test test-extras lint types unit benchmarks clean help
 
 help:
 	@echo "make demo         synthetic data set, full run, report.html"
@@ -31,7 +31,7 @@ $(EXTRAS_VENV)/.ready: pyproject.toml
 demo: $(VENV)/.core
 	$(BIN)/ilion demo
 
-test: lint types unit end-to-end
+test: lint types unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,10 +42,6 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not extras"
-
-# the real photos through every stage, from the command line, as a user would
-end-to-end: $(VENV)/.dev
-	$(BIN)/python -m tests.end_to_end
 
 test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
