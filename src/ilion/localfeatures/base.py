@@ -1,0 +1,145 @@
+"""The protocol of all local extractors, their spec, and the registry.
+
+A backend module builds by name; nothing heavy is imported before it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ilion.errors import ConfigError
+from ilion.types import RGB, LocalFeatures
+
+Metric = Literal["cosine", "hamming"]
+"""How two descriptors compare: as directions, or as bits packed in uint8."""
+
+
+@dataclass(frozen=True)
+class LocalSpec:
+    """What makes the local features of two images comparable: all of it must be equal.
+
+    How many features are kept and by which order does not change what a feature means, but it changes what
+    is stored, so it belongs to the spec as well.
+
+    Args:
+        name: Registered name.
+        weights: Where the weights come from, or ``none``.
+        revision: Version or digest of weights or library.
+        dim: Length of a descriptor: numbers for ``cosine``, bytes for ``hamming``.
+        metric: How descriptors compare.
+        side: An image whose longer side has more pixels is shrunk to it; a smaller one stays as it is.
+        features: At most so many an image.
+        selection: Which features are kept; see the backend.
+        licence: Licence of the weights.
+        options: Any further setting that changes the numbers.
+    """
+
+    name: str
+    weights: str
+    revision: str
+    dim: int
+    metric: Metric
+    side: int
+    features: int
+    selection: str
+    licence: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for a manifest."""
+        return asdict(self)
+
+
+@runtime_checkable
+class LocalExtractor(Protocol):
+    """Images to local features."""
+
+    @property
+    def spec(self) -> LocalSpec:
+        """What the numbers depend on."""
+        ...
+
+    def extract(self, images: Sequence[RGB]) -> list[LocalFeatures]:
+        """Describe upright RGB uint8 images of any size.
+
+        Keypoints, scales and `image_size` are in pixels of the given image. Features come in the order in
+        which they are worth keeping, so the first m of them are what a smaller setting of ``features``
+        would give. An image that shows nothing gives none.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """Settings that a user may change for any local extractor; None keeps the extractor's own value.
+
+    Args:
+        features: At most so many an image.
+        side: Longer side in pixels.
+        selection: Which features are kept; see the backend.
+        weights: File or hub id in place of the extractor's own.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        threads: Compute threads; 0 takes one a core.
+        batch_size: Images of one shape computed together.
+        precision: ``float32``, ``float16`` or ``bfloat16`` (the latter two on accelerators).
+        seed: For weights that are not loaded.
+    """
+
+    features: int | None = None
+    side: int | None = None
+    selection: str | None = None
+    weights: str | None = None
+    device: str = "auto"
+    threads: int = 0
+    batch_size: int = 8
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("features", "side"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"local features: {name} must be at least 1, not {value}")
+
+
+BACKENDS: Mapping[str, tuple[str, str]] = {
+    "rootsift": ("classical", ""),
+    "orb": ("classical", ""),
+    "akaze": ("classical", ""),
+}
+"""What comes before any ``:`` in a name -> module of this package, and the extra that it needs.
+
+A module has ``build(name, options) -> LocalExtractor``.
+"""
+
+
+def build(name: str, options: LocalOptions | None = None) -> LocalExtractor:
+    """Build a local extractor; this may download weights, if the backend's documentation says so.
+
+    Args:
+        name: One of `BACKENDS`, for some followed by ``:`` and what they take.
+        options: Settings.
+
+    Raises:
+        ConfigError: Unknown name or setting.
+        MissingExtraError: The backend's extra is not installed.
+        ExtractionError: The weights cannot be loaded.
+
+    >>> build("rootsift").spec.dim
+    128
+    >>> build("rotsift")
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: no local features are named 'rotsift'; did you mean 'rootsift'?
+    """
+    backend = name.partition(":")[0]
+    if backend not in BACKENDS:
+        close = get_close_matches(backend, BACKENDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(BACKENDS)}"
+        raise ConfigError(f"no local features are named {name!r}; {hint}")
+    module = importlib.import_module(f"ilion.localfeatures.{BACKENDS[backend][0]}")
+    extractor: LocalExtractor = module.build(name, options or LocalOptions())
+    return extractor
