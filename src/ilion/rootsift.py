@@ -19,7 +19,7 @@ def rootsift(image: RGB, keypoints: int) -> LocalFeatures:
         keypoints: At most so many; fewer where the image shows fewer, 0 on a featureless one.
 
     Returns:
-        Features whose descriptors are (M, 128) float32 of unit length.
+        Features whose descriptors are (M, 128) float32 of unit length, with scales and angles.
 
     >>> rootsift(np.zeros((32, 32, 3), np.uint8), 10).descriptors.shape
     (0, 128)
@@ -35,4 +35,6 @@ def rootsift(image: RGB, keypoints: int) -> LocalFeatures:
         descriptors=descriptors,
         scores=np.array([k.response for k in found], np.float32),
         image_size=(width, height),
+        scales=np.array([k.size for k in found], np.float32),
+        angles=np.radians(np.array([k.angle for k in found], np.float32)),
     )

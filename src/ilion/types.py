@@ -237,6 +237,9 @@ class LocalFeatures:
         descriptors: (M, d).
         scores: (M,) float32, higher is stronger.
         image_size: (width, height) in pixels that the keypoints refer to.
+        scales: (M,) float32, positive size of each keypoint in pixels; None where the detector gives none.
+        angles: (M,) float32, orientation in radians from the x axis towards the y axis (clockwise on a
+            screen); None where the detector gives none.
 
     Raises:
         ArtifactError: The lengths differ.
@@ -246,6 +249,8 @@ class LocalFeatures:
     descriptors: NDArray[np.generic]
     scores: Float32
     image_size: tuple[int, int]
+    scales: Float32 | None = None
+    angles: Float32 | None = None
 
     def __post_init__(self) -> None:
         m = len(self.keypoints)
@@ -254,6 +259,9 @@ class LocalFeatures:
                 f"local features disagree: keypoints {self.keypoints.shape}, "
                 f"descriptors {self.descriptors.shape}, scores {self.scores.shape}"
             )
+        for name, values in (("scales", self.scales), ("angles", self.angles)):
+            if values is not None and values.shape != (m,):
+                raise ArtifactError(f"local features disagree: {m} keypoints, {name} {values.shape}")
 
 
 @dataclass(frozen=True)
