@@ -82,7 +82,7 @@ def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
             yield image
     except (ImageError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:  # TIFF asks for the process-wide limit all the same
+    except Image.DecompressionBombError as error:  # TIFF and WebP look at that limit all the same
         raise ImageError(
             f"a {name(kind)} above Pillow's own limit of pixels ({error}); scale it down or "
             "save it as JPEG or PNG"
