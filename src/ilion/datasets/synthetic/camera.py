@@ -1,12 +1,14 @@
 """A pinhole camera, and drawing textured faces and cut-outs into its picture.
 
-World coordinates are centimetres: x to the right, y up, z towards the viewer. Textures are pyramids of ever smaller
-versions, so that small things do not shimmer. Points of a quad go top left, top right, bottom right, bottom left.
+World coordinates are centimetres: x to the right, y up, z towards the viewer. Textures are pyramids of ever
+smaller versions, so that small things do not shimmer. Points of a quad go top left, top right, bottom right,
+bottom left.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,7 +103,9 @@ def premultiplied(stamp: U8) -> U8:
     return cv2.merge([colour, cv2.extractChannel(stamp, 3)])
 
 
-def _place(canvas: U8, quad: F64, levels: Pyramid) -> tuple[U8, F64, tuple[int, int, int, int]] | None:
+def _place(
+    canvas: U8, quad: F64, levels: Pyramid
+) -> tuple[U8, NDArray[Any], tuple[int, int, int, int]] | None:
     """Return the level to use, its homography into the window, and the window; None when nothing is seen."""
     height, width = canvas.shape[:2]
     x0, y0 = max(int(np.floor(quad[:, 0].min())), 0), max(int(np.floor(quad[:, 1].min())), 0)

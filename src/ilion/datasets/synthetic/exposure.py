@@ -16,12 +16,13 @@ _NOISE_SIDE = 768
 
 @lru_cache(maxsize=1)
 def _noise() -> NDArray[np.int16]:
-    """Return a fixed sheet of sensor noise (standard deviation 32), slightly correlated as after demosaicing."""
+    """Return a fixed sheet of sensor noise (standard deviation 32), slightly correlated."""
     draw = np.random.Generator(np.random.PCG64(20_141_118))
     grey = draw.normal(0, 1, (_NOISE_SIDE, _NOISE_SIDE, 1)).astype(np.float32)
     colour = draw.normal(0, 1, (_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.float32)
     sheet = cv2.GaussianBlur(0.8 * grey + 0.6 * cv2.GaussianBlur(colour, (0, 0), 0.8) * 1.6, (0, 0), 0.45)
-    return (sheet / sheet.std() * 32).astype(np.int16)
+    scaled: NDArray[np.int16] = (sheet / sheet.std() * 32).astype(np.int16)
+    return scaled
 
 
 def _gain(draw: Random, height: int, width: int, harsh: float) -> U8:
@@ -30,7 +31,7 @@ def _gain(draw: Random, height: int, width: int, harsh: float) -> U8:
     y = np.linspace(-1, 1, 24, dtype=np.float32)[:, None]
     angle = float(draw.uniform(0, 2 * np.pi))
     gain = 1 + harsh * 0.22 * (np.cos(angle) * x + np.sin(angle) * y)
-    gain = gain - 0.07 * (x**2 + y**2)
+    gain = gain - 0.07 * max(harsh, 0.3) * (x**2 + y**2)
     kind = draw.random()
     if kind < 0.18:  # sun through a window: a bright slanted patch
         slope, at, wide = draw.uniform(-0.8, 0.8), draw.uniform(-0.6, 0.6), draw.uniform(0.25, 0.6)
@@ -39,11 +40,12 @@ def _gain(draw: Random, height: int, width: int, harsh: float) -> U8:
     elif kind < 0.3:  # a lamp
         cx, cy = draw.uniform(-0.8, 0.8, 2)
         gain = gain * (0.82 + 0.42 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 0.7))
-    gain = gain * float(np.exp(draw.normal(0, 0.11 * harsh)))
+    gain = gain * float(np.exp(draw.normal(-0.06, 0.11) * harsh))
     warm, tint = float(draw.normal(0, 0.05 * harsh)), float(draw.normal(0, 0.015 * harsh))
     cast = np.array([1 + warm, 1 + tint, 1 - warm], np.float32)
     small = np.clip(128 * gain[..., None] * cast, 30, 255).astype(np.uint8)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    gain_map: U8 = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return gain_map
 
 
 @lru_cache(maxsize=64)
@@ -74,7 +76,7 @@ def expose(draw: Random, canvas: U8, size: tuple[int, int], harsh: float) -> byt
         image = _shaken(image, float(draw.uniform(2.5, 7)) * unit, float(draw.uniform(0, np.pi)))
     elif harsh > 0.5 and blur < 0.32:
         image = cv2.GaussianBlur(image, (0, 0), float(draw.uniform(0.6, 1.6)) * unit)
-    level = float(draw.gamma(2.0, 3.0)) * harsh
+    level = float(draw.gamma(1.6, 2.2)) * harsh
     if level > 0.8:
         x, y = (int(v) for v in draw.integers(0, _NOISE_SIDE - 1, 2))
         sheet = np.roll(_noise(), (-y, -x), axis=(0, 1)) if max(size) > _NOISE_SIDE else _window(x, y, size)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ilion.datasets.synthetic.color import Colour
-from ilion.types import RGB
 
 U8 = NDArray[Any]
 """An array of uint8; the stubs of OpenCV do not know which type its functions return."""
@@ -127,12 +126,12 @@ class Ink:
     @property
     def width(self) -> float:
         """Width in units."""
-        return self.rgb.shape[1] / self.unit
+        return float(self.rgb.shape[1] / self.unit)
 
     @property
     def height(self) -> float:
         """Height in units."""
-        return self.rgb.shape[0] / self.unit
+        return float(self.rgb.shape[0] / self.unit)
 
     def polygon(self, points: Points, fill: Fill, opacity: float = 1.0) -> None:
         """Fill a polygon."""
@@ -189,7 +188,7 @@ class Ink:
         quarter = radius * np.stack([np.cos(t), np.sin(t)], axis=1)
         back = quarter[::-1]
         corners = [
-            quarter + (x1 - radius, y1 - radius),
+            quarter + np.array([x1 - radius, y1 - radius]),
             back * (-1, 1) + (x0 + radius, y1 - radius),
             quarter * (-1, -1) + (x0 + radius, y0 + radius),
             back * (1, -1) + (x1 - radius, y0 + radius),
@@ -221,7 +220,7 @@ class Ink:
         small = cv2.resize(stamp, (side, side), interpolation=cv2.INTER_AREA)
         if angle != 0:
             turn = cv2.getRotationMatrix2D((side / 2, side / 2), -angle, 1.0)
-            turn[:, 2] += (reach - side) / 2
+            turn = turn + np.array([[0, 0, 1], [0, 0, 1]]) * ((reach - side) / 2)
             small = cv2.warpAffine(small, turn, (reach, reach))
         left, top = round(cx * self.unit - reach / 2), round(cy * self.unit - reach / 2)
         height, width = self.alpha.shape
@@ -292,7 +291,7 @@ class Ink:
         np.maximum(alpha, mask if opacity == 1 else (mask * opacity).astype(np.uint8), out=alpha)
 
 
-def _colour_of(fill: Fill, height: int, width: int) -> RGB:
+def _colour_of(fill: Fill, height: int, width: int) -> U8:
     if not isinstance(fill, Graded):
         flat: U8 = np.empty((height, width, 3), np.uint8)
         flat[:] = fill
@@ -348,7 +347,7 @@ def lettering(text: str, style: Style, height: int, width: int) -> U8:
     mask: U8 = np.asarray(page)
     if style.round:
         mask = cv2.GaussianBlur(mask, (0, 0), 0.035 * size)
-        mask = cv2.convertScaleAbs(cv2.subtract(mask, 88), alpha=255 / 80)
+        mask = np.clip((mask.astype(np.float32) - 88) * (255 / 80), 0, 255).astype(np.uint8)
     if style.cut:
         mask = mask.copy()
         middle, half = round(size * 0.72), max(1, size // 50)
@@ -371,7 +370,7 @@ def lettering(text: str, style: Style, height: int, width: int) -> U8:
 
 
 def _bent(mask: U8, rise: float) -> U8:
-    height, width = mask.shape
+    width = mask.shape[1]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     shift = np.float32(rise) * (1 - x**2)
     pad = int(abs(rise)) + 2

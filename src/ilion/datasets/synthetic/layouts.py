@@ -1,5 +1,6 @@
-"""Front panels of food and household goods: seven designs with a hierarchy of brand, flavour, picture, small print.
+"""Front panels of food and household goods: seven designs.
 
+Each has the hierarchy of real ones: brand, flavour, picture, small print.
 A panel is one unit wide and ``ink.height`` units tall.
 """
 
@@ -214,7 +215,7 @@ def swiss(ink: Ink, what: Product) -> None:
         h * 0.74,
         r * 1.5,
     )
-    ink.text(of.claim, 0.07, h * 0.9, 0.42, min(0.055, h * 0.04), tone if ground != accent else tone, align=0)
+    ink.text(of.claim, 0.07, h * 0.9, 0.42, min(0.055, h * 0.04), tone, align=0)
     ink.stamp(logo(of.logo, tone, disc), 0.14, h * 0.8, min(0.13, h * 0.1))
 
 

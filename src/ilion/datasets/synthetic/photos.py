@@ -1,26 +1,31 @@
-"""The pictures of a set, one by one: query, positive, distractor. Each depends only on the settings and its number."""
+"""The pictures of a set, one by one: query, positive, distractor.
+
+Each depends only on the settings and its number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from ilion.datasets.synthetic import scenes
 from ilion.datasets.synthetic.exposure import expose
 from ilion.datasets.synthetic.products import Product, instance, line, lookalike, product, variants
+from ilion.datasets.synthetic.rooms import studio, wall
 from ilion.datasets.synthetic.scenes import Scene, Wish
 from ilion.datasets.synthetic.seeds import rng
+from ilion.datasets.synthetic.shelf import shelf
 from ilion.datasets.synthetic.stage import SUPERSAMPLE
+from ilion.datasets.synthetic.tabletop import flatlay, table, workbench
 
 Random = np.random.Generator
 BLOCK = 100
 """Distractors that share a shop's stock of products; also the unit of work of one process."""
 SMALLEST, LARGEST = 0.005, 0.52
 """Range of the target's share of the image."""
+_LINES = 9_000  # of each of the two sorts below; more would need longer brand names
 _STOCK_LINES = 28
 _POSTER_LINES = 6
 
@@ -41,9 +46,9 @@ class Settings:
     image_side: int
     lookalikes: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for a manifest."""
-        return asdict(self)
+    def product(self, index: int) -> Product:
+        """Return an instance."""
+        return instance(self.seed, index, self.lookalikes)
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,16 @@ Painter = Callable[[Random, Wish], Scene]
 
 # Where products of a package are found, the likelier the more often named.
 _PLACES: dict[str, tuple[Painter, ...]] = {
-    "box": (scenes.shelf, scenes.shelf, scenes.table, scenes.flatlay),
-    "gable": (scenes.shelf, scenes.shelf, scenes.table),
-    "can": (scenes.shelf, scenes.table, scenes.table, scenes.workbench),
-    "bottle": (scenes.shelf, scenes.table, scenes.table),
-    "jar": (scenes.shelf, scenes.table),
-    "tub": (scenes.shelf, scenes.shelf, scenes.table),
-    "pouch": (scenes.shelf, scenes.shelf, scenes.table, scenes.flatlay),
-    "parts": (scenes.workbench, scenes.workbench, scenes.shelf, scenes.flatlay),
-    "book": (scenes.table, scenes.flatlay, scenes.shelf, scenes.workbench),
-    "poster": (scenes.wall,),
+    "box": (shelf, shelf, table, flatlay),
+    "gable": (shelf, shelf, table),
+    "can": (shelf, table, table, workbench),
+    "bottle": (shelf, table, table),
+    "jar": (shelf, table),
+    "tub": (shelf, shelf, table),
+    "pouch": (shelf, shelf, table, flatlay),
+    "parts": (workbench, workbench, shelf, flatlay),
+    "book": (table, flatlay, shelf, workbench),
+    "poster": (wall,),
 }
 
 
@@ -95,7 +100,7 @@ def stock(seed: int, shop: str, number: int) -> tuple[Product, ...]:
     draw = rng(seed, "shop", shop, number)
     goods: list[Product] = []
     for own_package, count in ((None, _STOCK_LINES), ("poster", _POSTER_LINES)):
-        for which in draw.integers(0, 1_000_000, count):
+        for which in draw.integers(0, _LINES, count):
             # The package is part of the number, so that a line is the same wherever it is met.
             of = line(seed, False, 2 * int(which) + (own_package is not None), own_package)
             first = int(draw.integers(variants(of)))
@@ -119,27 +124,26 @@ def _finished(draw: Random, scene: Scene, wish: Wish, harsh: float, kind: str) -
     left, top = int(np.clip(np.floor(x0), 0, width - 1)), int(np.clip(np.floor(y0), 0, height - 1))
     right, bottom = int(np.clip(np.ceil(x1), left + 1, width)), int(np.clip(np.ceil(y1), top + 1, height))
     box = (left, top, right - left, bottom - top)
-    return Photo(
-        expose(draw, scene.canvas, wish.size, harsh), wish.size, box, scene.seen.others, wish.target, kind
-    )
+    jpeg = expose(draw, scene.canvas, wish.size, harsh)
+    return Photo(jpeg, wish.size, box, scene.seen.others, wish.target, kind)
 
 
 def query(settings: Settings, index: int) -> Photo:
     """Return the clean product photo of an instance."""
     draw = rng(settings.seed, "query", index)
-    what = instance(settings.seed, index)
+    what = settings.product(index)
     wish = Wish(what, (), float(draw.uniform(0.34, 0.48)), 0, _size(draw, settings.image_side, what))
-    return _finished(draw, scenes.studio(draw, wish), wish, 0.12, "studio")
+    return _finished(draw, studio(draw, wish), wish, 0.12, "studio")
 
 
 def positive(settings: Settings, index: int, number: int) -> Photo:
     """Return a photo of an instance in a cluttered scene.
 
     Sizes are spread evenly on a logarithmic scale: the n-th positive takes the n-th number of a low-discrepancy
-    sequence (the golden ratio's multiples modulo 1), so that any count of positives covers the range.
+    sequence (multiples of the golden ratio modulo 1), so that any count of positives covers the range.
     """
     draw = rng(settings.seed, "positive", index, number)
-    what = instance(settings.seed, index)
+    what = settings.product(index)
     start = float(rng(settings.seed, "sizes", index).random())
     spread = (start + number * 0.6180339887498949) % 1.0
     share = float(SMALLEST * (LARGEST / SMALLEST) ** spread)
@@ -164,7 +168,7 @@ def distractor(settings: Settings, index: int) -> Photo:
     if kind < 0.14:
         wish = Wish(what, (), max(share, 0.08), 0, _size(draw, settings.image_side, what))
         plain = kind < 0.05
-        return _finished(draw, scenes.studio(draw, wish, plain), wish, 0.12 if plain else 0.8, "studio")
+        return _finished(draw, studio(draw, wish, plain), wish, 0.12 if plain else 0.8, "studio")
     return _scene(draw, settings, what, goods, share)
 
 

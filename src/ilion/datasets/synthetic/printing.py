@@ -5,6 +5,7 @@ Faces depend on the product alone, so that two pictures of a product show the sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -17,16 +18,15 @@ from ilion.datasets.synthetic.color import (
     Colour,
     darker,
     lighter,
-    luminance,
     mix,
     readable,
-    turned,
 )
-from ilion.datasets.synthetic.ink import BOLD, CAPS, PLAIN, U8, Graded, Ink, Style, oval
+from ilion.datasets.synthetic.covers import cover, poster
+from ilion.datasets.synthetic.goods import PART_KINDS
+from ilion.datasets.synthetic.ink import BOLD, U8, Graded, Ink, Style
 from ilion.datasets.synthetic.layouts import LAYOUTS
 from ilion.datasets.synthetic.parts import logo, part
-from ilion.datasets.synthetic.pictures import PICTURES
-from ilion.datasets.synthetic.products import Product, paper_of, print_on
+from ilion.datasets.synthetic.products import Product, print_on
 from ilion.datasets.synthetic.seeds import rng
 
 FACE_SIDE = 448
@@ -41,9 +41,9 @@ def front(what: Product) -> U8:
     if what.line.package == "parts":
         _parts_front(ink, what)
     elif what.line.package == "book":
-        _cover(ink, what)
+        cover(ink, what)
     elif what.line.package == "poster":
-        _poster(ink, what)
+        poster(ink, what)
     else:
         LAYOUTS[what.line.layout % len(LAYOUTS)](ink, what)
     return ink.rgb
@@ -86,7 +86,7 @@ def side(what: Product) -> U8:
 def top(what: Product) -> U8:
     """Return the top face (H, W, 3); the page edges of a book; the roof of a gable-top carton."""
     of = what.line
-    width, height, depth = of.size
+    width, _, depth = of.size
     if of.package == "book":
         pages = np.full((24, 200, 3), (238, 230, 212), np.uint8)
         pages[::3] = (222, 212, 190)
@@ -121,7 +121,7 @@ def top(what: Product) -> U8:
 
 
 def wrap(what: Product) -> U8:
-    """Return the label around a can, bottle, jar or tub (H, W, 3): the front panel in the middle of the width."""
+    """Return the label around a can, bottle, jar or tub (H, W, 3), its front in the middle."""
     of = what.line
     width, height, _ = of.size
     tall = height * LABEL[of.package][1]
@@ -135,9 +135,9 @@ def wrap(what: Product) -> U8:
     start = (columns - panel_width) // 2
     ink.rgb[:, start : start + panel_width] = panel.rgb
     edge = 14  # pixels over which the panel runs into the rest of the label
-    for x in range(edge):
-        share = x / edge
-        for column in (start + x, start + panel_width - 1 - x):
+    for step in range(edge):
+        share = step / edge
+        for column in (start + step, start + panel_width - 1 - step):
             ink.rgb[:, column] = ink.rgb[:, column] * share + np.array(ground) * (1 - share)
     ink.rgb[: rows // 30] = what.flavour.colour
     ink.rgb[-(rows // 24) :] = what.flavour.colour
@@ -187,7 +187,14 @@ _EAN = [
 
 
 def _paragraph(
-    ink: Ink, what: Product, text: list[str], x: float, y: float, width: float, height: float, tone: Colour
+    ink: Ink,
+    what: Product,
+    text: Sequence[str],
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    tone: Colour,
 ) -> None:
     start = what.line.serial % len(text)
     turned_words = [*text[start:], *text[:start]]
@@ -235,7 +242,7 @@ def _parts_front(ink: Ink, what: Product) -> None:
     ink.text(of.noun.upper(), 0.49, h * 0.36, 0.46, h * 0.085, dark, Style(0.03, spacing=0.08), align=0)
     ink.text(what.number, 0.49, h * 0.45, 0.46, h * 0.13, dark, Style(0.07, 0.95), align=0)
     draw = rng(of.serial, "spec", what.variant)
-    kind = next(kind for kind in words.PART_KINDS if kind.noun == of.noun)
+    kind = next(kind for kind in PART_KINDS if kind.noun == of.noun)
     for k, name in enumerate(kind.spec):
         y = h * (0.61 + 0.065 * k)
         ink.rect(0.49, y + h * 0.056, 0.73, y + h * 0.06, dark)
@@ -247,119 +254,6 @@ def _parts_front(ink: Ink, what: Product) -> None:
     _paragraph(ink, what, words.TECH_PRINT, 0.49, h * 0.82, 0.24, h * 0.13, dark)
 
 
-def _cover(ink: Ink, what: Product) -> None:
-    of, h = what.line, ink.height
-    ground = what.flavour.colour
-    paper = paper_of(what)
-    draw = rng(of.serial, "cover")
-    picture = PICTURES[of.layout // 5 % len(PICTURES)]
-    style = of.layout % 3
-    first, second = (of.title.rsplit(" ", 1) + [""])[:2]
-    if style == 0:  # full picture, title above
-        picture(ink, draw, (ground, of.second, paper))
-        ink.rect(0.0, 0, 1, h * 0.3, ground, opacity=0.86)
-        tone = readable(ground, darker(of.dark, 0.2), paper)
-        ink.text(first, 0.08, h * 0.05, 0.84, h * 0.085, tone, of.style)
-        ink.text(second, 0.08, h * 0.145, 0.84, h * 0.115, tone, Style(0.05, 0.9))
-        low, low_tone = (darker(ground, 0.3), paper)
-        ink.rect(0, h * 0.88, 1, h, low, opacity=0.85)
-    elif style == 1:  # framed picture on paper
-        ink.rect(0, 0, 1, h, ground)
-        frame = Ink(round(0.76 * ink.unit), round(h * 0.5 * ink.unit), 0.76 * ink.unit, paper)
-        picture(frame, draw, (turned(ground, 0.0, -0.08), of.second, paper))
-        tone = readable(ground, darker(of.dark, 0.2), paper)
-        ink.rect(0.105, h * 0.345, 0.895, h * 0.875, tone)
-        ink.mask(np.full(frame.alpha.shape, 255, np.uint8), 0.12, h * 0.36, tone)
-        y, x = round(h * 0.36 * ink.unit), round(0.12 * ink.unit)
-        ink.rgb[y : y + frame.rgb.shape[0], x : x + frame.rgb.shape[1]] = frame.rgb
-        ink.text(first, 0.1, h * 0.07, 0.8, h * 0.1, tone, Style(0.03, 0.85))
-        ink.text(second, 0.1, h * 0.175, 0.8, h * 0.12, tone, of.style)
-        low, low_tone = ground, tone
-    else:  # large letters, a band of the picture
-        ink.rect(0, 0, 1, h, paper)
-        band = Ink(ink.rgb.shape[1], round(h * 0.42 * ink.unit), ink.unit, paper)
-        picture(band, draw, (ground, of.second, paper))
-        y = round(h * 0.46 * ink.unit)
-        ink.rgb[y : y + band.rgb.shape[0]] = band.rgb[: ink.rgb.shape[0] - y]
-        ink.text(
-            first,
-            0.08,
-            h * 0.07,
-            0.84,
-            h * 0.15,
-            ground if luminance(ground) < 150 else darker(ground, 0.5),
-            Style(0.07, 0.9),
-            align=0,
-        )
-        ink.text(second, 0.08, h * 0.23, 0.84, h * 0.17, darker(of.dark, 0.1), Style(0.07, 0.9), align=0)
-        low, low_tone = paper, darker(of.dark, 0.1)
-    ink.text(of.claim2, 0.1, h * 0.905, 0.55, h * 0.05, low_tone, CAPS, align=0)
-    ink.text(
-        what.number, 0.66, h * 0.9, 0.28, h * 0.045, readable(low, darker(of.dark, 0.1), paper), BOLD, align=1
-    )
-    ink.text(of.claim, 0.1, h * 0.955, 0.5, h * 0.026, low_tone, align=0)
-    ink.rect(0, 0, 0.035, h, darker(ground, 0.5), opacity=0.35)
-
-
-def _poster(ink: Ink, what: Product) -> None:
-    of, h = what.line, ink.height
-    main, paper = what.flavour.colour, paper_of(what)
-    draw = rng(of.serial, "poster")
-    picture = PICTURES[of.number % len(PICTURES)]
-    if of.layout // 10 % 2:  # picture in a frame of paper, words below
-        ink.rect(0, 0, 1, h, paper)
-        inner = Ink(round(0.88 * ink.unit), round(h * 0.72 * ink.unit), 0.88 * ink.unit, paper)
-        picture(inner, draw, (main, of.second, paper))
-        y, x = round(0.06 * ink.unit), round(0.06 * ink.unit)
-        ink.rgb[y : y + inner.rgb.shape[0], x : x + inner.rgb.shape[1]] = inner.rgb
-        tone = darker(of.dark, 0.1)
-        ink.text(of.title.upper(), 0.06, h * 0.785, 0.66, h * 0.11, tone, Style(0.06, 0.8), align=0)
-        ink.text(
-            what.number,
-            0.72,
-            h * 0.79,
-            0.22,
-            h * 0.1,
-            main if luminance(main) < 170 else tone,
-            Style(0.07, 0.8),
-            align=1,
-        )
-        y0 = h * 0.91
-    else:  # full picture, words on top
-        picture(ink, draw, (main, of.second, paper))
-        tone = readable(_mean(ink.rgb[: ink.rgb.shape[0] // 5]), darker(of.dark, 0.25), lighter(paper, 0.3))
-        ink.text(of.title, 0.07, h * 0.035, 0.86, h * 0.13, tone, of.style, outline=None)
-        ink.text(what.number, 0.3, h * 0.17, 0.4, h * 0.06, tone, Style(0.04, spacing=0.3))
-        ink.rect(0, h * 0.9, 1, h, darker(main, 0.55))
-        tone, y0 = paper, h * 0.915
-    ink.text(
-        f"{of.noun.rsplit(' ', 1)[0].upper()} · {of.claim}",
-        0.06,
-        y0,
-        0.6,
-        h * 0.032,
-        tone,
-        Style(0.02, spacing=0.06),
-        align=0,
-    )
-    ink.text(of.brand, 0.7, y0, 0.24, h * 0.045, tone, BOLD, align=1)
-    ink.text(
-        "Tickets and maps at every station · free entry for children",
-        0.06,
-        y0 + h * 0.042,
-        0.6,
-        h * 0.022,
-        tone,
-        PLAIN,
-        align=0,
-    )
-
-
-def _mean(pixels: U8) -> Colour:
-    r, g, b = (round(float(v)) for v in pixels.reshape(-1, 3).mean(axis=0))
-    return r, g, b
-
-
 @lru_cache(maxsize=64)
 def crinkle(seed: int) -> U8:
     """Return soft folds of foil as grey levels around 128, (FACE_SIDE, FACE_SIDE)."""
@@ -367,7 +261,8 @@ def crinkle(seed: int) -> U8:
     small = draw.normal(0, 1, (9, 7)).astype(np.float32)
     large = cv2.resize(small, (FACE_SIDE, FACE_SIDE), interpolation=cv2.INTER_CUBIC)
     slope = cv2.Sobel(large, cv2.CV_32F, 1, 1, ksize=7)
-    return np.clip(128 + 16 * slope / (np.abs(slope).mean() + 1e-6), 60, 205).astype(np.uint8)
+    folds: U8 = np.clip(128 + 16 * slope / (np.abs(slope).mean() + 1e-6), 60, 205).astype(np.uint8)
+    return folds
 
 
 def pouch(what: Product) -> U8:
@@ -393,13 +288,3 @@ def pouch(what: Product) -> U8:
     bulge[:weld] = np.where((np.arange(weld) // 3 % 2)[:, None] == 0, 0.93, 1.04)
     bulge[weld : weld + 2] = 0.75
     return np.dstack([np.clip(flat * bulge[..., None], 0, 255).astype(np.uint8), ink.alpha])
-
-
-def logo_disc(what: Product) -> U8:
-    """Return the lid of a tub or jar as a square stamp."""
-    ink = Ink(128, 128, 128)
-    ground = what.line.ground
-    ink.ellipse(0.5, 0.5, 0.49, 0.49, ground)
-    ink.polygon(oval(0.5, 0.5, 0.4, 0.4), lighter(ground, 0.12))
-    ink.text(what.line.brand, 0.16, 0.38, 0.68, 0.24, print_on(ground, what.line), what.line.style)
-    return ink.rgba()

@@ -1,19 +1,22 @@
 """What is for sale: product lines (a brand and a design) and their variants (flavour, number, volume).
 
-A product is identified by (kind of line, line number, variant). Instances come from lines of their own, whose brand
-names no other line shares; a look-alike is another variant of an instance's line that is no instance itself.
+A product is identified by (kind of line, line number, variant). Instances come from lines of their own, whose
+brand names no other line shares; a look-alike is another variant of an instance's line that is no instance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ilion.datasets.synthetic import words
+import numpy as np
+
+from ilion.datasets.synthetic import goods, words
 from ilion.datasets.synthetic.color import BLACK, PALETTES, WHITE, Colour, darker, luminance, mix, turned
+from ilion.datasets.synthetic.goods import Flavour, Package
 from ilion.datasets.synthetic.ink import Style
 from ilion.datasets.synthetic.seeds import rng
-from ilion.datasets.synthetic.words import Flavour, Package
 
 SISTER_EVERY = 6
 """Every sixth instance is another variant of the line of the one before it."""
@@ -142,7 +145,7 @@ def line(seed: int, own: bool, number: int, package: Package | None = None) -> L
     art = title = claim = claim2 = ""
     flavours: tuple[str, ...] = ()
     if package == "parts":
-        part = words.PART_KINDS[int(draw.integers(len(words.PART_KINDS)))]
+        part = goods.PART_KINDS[int(draw.integers(len(goods.PART_KINDS)))]
         noun, path, amount, art = part.noun, ("technical", "parts"), "", part.art
         width, height, depth = ((14, 10, 8), (11, 11, 7), (18, 11, 9))[int(draw.integers(3))]
         claim = f"{(2, 4, 6, 10, 25)[int(draw.integers(5))]} pcs"
@@ -155,11 +158,11 @@ def line(seed: int, own: bool, number: int, package: Package | None = None) -> L
         size = (15, 22, float(draw.uniform(1.8, 4.2)))
     elif package == "poster":
         noun, path, amount = f"{_one(draw, words.POSTER_TOPICS)} poster", ("media", "posters"), ""
-        title = _one(draw, words.POSTER_PLACES)
-        claim = f"{int(draw.integers(1, 29))} {_one(draw, _MONTHS)}"
+        title = f"{_one(draw, words.POSTER_FIRST)} {_one(draw, words.POSTER_SECOND)}"
+        claim = f"{int(draw.integers(1, 29))} {_one(draw, words.MONTHS)}"
         size = (50, 70, 1)
     else:
-        kinds = [kind for kind in words.FOOD_KINDS if kind.package == package]
+        kinds = [kind for kind in goods.FOOD_KINDS if kind.package == package]
         kind = kinds[int(draw.integers(len(kinds)))]
         noun, path, size = kind.noun, kind.path, kind.size
         amount = _one(draw, kind.amounts)
@@ -172,24 +175,8 @@ def line(seed: int, own: bool, number: int, package: Package | None = None) -> L
     )  # fmt: skip
 
 
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-
-
-def _one(draw: object, options: tuple[str, ...] | list[str]) -> str:
-    return options[int(draw.integers(len(options)))]  # type: ignore[attr-defined]
+def _one(draw: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(draw.integers(len(options)))]
 
 
 def variants(of: Line) -> int:
@@ -200,10 +187,10 @@ def variants(of: Line) -> int:
 def product(of: Line, variant: int) -> Product:
     """Return a variant of a line, ``0 <= variant < variants(of)``."""
     if of.flavours:
-        return Product(of, variant, words.FLAVOURS[of.flavours[variant]], of.amount)
+        return Product(of, variant, goods.FLAVOURS[of.flavours[variant]], of.amount)
     accent = of.second if of.layout % 2 else turned(of.second, 0.31 * variant)
     if of.package == "parts":
-        prefix = next(p.prefix for p in words.PART_KINDS if p.noun == of.noun)
+        prefix = next(p.prefix for p in goods.PART_KINDS if p.noun == of.noun)
         number = f"{prefix} {6000 + of.serial % 900}-{(4 * of.serial + 5 * variant) % 60 + 10}"
         return Product(of, variant, Flavour(of.noun, accent, of.art), number)
     ground = turned(of.ground, 0.17 * variant if of.layout % 3 else 0.0)
@@ -212,8 +199,16 @@ def product(of: Line, variant: int) -> Product:
     return Product(of, variant, Flavour(of.noun, ground, ""), str(2016 + (of.serial + variant) % 12))
 
 
-def instance(seed: int, index: int) -> Product:
-    """Return the product that is an instance of the set."""
+def instance(seed: int, index: int, sisters: bool = True) -> Product:
+    """Return the product that is an instance of the set.
+
+    Args:
+        seed: Seed of the set.
+        index: Which instance.
+        sisters: Whether every sixth is a variant of the one before it; if not, each has its own line.
+    """
+    if not sisters:
+        return product(line(seed, True, index), 0)
     group, place = divmod(index, SISTER_EVERY)
     sister = place == SISTER_EVERY - 1
     number = group * (SISTER_EVERY - 1) + (place - 1 if sister else place)
@@ -230,71 +225,6 @@ def lookalike(seed: int, index: int, choice: float) -> Product:
     """
     of = instance(seed, index).line
     return product(of, FIRST_LOOKALIKE + int(choice * (variants(of) - FIRST_LOOKALIKE)))
-
-
-_COLOUR_NAMES: tuple[tuple[str, Colour], ...] = (
-    ("white", (250, 250, 248)), ("cream", (245, 235, 210)), ("black", (25, 25, 28)), ("grey", (140, 140, 142)),
-    ("red", (205, 40, 40)), ("dark red", (125, 25, 40)), ("orange", (236, 125, 45)), ("yellow", (243, 205, 70)),
-    ("gold", (205, 160, 60)), ("brown", (115, 75, 48)), ("beige", (205, 175, 135)), ("green", (80, 150, 75)),
-    ("dark green", (40, 95, 70)), ("light green", (160, 195, 95)), ("teal", (25, 130, 130)),
-    ("blue", (50, 95, 180)), ("dark blue", (28, 55, 105)), ("light blue", (140, 195, 222)),
-    ("purple", (110, 65, 140)), ("violet", (150, 120, 195)), ("pink", (238, 160, 165)), ("magenta", (195, 35, 95)),
-)  # fmt: skip
-
-
-def colour_name(colour: Colour) -> str:
-    """Return the everyday name that is nearest to a colour.
-
-    >>> colour_name((200, 30, 30))
-    'red'
-    """
-    return min(
-        _COLOUR_NAMES, key=lambda entry: sum((a - b) ** 2 for a, b in zip(entry[1], colour, strict=True))
-    )[0]
-
-
-_SHAPES: dict[Package, str] = {
-    "box": "cardboard box", "gable": "gable-top carton", "can": "can", "bottle": "bottle", "jar": "glass jar",
-    "tub": "round tub", "pouch": "stand-up pouch", "parts": "parts box", "book": "book", "poster": "poster",
-}  # fmt: skip
-_ART_WORDS = {
-    "cluster": "berries", "citrus": "citrus fruit and a slice", "round": "a round fruit with a leaf",
-    "peach": "a fruit with leaves", "bean": "roasted beans", "nut": "nuts", "wheat": "ears of grain",
-    "leaves": "green leaves", "comb": "a honeycomb", "drop": "a drop", "flower": "a white flower",
-    "bubbles": "bubbles", "paw": "a paw print", "fish": "a fish", "chocolate": "a bar of chocolate",
-}  # fmt: skip
-
-
-def describe(what: Product) -> str:
-    """Return a description in two or three sentences, as a person would write a text query."""
-    line, flavour = what.line, what.flavour
-    shape = _SHAPES[line.package]
-    ground = colour_name(line.ground)
-    if line.package == "poster":
-        return (
-            f"A {colour_name(flavour.colour)} {line.noun} with the title {line.title} {what.number}. "
-            f"It is printed with bold shapes and the date {line.claim}, and signed {line.brand}."
-        )
-    if line.package == "book":
-        return (
-            f'The book "{line.title}" by {line.claim2}, {what.number.lower()}, published by {line.brand}. '
-            f"{line.claim} with a {colour_name(flavour.colour)} cover and large letters."
-        )
-    if line.package == "parts":
-        return (
-            f"A {shape} of {line.brand} {line.noun}s, part number {what.number}, {line.claim}. ".replace(
-                "ss,", "s,"
-            )
-            + f"The box is {ground} and {colour_name(flavour.colour)} with a drawing of the part and a table of sizes."
-        )
-    art = _ART_WORDS.get(flavour.art, f"a {flavour.art}")
-    accent = colour_name(flavour.colour)
-    both = ground if ground == accent else f"{ground} and {accent}"
-    return (
-        f"{line.brand} {line.noun}, {flavour.name.lower()}, in a {both} {shape} of {what.number}. "
-        f"The front shows {art} and the words {flavour.name} in large letters. "
-        f'It says "{line.claim}".'
-    )
 
 
 def paper_of(what: Product) -> Colour:

@@ -1,4 +1,4 @@
-"""Packages as solids: cuboids, gable-top cartons, round packages, pouches; and how they appear to a camera."""
+"""Packages as solids: cuboids, gable-top cartons, round packages, pouches, as a camera sees them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _CACHED = 320  # textures kept; about half a megabyte each
 # Radius (1 is the widest) at heights in [0, 1] from the foot.
 _PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
     "can": ((0, 0.93), (0.04, 1), (0.93, 1), (0.975, 0.9), (1, 0.9)),
-    "bottle": ((0, 0.94), (0.03, 1), (0.62, 1), (0.72, 0.9), (0.8, 0.55), (0.86, 0.38), (0.89, 0.36), (0.895, 0.42), (1, 0.42)),
+    "bottle": (
+        (0, 0.94), (0.03, 1), (0.62, 1), (0.72, 0.9), (0.8, 0.55), (0.86, 0.38), (0.89, 0.36), (0.895, 0.42),
+        (1, 0.42),
+    ),
     "jar": ((0, 0.94), (0.03, 1), (0.74, 1), (0.8, 0.9), (0.83, 0.88), (0.835, 0.93), (1, 0.93)),
     "tub": ((0, 0.78), (0.9, 0.98), (0.905, 1.0), (1, 1.0)),
 }  # fmt: skip
@@ -150,7 +153,7 @@ def _round_cutout(what: Product, pitch: int, yaw: int, tall: int) -> tuple[Pyram
     skin = _skin(what)
     level = skin[min(len(skin) - 1, int(np.log2(max(1.0, skin[0].shape[0] / tall / 1.2))))]
     rows, columns = level.shape[:2]
-    u = np.mod(where.u + yaw / 45, 1.0) * columns - 0.5
+    u = np.mod(where.u + yaw / 30, 1.0) * columns - 0.5
     surface = cv2.remap(level, u, where.v * rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     surface = cv2.multiply(surface, cv2.merge([where.gain] * 3), dtype=cv2.CV_8U)
     lid = {"can": (186, 190, 196), "tub": CREAM, "jar": what.line.second}.get(
@@ -174,9 +177,8 @@ class Light:
 
     def on(self, normal: F64) -> float:
         """Return the brightness of a face; 1 is one that looks about halfway to the light."""
-        return float(
-            min(1.12, self.ambient + (1.15 - self.ambient) * max(0.0, normal @ self.direction) * 1.25)
-        )
+        facing = max(0.0, float(normal @ self.direction))
+        return min(1.12, self.ambient + (1.15 - self.ambient) * 1.25 * facing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +293,7 @@ class Solid:
         draw_polygon(canvas, fin, tuple(light.on(z) * v for v in fin_tone))
 
     def _cutout(self, camera: Camera) -> tuple[F64, Pyramid, _Map]:
-        width, height, _ = self.what.line.size
+        height = self.what.line.size[1]
         axis = self.rotation[:, 1]
         ends = np.stack([self.foot + height * axis, self.foot])
         top, foot = camera.project(ends)
@@ -300,10 +302,10 @@ class Solid:
         sight = sight / np.linalg.norm(sight)
         pitch = int(np.clip(round(float(np.degrees(np.arcsin(np.clip(sight @ axis, -1, 1)))) / 5), -12, 12))
         facing = float(np.degrees(np.arctan2(sight @ self.rotation[:, 0], sight @ self.rotation[:, 2])))
-        tall = max(scale) * height
+        tall = float(max(scale) * height)
         steps = (32, 64, 128, 256, 512)
-        pixels = next((s for s in steps if s >= tall * 0.8), steps[-1])
-        levels, where = _round_cutout(self.what, pitch, round(facing / 8), pixels)
+        pixels = min((s for s in steps if s >= tall * 0.8), default=steps[-1])
+        levels, where = _round_cutout(self.what, pitch, round(facing / 12), pixels)
         up = top - foot
         length = float(np.hypot(*up))
         up = up / max(length, 1e-6)

@@ -1,4 +1,4 @@
-"""What scenes are made of: flat and standing things, planes, shadows, and the bookkeeping of what is visible."""
+"""What scenes are made of: flat and standing things, planes, shadows, and what is visible."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ilion.datasets.synthetic.camera import F64, Camera, draw_cutout, draw_face, draw_polygon, look_at
 from ilion.datasets.synthetic.ink import U8
@@ -43,14 +44,14 @@ class Standing:
         right = camera.axes[0] * np.array([1.0, 0.0, 1.0])
         half = self.height / 2 * right / np.linalg.norm(right)
         up = np.array([0.0, self.height, 0.0])
-        return camera.project(
-            np.stack([self.foot - half + up, self.foot + half + up, self.foot + half, self.foot - half])
-        )
+        corners = [self.foot - half + up, self.foot + half + up, self.foot + half, self.foot - half]
+        return camera.project(np.stack(corners))
 
     def outline(self, camera: Camera) -> F64:
         """Return the (4, 2) pixels of its frame, drawn in to where the drawing mostly is."""
         quad = self._quad(camera)
-        return quad.mean(axis=0) + 0.85 * (quad - quad.mean(axis=0))
+        middle: F64 = quad.mean(axis=0)
+        return middle + 0.85 * (quad - middle)
 
     def draw(self, canvas: U8, camera: Camera, light: Light) -> None:
         """Draw it over the picture."""
@@ -94,7 +95,7 @@ class Tag:
 
     def outline(self, camera: Camera) -> F64:
         """Return its (4, 2) corner pixels."""
-        x, y = np.array([3.4, 0, 0]), np.array([0, 2.1, 0])
+        x, y = np.array([2.5, 0, 0]), np.array([0, 1.55, 0])
         c = self.centre
         return camera.project(np.stack([c - x + y, c + x + y, c + x - y, c - x - y]))
 
@@ -156,7 +157,7 @@ def solve_camera(
     off: tuple[float, float],
     size: tuple[int, int],
 ) -> Camera:
-    """Return the camera from which a product covers a share of the image.
+    """Return the camera from which a product covers a share of the image; less where it would not fit in.
 
     Args:
         target: The product.
@@ -178,7 +179,7 @@ def solve_camera(
         distance = float(np.sqrt(low * high))
         camera = look_at(centre + towards * distance, centre, roll, pixels, width, height)
         spread = np.ptp(camera.project(corners), axis=0)
-        if spread[0] * spread[1] / (width * height) > share:
+        if spread[0] * spread[1] / (width * height) > share or (spread > 0.96 * np.array(size)).any():
             low = distance
         else:
             high = distance
@@ -259,8 +260,8 @@ def shadow_mask(
         size: Width and height in pixels.
     """
     width, height = size[0] // 4, size[1] // 4
-    soft = np.full((height, width), 255, np.uint8)
-    contact = soft.copy()
+    soft: U8 = np.full((height, width), 255, np.uint8)
+    contact: U8 = soft.copy()
     scale = 16 * width / camera.width
     ray = light.direction.copy()
     ray[axis] = max(ray[axis], 0.75)
@@ -301,26 +302,39 @@ class Seen:
     others: int
 
 
-def census(camera: Camera, things: Sequence[Thing], target: Thing) -> Seen:
-    """Count what is visible when things are drawn in their order (on a grid of a quarter of the canvas).
+class Census:
+    """Counts what a camera sees, on a grid of a quarter of the canvas; outlines are computed once.
 
-    A thing is visible when at least three cells of the grid show it.
+    Args:
+        camera: The camera.
+        target: The thing that the picture is about.
     """
-    width, height = camera.width // 4, camera.height // 4
-    owner = np.zeros((height, width), np.float32)
-    full = 0.0
-    box = (0.0, 0.0, 0.0, 0.0)
-    for number, thing in enumerate(things, start=1):
-        outline = thing.outline(camera)
-        hull = cv2.convexHull(np.clip(outline * 4, -30000, 30000).astype(np.int32))
-        cv2.fillConvexPoly(owner, hull, float(number), cv2.LINE_8, 4)
-        if thing is target:
-            x0, y0 = outline.min(axis=0)
-            x1, y1 = outline.max(axis=0)
-            box = (float(x0), float(y0), float(x1), float(y1))
-            full = float((owner == number).sum())
-    cells = np.bincount(owner.astype(np.int64).ravel(), minlength=len(things) + 1)[1:]
-    index = next((k for k, thing in enumerate(things) if thing is target), None)
-    if index is None:
-        return Seen(box, 0.0, int((cells >= 3).sum()))
-    return Seen(box, float(cells[index]) / max(full, 1.0), int((np.delete(cells, index) >= 3).sum()))
+
+    def __init__(self, camera: Camera, target: Thing) -> None:
+        self._camera = camera
+        self._target = target
+        self._hulls: dict[Thing, NDArray[np.int32]] = {}
+        outline = target.outline(camera)
+        (x0, y0), (x1, y1) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+        self._box = (x0, y0, x1, y1)
+
+    def _hull(self, thing: Thing) -> NDArray[np.int32]:
+        if thing not in self._hulls:
+            outline = np.clip(thing.outline(self._camera) * 4, -30000, 30000)
+            self._hulls[thing] = np.asarray(cv2.convexHull(outline.astype(np.int32)), np.int32)
+        return self._hulls[thing]
+
+    def count(self, things: Sequence[Thing]) -> Seen:
+        """Return what is seen when things are drawn in their order.
+
+        Another thing counts as visible when at least three cells of the grid show it.
+        """
+        owner = np.zeros((self._camera.height // 4, self._camera.width // 4), np.float32)
+        full, index = 0, -1
+        for number, thing in enumerate(things, start=1):
+            cv2.fillConvexPoly(owner, self._hull(thing), float(number), cv2.LINE_8, 4)
+            if thing is self._target:
+                full, index = int((owner == number).sum()), number - 1
+        cells = np.bincount(owner.astype(np.int64).ravel(), minlength=len(things) + 1)[1:]
+        others = int((cells >= 3).sum() - (index >= 0 and cells[index] >= 3))
+        return Seen(self._box, float(cells[index]) / max(full, 1) if index >= 0 else 0.0, others)

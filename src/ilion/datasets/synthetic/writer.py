@@ -1,10 +1,9 @@
-"""Writing a synthetic set in the ILIAS layout: streaming, resumable, the same bytes for any number of workers."""
+"""Writing a synthetic set in the ILIAS layout: streaming, resumable, in any number of processes."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 import tarfile
@@ -13,25 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 
 from ilion import store
 from ilion.datasets.synthetic.photos import BLOCK, Settings, distractor, positive, query
-from ilion.datasets.synthetic.products import describe, instance
-from ilion.errors import ConfigError, DatasetError
+from ilion.datasets.synthetic.plan import DistractorFormat, Plan, check, claim
+from ilion.datasets.synthetic.texts import describe
+from ilion.errors import DatasetError
 
 Progress = Callable[[int, int], None]
 Advance = Callable[[int], None]
-DistractorFormat = Literal["tar", "folder"]
 
-MANIFEST = "synthetic.json"
-RECIPE = 1
-"""Raised whenever the pictures of a seed change."""
 GROUP = 4
 """Instances that one process makes together: their scenes share a shop's stock."""
 
@@ -64,26 +61,6 @@ class SyntheticSummary:
         )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The settings of a set as its manifest holds them."""
-
-    settings: Settings
-    positives: int
-    distractors: int
-    shard_size: int
-    distractor_format: DistractorFormat
-
-    def as_dict(self) -> dict[str, Any]:
-        values = asdict(self)
-        return {**values.pop("settings"), **values}
-
-    def shards(self) -> Iterator[tuple[int, int, int]]:
-        """Yield number, first distractor and end of each shard."""
-        for number, start in enumerate(range(0, self.distractors, self.shard_size)):
-            yield number, start, min(start + self.shard_size, self.distractors)
-
-
 def synthesize(
     folder: Path,
     *,
@@ -100,8 +77,8 @@ def synthesize(
 ) -> SyntheticSummary:
     """Make a seeded synthetic data set: products in cluttered scenes, look-alikes, descriptions.
 
-    The same settings give the same bytes, whatever the number of workers (with the same versions of OpenCV and
-    Pillow). A call that was interrupted is finished by the same call: what is complete is kept.
+    The same settings give the same bytes, whatever the number of workers (with the same versions of OpenCV
+    and Pillow). A call that was interrupted is finished by the same call: what is complete is kept.
 
     Args:
         folder: A new or empty folder, or an unfinished set of the same settings.
@@ -112,8 +89,8 @@ def synthesize(
         distractor_format: ``tar`` for WebDataset tars, ``folder`` for loose files.
         image_side: Longer side of the images in pixels.
         seed: Not negative.
-        lookalikes: Whether products of an instance's line, with another flavour or number, stand beside it and among
-            the distractors, and whether some instances are such variants of each other.
+        lookalikes: Whether products of an instance's line, with another flavour or number, stand beside it
+            and among the distractors, and whether some instances are such variants of each other.
         workers: Processes; 1 makes everything in this one.
         progress: Called with the images done and the images in all.
 
@@ -121,15 +98,15 @@ def synthesize(
         ConfigError: A number is out of range.
         DatasetError: The folder holds something else, or a worker died.
     """
-    plan = _Plan(
+    plan = Plan(
         Settings(seed, instances, image_side, lookalikes),
         positives,
         distractors,
         shard_size,
         distractor_format,
     )
-    _check(plan, workers)
-    _claim(folder, plan)
+    check(plan, workers)
+    claim(folder, plan)
     total = instances * (positives + 1) + distractors
     done = 0
 
@@ -147,52 +124,6 @@ def synthesize(
     return SyntheticSummary(folder, instances, instances * positives, distractors, len(shards), kept)
 
 
-def _check(plan: _Plan, workers: int) -> None:
-    settings = plan.settings
-    for name, value, low, high in (
-        ("instances", settings.instances, 1, 1_000_000),
-        ("positives", plan.positives, 1, 100),
-        ("distractors", plan.distractors, 0, 1_000_000_000),
-        ("shard_size", plan.shard_size, 1, 1_000_000),
-        ("image_side", settings.image_side, 128, 2048),
-        ("seed", settings.seed, 0, 2**63 - 1),
-        ("workers", workers, 1, 1024),
-    ):
-        if not low <= value <= high:
-            raise ConfigError(f"{name} is {value:,}; it must lie between {low:,} and {high:,}")
-    if plan.distractor_format not in ("tar", "folder"):
-        raise ConfigError(f"distractor_format is {plan.distractor_format!r}; it must be 'tar' or 'folder'")
-
-
-def _claim(folder: Path, plan: _Plan) -> None:
-    """Write the manifest into a fresh folder; check the one that is there."""
-    manifest = folder / MANIFEST
-    wanted = {"recipe": RECIPE, "settings": plan.as_dict()}
-    if manifest.is_file():
-        try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
-            settings = dict(found["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"{manifest}: is no manifest of a synthetic set ({error}); choose another folder"
-            ) from error
-        differ = [
-            f"{name} is {settings.get(name)!r} there and {value!r} here"
-            for name, value in plan.as_dict().items()
-            if settings.get(name) != value
-        ]
-        if found.get("recipe") != RECIPE:
-            differ.append(f"it was made by recipe {found.get('recipe')!r} and this version has {RECIPE}")
-        if differ:
-            raise DatasetError(
-                f"{folder} holds another synthetic set: {'; '.join(differ)}. Choose another folder"
-            )
-        return
-    if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
-        raise DatasetError(f"{folder} is not empty and holds no synthetic set; choose a new or empty folder")
-    store.write_json(manifest, wanted)
-
-
 @dataclass(frozen=True)
 class _Made:
     """The files of one instance, by path inside its folder, and the facts of its positives."""
@@ -203,7 +134,7 @@ class _Made:
 
 
 def _folder_name(settings: Settings, index: int) -> str:
-    return f"{instance(settings.seed, index).name}_{index:03d}"
+    return f"{settings.product(index).name}_{index:03d}"
 
 
 def _make_instances(settings: Settings, positives: int, indices: Sequence[int]) -> list[_Made]:
@@ -211,7 +142,7 @@ def _make_instances(settings: Settings, positives: int, indices: Sequence[int]) 
     out = []
     for index in indices:
         number = f"{index:03d}"
-        what = instance(settings.seed, index)
+        what = settings.product(index)
         photo = query(settings, index)
         files = [
             (f"query/Q{number}_00.jpg", photo.jpeg),
@@ -275,8 +206,8 @@ def _runner(workers: int) -> Iterator[Run]:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_instances(folder: Path, plan: _Plan, run: Run, advance: Advance) -> int:
-    """Write queries and positives, then the tables over all of them; return how many images were there already."""
+def _write_instances(folder: Path, plan: Plan, run: Run, advance: Advance) -> int:
+    """Write queries and positives, then the tables of all; return how many images were there already."""
     settings = plan.settings
     core, tables, notes = folder / "ilias_core", folder / "image_ids", folder / ".progress"
     core.mkdir(parents=True, exist_ok=True)
@@ -332,12 +263,12 @@ def _write_folder(final: Path, files: Sequence[tuple[str, bytes]]) -> None:
 
 
 def _write_tables(
-    folder: Path, plan: _Plan, names: Sequence[str], known: dict[str, tuple[float, int]]
+    folder: Path, plan: Plan, names: Sequence[str], known: dict[str, tuple[float, int]]
 ) -> None:
     tables = folder / "image_ids"
     tree: dict[str, dict[str, dict[str, list[str]]]] = {}
     for index, name in enumerate(names):
-        of = instance(plan.settings.seed, index).line
+        of = plan.settings.product(index).line
         tree.setdefault(of.path[0], {}).setdefault(of.path[1], {}).setdefault(of.noun, []).append(name)
     store.write_json(folder / "taxonomy.json", tree)
     positives = (
@@ -355,7 +286,7 @@ def _write_tables(
 
 
 def _write_shard(
-    folder: Path, plan: _Plan, number: int, start: int, end: int, run: Run, advance: Advance
+    folder: Path, plan: Plan, number: int, start: int, end: int, run: Run, advance: Advance
 ) -> int:
     """Write one shard of distractors aside and rename it; return how many images were there already."""
     base = folder / "distractors"
@@ -366,7 +297,7 @@ def _write_shard(
         advance(end - start)
         return end - start
     edges = [start, *range((start // BLOCK + 1) * BLOCK, end, BLOCK), end]
-    jobs = [(plan.settings, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    jobs = [(plan.settings, a, b) for a, b in pairwise(edges)]
     aside = base / f".{final.name}.part"
     if aside.is_dir():
         shutil.rmtree(aside)
