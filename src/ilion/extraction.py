@@ -1,45 +1,38 @@
 """From images to stored descriptors: read and decode in threads, describe, store shard by shard.
 
-A shard is the unit of work: finished ones are never computed again, one that was being computed when the
-process ended leaves nothing behind. Memory holds one chunk of decoded images and one shard of descriptors.
+Shards are the units of work, see `ilion.streaming`. Memory holds one chunk of decoded images and one shard
+of descriptors.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
-from ilion.errors import DatasetError, ExtractionError, ImageError
+from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
 from ilion.images import crop, decode, least_size, mask, resize
-from ilion.machine import machine, peak_memory
-from ilion.store import (
-    Artifact,
-    ShardStats,
-    fingerprint,
-    has_descriptors,
-    read_arrays,
-    read_stats,
-    shard_key,
-    write_arrays,
-    write_descriptors,
+from ilion.store import Artifact, has_descriptors, read_arrays, shard_key, write_arrays, write_descriptors
+from ilion.streaming import (
+    CHUNK,
+    OnBadImage,
+    Progress,
+    queries_fingerprint,
+    readable,
+    reading,
+    shard_keys,
+    stats_since,
+    unfinished,
 )
 from ilion.threads import in_order
-from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard, Skipped, TarSource
+from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard, Skipped
 
-log = logging.getLogger(__name__)
-
-CHUNK = 32
-"""Decoded images handed to the extractor at once; enough for full batches of each shape."""
 FIT_SHARDS = 20
 """Shards that are looked into for a sample; the database may have thousands."""
 
-Progress = Callable[[int, int], None]
-OnBadImage = Literal["error", "skip"]
 BoxUse = Literal["crop", "mask", "none"]
 
 
@@ -57,22 +50,16 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
     Raises:
         ImageError: It cannot be read or decoded; the message says where it is.
     """
-    where = str(record.source)
     boxed = bool(record.boxes) and box_use != "none"
-    try:
-        data = record.source.read()
+    with reading(record) as where:
         # a cropped query must keep its detail, so it is decoded at full size
-        decoded = decode(data, at_least=None if boxed else least_size(spec.resize, spec.side), where=where)
-        image = decoded.image
+        at_least = None if boxed else least_size(spec.resize, spec.side)
+        image = decode(record.source.read(), at_least=at_least, where=where).image
         if boxed and box_use == "crop":
             image = crop(image, record.boxes)
         elif boxed:
             image = mask(image, record.boxes)
         return resize(image, spec.resize, spec.side)
-    except OSError as error:
-        raise ImageError(f"{where}: cannot be read ({error.strerror or error})") from error
-    except ImageError as error:
-        raise error if where in str(error) else ImageError(f"{where}: {error}") from error
 
 
 def describe(
@@ -121,23 +108,16 @@ def describe(
                 progress(len(chunk))
             chunk.clear()
 
-    for record, image in in_order(
-        records, lambda r: load_image(r, spec, box_use), workers=workers, ahead=CHUNK
+    for record, image in readable(
+        records,
+        lambda r: load_image(r, spec, box_use),
+        skipped,
+        on_bad_image=on_bad_image,
+        workers=workers,
+        progress=progress,
     ):
-        try:
-            chunk.append(image.result())
-        except DatasetError as error:
-            if on_bad_image == "error":
-                raise ImageError(
-                    f"{error} To count such images and go on, use --on-bad-image=skip; "
-                    "'ilion datasets check' lists all of them."
-                ) from error
-            log.warning("skipped %s", error)
-            skipped.append(Skipped(record.id, str(record.source), str(error)))
-            if progress:
-                progress(1)
-            continue
         ids.append(record.id)
+        chunk.append(image)
         if len(chunk) == CHUNK:
             flush()
     flush()
@@ -172,38 +152,17 @@ def extract_shards(
         ImageError: See `describe`.
         ArtifactError: The disk is full, or the artifact cannot be written.
     """
-    keys = [shard_key(shard.name, shard.fingerprint()) for shard in shards]
+    keys = shard_keys(shards)
     reused = True
-    done = 0
-    for number, (shard, key) in enumerate(zip(shards, keys, strict=True)):
-        # images that were skipped once are an error when skipping is not asked for any more
-        if has_descriptors(artifact, key) and (
-            on_bad_image == "skip" or not read_stats(artifact, key).skipped
-        ):
-            stats = read_stats(artifact, key)
-            done += stats.images + len(stats.skipped)
-            continue
+    for key, records, advance in unfinished(
+        shards, keys, artifact, on_bad_image=on_bad_image, progress=progress
+    ):
         reused = False
-        log.info("describing shard %s (%d of %d)", shard.name, number + 1, len(shards))
         started = time.perf_counter()
-        records = list(shard.records())
-        total = round((done + len(records)) / (number + 1) * len(shards))
-
-        def advance(images: int, total: int = total) -> None:
-            nonlocal done
-            done += images
-            if progress:
-                progress(done, max(done, total))
-
         descriptors, skipped = describe(
             records, extractor, on_bad_image=on_bad_image, dtype=dtype, workers=workers, progress=advance
         )
-        write_descriptors(
-            artifact,
-            key,
-            descriptors,
-            _stats(len(records) - len(skipped), started, skipped),
-        )
+        write_descriptors(artifact, key, descriptors, stats_since(started, len(descriptors.ids), skipped))
     return keys, reused
 
 
@@ -231,7 +190,7 @@ def extract_queries(
         ImageError: A query image is unreadable.
         ExtractionError: The model has no text tower.
     """
-    key = shard_key("queries", _fingerprint(queries))
+    key = shard_key("queries", queries_fingerprint(queries))
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()
@@ -248,25 +207,8 @@ def extract_queries(
         images = [q.image for q in queries if q.image is not None]
         found, _ = describe(images, extractor, box_use=box_use, dtype="float32", workers=workers)
         descriptors = Descriptors(tuple(q.id for q in queries), found.values)
-    write_descriptors(artifact, key, descriptors, _stats(len(queries), started))
+    write_descriptors(artifact, key, descriptors, stats_since(started, len(queries)))
     return key, False
-
-
-def _fingerprint(queries: Sequence[Query]) -> str:
-    """Digest of ids, texts, boxes, and size and times of the image files."""
-    parts: list[object] = []
-    for query in queries:
-        parts.append([query.id, query.text])
-        if query.image is not None:
-            source = query.image.source
-            stat = source.path.stat()
-            member = [source.offset, source.size] if isinstance(source, TarSource) else []
-            parts.append([query.image.boxes, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, member])
-    return fingerprint(parts)
-
-
-def _stats(images: int, started: float, skipped: tuple[Skipped, ...] = ()) -> ShardStats:
-    return ShardStats(images, time.perf_counter() - started, peak_memory(), machine(), skipped)
 
 
 def sample_records(shards: Sequence[Shard], count: int, seed: int) -> list[ImageRecord]:

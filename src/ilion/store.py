@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -52,8 +52,9 @@ def fingerprint(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that a kill or a full disk leaves either the old content or the new one.
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write so that a kill or a full disk leaves either the old content or the new one.
 
     Raises:
         ArtifactError: The disk is full or the folder cannot be written.
@@ -62,15 +63,22 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise ArtifactError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a whole file like `writing`."""
+    with writing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -141,6 +149,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for one writing process; the lock goes with the process, however it ends.
 
+    What a killed process left half-written is removed.
+
     Raises:
         ArtifactError: Another process holds it.
     """
@@ -151,6 +161,8 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
     try:
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
         yield
     finally:
         lock.release()

@@ -58,7 +58,8 @@ def _akaze(image: RGB) -> LocalFeatures:
 
 def _binary(image: RGB, detector: cv2.Feature2D, dim: int) -> LocalFeatures:
     height, width = image.shape[:2]
-    found, packed = [], None
+    found: Sequence[cv2.KeyPoint] = ()
+    packed = None
     if min(height, width) >= LEAST_SIDE:
         found, packed = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
     return LocalFeatures(
