@@ -139,7 +139,7 @@ def query(settings: Settings, index: int) -> Photo:
 def positive(settings: Settings, index: int, number: int) -> Photo:
     """Return a photo of an instance in a cluttered scene.
 
-    Sizes are spread evenly on a logarithmic scale: the n-th positive takes the n-th number of a low-discrepancy
+    Sizes are spread evenly on a logarithmic scale: the n-th positive takes the n-th of a low-discrepancy
     sequence (multiples of the golden ratio modulo 1), so that any count of positives covers the range.
     """
     draw = rng(settings.seed, "positive", index, number)

@@ -50,7 +50,7 @@ def wall(draw: Random, wish: Wish) -> Scene:
     floor = -float(draw.uniform(75, 105))
     seen = ray_hits(camera, 2, 0.0)
     x0, x1 = max(seen[:, 0].min(), -420.0), min(seen[:, 0].max(), 420.0)
-    y0, y1 = max(seen[:, 1].min(), floor + 60), min(seen[:, 1].max(), 150.0)
+    y0, y1 = max(seen[:, 1].min(), floor + 60), min(seen[:, 1].max(), 190.0)
     canvas = _room(draw, wish, camera, light, floor)
     hung = [target, *_posters(draw, wish, (x0, x1), (y0, y1) if y0 < y1 else (0.0, 60.0))]
     frames = [_frame(draw, solid) for solid in hung if draw.random() < 0.55]
@@ -98,15 +98,16 @@ def _posters(draw: Random, wish: Wish, xs: tuple[float, float], ys: tuple[float,
     """Hang other posters around the target."""
     stock = [p for p in wish.stock if p.line.package == "poster"]
     taken = [(0.0, wish.target.line.size[1] / 2, 0.62 * wish.target.line.size[1])]
+    most = min(20, 4 + wish.crowd // 3)
     out = []
-    for _ in range(8 * min(16, 3 + wish.crowd // 3) if stock else 0):
+    for _ in range(8 * most if stock else 0):
         what = stock[int(draw.integers(len(stock)))]
         tall = what.line.size[1]
         x, y = float(draw.uniform(*xs)), float(draw.uniform(*ys))
         if all((x - a) ** 2 + (y - b) ** 2 > (0.55 * tall + r) ** 2 for a, b, r in taken):
             taken.append((x, y, 0.55 * tall))
             out.append(Solid(what, np.array([x, y - tall / 2, 0.6]), turn(0.0, float(draw.normal(0, 1)))))
-        if len(out) >= min(16, 3 + wish.crowd // 3):
+        if len(out) >= most:
             break
     return out
 

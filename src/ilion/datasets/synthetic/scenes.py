@@ -83,8 +83,8 @@ def aim(
     """
     a, b = np.radians(float(draw.uniform(*yaw))), np.radians(float(draw.uniform(*pitch)))
     towards = np.array([np.sin(a) * np.cos(b), np.sin(b), np.cos(a) * np.cos(b)])
-    reach, shake = (0.15, 0.5) if steady else (0.75, 3.2)
-    off = (float(draw.uniform(-reach, reach)), float(draw.uniform(-reach, reach)))
+    reach, shake = (0.15, 0.5) if steady else (0.7, 3.2)
+    off = (float(draw.uniform(-reach, reach)), 0.6 * float(draw.uniform(-reach, reach)))
     roll = float(draw.normal(0, shake))
     return solve_camera(target, towards, wish.share, float(draw.uniform(*lens)), roll, off, wish.canvas)
 

@@ -204,6 +204,20 @@ class Solid:
         )
         return own @ self.rotation.T + self.foot
 
+    def edges(self) -> F64:
+        """Return (2 K, 3) points around its foot, then around its top, for its shadow."""
+        if self.what.line.package not in ROUND:
+            corners = self.corners()
+            return corners[[2, 3, 6, 7, 0, 1, 4, 5]]
+        width, height, _ = self.what.line.size
+        t = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+        (_, foot), *_, (_, top) = _PROFILES[self.what.line.package]
+        own = [
+            np.stack([r * width / 2 * np.cos(t), np.full(10, y), r * width / 2 * np.sin(t)], axis=1)
+            for r, y in ((foot, 0.0), (top, height))
+        ]
+        return np.vstack(own) @ self.rotation.T + self.foot
+
     def outline(self, camera: Camera) -> F64:
         """Return (K, 2) pixels whose convex hull is the product's full outline."""
         package = self.what.line.package

@@ -266,10 +266,10 @@ def shadow_mask(
     ray = light.direction.copy()
     ray[axis] = max(ray[axis], 0.75)
     for solid in solids:
-        corners = solid.corners()
-        lift = corners[:, axis] - level
-        foot = corners - ray * (lift / ray[axis])[:, None]
-        near = corners[np.argsort(lift)[:4]].copy()
+        edges = solid.edges()
+        lift = edges[:, axis] - level
+        foot = edges - ray * (lift / ray[axis])[:, None]
+        near = edges[np.argsort(lift, kind="stable")[: len(edges) // 2]]
         near[:, axis] = level
         for mask, points, tone in ((soft, foot, 120), (contact, near, 60)):
             hull = cv2.convexHull(np.clip(camera.project(points) * scale, -30000, 30000).astype(np.int32))
