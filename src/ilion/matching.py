@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.bits import hamming
+from ilion.bits import Packed, hamming
 from ilion.errors import ArtifactError, ConfigError
 from ilion.types import Float32, Int64, LocalFeatures
 
@@ -92,7 +92,7 @@ def match_many(
     if not 0 < ratio <= 1:
         raise ConfigError(f"ratio {ratio} of the ratio test must lie in (0, 1]; 1 switches it off")
     for number, image in enumerate(database):
-        _check_comparable(query, image, number)
+        _check_dimensions(query.descriptors, image.descriptors, number)
     rows = query.descriptors if metric == "hamming" else -unit_rows(query.descriptors)
     bits = 8 * rows.shape[1]
     matches = []
@@ -110,15 +110,6 @@ def match_many(
     return matches
 
 
-def _check_comparable(query: LocalFeatures, image: LocalFeatures, number: int) -> None:
-    a, b = query.descriptors, image.descriptors
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ArtifactError(
-            f"the query's descriptors are {a.shape}, those of database image {number} are {b.shape}: "
-            "extract both with the same settings"
-        )
-
-
 def _chunks(lengths: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of images whose similarities to the query fit into `CHUNK`, at least one image each."""
     first, held = 0, 0
@@ -132,7 +123,7 @@ def _chunks(lengths: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _match(costs: NDArray[Any], ratio: float, mutual: bool, bits: int | None) -> Matches:
-    """Match one image; ``costs`` are changed. ``bits`` is None for negated cosines (M, N)."""
+    """Match one image by its costs (M, N): differing bits, or negated cosines if ``bits`` is None."""
     if 0 in costs.shape:
         nothing = np.empty(0, np.int64)
         return Matches(nothing, nothing, np.empty(0, np.float32))
@@ -141,14 +132,15 @@ def _match(costs: NDArray[Any], ratio: float, mutual: bool, bits: int | None) ->
     least = costs[rows, nearest]
     if mutual:
         rows = np.flatnonzero(least == costs.min(axis=0)[nearest])
-        rows = rows[np.sort(np.unique(nearest[rows], return_index=True)[1])]
     if ratio < 1:
         if costs.shape[1] == 1:
             rows = rows[:0]
-        rest = costs if len(rows) == len(costs) else costs[rows]
+        rest = costs[rows]
         rest[np.arange(len(rows)), nearest[rows]] = 4 if bits is None else 1 + bits
         second = rest.min(axis=1, initial=4 if bits is None else 1 + bits)
         rows = rows[_clearly_nearer(least[rows], second, ratio, bits)]
+    if mutual:  # of several rows that are equally near, only the first
+        rows = rows[costs[:, nearest[rows]].argmin(axis=0) == rows]
     similarities = 1 - least[rows] * np.float32(2 / bits) if bits else -least[rows]
     rows, similarities = rows[similarities > 0], similarities[similarities > 0]
     return Matches(rows, nearest[rows], similarities.astype(np.float32))
@@ -161,6 +153,98 @@ def _clearly_nearer(
         return np.asarray(first < ratio * second)
     near, far = 2 + 2 * first.astype(np.float64), 2 + 2 * second.astype(np.float64)
     return np.asarray((near < ratio**2 * far) & (far > ROUNDING))
+
+
+def chamfer(query: NDArray[Any], database: NDArray[Any], *, symmetric: bool = False) -> float:
+    """Compare two sets of tokens; `chamfer_many` with one database image.
+
+    >>> tokens = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> chamfer(tokens, tokens[:1]), chamfer(tokens[:1], tokens), chamfer(tokens, tokens[:1], symmetric=True)
+    (0.5, 1.0, 0.75)
+    """
+    return float(chamfer_many(query, [database], symmetric=symmetric)[0])
+
+
+def chamfer_many(
+    query: NDArray[Any], database: Sequence[NDArray[Any]], *, symmetric: bool = False
+) -> Float32:
+    """Chamfer similarity: how well, on average, the query's tokens are found in a database image.
+
+    Each token of the query takes its largest cosine in the database image, and these are averaged over the
+    query's tokens (late interaction: Khattab and Zaharia, SIGIR 2020, who sum; the mean ranks the same and
+    does not depend on how many tokens a query has). Clutter in the database image costs nothing.
+
+    Args:
+        query: (M, d) of any real type and length; full precision also against a compressed database, whose
+            tokens are given decoded (`ilion.bits.unpack_signs`, or a quantiser's reconstruction).
+        database: (N, d) of each image; N may differ.
+        symmetric: Average the two directions, so that clutter in the database image costs something.
+
+    Returns:
+        (B,) float32 in [-1, 1]; 0 where either side has no token.
+
+    Raises:
+        ArtifactError: An image's tokens have other dimensions than the query's.
+
+    >>> chamfer_many(np.eye(2), [np.eye(2), -np.eye(2), np.empty((0, 2))]).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    rows = unit_rows(query)
+    scores = np.zeros(len(database), np.float32)
+    for number, tokens in enumerate(database):
+        _check_dimensions(query, tokens, number)
+        if len(rows) and len(tokens):
+            similarities = rows @ unit_rows(tokens).T
+            scores[number] = similarities.max(axis=1).mean()
+            if symmetric:
+                scores[number] = (scores[number] + similarities.max(axis=0).mean()) / 2
+    return scores
+
+
+def chamfer_bits(query: Packed, database: Sequence[Packed], *, dims: int, symmetric: bool = False) -> Float32:
+    """Chamfer similarity of tokens of one bit a dimension on both sides; see `chamfer_many`.
+
+    The cosine of two tokens is estimated from their share of differing signs as ``cos(pi * share)``: under
+    random projections that share is the angle over pi (Charikar, STOC 2002).
+
+    Args:
+        query: (M, bytes) from `ilion.bits.pack_signs`.
+        database: (N, bytes) of each image.
+        dims: Dimensions before packing.
+        symmetric: Average the two directions.
+
+    Returns:
+        (B,) float32 in [-1, 1]; 0 where either side has no token.
+
+    Raises:
+        ArtifactError: The tokens are not of ``dims`` bits.
+
+    >>> a = np.array([[0b11110000]], np.uint8)
+    >>> chamfer_bits(a, [a, ~a, np.array([[0b11001100]], np.uint8)], dims=8).round(6).tolist()
+    [1.0, -1.0, 0.0]
+    """
+    if query.shape[1:] != (-(-dims // 8),):
+        raise ArtifactError(
+            f"{dims} dimensions are {-(-dims // 8)} bytes; the query's tokens are {query.shape}"
+        )
+    cosines = np.cos(np.pi / dims * np.arange(dims + 1))
+    scores = np.zeros(len(database), np.float32)
+    for number, tokens in enumerate(database):
+        _check_dimensions(query, tokens, number)
+        if len(query) and len(tokens):
+            differing = hamming(query, tokens)
+            scores[number] = cosines[differing.min(axis=1)].mean()
+            if symmetric:
+                scores[number] = (scores[number] + cosines[differing.min(axis=0)].mean()) / 2
+    return scores
+
+
+def _check_dimensions(query: NDArray[Any], tokens: NDArray[Any], number: int) -> None:
+    if query.ndim != 2 or tokens.ndim != 2 or query.shape[1] != tokens.shape[1]:
+        raise ArtifactError(
+            f"the query's descriptors are {query.shape}, those of database image {number} are "
+            f"{tokens.shape}: extract both with the same settings"
+        )
 
 
 def unit_rows(values: NDArray[np.generic]) -> Float32:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ilion.bits import hamming, pack_signs
+from ilion.bits import hamming, pack_signs, unpack_signs
 from ilion.errors import ArtifactError, ConfigError
-from ilion.matching import CHUNK, Matches, match_many
+from ilion.matching import CHUNK, Matches, chamfer, chamfer_bits, chamfer_many, match_many
 from ilion.types import LocalFeatures
 
 
@@ -154,7 +154,7 @@ def test_packed_similarity_is_the_cosine_of_the_signs() -> None:
     assert found.similarities[:6] == pytest.approx(np.full(6, 1 - 2 * 3 / 64), abs=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 8, 32, 61, 64])
+@pytest.mark.parametrize("size", [1, 8, 12, 32, 61, 64, 100])
 def test_hamming_of_any_size(size: int) -> None:
     rng = np.random.default_rng(6)
     a, b = rng.integers(0, 256, (5, size), np.uint8), rng.integers(0, 256, (9, size), np.uint8)
@@ -175,3 +175,43 @@ def test_other_descriptors_are_refused() -> None:
         match_many(query, [query, features(np.eye(5, dtype=np.float32))])
     with pytest.raises(ArtifactError, match="uint8 bytes, not float32"):
         match_many(query, [query], metric="hamming")
+
+
+def test_chamfer_of_nothing_is_zero() -> None:
+    some, none = np.eye(8, dtype=np.float32), np.empty((0, 8), np.float32)
+    for symmetric in (False, True):
+        assert chamfer_many(some, [none, some], symmetric=symmetric).tolist() == [0, 1]
+        assert chamfer_many(none, [none, some], symmetric=symmetric).tolist() == [0, 0]
+        bits, no_bits = pack_signs(some), pack_signs(none)
+        assert chamfer_bits(bits, [no_bits, bits], dims=8, symmetric=symmetric).tolist() == [0, 1]
+        assert chamfer_bits(no_bits, [bits], dims=8, symmetric=symmetric).tolist() == [0]
+    assert chamfer_many(some, []).shape == (0,)
+
+
+def test_clutter_costs_only_the_symmetric_similarity() -> None:
+    rng = np.random.default_rng(7)
+    query = rng.standard_normal((20, 32))
+    cluttered = np.concatenate([query, rng.standard_normal((60, 32))])
+    assert chamfer(query, cluttered) == pytest.approx(1)
+    assert chamfer(query, cluttered, symmetric=True) < 0.9
+    assert chamfer(cluttered, query) < 0.9
+    assert chamfer(query, cluttered, symmetric=True) == pytest.approx(
+        chamfer(cluttered, query, symmetric=True)
+    )
+
+
+def test_zero_tokens_are_like_nothing() -> None:
+    assert chamfer(np.zeros((3, 4)), np.eye(4)) == 0
+    assert chamfer(np.eye(4), np.zeros((3, 4))) == 0
+
+
+def test_tokens_of_other_dimensions_are_refused() -> None:
+    with pytest.raises(ArtifactError, match=r"\(4, 4\), those of database image 1 are \(5, 5\)"):
+        chamfer_many(np.eye(4), [np.eye(4), np.eye(5)])
+    with pytest.raises(ArtifactError, match=r"100 dimensions are 13 bytes"):
+        chamfer_bits(np.zeros((2, 8), np.uint8), [], dims=100)
+
+
+def test_signs_there_and_back() -> None:
+    values = np.random.default_rng(8).standard_normal((6, 21))
+    assert np.array_equal(unpack_signs(pack_signs(values), 21), np.where(values > 0, 1, -1))
