@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -29,7 +29,7 @@ from rich.progress import (
 
 from ilion._version import __version__
 from ilion.config import ExperimentConfig, apply_overrides, dump_toml, from_dict, load_experiment, to_dict
-from ilion.errors import ConfigError, IlionError
+from ilion.errors import IlionError
 
 app = typer.Typer(
     name="ilion",
@@ -58,7 +58,7 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder of the run; relative to where you are.")
 ]
 BadImage = Annotated[
-    str | None, typer.Option(help="error or skip: short for --set extraction.on_bad_image=...")
+    Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or count it and go on.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -392,7 +392,9 @@ def new_dataset(folder: Annotated[Path, typer.Argument(help="A new or empty fold
 @datasets_app.command("check")
 def check_dataset(
     folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    layout: Annotated[str, typer.Option(help="auto, ilias or folder.")] = "auto",
+    layout: Annotated[
+        Literal["auto", "ilias", "folder"], typer.Option(help="Look, or say which form it is.")
+    ] = "auto",
     full_decode: Annotated[
         bool, typer.Option("--full/--quick", help="Decode every image, or read headers only.")
     ] = True,
@@ -401,8 +403,6 @@ def check_dataset(
     """Say all that is wrong with a data set, and what it is like. Exit code 1 if it has errors."""
     from ilion import datasets
 
-    if layout not in ("auto", "ilias", "folder"):
-        raise ConfigError(f"--layout {layout!r}: use auto, ilias or folder")
     with _progress() as progress:
         found = datasets.check_dataset(
             folder,
