@@ -136,8 +136,11 @@ def _low_pass(factor_32: int) -> Float32:
     x = np.arange(-2 * factor - 3, 2 * factor + 3, 1 / 16)
     shifted = np.stack([_keys(x - tap, -0.75) for tap in range(-reach, reach + 1)], axis=1)
     taps = np.linalg.lstsq(shifted, _keys(x / factor, -0.5), rcond=None)[0]
-    # Exactly symmetric, for which OpenCV is faster, and of sum 1, so that flat colours stay.
+    # Taps at the ends that change no pixel by a level of 8 bits are dropped. Exactly symmetric, for which
+    # OpenCV is faster, and of sum 1, so that flat colours stay.
     taps = taps + taps[::-1]
+    kept = np.flatnonzero(np.abs(taps / taps.sum()) >= 1 / 256)
+    taps = taps[kept[0] : kept[-1] + 1]
     return np.asarray(taps / taps.sum(), np.float32)
 
 
