@@ -20,6 +20,8 @@ from ilion.types import Float32, Int64, Ranking
 ROUNDING = 4.0 * 2.0**-24
 """Times sqrt(D) and both norms: bound on the error of a float32 inner product of D terms in any order of
 summation (the probabilistic bound of Higham and Mary, SIAM J. Sci. Comput. 2019, with a factor of four)."""
+EXACT_BLOCK = 2**20
+"""Values scored in float64 at once: they stay in the cache."""
 MAX_SIMILARITIES = 2**25
 """Similarities held at once (128 MiB); blocks shrink when there are many queries."""
 
@@ -98,8 +100,7 @@ def search(
             progress(start, total)
     if start != total:
         raise ArtifactError(f"the database has {total} ids but {start} descriptors")
-    for candidates in lists:
-        candidates.settle(database)
+    _settle(lists, database)
     shape = (len(queries), min(k, total))
     return Ranking(
         tuple(query_ids),
@@ -135,15 +136,31 @@ class _Candidates:
         self.threshold = float(np.partition(self.values, -self.k)[-self.k])
         near = self.values >= self.threshold - 2.0 * self.slack
         self.rows, self.values = self.rows[near], self.values[near]
-        if (
-            len(self.rows) > 2 * self.k + 1024
-        ):  # a crowd of near-ties: settle it, so that memory stays bounded
-            self.settle(database)
+        if len(self.rows) > 2 * self.k + 1024:
+            # a crowd of near-ties: settle it now, so that memory stays bounded
+            _settle([self], database)
             self.threshold = float(self.values[-1])
 
-    def settle(self, database: Database) -> None:
-        """Score exactly, order by similarity and then by row, and cut at ``k``."""
-        rows = np.sort(self.rows)
-        exact = (database.gather(rows).astype(np.float64) @ self.query).astype(np.float32)
-        best = np.argsort(-exact, kind="stable")[: self.k]
-        self.rows, self.values = rows[best], exact[best]
+
+def _settle(lists: Sequence[_Candidates], database: Database) -> None:
+    """Score all candidates exactly, order them by similarity and then by row, and cut at ``k``."""
+    for candidates in lists:
+        candidates.rows = np.sort(candidates.rows)
+        candidates.values = np.empty(len(candidates.rows), np.float32)
+    wanted = np.unique(np.concatenate([np.empty(0, np.int64), *(c.rows for c in lists)]))
+    done = np.zeros(len(lists), np.int64)
+    step = max(1, EXACT_BLOCK // max(1, len(lists[0].query))) if lists else 1
+    # a row is read and widened once for all queries that want it
+    for start in range(0, len(wanted), step):
+        block = wanted[start : start + step]
+        values = database.gather(block).astype(np.float64)
+        for number, candidates in enumerate(lists):
+            first, last = done[number], np.searchsorted(candidates.rows, block[-1], side="right")
+            if first < last:
+                places = np.searchsorted(block, candidates.rows[first:last])
+                part = values if len(places) == len(block) else values[places]
+                candidates.values[first:last] = part @ candidates.query
+                done[number] = last
+    for candidates in lists:
+        best = np.argsort(-candidates.values, kind="stable")[: candidates.k]
+        candidates.rows, candidates.values = candidates.rows[best], candidates.values[best]
