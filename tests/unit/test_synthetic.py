@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from ilion.datasets.synthetic import SyntheticSummary, synthesize
-from ilion.datasets.synthetic.camera import look_at, turn
+from ilion.datasets.synthetic.camera import Camera, look_at, turn
 from ilion.datasets.synthetic.ink import U8
 from ilion.datasets.synthetic.photos import Settings, distractor, positive, query, stock
 from ilion.datasets.synthetic.printing import front
@@ -277,9 +277,9 @@ def test_no_instance_is_ever_drawn_in_a_distractor(monkeypatch: pytest.MonkeyPat
     drawn: list[tuple[bool, int, int]] = []
     draw = Solid.draw
 
-    def spy(self: Solid, *rest: object) -> None:
+    def spy(self: Solid, canvas: U8, camera: Camera, light: Light) -> None:
         drawn.append(self.what.key)
-        draw(self, *rest)
+        draw(self, canvas, camera, light)
 
     monkeypatch.setattr(Solid, "draw", spy)
     instances = {SETTINGS.product(index).key for index in range(6)}
@@ -305,7 +305,7 @@ def test_without_lookalikes_nothing_shares_a_line() -> None:
 )
 @pytest.mark.parametrize(("yaw", "pitch"), [(0.0, 4.0), (-35.0, 22.0)])
 def test_outline_encloses_exactly_what_is_drawn(package: str, yaw: float, pitch: float) -> None:
-    what = product(line(5, False, 3, package), 0)  # type: ignore[arg-type]
+    what = product(line(5, False, 3, package), 0)
     solid = Solid(what, np.zeros(3), turn(yaw))
     tall = what.line.size[1]
     a = np.radians(pitch)

@@ -125,7 +125,7 @@ def wrap(what: Product) -> U8:
     of = what.line
     width, height, _ = of.size
     tall = height * LABEL[of.package][1]
-    ink = _face(width * np.pi, tall)
+    ink = _face(width * np.pi, tall, FACE_SIDE * 3 // 2)
     rows, columns = ink.alpha.shape
     ground = of.ground
     ink.rgb[:] = ground
@@ -134,7 +134,7 @@ def wrap(what: Product) -> U8:
     LAYOUTS[of.layout % len(LAYOUTS)](panel, what)
     start = (columns - panel_width) // 2
     ink.rgb[:, start : start + panel_width] = panel.rgb
-    edge = 14  # pixels over which the panel runs into the rest of the label
+    edge = 20  # pixels over which the panel runs into the rest of the label
     for step in range(edge):
         share = step / edge
         for column in (start + step, start + panel_width - 1 - step):
@@ -155,8 +155,8 @@ LABEL: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
-def _face(width: float, height: float) -> Ink:
-    scale = FACE_SIDE / max(width, height)
+def _face(width: float, height: float, side: int = FACE_SIDE) -> Ink:
+    scale = side / max(width, height)
     pixels = max(24, round(width * scale))
     return Ink(pixels, max(12, round(height * scale)), pixels, WHITE)
 

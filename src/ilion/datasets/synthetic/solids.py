@@ -25,7 +25,7 @@ from ilion.datasets.synthetic.ink import U8
 from ilion.datasets.synthetic.products import Product
 
 ROUND = ("can", "bottle", "jar", "tub")
-_CACHED = 320  # textures kept; about half a megabyte each
+_CACHED = 192  # textures kept; about half a megabyte each, enough for one shop's stock
 
 # Radius (1 is the widest) at heights in [0, 1] from the foot.
 _PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -58,7 +58,7 @@ def _aged(face: U8, which: str) -> U8:
     return cv2.multiply(face, cv2.merge([gain.astype(np.float32)] * 3), dtype=cv2.CV_8U)
 
 
-@lru_cache(maxsize=_CACHED // 2)
+@lru_cache(maxsize=_CACHED // 3)
 def _skin(what: Product) -> Pyramid:
     """Return the whole surface of a round package, unrolled: lid, glass or metal, and label."""
     of = what.line
@@ -101,7 +101,7 @@ class _Map:
     span: tuple[float, float, float]  # half width, top and bottom in units of the height
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=80)
 def _round_map(package: str, slim: int, pitch: int, tall: int) -> _Map:
     """Solve, for every pixel, which point of a surface of revolution is seen there.
 
