@@ -24,6 +24,8 @@ RGB = NDArray[np.uint8]
 """A decoded image: (H, W, 3), RGB, upright after EXIF."""
 Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
 """How an image is brought to the side that a model takes; see `ilion.images.resize`."""
+Metric = Literal["cosine", "hamming"]
+"""How local descriptors compare: as directions, or as bits packed in uint8."""
 
 
 def _freeze(array: NDArray[np.generic]) -> None:
@@ -262,6 +264,17 @@ class LocalFeatures:
         for name, values in (("scales", self.scales), ("angles", self.angles)):
             if values is not None and values.shape != (m,):
                 raise ArtifactError(f"local features disagree: {m} keypoints, {name} {values.shape}")
+
+    def take(self, rows: Int64 | slice) -> LocalFeatures:
+        """Return some of the features, in the order of ``rows``."""
+        return LocalFeatures(
+            keypoints=self.keypoints[rows],
+            descriptors=self.descriptors[rows],
+            scores=self.scores[rows],
+            image_size=self.image_size,
+            scales=None if self.scales is None else self.scales[rows],
+            angles=None if self.angles is None else self.angles[rows],
+        )
 
 
 @dataclass(frozen=True)

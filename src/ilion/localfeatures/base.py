@@ -9,13 +9,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ilion.errors import ConfigError
-from ilion.types import RGB, LocalFeatures
-
-Metric = Literal["cosine", "hamming"]
-"""How two descriptors compare: as directions, or as bits packed in uint8."""
+from ilion.types import RGB, LocalFeatures, Metric
 
 
 @dataclass(frozen=True)
@@ -110,6 +107,11 @@ BACKENDS: Mapping[str, tuple[str, str]] = {
     "rootsift": ("classical", ""),
     "orb": ("classical", ""),
     "akaze": ("classical", ""),
+    "tokens": ("tokens", "torch"),
+    "disk": ("kornia", "torch"),
+    "aliked": ("kornia", "torch"),
+    "dedode": ("kornia", "torch"),
+    "xfeat": ("kornia", "torch"),
 }
 """What comes before any ``:`` in a name -> module of this package, and the extra that it needs.
 

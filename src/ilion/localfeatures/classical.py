@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from ilion.errors import ConfigError
-from ilion.localfeatures.base import LocalOptions, LocalSpec, Metric
-from ilion.localfeatures.select import SELECTIONS, selected, take
+from ilion.localfeatures.base import LocalOptions, LocalSpec
+from ilion.localfeatures.select import SELECTIONS, selected
 from ilion.rootsift import CONTRAST, rootsift
 from ilion.threads import in_order
-from ilion.types import RGB, LocalFeatures
+from ilion.types import RGB, LocalFeatures, Metric
 
 FEATURES = 500
 """Features an image."""
@@ -133,4 +133,4 @@ class ClassicalExtractor:
 
     def _describe(self, image: RGB) -> LocalFeatures:
         found = self._detect(image)
-        return take(found, selected(found, self._spec.features, self._spec.selection))
+        return found.take(selected(found, self._spec.features, self._spec.selection))

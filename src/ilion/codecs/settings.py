@@ -1,0 +1,164 @@
+"""What a user says about a codec, and how it is learnt and rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.codecs.base import Code, Codec, restored
+from ilion.codecs.layout import Layout
+from ilion.codecs.learnt import WORDS, BinaryCode, PcaCode, PqCode, fit_binary, fit_pca, fit_pq
+from ilion.codecs.plain import RawCode, Uint8Code, fit_uint8
+from ilion.errors import ArtifactError, ConfigError, ExtractionError
+from ilion.types import Float32, LocalFeatures, Metric
+
+Kind = Literal["raw", "uint8", "pca", "pq", "binary"]
+
+LEAST_SAMPLE = 2 * WORDS
+"""Descriptors without which nothing is learnt: each centroid of a product quantiser needs some."""
+SAMPLE = 50_000
+"""Descriptors that codecs are learnt on at most; more do not change the accuracy."""
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """Which codec.
+
+    Args:
+        kind: ``raw``: float16, or packed bits as they are. ``uint8``: one byte a number. ``pca``:
+            principal components, one byte each. ``pq``: product quantisation. ``binary``: signs after a
+            learnt rotation.
+        size: Bytes of a descriptor, for ``pca``, ``pq`` and ``binary``.
+        features: At most so many features of an image are kept; 0 keeps all.
+        position: Bits of x and of y.
+        shape: Bits of scale and of angle; not stored for features that have none.
+        score: Bits of the score.
+        whitening: Of ``pca``: from 0 (none) to 1.
+
+    Raises:
+        ConfigError: The size does not go with the kind, or a number is out of range.
+    """
+
+    kind: Kind = "raw"
+    size: int = 0
+    features: int = 0
+    position: Literal[8, 16] = 16
+    shape: Literal[0, 4, 8, 16] = 16
+    score: Literal[0, 16] = 16
+    whitening: float = 0.0
+
+    def __post_init__(self) -> None:
+        sized = self.kind in ("pca", "pq", "binary")
+        if sized != (self.size > 0) or self.size < 0:
+            needs = "needs the size of a descriptor in bytes" if sized else "has its own size"
+            raise ConfigError(f"codec {self.kind!r} {needs}; size is {self.size}")
+        if self.features < 0 or not 0 <= self.whitening <= 1:
+            raise ConfigError(
+                f"codec: features ({self.features}) must not be negative, and whitening ({self.whitening}) "
+                "lies in 0..1"
+            )
+
+
+def raw_codec(dim: int, metric: Metric, *, has_shape: bool) -> Codec:
+    """Return the codec that keeps everything and learns nothing; for queries, and to experiment.
+
+    Args:
+        dim: Length of a descriptor.
+        metric: How descriptors compare.
+        has_shape: Whether the features have scales and angles.
+    """
+    return Codec(RawCode(dim, metric), Layout(16, 16 if has_shape else 0, 16))
+
+
+def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFeatures], seed: int) -> Codec:
+    """Learn a codec on features of the database.
+
+    Args:
+        settings: Which one.
+        metric: Of the features.
+        sample: Features of some images; at most `SAMPLE` descriptors take part.
+        seed: The same sample and seed give the same codec.
+
+    Raises:
+        ConfigError: The codec does not go with the features.
+        ExtractionError: The sample is too poor to learn from.
+    """
+    full = [features for features in sample if len(features.keypoints)]
+    if not full:
+        raise ExtractionError("the sample of the database shows no local features at all")
+    has_shape = all(f.scales is not None and f.angles is not None for f in full)
+    layout = Layout(settings.position, settings.shape if has_shape else 0, settings.score)
+    if layout.shape:
+        layout = replace(layout, scales=_scale_range(full))
+    dim = full[0].descriptors.shape[1]
+    if settings.kind == "raw":
+        return Codec(RawCode(dim, metric), layout, settings.features or None)
+    if metric == "hamming":
+        raise ConfigError(f"codec {settings.kind!r} does not apply to descriptors that are bits; use 'raw'")
+    if settings.size > (dim // 8 if settings.kind == "binary" else dim):
+        raise ConfigError(
+            f"codec {settings.kind!r}: {settings.size} bytes are more than descriptors of {dim} "
+            "dimensions give"
+        )
+    descriptors = _descriptors(full, seed)
+    if len(descriptors) < LEAST_SAMPLE and settings.kind != "uint8":
+        raise ExtractionError(
+            f"the sample of the database shows only {len(descriptors)} local features, too few to learn the "
+            f"codec {settings.kind!r} ({LEAST_SAMPLE} are needed); use 'uint8' or 'raw'"
+        )
+    return Codec(_fit(settings, descriptors, seed), layout, settings.features or None)
+
+
+def _fit(settings: CodecSettings, sample: Float32, seed: int) -> Code:
+    match settings.kind:
+        case "uint8":
+            return fit_uint8(sample)
+        case "pca":
+            return fit_pca(sample, settings.size, settings.whitening)
+        case "pq":
+            return fit_pq(sample, settings.size, seed)
+        case _:
+            return fit_binary(sample, settings.size, seed)
+
+
+def _descriptors(sample: Sequence[LocalFeatures], seed: int) -> Float32:
+    descriptors = np.concatenate([features.descriptors for features in sample]).astype(np.float32)
+    chosen = np.random.default_rng(seed).permutation(len(descriptors))[:SAMPLE]
+    return np.ascontiguousarray(descriptors[np.sort(chosen)])
+
+
+def _scale_range(sample: Sequence[LocalFeatures]) -> tuple[float, float]:
+    """Return the range of the logarithms of scale / longer side that all but one in 500 keep."""
+    logs = [np.log2(np.maximum(f.scales, 1e-9) / max(f.image_size)) for f in sample if f.scales is not None]
+    low, high = np.quantile(np.concatenate(logs), (0.001, 0.999))
+    return round(float(low) - 0.05, 3), round(float(high) + 0.05, 3)
+
+
+def rebuild(settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> Codec:
+    """Return the codec of stored `Codec.settings` and arrays.
+
+    Raises:
+        ArtifactError: They do not make a codec.
+    """
+    try:
+        match settings["kind"]:
+            case "raw":
+                code: Code = RawCode(int(settings["dim"]), "hamming" if state["hamming"] else "cosine")
+            case "uint8":
+                code = Uint8Code(state["low"], state["step"], int(settings["dim"]))
+            case "pca":
+                inner = Uint8Code(state["low"], state["step"], state["basis"].shape[1])
+                code = PcaCode(state["mean"], state["basis"], inner)
+            case "pq":
+                code = PqCode(state["basis"], state["centroids"])
+            case "binary":
+                code = BinaryCode(state["mean"], state["basis"])
+            case kind:
+                raise ArtifactError(f"codec {kind!r} is unknown to this version; make the artifact again")
+    except KeyError as error:
+        raise ArtifactError(f"a codec lacks {error}; delete the artifact and run again") from None
+    return restored(settings, code)

@@ -1,0 +1,59 @@
+"""Images at a size that a network takes, and keypoints back in pixels of the image as it was given.
+
+Whole numbers are the centres of pixels, as in OpenCV: the centre of a patch of 14 pixels is at 6.5.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ilion.types import RGB, Float32
+
+Size = tuple[int, int]
+"""(width, height)."""
+
+
+def fitted_size(size: Size, side: int, multiple: int = 1) -> Size:
+    """Return the size to which an image is brought for a network.
+
+    Args:
+        size: Of the image.
+        side: An image whose longer side has more pixels is shrunk to it.
+        multiple: Both sides are then rounded to a multiple of this, at least one.
+
+    >>> fitted_size((1000, 500), 640), fitted_size((1000, 500), 640, 14), fitted_size((30, 3), 640, 14)
+    ((640, 320), (644, 322), (28, 14))
+    """
+    factor = min(1.0, side / max(size))
+    width, height = (max(1, round(length * factor / multiple)) * multiple for length in size)
+    return width, height
+
+
+def stretched(image: RGB, size: Size) -> RGB:
+    """Resize an image to exactly a size; the aspect may change by what rounding takes.
+
+    >>> stretched(np.zeros((10, 20, 3), np.uint8), (14, 7)).shape
+    (7, 14, 3)
+    """
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    smaller = size[0] <= width and size[1] <= height
+    filters = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=filters), np.uint8)
+
+
+def placed(keypoints: Float32, found_in: Size, image_size: Size) -> Float32:
+    """Map keypoints from a resized image to the image itself.
+
+    Args:
+        keypoints: (M, 2) x, y.
+        found_in: Size of the resized image.
+        image_size: Size of the image.
+
+    >>> placed(np.float32([[0, 0], [1, 1]]), (2, 2), (4, 8)).tolist()
+    [[0.5, 1.5], [2.5, 5.5]]
+    """
+    factor = np.array(image_size, np.float32) / np.array(found_in, np.float32)
+    return (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
