@@ -10,7 +10,7 @@ from typing import Any
 
 from ilion.errors import ConfigError
 from ilion.extractors.base import ExtractorOptions, ModelInfo
-from ilion.extractors.timm import accepts_any_size, patch_side
+from ilion.extractors.timm import accepts_any_size, patch_side, trunk_tokens
 from ilion.extractors.torch_common import (
     NO_WEIGHTS,
     OTHER_ARCHITECTURE,
@@ -70,9 +70,10 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchTextExtractor:
     tower = Tower(
         module=model,
         forward=lambda pixels, pooling: model.encode_image(pixels),
+        tokens=lambda pixels: _tokens(model.visual, pixels),
         mean=own["mean"],
         std=own["std"],
-        multiple=patch_side(model.visual.trunk) if flexible else 1,
+        multiple=_patch_side(model.visual),
         side=None if flexible else own_side,
     )
     squash = own.get("resize_mode") == "squash"
@@ -87,6 +88,26 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchTextExtractor:
         text=True,
     )
     return TorchTextExtractor(tower, _text_tower(open_clip, info, architecture, model), spec, options)
+
+
+def _patch_side(visual: Any) -> int:
+    """Return the side of a patch in pixels, or 1 for a model without patches."""
+    if hasattr(visual, "trunk"):
+        return patch_side(visual.trunk)
+    return int(getattr(visual, "patch_size", (1,))[0])
+
+
+def _tokens(visual: Any, pixels: Any) -> Any:
+    """Return the tokens of an image tower; see `Tower.tokens`."""
+    if hasattr(visual, "trunk"):
+        return trunk_tokens(visual.trunk, pixels)
+    if not hasattr(visual, "output_tokens"):
+        raise ValueError("this image tower has no tokens")
+    usual, visual.output_tokens = visual.output_tokens, True
+    try:
+        return visual(pixels)[1]
+    finally:
+        visual.output_tokens = usual
 
 
 def _accept_any_size(visual: Any, timm_name: str) -> None:

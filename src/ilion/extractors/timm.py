@@ -64,6 +64,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     tower = Tower(
         module=model,
         forward=forward,
+        tokens=lambda pixels: trunk_tokens(model, pixels),
         mean=own["mean"],
         std=own["std"],
         multiple=patch_side(model),
@@ -93,6 +94,13 @@ def _load_file(model: Any, path: Path, info: ModelInfo) -> None:
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     surplus = [key for key in unexpected if not key.startswith(tuple(f"{head}." for head in heads))]
     require_all(info, str(path), missing, surplus)
+
+
+def trunk_tokens(model: Any, pixels: Any) -> Any:
+    """Return the tokens of a timm model; see `Tower.tokens`."""
+    features = model.forward_features(pixels)
+    model.forward_head(features)
+    return features
 
 
 def accepts_any_size(timm: Any, name: str) -> bool:

@@ -5,7 +5,6 @@ Torch is imported inside functions, so importing this module costs nothing and n
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,9 @@ from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.extractors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
 from ilion.extractors.batching import check_side, describe_by_shape
 from ilion.pooling import l2_normalise, pool
+from ilion.torchlib import seeded as seeded
+from ilion.torchlib import torch_device as torch_device
+from ilion.torchlib import weights_digest as weights_digest
 from ilion.types import RGB, Float32
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class Tower:
             a square of this side.
         side: The only input side that the model takes, or None.
         prefix: Tokens before the patches.
+        tokens: Normalised pixels to (B, T, C) whose last tokens are the patches, row by row. It also runs the
+            model's own pooling, whose attention is then there to be seen. None for other models.
     """
 
     module: Any
@@ -56,6 +60,7 @@ class Tower:
     multiple: int = 1
     side: int | None = None
     prefix: int = 1
+    tokens: Callable[[Any], Any] | None = None
 
 
 class TorchExtractor:
@@ -112,8 +117,24 @@ class TorchExtractor:
         ):
             yield
 
-    def _describe(self, images: Sequence[RGB]) -> Float32:
-        """Images of one shape to (B, D), not normalised."""
+    @property
+    def tower(self) -> Tower:
+        """The network."""
+        return self._tower
+
+    def run(self, call: Callable[[Any], Any], images: Sequence[RGB]) -> tuple[Any, tuple[int, int]]:
+        """Bring images of one shape to the device, normalised and padded, and run a part of the network.
+
+        Args:
+            call: From pixels (B, 3, H, W) to whatever it returns.
+            images: Of one shape.
+
+        Returns:
+            What ``call`` returned, and the rows and columns of patches that the padded images have.
+
+        Raises:
+            ExtractionError: The images have another size than the model takes, or the model fails.
+        """
         import torch
 
         height, width = images[0].shape[:2]
@@ -130,7 +151,7 @@ class TorchExtractor:
         grid = ((height + down) // tower.multiple, (width + right) // tower.multiple)
         try:
             with self.inference():
-                output = tower.forward(pixels, self._spec.pooling)
+                return call(pixels), grid
         except (RuntimeError, AssertionError, ValueError) as error:
             out_of_memory = isinstance(error, torch.OutOfMemoryError)
             remedy = f"; lower batch_size (now {self._batch_size}) or side" if out_of_memory else ""
@@ -138,8 +159,15 @@ class TorchExtractor:
                 f"{self._spec.name} failed on {self.device} with {len(images)} images of {width} x {height}: "
                 f"{error}{remedy}"
             ) from error
+
+    def _describe(self, images: Sequence[RGB]) -> Float32:
+        """Images of one shape to (B, D), not normalised."""
+        import torch
+
+        tower, pooling = self._tower, self._spec.pooling
+        output, grid = self.run(lambda pixels: tower.forward(pixels, pooling), images)
         with torch.inference_mode():
-            pooled = pool(output.float(), self._spec.pooling, grid, tower.prefix)
+            pooled = pool(output.float(), pooling, grid, tower.prefix)
         values: Float32 = pooled.cpu().numpy()
         return values
 
@@ -211,33 +239,6 @@ def library(info: ModelInfo, name: str) -> Any:
         raise MissingExtraError(info.name, info.extra or "torch") from error
 
 
-def torch_device(name: str) -> Any:
-    """Return the torch device of a setting.
-
-    Args:
-        name: ``auto`` (CUDA, then MPS, then the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises:
-        ConfigError: No such kind of device.
-        ExtractionError: The machine does not have it.
-    """
-    import torch
-
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (":" in name and not (kind == "cuda" and number.isdigit())):
-        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N, mps")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ExtractionError(
-            f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices; use cpu"
-        )
-    if kind == "mps" and not mps:
-        raise ExtractionError("device 'mps': this torch or this machine has no Metal support; use cpu")
-    return torch.device(name)
-
-
 def _autocast_type(precision: str, device: Any) -> Any:
     import torch
 
@@ -248,16 +249,6 @@ def _autocast_type(precision: str, device: Any) -> Any:
     if device.type == "cpu":
         raise ConfigError(f"precision {precision!r} needs an accelerator; on the CPU leave it at float32")
     return getattr(torch, precision)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random weights that depend on the seed alone, without touching the caller's random state."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def announce_download(info: ModelInfo) -> None:
@@ -343,17 +334,6 @@ def require_all(info: ModelInfo, what: str, missing: Sequence[str], surplus: Seq
             f"({', '.join(list(missing)[:3])}), {len(surplus)} are unknown ({', '.join(list(surplus)[:3])}). "
             + OTHER_ARCHITECTURE
         )
-
-
-def weights_digest(module: Any) -> str:
-    """Return a digest of all weights of a module on the CPU: what they are, wherever they came from."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return "sha256:" + digest.hexdigest()
 
 
 def describe_tower(

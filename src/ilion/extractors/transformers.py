@@ -71,9 +71,11 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     vision = getattr(model, "vision_model", model)
     patch = getattr(vision_config, "patch_size", 1)
     registers = getattr(vision_config, "num_register_tokens", 0)
+    forward = _forward(info, model, vision)
     tower = Tower(
         module=model,
-        forward=_forward(info, model, vision),
+        forward=forward,
+        tokens=lambda pixels: forward(pixels, "gap"),
         mean=processor.image_mean,
         std=processor.image_std,
         multiple=patch,

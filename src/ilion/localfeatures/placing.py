@@ -55,5 +55,5 @@ def placed(keypoints: Float32, found_in: Size, image_size: Size) -> Float32:
     >>> placed(np.float32([[0, 0], [1, 1]]), (2, 2), (4, 8)).tolist()
     [[0.5, 1.5], [2.5, 5.5]]
     """
-    factor = np.array(image_size, np.float32) / np.array(found_in, np.float32)
-    return (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
+    factor = np.array(image_size) / np.array(found_in)
+    return np.asarray((keypoints + 0.5) * factor - 0.5, np.float32)

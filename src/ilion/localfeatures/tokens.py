@@ -1,8 +1,8 @@
 """Dense local features: the patch tokens of a vision transformer, the most important of them.
 
-``tokens:MODEL`` takes any vision transformer that `ilion.extractors` builds with timm, open_clip or transformers
-(DINOv2, DINOv3, SigLIP, CLIP ...): a name of ``ilion models``, ``timm:NAME``, ``openclip:ARCH/TAG`` or
-``transformers:ID``. Weights are fetched as those extractors do it.
+``tokens:MODEL`` takes any vision transformer that `ilion.extractors` builds with timm, open_clip or
+transformers (DINOv2, DINOv3, SigLIP, CLIP ...): a name of ``ilion models``, ``timm:NAME``,
+``openclip:ARCH/TAG`` or ``transformers:ID``. Weights are fetched as those extractors do it.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def recorded_attention(wanted: bool = True) -> Iterator[list[tuple[int, Tensor]]
         wanted: False records nothing, at no cost.
 
     Yields:
-        A list that holds, after a forward pass, the last attention: the number of its queries, and the weights
-        (B, S) with which the first of them looks at each key, the mean over the heads.
+        A list that holds, after a forward pass, the last attention: the number of its queries, and the
+        weights (B, S) with which the first of them looks at each key, the mean over the heads.
     """
     if not wanted:
         yield []
