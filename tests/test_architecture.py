@@ -35,7 +35,7 @@ ALLOWED = {
     # the report shows where positives rank, which evaluation computes
     ("report", "evaluate"),
 }
-TOP = {"pipeline", "verbs", "cli"}
+TOP = {"pipeline", "pipeline_local", "verbs", "cli"}
 HEAVY = ["torch", "torchvision", "timm", "open_clip", "transformers", "ray", "faiss", "onnx", "onnxruntime"]
 
 

@@ -106,6 +106,37 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class RerankConfig:
+    """How the first results are put in a better order by local descriptors.
+
+    Args:
+        features: ``none`` leaves the order as it is; else ``rootsift``, ``orb``, ``akaze`` or a learned kind.
+        keypoints: At most so many features an image; 0 keeps the kind's own number.
+        side: Longer side of the image in pixels; 0 keeps the kind's own.
+        budget: Bytes an image may take, from about 1,000 to 60,000: the one setting that slides along the
+            cost axis. 0 stores full precision.
+        shortlist: How many first results are looked at.
+        ratio: Of the ratio test.
+        model: Family of motions that matches must agree on.
+        threshold: Largest distance of an inlier, pixels of the database image.
+        fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
+            query on the other objects; ``rank`` fuses both orders.
+        weight: Of the local score, for ``score``.
+    """
+
+    features: str = "none"
+    keypoints: int = 0
+    side: int = 0
+    budget: int = 0
+    shortlist: int = 400
+    ratio: float = 0.9
+    model: Literal["similarity", "affine", "homography"] = "homography"
+    threshold: float = 5.0
+    fusion: Literal["score", "calibrated", "rank"] = "score"
+    weight: float = 0.08
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """How results are judged.
 
@@ -152,6 +183,7 @@ class ExperimentConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 

@@ -22,29 +22,30 @@ import numpy as np
 
 from ilion import extraction, store
 from ilion._version import __version__
-from ilion.config import (
-    ExperimentConfig,
-    dump_toml,
-    to_dict,
-)
+from ilion.config import ExperimentConfig, dump_toml, to_dict
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluate import evaluate as evaluate_ranking
 from ilion.expand import expand, expansion_weights
 from ilion.extractors.base import Extractor, ExtractorOptions, Fittable, build
 from ilion.machine import machine, peak_memory
+from ilion.pipeline_local import LocalStage, Reranked, explainer, extract_local, rerank_stage
 from ilion.report import write_report
 from ilion.results import write_run
 from ilion.search import Database, search
 from ilion.store import Artifact, DescriptorSet, fingerprint
 from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import (
+    Axes,
     Cost,
     Descriptors,
+    Evaluation,
     Float32,
+    GroundTruth,
     Machine,
     Query,
     Ranking,
+    Reranking,
     RetrievalDataset,
     RunResult,
     Skipped,
@@ -322,18 +323,66 @@ class Pipeline:
         """Judge the ranking, and store the result in the output folder."""
         extracted = self.extract()
         searched = self.search(extracted)
-        dataset, settings = self.dataset, self.config.evaluation
+        truth, axes = self._truth(searched.ranking)
+        ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
+        local, reranked, reranking = None, None, None
+        if self.config.rerank.features != "none":
+            local = extract_local(self.config, self.dataset, self.queries, self.artifacts, self._tell)
+            reranked = rerank_stage(
+                self.config,
+                local,
+                searched.ranking,
+                searched.fingerprint,
+                truth,
+                axes.instances,
+                self.artifacts,
+                self._tell,
+            )
+            ranking = reranked.ranking
+            before, evaluation = evaluation, self._judge(ranking, truth, axes)
+            reranking = Reranking(
+                before,
+                searched.ranking,
+                reranked.evidence.rows.shape[1],
+                reranked.evidence.inliers,
+                reranked.weights,
+                self.config.rerank.fusion,
+                reranked.missing,
+                explainer(self.config, local, ranking),
+            )
+        result = RunResult(
+            name=self.config.name,
+            design=self.design,
+            dataset=self.dataset,
+            ranking=ranking,
+            ground_truth=truth,
+            evaluation=evaluation,
+            cost=self._cost(extracted, searched, local, reranked),
+            skipped=extracted.skipped,
+            provenance=self._provenance(searched),
+            reranking=reranking,
+        )
+        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
+        store.write_ranking(self.output / "ranking", ranking)
+        write_run(self.output, result)
+        return result
+
+    def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
+        dataset = self.dataset
         ids = [q.id for q in self.queries]
         instances = [q.instance for q in self.queries]
         positives = {q: dataset.positives[q] for q in ids}
         ignored = {q: dataset.ignored[q] for q in ids if q in dataset.ignored}
-        started = time.perf_counter()
-        truth = truth_from_ids(ids, searched.ranking.database_ids, positives, ignored)
+        truth = truth_from_ids(ids, ranking.database_ids, positives, ignored)
         axes = axes_from_ids(
-            ids, instances, searched.ranking.database_ids, positives, dataset.labels, dataset.attributes
+            ids, instances, ranking.database_ids, positives, dataset.labels, dataset.attributes
         )
-        evaluation = evaluate_ranking(
-            searched.ranking,
+        return truth, axes
+
+    def _judge(self, ranking: Ranking, truth: GroundTruth, axes: Axes) -> Evaluation:
+        settings = self.config.evaluation
+        return evaluate_ranking(
+            ranking,
             truth,
             axes,
             definition=settings.definition,
@@ -341,50 +390,53 @@ class Pipeline:
             bootstrap=settings.bootstrap,
             seed=self.config.seed,
         )
-        seconds = {
-            **extracted.seconds,
-            "search": searched.seconds,
-            "evaluation": time.perf_counter() - started,
-        }
-        cost = Cost(
-            extraction_ms_per_image=1e3 * seconds["descriptors"] / max(1, extracted.images),
-            query_ms_per_query=1e3 * seconds["queries"] / len(ids),
-            bytes_per_image=float(extracted.database.dim * np.dtype(self.config.extraction.dtype).itemsize),
-            search_ms_per_query=1e3 * searched.seconds / len(ids),
-            peak_memory_bytes=max(extracted.peak_memory, searched.peak_memory),
+
+    def _cost(
+        self, extracted: Extraction, searched: Search, local: LocalStage | None, reranked: Reranked | None
+    ) -> Cost:
+        queries = len(self.queries)
+        seconds = {**extracted.seconds, "search": searched.seconds}
+        per_image = seconds["descriptors"] / max(1, extracted.images)
+        per_query, per_search = seconds["queries"] / queries, searched.seconds / queries
+        stored = float(extracted.database.dim * np.dtype(self.config.extraction.dtype).itemsize)
+        peaks = [extracted.peak_memory, searched.peak_memory]
+        reused = [*extracted.reused, *(["search"] if searched.reused else [])]
+        if local and reranked:
+            seconds |= {**local.seconds, "re-ranking": reranked.seconds}
+            per_image += local.seconds["local features"] / max(1, local.images)
+            per_query += local.seconds["local queries"] / queries
+            per_search += reranked.seconds / queries
+            stored += local.database.bytes_per_image
+            peaks += [local.peak_memory, reranked.peak_memory]
+            reused += [*local.reused, *(["re-ranking"] if reranked.reused else [])]
+        return Cost(
+            extraction_ms_per_image=1e3 * per_image,
+            query_ms_per_query=1e3 * per_query,
+            bytes_per_image=stored,
+            search_ms_per_query=1e3 * per_search,
+            peak_memory_bytes=max(peaks),
             stage_seconds=seconds,
-            reused=(*extracted.reused, *(["search"] if searched.reused else [])),
+            reused=tuple(reused),
             machine=extracted.machine,
         )
-        result = RunResult(
-            name=self.config.name,
-            design=self.design,
-            dataset=dataset,
-            ranking=searched.ranking,
-            ground_truth=truth,
-            evaluation=evaluation,
-            cost=cost,
-            skipped=extracted.skipped,
-            provenance={
-                "ilion": __version__,
-                "date": time.strftime("%Y-%m-%d"),
-                "config": to_dict(self.config),
-                "model": self.extractor.spec.as_dict(),
-                "fingerprints": {
-                    "dataset": fingerprint([s.fingerprint() for s in dataset.database]),
-                    "ranking": searched.fingerprint,
-                },
-                "data set": {
-                    "queries": len(ids),
-                    "instances": len(set(instances)),
-                    "database images": len(searched.ranking.database_ids),
-                    "notes": list(dataset.notes),
-                },
+
+    def _provenance(self, searched: Search) -> dict[str, object]:
+        return {
+            "ilion": __version__,
+            "date": time.strftime("%Y-%m-%d"),
+            "config": to_dict(self.config),
+            "model": self.extractor.spec.as_dict(),
+            "fingerprints": {
+                "dataset": fingerprint([s.fingerprint() for s in self.dataset.database]),
+                "ranking": searched.fingerprint,
             },
-        )
-        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
-        write_run(self.output, result, searched.folder)
-        return result
+            "data set": {
+                "queries": len(self.queries),
+                "instances": len({q.instance for q in self.queries}),
+                "database images": len(searched.ranking.database_ids),
+                "notes": list(self.dataset.notes),
+            },
+        }
 
     @property
     def design(self) -> str:
@@ -395,6 +447,10 @@ class Pipeline:
             parts.append(f"{settings.expansion} QE {settings.expansion_top}")
         if settings.database_expansion_top:
             parts.append(f"DBA {settings.database_expansion_top}")
+        local = self.config.rerank
+        if local.features != "none":
+            size = f" in {local.budget} B" if local.budget else ""
+            parts.append(f"{local.features}{size}, top {local.shortlist}")
         return " + ".join(parts)
 
     def write_report(self, *results: RunResult, path: Path | None = None) -> Path:

@@ -17,23 +17,18 @@ FORMAT = 1
 FILE = "run.json"
 
 
-def write_run(folder: Path, result: RunResult, ranking: Path) -> None:
+def write_run(folder: Path, result: RunResult) -> None:
     """Store a run's numbers.
 
     Args:
         folder: Output folder of the run.
         result: The run.
-        ranking: Folder of its ranking, kept relative to ``folder`` where possible.
     """
     e = result.evaluation
-    where = ranking.resolve()
-    if where.is_relative_to(folder.resolve()):
-        where = where.relative_to(folder.resolve())
     plain = {
         "format": FORMAT,
         "name": result.name,
         "design": result.design,
-        "ranking": str(where),
         "evaluation": {
             "definition": e.definition,
             "k": e.k,

@@ -6,10 +6,10 @@ Ids are stable strings from end to end; rows are positions in the database of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -495,6 +495,31 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Reranking:
+    """What re-ranking changed.
+
+    Args:
+        before: Evaluation of the ranking before.
+        ranking: The ranking before.
+        shortlist: How many first results were looked at.
+        inliers: (Q, S) verified matches, in the order of the ranking before.
+        weights: (Q,) weight of the local score; NaN for rank fusion.
+        fusion: How scores were fused.
+        missing: Shortlisted images without stored local features.
+        explain: From a query number and a database row to the features, matches and box behind it.
+    """
+
+    before: Evaluation
+    ranking: Ranking
+    shortlist: int
+    inliers: Int64
+    weights: Float32
+    fusion: str
+    missing: int
+    explain: Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything that a report or a comparison needs to know about one run.
 
@@ -508,6 +533,7 @@ class RunResult:
         cost: The cost.
         skipped: Images that could not be used.
         provenance: Nested, printable facts: config, extractor spec, fingerprints, versions, date.
+        reranking: What re-ranking changed; None without it.
     """
 
     name: str
@@ -519,3 +545,4 @@ class RunResult:
     cost: Cost
     skipped: tuple[Skipped, ...]
     provenance: Mapping[str, object]
+    reranking: Reranking | None = None

@@ -36,7 +36,7 @@ def load_run(folder: Path) -> RunResult:
     """
     plain = read_run(folder)
     pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]))
-    ranking = store.read_ranking(folder / plain["ranking"])
+    ranking = store.read_ranking(folder / "ranking")
     evaluation = evaluation_from(plain["evaluation"])
     dataset = pipeline.dataset
     truth = truth_from_ids(
