@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.bits import Packed, hamming
+from ilion.bits import Packed, hamming, least_hamming
 from ilion.errors import ArtifactError, ConfigError
 from ilion.types import Float32, Int64, LocalFeatures
 
@@ -211,7 +211,7 @@ def chamfer_bits(query: Packed, database: Sequence[Packed], *, dims: int, symmet
         query: (M, bytes) from `ilion.bits.pack_signs`.
         database: (N, bytes) of each image.
         dims: Dimensions before packing.
-        symmetric: Average the two directions.
+        symmetric: Average the two directions; takes twice as long.
 
     Returns:
         (B,) float32 in [-1, 1]; 0 where either side has no token.
@@ -228,14 +228,16 @@ def chamfer_bits(query: Packed, database: Sequence[Packed], *, dims: int, symmet
             f"{dims} dimensions are {-(-dims // 8)} bytes; the query's tokens are {query.shape}"
         )
     cosines = np.cos(np.pi / dims * np.arange(dims + 1))
-    scores = np.zeros(len(database), np.float32)
     for number, tokens in enumerate(database):
         _check_dimensions(query, tokens, number)
-        if len(query) and len(tokens):
-            differing = hamming(query, tokens)
-            scores[number] = cosines[differing.min(axis=1)].mean()
-            if symmetric:
-                scores[number] = (scores[number] + cosines[differing.min(axis=0)].mean()) / 2
+    scores = np.zeros(len(database), np.float32)
+    present = [n for n, tokens in enumerate(database) if len(query) and len(tokens)]
+    images = [database[n] for n in present]
+    if present:
+        scores[present] = cosines[least_hamming(query, images)].mean(axis=1)
+    if symmetric:
+        for number, image in zip(present, images, strict=True):
+            scores[number] = (scores[number] + cosines[least_hamming(image, [query])].mean()) / 2
     return scores
 
 

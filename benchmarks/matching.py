@@ -1,0 +1,299 @@
+"""Matching, verification and Chamfer similarity: speed and decisions against OpenCV and plain numpy.
+
+Real photos (the grocery set): RootSIFT at a longer side of 640 pixels, 1,000 keypoints. Each query is paired
+with positives of its own, photos of other objects and distractors, 2,000 pairs in all. For every query
+in turn, Ilion and OpenCV get the same features and settings: ratio 0.9, homography, 5 pixels.
+
+- one-way: BFMatcher.knnMatch(k=2) + ratio test + findHomography(RANSAC)
+- mutual: the same, and a second BFMatcher pass for the other direction
+
+Chamfer: 600 tokens an image; real ones are RootSIFT, centred and rotated, drawn ones come in clusters.
+
+Times are medians over queries, in wall-clock and in processor time; the latter says more on a busy machine.
+OMP_NUM_THREADS=1 gives one core to both sides.
+
+Run: python benchmarks/matching.py shared/data/grocery [--queries 31] [--rounds 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from ilion.bits import pack_signs, unpack_signs
+from ilion.geometry import FLOOR, THRESHOLD_PX, verify
+from ilion.images import resize
+from ilion.matching import chamfer_bits, chamfer_many, match_many, unit_rows
+from ilion.rootsift import rootsift
+from ilion.types import Float32, LocalFeatures
+
+RATIO = 0.9
+PAIRS_A_QUERY = 65
+TOKENS = 600
+
+
+@dataclass
+class Times:
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def add(self, work: Callable[[], Any], parts: int) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        self.wall.append(1e3 * (time.perf_counter() - wall) / parts)
+        self.cpu.append(1e3 * (time.process_time() - cpu) / parts)
+        return result
+
+    def __str__(self) -> str:
+        return f"{statistics.median(self.wall):8.3f} ms wall {statistics.median(self.cpu):8.3f} ms processor"
+
+
+def ratios(slow: Times, fast: Times) -> str:
+    wall = statistics.median(slow.wall) / statistics.median(fast.wall)
+    cpu = statistics.median(slow.cpu) / statistics.median(fast.cpu)
+    return f"{wall:.1f} times wall, {cpu:.1f} times processor"
+
+
+# --- photos ---
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Features of queries by object, and of database images by object (or "" for distractors) and number."""
+
+    queries: dict[str, LocalFeatures]
+    images: dict[tuple[str, int], LocalFeatures]
+
+
+def described(data: bytes) -> LocalFeatures:
+    image = cv2.cvtColor(np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), 1)), cv2.COLOR_BGR2RGB)
+    return rootsift(resize(np.asarray(image, np.uint8), "long", 640), 1000)
+
+
+def read_pool(root: Path, queries: int, positives: int = 16, distractors: int = 60) -> Pool:
+    objects = sorted(path for path in (root / "ilias_core").iterdir() if path.is_dir())[:queries]
+    first = {o.name: described(next((o / "query").glob("*.jpg")).read_bytes()) for o in objects}
+    images = {
+        (o.name, number): described(path.read_bytes())
+        for o in objects
+        for number, path in enumerate(sorted((o / "pos").glob("*.jpg"))[:positives])
+    }
+    for archive in sorted((root / "distractors").glob("*.tar")):
+        with tarfile.open(archive) as tar:
+            for member in (m for m in tar if m.name.endswith(".jpg")):
+                number = sum(1 for name, _ in images if not name)
+                content = tar.extractfile(member)
+                if number >= distractors or content is None:
+                    break
+                images["", number] = described(content.read())
+    return Pool(first, images)
+
+
+# --- matching and verification ---
+
+
+def ilion_inliers(query: LocalFeatures, images: Sequence[LocalFeatures], mutual: bool) -> list[int]:
+    found = match_many(query, images, ratio=RATIO, mutual=mutual)
+    return [int(verify(query, i, m).inliers.sum()) for i, m in zip(images, found, strict=True)]
+
+
+def opencv_inliers(query: LocalFeatures, images: Sequence[LocalFeatures], mutual: bool) -> list[int]:
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    rows = np.asarray(query.descriptors, np.float32)
+    counts = []
+    for image in images:
+        others = np.asarray(image.descriptors, np.float32)
+        pairs = matcher.knnMatch(rows, others, k=2)
+        good = [p[0] for p in pairs if len(p) == 2 and p[0].distance < RATIO * p[1].distance]
+        if mutual:
+            back = {m.queryIdx: m.trainIdx for m in matcher.match(others, rows)}
+            good = [m for m in good if back[m.trainIdx] == m.queryIdx]
+        mask = None
+        if len(good) >= 4:
+            source = query.keypoints[[m.queryIdx for m in good]]
+            target = image.keypoints[[m.trainIdx for m in good]]
+            mask = cv2.findHomography(source, target, cv2.RANSAC, THRESHOLD_PX)[1]
+        counts.append(0 if mask is None else int(mask.sum()))
+    return counts
+
+
+@dataclass
+class Side:
+    """One of the two, and what it found."""
+
+    name: str
+    work: Callable[[LocalFeatures, Sequence[LocalFeatures], bool], list[int]]
+    times: Times = field(default_factory=Times)
+    counts: list[int] = field(default_factory=list)
+    precision: list[float] = field(default_factory=list)
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        return np.array(self.counts) >= FLOOR
+
+
+def average_precision(values: NDArray[Any], positive: NDArray[np.bool_]) -> float:
+    """Rank-based; ties broken by ten random orders."""
+    results = []
+    for seed in range(10):
+        order = np.lexsort((np.random.default_rng(seed).random(len(values)), -values))
+        hits = positive[order]
+        results.append(float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean()))
+    return statistics.mean(results)
+
+
+def compare_matching(pool: Pool) -> None:
+    rng = np.random.default_rng(0)
+    chosen = {}
+    for name in pool.queries:
+        own = [key for key in pool.images if key[0] == name]
+        others = [key for key in pool.images if key[0] != name]
+        picked = rng.permutation(len(others))[: PAIRS_A_QUERY - len(own)]
+        chosen[name] = own + [others[i] for i in picked]
+    for mutual in (False, True):
+        sides = [Side("Ilion", ilion_inliers), Side("OpenCV", opencv_inliers)]
+        positives: list[bool] = []
+        for name, query in pool.queries.items():
+            images = [pool.images[key] for key in chosen[name]]
+            positive = np.array([key[0] == name for key in chosen[name]])
+            positives.extend(positive)
+            for side in sides:
+                found = side.times.add(partial(side.work, query, images, mutual), len(images))
+                side.counts.extend(found)
+                side.precision.append(average_precision(np.array(found), positive))
+        right = np.array(positives)
+        print(f"\n{'mutual' if mutual else 'one-way'}: {len(right)} pairs, {right.sum()} of them positive")
+        for side in sides:
+            hits, alarms = side.matched[right].mean(), side.matched[~right].mean()
+            print(f"  {side.name:7}{side.times} a pair")
+            print(
+                f"         {FLOOR} inliers in {hits:.3f} of the positives and {alarms:.3f} of the others; "
+                f"AP by inliers {statistics.mean(side.precision):.4f}"
+            )
+        ours, theirs = (side.matched for side in sides)
+        only, missed = (ours & ~theirs), (theirs & ~ours)
+        print(f"  faster: {ratios(sides[1].times, sides[0].times)}")
+        print(f"  same decision on {np.mean(ours == theirs):.2%} of the pairs")
+        print(f"  only Ilion matches {only[right].sum()} positives and {only[~right].sum()} others")
+        print(f"  only OpenCV matches {missed[right].sum()} positives and {missed[~right].sum()} others")
+
+
+# --- Chamfer ---
+
+
+def real_tokens(pool: Pool) -> tuple[dict[str, Float32], dict[tuple[str, int], Float32]]:
+    """RootSIFT as tokens: the strongest of each image, centred by the mean, rotated at random."""
+    everything = np.concatenate([f.descriptors for f in pool.images.values()]).astype(np.float32)
+    mean = everything.mean(axis=0)
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((128, 128)))[0].astype(np.float32)
+
+    def tokens(f: LocalFeatures) -> Float32:
+        best = np.argsort(-f.scores, kind="stable")[:TOKENS]
+        centred: Float32 = f.descriptors[best].astype(np.float32) - mean
+        rotated: Float32 = centred @ turn
+        return rotated
+
+    return {n: tokens(f) for n, f in pool.queries.items()}, {k: tokens(f) for k, f in pool.images.items()}
+
+
+def drawn_tokens(dims: int, images: int, noise: float = 0.6) -> tuple[Float32, list[Float32]]:
+    """Tokens in clusters, as those of a vision transformer: images share more or fewer of the query's."""
+    rng = np.random.default_rng(dims)
+    centres = rng.standard_normal((2000, dims)) / np.sqrt(dims)
+    own = rng.integers(0, 200, TOKENS)
+
+    def draw(clusters: NDArray[Any]) -> Float32:
+        spread = noise * rng.standard_normal((TOKENS, dims)) / np.sqrt(dims)
+        tokens: Float32 = (centres[clusters] + spread).astype(np.float32)
+        return tokens
+
+    shared = np.linspace(0, 0.5, images)
+    others = [
+        np.where(rng.random(TOKENS) < share, rng.choice(own, TOKENS), rng.integers(200, 2000, TOKENS))
+        for share in shared
+    ]
+    return draw(own), [draw(o) for o in others]
+
+
+def plain_chamfer(query: Float32, database: Sequence[Float32]) -> Float32:
+    return np.array([(query @ tokens.T).max(axis=1).mean() for tokens in database], np.float32)
+
+
+def compare_chamfer(pool: Pool, rounds: int) -> None:
+    print(f"\nChamfer similarity, {TOKENS} tokens an image")
+    for dims in (128, 256, 512, 768):
+        query, database = drawn_tokens(dims, 32)
+        floats, units = unit_rows(query), [unit_rows(d) for d in database]
+        bits, packed = pack_signs(query), [pack_signs(d) for d in database]
+        plain, full, one = Times(), Times(), Times()
+        for _ in range(rounds):
+            want = plain.add(partial(plain_chamfer, floats, units), 32)
+            full.add(partial(chamfer_many, query, database), 32)
+            found = one.add(partial(chamfer_bits, bits, packed, dims=dims), 32)
+        mixed = chamfer_many(query, [unpack_signs(p, dims) for p in packed])
+        print(f"  {dims} dimensions, {4 * dims} bytes a token or {dims // 8}")
+        print(f"    float32, plain numpy {plain} an image")
+        print(f"    float32, Ilion       {full}")
+        print(f"    1 bit, Ilion         {one}")
+        print(f"    1 bit is faster than plain float32: {ratios(plain, one)}")
+        print(f"    1 bit is faster than Ilion's float32: {ratios(full, one)}")
+        print(f"    1 bit against float32: {agreement(want, found)}")
+        print(f"    asymmetric against float32: {agreement(want, mixed)}")
+    queries, images = real_tokens(pool)
+    keys = list(images)
+    packed = [pack_signs(images[key]) for key in keys]
+    signs = [unpack_signs(p, 128) for p in packed]
+    results: dict[str, list[tuple[float, float]]] = {"float32": [], "asymmetric": [], "1 bit": []}
+    for name, query in queries.items():
+        positive = np.array([key[0] == name for key in keys])
+        want = chamfer_many(query, [images[key] for key in keys])
+        for kind, found in (
+            ("float32", want),
+            ("asymmetric", chamfer_many(query, signs)),
+            ("1 bit", chamfer_bits(pack_signs(query), packed, dims=128)),
+        ):
+            results[kind].append((average_precision(found, positive), float(spearmanr(want, found)[0])))
+    print(f"  RootSIFT as tokens, {len(keys)} photos: the query's own object ranked by Chamfer alone")
+    for kind, values in results.items():
+        precision, rank = np.mean(values, axis=0)
+        print(f"    {kind:10} AP {precision:.4f}, rank correlation with float32 {rank:.4f}")
+
+
+def agreement(want: Float32, found: Float32) -> str:
+    """Over the database images of one query: cosine of the centred similarities, and of their ranks."""
+    return f"correlation {np.corrcoef(want, found)[0, 1]:.4f}, of ranks {spearmanr(want, found)[0]:.4f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path, help="folder of the grocery photos")
+    parser.add_argument("--queries", type=int, default=31)
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    cv2.setNumThreads(threads)
+    started = time.perf_counter()
+    pool = read_pool(arguments.photos, arguments.queries)
+    number = len(pool.queries) + len(pool.images)
+    print(f"{threads} threads; described {number} photos in {time.perf_counter() - started:.0f} s")
+    compare_matching(pool)
+    compare_chamfer(pool, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
