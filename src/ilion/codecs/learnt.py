@@ -124,7 +124,7 @@ class PqCode:
 
     def encode(self, descriptors: NDArray[np.generic]) -> Bytes:
         """Encode (M, d) to the nearest centroid of each subspace, (M, bytes)."""
-        parts = self.query(descriptors).reshape(len(descriptors), self.size, -1)
+        parts = self.query(descriptors).reshape(len(descriptors), *self.centroids.shape[::2])
         codes = np.empty((len(descriptors), self.size), np.uint8)
         halved = 0.5 * np.square(self.centroids).sum(axis=2)
         for s in range(self.size):
@@ -134,7 +134,7 @@ class PqCode:
     def decode(self, codes: Bytes) -> Float32:
         """Decode to (M, d') float32: the centroids side by side."""
         parts = self.centroids[np.arange(self.size), codes]
-        return parts.reshape(len(codes), -1)
+        return parts.reshape(len(codes), self.basis.shape[1])
 
     def query(self, descriptors: NDArray[np.generic]) -> Float32:
         """Rotate (M, d) to (M, d') float32."""
