@@ -16,8 +16,8 @@ Packed = NDArray[np.uint8]
 Int32 = NDArray[np.int32]
 
 PIECES = (32, 16, 8)
-"""Codes are compared in pieces of so many bytes, for which faiss has fast kernels: codes of 96 bytes at once
-take three times as long. Plain numpy (bitwise_count) takes six times as long; a compiled loop gains nothing."""
+"""Codes are compared in pieces of so many bytes, for which faiss has fast kernels: 96 bytes at once take
+three times as long; plain numpy (bitwise_count) takes six times as long; a compiled loop gains nothing."""
 BLOCK = 300_000
 """Distances computed before their minimum is taken (1.2 MB): about what the cache of one core holds."""
 

@@ -33,7 +33,7 @@ def scene(
     noise: float = 0.5,
     full: bool = True,
 ) -> tuple[LocalFeatures, LocalFeatures, Matches]:
-    """Matches of which the first ``inliers`` follow h, with scales and angles as its derivative turns them."""
+    """Matches whose first ``inliers`` follow h, with scales and angles as its derivative turns them."""
     rng = np.random.default_rng(seed)
     n = inliers + outliers
     source = rng.uniform((0, 0), SIZE, (n, 2))
