@@ -73,9 +73,9 @@ def _binary(image: RGB, detector: cv2.Feature2D, dim: int) -> LocalFeatures:
 
 
 _KINDS = {
-    "rootsift": _Kind(128, "cosine", "response", _rootsift, {"contrast": CONTRAST}),
-    "orb": _Kind(32, "hamming", "response", _orb, {}),
-    "akaze": _Kind(61, "hamming", "response", _akaze, {"threshold": AKAZE_THRESHOLD}),
+    "rootsift": _Kind(128, "cosine", "spread", _rootsift, {"contrast": CONTRAST}),
+    "orb": _Kind(32, "hamming", "spread", _orb, {}),
+    "akaze": _Kind(61, "hamming", "spread", _akaze, {"threshold": AKAZE_THRESHOLD}),
 }
 
 
