@@ -7,8 +7,8 @@ import numpy as np
 from ilion.types import Int64, LocalFeatures
 
 SELECTIONS = ("spread", "response")
-"""``spread``: the strongest of each part of the image, then the second strongest of each ... ``response``: the
-strongest of the image, wherever they are."""
+"""``spread``: the strongest of each part of the image, then the second strongest of each ... ``response``:
+the strongest of the image, wherever they are."""
 
 CELLS = 12
 """Parts along the longer side, for ``spread``; from 8 to 12 the accuracy on real photos is much the same, and
