@@ -17,8 +17,8 @@ from ilion.types import Float32, Float64, LocalFeatures
 NO_EVIDENCE = -100.0
 """Score of a pair in which one image has no features: no match, yet finite, for whoever calibrates scores."""
 
-BATCH_TOKENS = 32_768
-"""Tokens computed together. The widest activations take 1,024 float32 a token: 134 MB."""
+BATCH_TOKENS = 8192
+"""Tokens computed together. With the published sizes, memory grows by about 30 KB a token: 240 MB."""
 
 
 @dataclass(frozen=True)

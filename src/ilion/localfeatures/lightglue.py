@@ -139,7 +139,7 @@ class LightGlue:
 def wrapped(angles: Float32) -> Float32:
     """Bring angles in radians to (-pi, pi].
 
-    >>> wrapped(np.float32([0, np.pi, 1.5 * np.pi])).round(2).tolist()
-    [0.0, 3.140000104904175, -1.5700000524520874]
+    >>> wrapped(np.float32([0, 3, 3.5, 6])).round(2).tolist()
+    [0.0, 3.0, -2.7799999713897705, -0.2800000011920929]
     """
     return np.asarray(np.pi - np.mod(np.pi - angles.astype(np.float64), 2 * np.pi), np.float32)
