@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilion.codecs import Codec, CodecSettings, Layout, fit_codec, raw_codec, rebuild
+from ilion.codecs import Codec, CodecSettings, Layout, fit_codec, raw_codec, rebuild, settings_for
 from ilion.codecs.layout import HEADER
 from ilion.codecs.learnt import BinaryCode
 from ilion.codecs.plain import RawCode
 from ilion.codecs.settings import Kind
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.types import Float32, LocalFeatures
+from ilion.localstore import INDEX
+from ilion.types import Float32, LocalFeatures, Metric
 
 
 def rootsift_like(rng: np.random.Generator, number: int, dim: int = 32) -> Float32:
@@ -259,6 +260,37 @@ def test_a_record_of_a_wrong_length_is_refused_and_any_other_is_decoded(record: 
 def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CodecSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "hamming"])
+@pytest.mark.parametrize("dim", [32, 61, 128, 768])
+@pytest.mark.parametrize("budget", [3000, 4096, 10_000, 60_000, 400_000])
+def test_a_budget_is_used_and_kept(budget: int, dim: int, metric: Metric) -> None:
+    if metric == "hamming" and dim == 768:
+        with pytest.raises(ConfigError, match="budget of 3000 bytes an image holds 3 features of 768 bytes"):
+            settings_for(3000, 500, dim, metric)
+        return
+    settings = settings_for(budget, 500, dim, metric)
+    code = settings.size or dim
+    stored = HEADER + INDEX.itemsize + settings.features * (code + 3)
+    assert stored <= budget
+    assert settings.features == 500 or stored > budget - (code + 3)
+
+
+def test_a_larger_budget_never_buys_less() -> None:
+    choices = [settings_for(b, 500, 128, "cosine") for b in range(250, 80_000, 500)]
+    bits = [(c.size or 128) * c.features for c in choices]
+    assert [c.kind for c in choices] == sorted(c.kind for c in choices)
+    assert choices[-1].kind == "uint8"
+    assert choices[-1].features == 500
+    assert bits == sorted(bits)
+    assert settings_for(0, 500, 128, "cosine") == CodecSettings()
+
+
+def test_a_budget_too_small_says_what_it_takes() -> None:
+    with pytest.raises(ConfigError, match="holds 9 features of 6 bytes; give it at least 198"):
+        settings_for(100, 500, 128, "cosine")
+    assert settings_for(198, 500, 128, "cosine").features == 20
 
 
 @pytest.mark.parametrize(("kind", "size"), [("pca", 33), ("pq", 33), ("binary", 5)])

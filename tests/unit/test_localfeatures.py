@@ -23,7 +23,7 @@ from ilion.local_extraction import (
 )
 from ilion.localfeatures import LocalExtractor, LocalOptions, build
 from ilion.localfeatures.base import LocalSpec
-from ilion.localfeatures.select import SELECTIONS, selected
+from ilion.localfeatures.select import CELLS, SELECTIONS, selected
 from ilion.localstore import LocalSet
 from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query, Skipped
 
@@ -159,6 +159,24 @@ def test_a_selection_is_an_order_without_repeats(selection: str) -> None:
 def test_response_takes_the_strongest() -> None:
     features = scattered()
     assert features.scores[selected(features, 20, "response")].min() == np.sort(features.scores)[-20]
+
+
+def test_spread_takes_the_strongest_of_each_part_in_turn() -> None:
+    features = scattered()
+    turns: dict[tuple[int, int], int] = {}
+    naive = []
+    for place, row in enumerate(sorted(range(300), key=lambda i: -features.scores[i])):
+        x, y = features.keypoints[row]
+        part = (int(x * CELLS / 640), int(y * CELLS / 640))
+        naive.append((turns.get(part, 0), place, row))
+        turns[part] = turns.get(part, 0) + 1
+    assert selected(features, 300, "spread").tolist() == [row for _, _, row in sorted(naive)]
+
+    def parts(selection: str) -> int:
+        kept = features.take(selected(features, 60, selection))
+        return len({(int(x * CELLS / 640), int(y * CELLS / 640)) for x, y in kept.keypoints})
+
+    assert parts("spread") > 2 * parts("response")
 
 
 # --- from files to features of the full image ---

@@ -2,6 +2,6 @@
 
 from ilion.codecs.base import Codec
 from ilion.codecs.layout import Layout
-from ilion.codecs.settings import CodecSettings, fit_codec, raw_codec, rebuild
+from ilion.codecs.settings import CodecSettings, fit_codec, raw_codec, rebuild, settings_for
 
-__all__ = ["Codec", "CodecSettings", "Layout", "fit_codec", "raw_codec", "rebuild"]
+__all__ = ["Codec", "CodecSettings", "Layout", "fit_codec", "raw_codec", "rebuild", "settings_for"]

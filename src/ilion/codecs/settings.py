@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.codecs.base import Code, Codec, restored
-from ilion.codecs.layout import Layout
+from ilion.codecs.layout import HEADER, Layout
 from ilion.codecs.learnt import WORDS, BinaryCode, PcaCode, PqCode, fit_binary, fit_pca, fit_pq
 from ilion.codecs.plain import RawCode, Uint8Code, fit_uint8
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
@@ -22,6 +22,17 @@ LEAST_SAMPLE = 2 * WORDS
 """Descriptors without which nothing is learnt: each centroid of a product quantiser needs some."""
 SAMPLE = 50_000
 """Descriptors that codecs are learnt on at most; more do not change the accuracy."""
+
+LEAST_STEP, ROOMY = 6, 3000
+"""Bytes of a product quantiser for budgets below the second number of bytes an image."""
+STEPS = (8, 12, 16, 32, 64)
+"""Bytes of a product quantiser for larger budgets: the most with which all features fit, or the least."""
+PLACE = 3
+"""Bytes of position, scale and angle with 8 and 4 bits each."""
+OVERHEAD = HEADER + 12
+"""Bytes of an image beside its features: header, and entry in the index of its shard."""
+LEAST_FEATURES = 20
+"""With fewer features, re-ranking is worse than none."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,48 @@ class CodecSettings:
                 f"codec: features ({self.features}) must not be negative, and whitening ({self.whitening}) "
                 "lies in 0..1"
             )
+
+
+def settings_for(budget: int, features: int, dim: int, metric: Metric) -> CodecSettings:
+    """Choose how features are stored in at most so many bytes an image, record and index entry together.
+
+    The choices are those that kept most accuracy on real photos (docs/local.md). Many features of few bytes
+    beat few features of many: a byte more for each is only spent once all features fit.
+
+    Args:
+        budget: Bytes an image; 0 keeps everything at full precision.
+        features: What the extractor finds in an image at most.
+        dim: Length of a descriptor.
+        metric: Of the descriptors.
+
+    Raises:
+        ConfigError: Not even `LEAST_FEATURES` fit.
+
+    >>> small, large = (settings_for(budget, 500, 128, "cosine") for budget in (1024, 8192))
+    >>> small.size, small.features, large.size, large.features
+    (6, 111, 12, 500)
+    """
+    if budget == 0:
+        return CodecSettings()
+    kind: Kind = "raw" if metric == "hamming" else "uint8"
+    size, code = 0, dim
+    if kind == "uint8" and _fitting(budget, dim) < features:
+        # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
+        sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
+        roomy = [size for size in sizes[1:] if _fitting(budget, size) >= features]
+        kind, size = "pq", max(roomy, default=sizes[budget >= ROOMY])
+        code = size
+    kept = min(_fitting(budget, code), features)
+    if kept < LEAST_FEATURES:
+        raise ConfigError(
+            f"a budget of {budget} bytes an image holds {max(kept, 0)} features of {code} bytes; give it at "
+            f"least {LEAST_FEATURES * (code + PLACE) + OVERHEAD}"
+        )
+    return CodecSettings(kind, size, features=kept, position=8, shape=4, score=0)
+
+
+def _fitting(budget: int, code: int) -> int:
+    return (budget - OVERHEAD) // (code + PLACE)
 
 
 def raw_codec(dim: int, metric: Metric, *, has_shape: bool) -> Codec:
