@@ -75,7 +75,7 @@ class ExtractionConfig:
     rotations: tuple[int, ...] = ()
     query_box: Literal["crop", "mask", "none"] = "crop"
     on_bad_image: Literal["error", "skip"] = "error"
-    fit_images: int = 1000
+    fit_images: int = 500
     dtype: Literal["float16", "float32"] = "float16"
     device: str = "auto"
     precision: Literal["float32", "float16", "bfloat16"] = "float32"

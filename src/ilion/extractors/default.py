@@ -24,8 +24,8 @@ from ilion.types import RGB, Float32
 
 LOCAL_WEIGHT = 0.8
 """Share of the aggregated local descriptors in the similarity."""
-NETWORK_SIDE = 0.75
-"""Input side of the network as a share of the side for the local descriptors (384 of 512)."""
+NETWORK_SIDE = 1.0
+"""Input side of the network as a share of the side for the local descriptors."""
 
 
 def build(info: ModelInfo, options: ExtractorOptions) -> Extractor:
