@@ -64,7 +64,7 @@ def naive_sigma(u: float, alpha: float, tau: float) -> float:
     return u**alpha if u > tau else 0.0
 
 
-def naive_kernel(x: Vectors, y: Vectors, weights: Sequence[float], alpha: float, tau: float) -> float:
+def naive_kernel(x: Vectors, y: Vectors, weights: np.ndarray, alpha: float, tau: float) -> float:
     total = sum(weights[c] * naive_sigma(float(x[c] @ y[c]), alpha, tau) for c in x if c in y)
     return total / math.sqrt(sum(weights[c] for c in x) * sum(weights[c] for c in y)) if total else 0.0
 
@@ -73,7 +73,7 @@ def index(
     root: Path, codebook: asmk.Codebook, images: Sequence[LocalFeatures], cuts: Sequence[int] = ()
 ) -> asmk.InvertedFile:
     artifact = asmk.open_index(root, codebook, {"cuts": list(cuts)})
-    keys = []
+    keys: list[str] = []
     for rows in np.split(np.arange(len(images)), list(cuts)):
         keys.append(f"shard-{len(keys)}")
         asmk.index_shard(artifact, keys[-1], [(f"d{row}", images[row]) for row in rows], codebook, workers=1)
