@@ -118,7 +118,8 @@ class RerankConfig:
         shortlist: How many first results are looked at.
         ratio: Of the ratio test.
         model: Family of motions that matches must agree on.
-        threshold: Largest distance of an inlier, pixels of the database image.
+        threshold: Largest distance of an inlier, as a share of the database image's longer side.
+        floor: Verified matches that are no evidence yet.
         fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
             query on the other objects; ``rank`` fuses both orders.
         weight: Of the local score, for ``score``.
@@ -131,7 +132,8 @@ class RerankConfig:
     shortlist: int = 400
     ratio: float = 0.9
     model: Literal["similarity", "affine", "homography"] = "homography"
-    threshold: float = 5.0
+    threshold: float = 1 / 128
+    floor: int = 4
     fusion: Literal["score", "calibrated", "rank"] = "score"
     weight: float = 0.08
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ilion import local_extraction, store
-from ilion.codecs import Codec, CodecSettings
+from ilion.codecs import Codec
+from ilion.codecs.settings import settings_for
 from ilion.config import ExperimentConfig, RerankConfig, to_dict
 from ilion.evaluate import evaluate
 from ilion.extraction import sample_records
@@ -24,32 +25,13 @@ from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Query, Ranki
 
 Tell = Callable[[str], Callable[[int, int], None] | None]
 
-LEAST_BUDGET = 500
-"""Bytes an image below which no useful number of features fits."""
-
-
-def codec_of_budget(budget: int) -> CodecSettings:
-    """Choose how features are stored in at most so many bytes an image.
-
-    The choices are those that kept most accuracy on real photos (docs/local.md).
-
-    Args:
-        budget: Bytes an image; 0 keeps full precision.
-
-    >>> codec_of_budget(0).kind
-    'raw'
-    """
-    if budget == 0:
-        return CodecSettings()
-    return CodecSettings("pq", size=16, features=max(1, (budget - 16) // 20), position=8, shape=4, score=0)
-
 
 @dataclass(frozen=True)
 class LocalStage:
     """Local features of one experiment, ready to compare.
 
     Args:
-        queries: (Q,) features at full precision, in the order of the queries.
+        queries: (Q,) features, in the order of the queries, such that they compare with the stored ones.
         database: Stored features.
         inputs: What both depend on.
         seconds: Stage -> seconds when it was computed.
@@ -96,13 +78,14 @@ class Rows:
         return [next(found) if ok else self.nothing for ok in there]
 
 
-def matcher_of(settings: RerankConfig, extractor: LocalExtractor) -> Matcher:
+def matcher_of(settings: RerankConfig, local: LocalStage) -> Matcher:
     """Return how two images are compared."""
     return Matcher(
-        metric=extractor.spec.metric,
+        metric=local.database.codec.metric,
         ratio=settings.ratio,
         model=settings.model,
-        threshold_px=settings.threshold,
+        threshold=settings.threshold,
+        floor=settings.floor,
     )
 
 
@@ -152,7 +135,7 @@ def extract_local(
     seconds["local queries"] = query_stats.seconds
     stored = LocalSet(own, [key])
     return LocalStage(
-        queries=tuple(stored.many(stored.rows_of([q.id for q in queries]))),
+        queries=tuple(codec.query(f) for f in stored.many(stored.rows_of([q.id for q in queries]))),
         database=LocalSet(artifact, keys),
         inputs={"local": [artifact.fingerprint, *keys], "local queries": [own.fingerprint, key]},
         seconds=seconds,
@@ -170,7 +153,8 @@ def _codec(
     tell: Tell,
     locks: ExitStack,
 ) -> tuple[Codec, bool]:
-    settings = codec_of_budget(config.rerank.budget)
+    spec = extractor.spec
+    settings = settings_for(config.rerank.budget, spec.features, spec.dim, spec.metric)
     sample = {
         "shards": [shard.fingerprint() for shard in dataset.database],
         "images": config.extraction.fit_images,
@@ -226,7 +210,7 @@ def rerank_stage(
 ) -> Reranked:
     """Gather the evidence about the shortlists, as far as that is not done, and fuse it."""
     settings = config.rerank
-    matcher = matcher_of(settings, build(settings.features))
+    matcher = matcher_of(settings, local)
     inputs = {
         **local.inputs,
         "ranking": search_fingerprint,
@@ -301,7 +285,7 @@ def explainer(
     config: ExperimentConfig, local: LocalStage, ranking: Ranking
 ) -> Callable[[int, int], Explanation]:
     """Return what says why a database row was found for a query, for pictures of the matches."""
-    matcher = matcher_of(config.rerank, build(config.rerank.features))
+    matcher = matcher_of(config.rerank, local)
     rows = local.rows_of(ranking)
 
     def explain(query: int, row: int) -> Explanation:

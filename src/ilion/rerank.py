@@ -76,7 +76,7 @@ class Matcher:
         ratio: Of the ratio test.
         mutual: Whether matches must be each other's nearest.
         model: Family of motions.
-        threshold_px: Largest distance of an inlier, pixels of the database image.
+        threshold: Largest distance of an inlier, as a share of the database image's longer side.
         floor: Inliers that are no evidence.
     """
 
@@ -84,8 +84,8 @@ class Matcher:
     ratio: float = 0.9
     mutual: bool = True
     model: Model = "homography"
-    threshold_px: float = 5.0
-    floor: int = 10
+    threshold: float = 1 / 128
+    floor: int = 4
 
     def compare(
         self, query: LocalFeatures, images: Sequence[LocalFeatures]
@@ -93,14 +93,13 @@ class Matcher:
         """Match and verify a query against images."""
         found = match_many(query, images, ratio=self.ratio, mutual=self.mutual, metric=self.metric)
         return [
-            (
-                matches,
-                verify(
-                    query, image, matches, model=self.model, threshold_px=self.threshold_px, floor=self.floor
-                ),
-            )
+            (matches, self._verify(query, image, matches))
             for image, matches in zip(images, found, strict=True)
         ]
+
+    def _verify(self, query: LocalFeatures, image: LocalFeatures, matches: Matches) -> Verification:
+        threshold_px = self.threshold * max(image.image_size)
+        return verify(query, image, matches, model=self.model, threshold_px=threshold_px, floor=self.floor)
 
     def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
         """Say why an image matches a query.

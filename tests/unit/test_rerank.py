@@ -1,0 +1,233 @@
+"""Re-ranking: evidence, fusion, calibration, and the stage in the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from tests.conftest import write
+from tests.networks import tiny_network
+
+from ilion import verbs
+from ilion.config import ExperimentConfig, from_dict
+from ilion.errors import ArtifactError, ExtractionError
+from ilion.fuse import by_rank, by_score, calibrate
+from ilion.rerank import Evidence, Matcher, gather, rerank
+from ilion.types import RGB, LocalFeatures, Ranking
+
+
+def features(seed: int, count: int, shift: float = 0.0) -> LocalFeatures:
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, 100, (count, 2)).astype(np.float32)
+    descriptors = rng.standard_normal((count, 32)).astype(np.float32)
+    ones = np.ones(count, np.float32)
+    return LocalFeatures(places + np.float32(shift), descriptors, ones, (120, 120), ones, 0 * ones)
+
+
+class Stored:
+    """Features in memory; asked for rows in chunks."""
+
+    def __init__(self, images: Sequence[LocalFeatures]) -> None:
+        self.images = images
+
+    def many(self, rows: Sequence[int]) -> list[LocalFeatures]:
+        return [self.images[row] for row in rows]
+
+
+def ranking(rows: list[list[int]], n: int) -> Ranking:
+    k = max(len(r) for r in rows)
+    indices = np.full((len(rows), k), -1, np.int64)
+    similarities = np.full((len(rows), k), -np.inf, np.float32)
+    for q, row in enumerate(rows):
+        indices[q, : len(row)] = row
+        similarities[q, : len(row)] = 0.9 - 0.1 * np.arange(len(row))
+    counts = np.array([len(r) for r in rows])
+    return Ranking(
+        tuple(f"q{q}" for q in range(len(rows))),
+        tuple(f"d{i}" for i in range(n)),
+        indices,
+        similarities,
+        counts,
+    )
+
+
+def test_the_image_that_shows_the_object_moves_up_and_the_rest_stays() -> None:
+    images = [
+        features(10, 40),
+        features(11, 40),
+        features(1, 40, shift=5.0),
+        features(12, 40),
+        features(1, 40),
+    ]
+    before = ranking([[0, 1, 2, 3, 4], [3, 0]], 5)
+    found = gather(
+        before, [features(1, 40), features(99, 40)], Stored(images), Matcher(), shortlist=3, workers=2
+    )
+    assert found.rows.tolist() == [[0, 1, 2], [3, 0, -1]]
+    assert found.inliers[0].tolist() == [0, 0, 40]
+    assert found.inliers[1].tolist() == [0, 0, 0]
+    after = rerank(before, found, weight=1.0)
+    assert after.indices.tolist() == [[2, 0, 1, 3, 4], [3, 0, -1, -1, -1]]
+    assert after.similarities[0, 0] == pytest.approx(0.7 + np.log1p(40 - Matcher().floor))
+    by_ranks = rerank(before, found, fusion="rank")
+    assert by_ranks.indices[0].tolist() == [2, 0, 1, 3, 4] or by_ranks.indices[0, 0] == 0
+    assert sorted(by_ranks.indices[0, :3].tolist()) == [0, 1, 2]
+
+
+def test_without_evidence_nothing_changes() -> None:
+    before = ranking([[3, 1, 2, 0]], 4)
+    nothing = Evidence(before.indices.copy(), np.zeros((1, 4), np.int64), np.zeros((1, 4), np.float32))
+    for fusion in ("score", "rank"):
+        after = rerank(before, nothing, fusion=fusion)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(after.indices, before.indices)
+    np.testing.assert_array_equal(rerank(before, nothing).similarities, before.similarities)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("fusion", ["score", "rank"])
+def test_only_the_shortlist_is_permuted(seed: int, fusion: Any) -> None:
+    rng = np.random.default_rng(seed)
+    k, size = int(rng.integers(1, 30)), int(rng.integers(1, 30))
+    before = ranking([rng.permutation(40)[:k].tolist() for _ in range(3)], 40)
+    size = min(size, k)
+    scores = (rng.random((3, size)) * (rng.random((3, size)) < 0.5)).astype(np.float32)
+    evidence = Evidence(before.indices[:, :size].copy(), np.zeros((3, size), np.int64), scores)
+    after = rerank(before, evidence, fusion=fusion, weight=float(rng.random()))
+    for q in range(3):
+        assert sorted(after.indices[q, :size]) == sorted(before.indices[q, :size])
+    np.testing.assert_array_equal(after.indices[:, size:], before.indices[:, size:])
+
+
+def test_images_that_show_nothing_or_one_keypoint_are_handled() -> None:
+    empty, one = features(0, 0), features(1, 1)
+    before = ranking([[0, 1, 2]], 3)
+    for query in (empty, one, features(1, 40)):
+        found = gather(before, [query], Stored([empty, one, features(1, 40)]), Matcher())
+        assert found.inliers[0, :2].tolist() == [0, 0]
+    with pytest.raises(ArtifactError, match="local features of 1 queries for 2 rankings"):
+        gather(ranking([[0], [0]], 1), [empty], Stored([empty]), Matcher())
+
+
+def test_rank_fusion_is_what_its_definition_says() -> None:
+    rng = np.random.default_rng(0)
+    similarities = np.sort(rng.random(9).astype(np.float32))[::-1]
+    local = rng.random(9).astype(np.float32) * np.array([1, 0, 1, 1, 0, 1, 0, 1, 1], np.float32)
+    expected = []
+    for i in range(9):
+        local_rank = 1 + sum(value > local[i] for value in local) if local[i] > 0 else 9
+        expected.append(1 / (60 + i + 1) + 1 / (60 + local_rank))
+    np.testing.assert_allclose(by_rank(similarities, local), expected, rtol=1e-6)
+    np.testing.assert_allclose(by_score(similarities, local, 0.5), similarities + 0.5 * local)
+
+
+def test_a_weight_is_learnt_from_other_objects_only() -> None:
+    groups = ["a", "a", "b", "c", "c", "d"]
+    asked: list[tuple[int, ...]] = []
+
+    def score(weight: float, queries: Sequence[int]) -> float:
+        asked.append(tuple(queries))
+        return -abs(weight - (0.32 if 0 in queries else 0.02))
+
+    weights = calibrate(score, groups, folds=2, seed=1)
+    assert set(weights.tolist()) == {0.32, 0.02}
+    for fold in set(asked):
+        assert {groups[q] for q in fold}.isdisjoint({groups[q] for q in range(6) if q not in fold})
+    assert weights[0] == 0.02  # what object a uses was learnt where it did not take part
+    assert np.isnan(calibrate(score, ["a", "a"])).all()
+
+
+# --- in the pipeline ---
+
+
+def scene(seed: int, thing: RGB | None = None, side: int = 0) -> bytes:
+    rng = np.random.default_rng(seed)
+    image = np.full((240, 320, 3), 150, np.uint8)
+    for _ in range(60):
+        x, y, w, h = rng.integers(0, 320), rng.integers(0, 240), *rng.integers(5, 40, 2)
+        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    if thing is not None:
+        image[30 : 30 + side, 60 : 60 + side] = cv2.resize(thing, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def thing(seed: int) -> RGB:
+    rng = np.random.default_rng(900 + seed)
+    image = np.full((160, 160, 3), 230, np.uint8)
+    for _ in range(40):
+        x, y, w, h = rng.integers(0, 160), rng.integers(0, 160), *rng.integers(4, 30, 2)
+        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    return image
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five objects in cluttered scenes, thirty distractors."""
+    root = tmp_path_factory.mktemp("rerank")
+    for number in range(5):
+        home = root / "photos" / "objects" / f"object {number}"
+        write(home / "query" / "front.png", cv2.imencode(".png", thing(number))[1].tobytes())
+        for view, side in enumerate((150, 110, 90)):
+            write(home / "positive" / f"{view}.png", scene(10 * number + view, thing(number), side))
+    for number in range(30):
+        write(root / "photos" / "distractors" / f"{number:02d}.png", scene(500 + number))
+    tiny_network(root / "tiny.onnx")
+    return root
+
+
+def experiment(folder: Path, **rerank_settings: Any) -> ExperimentConfig:
+    values = {
+        "output": str(folder / "run"),
+        "dataset": {"path": str(folder / "photos")},
+        "extraction": {"model": f"onnx:{folder / 'tiny.onnx'}", "threads": 1},
+        "evaluation": {"bootstrap": 50},
+        "rerank": rerank_settings,
+    }
+    return from_dict(ExperimentConfig, values)
+
+
+@pytest.mark.parametrize("fusion", ["score", "calibrated", "rank"])
+def test_reranking_lifts_the_tiny_run(folder: Path, fusion: str) -> None:
+    plain = verbs.evaluate(experiment(folder))
+    better = verbs.evaluate(experiment(folder, features="rootsift", fusion=fusion))
+    assert better.reranking is not None
+    assert better.reranking.before.mean == plain.evaluation.mean
+    assert better.evaluation.mean > plain.evaluation.mean + 0.2
+    assert better.cost.bytes_per_image > plain.cost.bytes_per_image
+    assert better.reranking.missing == 0
+    explained = better.reranking.explain(0, int(better.ranking.indices[0, 0]))
+    assert explained.box is not None
+    assert explained.verification.inliers.sum() >= 10
+    again = verbs.evaluate(experiment(folder, features="rootsift", fusion=fusion))
+    assert {"local features", "local queries", "codec", "re-ranking"} <= set(again.cost.reused)
+    assert again.evaluation.per_query.tolist() == better.evaluation.per_query.tolist()
+
+
+def test_a_budget_bounds_the_bytes_and_keeps_a_gain(folder: Path) -> None:
+    plain = verbs.evaluate(experiment(folder))
+    small = verbs.evaluate(experiment(folder, features="rootsift", budget=2048))
+    assert 0 < small.cost.bytes_per_image - plain.cost.bytes_per_image <= 2048
+    assert small.evaluation.mean > plain.evaluation.mean + 0.1
+
+
+def test_texts_have_no_local_features(folder: Path) -> None:
+    (folder / "photos" / "objects.csv").write_text("object,description\nobject 0,a thing\n", encoding="utf-8")
+    config = experiment(folder, features="rootsift")
+    try:
+        with pytest.raises(ExtractionError, match="text"):
+            verbs.evaluate(from_dict(ExperimentConfig, {**_plain(config), "dataset": _texts(folder)}))
+    finally:
+        (folder / "photos" / "objects.csv").unlink()
+
+
+def _plain(config: ExperimentConfig) -> dict[str, Any]:
+    from ilion.config import to_dict
+
+    return to_dict(config)
+
+
+def _texts(folder: Path) -> dict[str, Any]:
+    return {"path": str(folder / "photos"), "queries": "text"}
