@@ -16,8 +16,8 @@ from ilion.types import Float32
 class AsmkSettings:
     """How two images are compared. None of this changes what is stored.
 
-    The kernel of the paper is ``AsmkSettings(assignments=1, burst=0.0, votes=False)``. The defaults were
-    chosen on real photos (docs/asmk.md).
+    The kernel of the paper is ``AsmkSettings(alpha=3.0, tau=0.0, assignments=1, burst=0.0, votes=False)``.
+    The defaults were chosen on real photos (docs/asmk.md).
 
     Args:
         alpha: Exponent of the selectivity function; higher lets only very similar residuals count.
@@ -32,7 +32,7 @@ class AsmkSettings:
         ConfigError: A value is out of range.
     """
 
-    alpha: float = 3.0
+    alpha: float = 2.0
     tau: float = 0.2
     assignments: int = 2
     burst: float = 1.0
