@@ -28,6 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from photos import grocery
 from PIL import Image
 
 from ilion.extractors.base import ExtractorOptions, build
@@ -108,7 +109,7 @@ def mosaic(photos: list[RGB], columns: int, rows: int) -> RGB:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("shards", nargs="+", type=Path)
+    parser.add_argument("shards", nargs="*", type=Path, help="tars; without, those of the grocery photos")
     parser.add_argument("--images", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -118,7 +119,8 @@ def main() -> None:
     def describe(image: RGB) -> Float32:
         return np.asarray(extractor.extract([image])[0], np.float32)
 
-    sources = [TarSource(shard, *member) for shard in options.shards for member in index_tar(shard)]
+    shards = options.shards or sorted((grocery() / "distractors").glob("*.tar"))
+    sources = [TarSource(shard, *member) for shard in shards for member in index_tar(shard)]
     files = [source.read() for source in sources[:: max(1, len(sources) // options.images)]]
     photos = [decode(data).image for data in files[:: max(1, len(files) // 48)]]
     twelves = [photos[i : i + 12] for i in range(0, len(photos) - 11, 6)]

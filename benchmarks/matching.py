@@ -33,6 +33,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from photos import grocery
 from scipy.stats import spearmanr
 
 from ilion.bits import pack_signs, unpack_signs
@@ -292,14 +293,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photos", type=Path, help="folder of the grocery photos")
+    parser.add_argument("photos", nargs="?", type=Path, help="folder of the grocery photos")
     parser.add_argument("--queries", type=int, default=31)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     cv2.setNumThreads(threads)
     started = time.perf_counter()
-    pool = read_pool(arguments.photos, arguments.queries)
+    pool = read_pool(arguments.photos or grocery(), arguments.queries)
     number = len(pool.queries) + len(pool.images)
     print(f"{threads} threads; described {number} photos in {time.perf_counter() - started:.0f} s")
     compare_matching(pool)
