@@ -425,6 +425,9 @@ def synthesize(
     positives: Annotated[int, typer.Option(help="Positives an object.")] = 8,
     distractors: Annotated[int, typer.Option(help="Images that show none of the objects.")] = 400,
     shard_size: Annotated[int, typer.Option(help="Distractors in one tar.")] = 1000,
+    distractor_format: Annotated[
+        Literal["tar", "folder"], typer.Option(help="Distractors in tar shards or as loose files.")
+    ] = "tar",
     side: Annotated[int, typer.Option(help="Longer side of the images in pixels.")] = 512,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
@@ -438,6 +441,7 @@ def synthesize(
             positives=positives,
             distractors=distractors,
             shard_size=shard_size,
+            distractor_format=distractor_format,
             image_side=side,
             seed=seed,
             progress=lambda done, total: progress("images", done, total),
