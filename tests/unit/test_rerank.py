@@ -82,7 +82,7 @@ def test_without_evidence_nothing_changes() -> None:
     before = ranking([[3, 1, 2, 0]], 4)
     nothing = Evidence(before.indices.copy(), np.zeros((1, 4), np.int64), np.zeros((1, 4), np.float32))
     for fusion in ("score", "rank"):
-        after = rerank(before, nothing, fusion=fusion)  # type: ignore[arg-type]
+        after = rerank(before, nothing, fusion=fusion)
         np.testing.assert_array_equal(after.indices, before.indices)
     np.testing.assert_array_equal(rerank(before, nothing).similarities, before.similarities)
 
