@@ -21,8 +21,13 @@ STAGES = {
     "datasets",
     "extraction",
     "extractors",
+    "localfeatures",
+    "local_extraction",
     "search",
+    "asmk",
     "expand",
+    "rerank",
+    "ames",
     "evaluate",
     "compare",
     "report",
@@ -32,11 +37,25 @@ STAGES = {
 ALLOWED = {
     # drives any extractor through its protocol; the protocol and the spec live in extractors.base
     ("extraction", "extractors"),
+    ("local_extraction", "localfeatures"),
+    # tokens of a network are local features; the network is built as a global extractor
+    ("localfeatures", "extractors"),
     # the report shows where positives rank, which evaluation computes
     ("report", "evaluate"),
 }
 TOP = {"pipeline", "pipeline_local", "verbs", "cli"}
-HEAVY = ["torch", "torchvision", "timm", "open_clip", "transformers", "ray", "faiss", "onnx", "onnxruntime"]
+HEAVY = [
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip",
+    "transformers",
+    "kornia",
+    "ray",
+    "faiss",
+    "onnx",
+    "onnxruntime",
+]
 
 
 def modules() -> dict[str, Path]:
