@@ -19,11 +19,11 @@ from ilion.store import read_arrays, write_arrays
 from ilion.types import Float32, Int64, LocalFeatures
 
 SAMPLE_PER_WORD = 60
-"""Descriptors that take part in k-means for each word; more changes the words little (k-means of faiss warns
-below 39 and drops what is above 256)."""
+"""Descriptors that take part in k-means for each word (faiss calls less than 39 too few and uses at most 256)."""
 ITERATIONS = 10
 DIMS = 64
-"""Dimensions of residuals kept by PCA; the rest of 128 holds 4% of the variance of RootSIFT, mostly noise."""
+"""Dimensions of residuals kept by PCA. The other 64 of RootSIFT hold 10% of the variance; without them the bits
+found more (docs/asmk.md)."""
 WHITENING = 0.25
 """Exponent of the eigenvalues by which components are divided: half of the way to whitening. It lets the
 random rotation spread information over more bits; full whitening (0.5) gave less (docs/asmk.md)."""
