@@ -22,8 +22,8 @@ SAMPLE_PER_WORD = 60
 """Descriptors that take part in k-means for each word; faiss calls fewer than 39 too few."""
 ITERATIONS = 10
 DIMS = 64
-"""Dimensions of residuals kept by PCA. The other 64 of RootSIFT hold 10% of the variance; 128 bits of the first
-64 find as much as 128 bits of all (docs/asmk.md)."""
+"""Dimensions of residuals kept by PCA. The other 64 of RootSIFT hold 10% of the variance; 128 bits of the
+first 64 find as much as 128 bits of all (docs/asmk.md)."""
 WHITENING = 0.25
 """Exponent of the eigenvalues by which components are divided: half of the way to whitening. It lets the
 random rotation spread information over more bits; none and full whitening (0.5) found a little less."""
