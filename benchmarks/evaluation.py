@@ -22,8 +22,9 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from ilion.evaluate import BOUNDARIES, evaluate
+from ilion.outcome import Evaluation
 from ilion.truth import axes_from_ids, truth_from_ids
-from ilion.types import Axes, Evaluation, GroundTruth, Ranking
+from ilion.types import Axes, GroundTruth, Ranking
 
 K = 1000
 INSTANCES, QUERIES, POSITIVES, DATABASE = 1000, 1232, 4715, 200_000

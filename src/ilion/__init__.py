@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from ilion.config import ExperimentConfig, load_experiment
     from ilion.datasets import open_dataset
     from ilion.errors import IlionError
-    from ilion.types import Evaluation, GroundTruth, Ranking, RetrievalDataset, RunResult
+    from ilion.outcome import Evaluation, RunResult
+    from ilion.types import GroundTruth, Ranking, RetrievalDataset
 
 _HOMES = {
     "ExperimentConfig": "config",
     "load_experiment": "config",
     "open_dataset": "datasets",
     "IlionError": "errors",
-    "Evaluation": "types",
+    "Evaluation": "outcome",
     "GroundTruth": "types",
     "Ranking": "types",
     "RetrievalDataset": "types",
-    "RunResult": "types",
+    "RunResult": "outcome",
 }
 
 __all__ = [

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ArtifactError, ConfigError
+from ilion.outcome import Evaluation, Interval
 from ilion.statistics import bootstrap_means, group, percentiles, sign_flip_p_value
-from ilion.types import Evaluation, Float64, Interval
+from ilion.types import Float64
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 
 from ilion.average_precision import Definition, Hits, Ties, average_precision, find_hits, hit_counts
 from ilion.errors import ArtifactError, ConfigError, DatasetError
+from ilion.outcome import Evaluation, SliceResult
 from ilion.statistics import bootstrap_means, group, mean_interval
-from ilion.types import Axes, Evaluation, Float64, GroundTruth, Int64, Ranking, SliceResult
+from ilion.types import Axes, Float64, GroundTruth, Int64, Ranking
 
 BOUNDARIES: Mapping[str, tuple[float, ...]] = {
     "scale": (0.06880213760855043, 0.13526567164179104, 0.2729876723163842),

@@ -15,6 +15,7 @@ import numpy as np
 from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
 from ilion.images import crop, decode, least_size, mask, resize
+from ilion.outcome import Skipped
 from ilion.store import Artifact, has_descriptors, read_arrays, shard_key, write_arrays, write_descriptors
 from ilion.streaming import (
     CHUNK,
@@ -28,7 +29,7 @@ from ilion.streaming import (
     unfinished,
 )
 from ilion.threads import in_order
-from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard, Skipped
+from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard
 
 FIT_SHARDS = 20
 """Shards that are looked into for a sample; the database may have thousands."""

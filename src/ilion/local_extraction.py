@@ -20,6 +20,7 @@ from ilion.errors import ArtifactError, ExtractionError
 from ilion.images import crop, decode, least_size, resize
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localstore import LocalSet, has_codec, read_codec, write_codec, write_features
+from ilion.outcome import Skipped
 from ilion.store import Artifact, has_descriptors, read_stats, shard_key
 from ilion.streaming import (
     CHUNK,
@@ -32,7 +33,7 @@ from ilion.streaming import (
     stats_since,
     unfinished,
 )
-from ilion.types import RGB, ImageRecord, LocalFeatures, Query, Shard, Skipped
+from ilion.types import RGB, ImageRecord, LocalFeatures, Query, Shard
 
 BoxUse = Literal["crop", "none"]
 

@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-from ilion.types import Machine
+from ilion.outcome import Machine
 
 
 def machine(accelerator: str = "") -> Machine:

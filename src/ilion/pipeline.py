@@ -29,27 +29,14 @@ from ilion.evaluate import evaluate as evaluate_ranking
 from ilion.expand import expand, expansion_weights
 from ilion.extractors.base import Extractor, ExtractorOptions, Fittable, build
 from ilion.machine import machine, peak_memory
+from ilion.outcome import Cost, Evaluation, Machine, Reranking, RunResult, Skipped
 from ilion.pipeline_local import LocalStage, Reranked, explainer, extract_local, rerank_stage
 from ilion.report import write_report
 from ilion.results import write_run
 from ilion.search import Database, search
 from ilion.store import Artifact, DescriptorSet, fingerprint
 from ilion.truth import axes_from_ids, truth_from_ids
-from ilion.types import (
-    Axes,
-    Cost,
-    Descriptors,
-    Evaluation,
-    Float32,
-    GroundTruth,
-    Machine,
-    Query,
-    Ranking,
-    Reranking,
-    RetrievalDataset,
-    RunResult,
-    Skipped,
-)
+from ilion.types import Axes, Descriptors, Float32, GroundTruth, Query, Ranking, RetrievalDataset
 
 log = logging.getLogger(__name__)
 

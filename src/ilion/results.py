@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ilion.errors import ArtifactError
+from ilion.outcome import Cost, Evaluation, Interval, Machine, RunResult, Skipped, SliceResult
 from ilion.store import read_json, write_json
-from ilion.types import Cost, Evaluation, Interval, Machine, RunResult, Skipped, SliceResult
 
 FORMAT = 1
 """Of ``run.json``."""

@@ -11,7 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ilion.types import Float64, Int64, Interval
+from ilion.outcome import Interval
+from ilion.types import Float64, Int64
 
 TAIL = 0.025
 """Probability on each side of a 95% interval."""

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from ilion._version import __version__
 from ilion.errors import ArtifactError
-from ilion.types import Descriptors, Float32, Int64, Machine, Ranking, Skipped
+from ilion.outcome import Machine, Skipped
+from ilion.types import Descriptors, Float32, Int64, Ranking
 
 FORMAT = 1
 """Raised when the meaning of stored files changes; artifacts of another format are never reused."""

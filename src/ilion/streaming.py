@@ -14,9 +14,10 @@ from typing import Literal, TypeVar
 
 from ilion.errors import DatasetError, ImageError
 from ilion.machine import machine, peak_memory
+from ilion.outcome import Skipped
 from ilion.store import Artifact, ShardStats, fingerprint, has_descriptors, read_stats, shard_key
 from ilion.threads import in_order
-from ilion.types import ImageRecord, Query, Shard, Skipped, TarSource
+from ilion.types import ImageRecord, Query, Shard, TarSource
 
 log = logging.getLogger(__name__)
 

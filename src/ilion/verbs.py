@@ -18,10 +18,10 @@ from ilion.config import (
 )
 from ilion.datasets.synthetic import synthesize
 from ilion.errors import ConfigError
+from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Pipeline, Progress, Search
 from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, skipped_from
 from ilion.truth import truth_from_ids
-from ilion.types import RunResult
 
 
 def load_run(folder: Path) -> RunResult:

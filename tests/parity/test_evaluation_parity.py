@@ -12,8 +12,9 @@ from sklearn.metrics import average_precision_score
 
 from ilion.average_precision import Definition
 from ilion.evaluate import BOUNDARIES, evaluate, positives_ranks
+from ilion.outcome import Evaluation
 from ilion.truth import axes_from_ids, truth_from_ids
-from ilion.types import Evaluation, Ranking
+from ilion.types import Ranking
 
 DEFINITIONS: tuple[Definition, ...] = ("ilias", "trec", "revisited")
 

@@ -15,7 +15,8 @@ from ilion.asmk import inverted
 from ilion.asmk.aggregate import frames, kernel
 from ilion.asmk.votes import best_votes
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.types import LocalFeatures, Ranking, Skipped
+from ilion.outcome import Skipped
+from ilion.types import LocalFeatures, Ranking
 
 DIMS = 16
 

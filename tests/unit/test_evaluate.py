@@ -10,8 +10,9 @@ import pytest
 from ilion.average_precision import Definition
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.evaluate import evaluate, positives_ranks
+from ilion.outcome import Evaluation, Interval
 from ilion.truth import axes_from_ids, truth_from_ids
-from ilion.types import Axes, Evaluation, GroundTruth, Interval, Ranking
+from ilion.types import Axes, GroundTruth, Ranking
 
 DATABASE = ("a", "b", "c", "d", "e")
 

@@ -25,7 +25,8 @@ from ilion.localfeatures import LocalExtractor, LocalOptions, build
 from ilion.localfeatures.base import LocalSpec
 from ilion.localfeatures.select import CELLS, SELECTIONS, selected
 from ilion.localstore import LocalSet
-from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query, Skipped
+from ilion.outcome import Skipped
+from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query
 
 NAMES = ["rootsift", "orb", *(["akaze"] if hasattr(cv2, "AKAZE") else [])]
 

@@ -16,8 +16,8 @@ import ilion
 from ilion import cli, verbs
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
+from ilion.outcome import RunResult
 from ilion.pipeline import Pipeline
-from ilion.types import RunResult
 
 
 @pytest.fixture

@@ -17,23 +17,13 @@ import pytest
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluate import evaluate, positives_ranks
 from ilion.images import decode
+from ilion.outcome import Cost, Machine, RunResult, Skipped
 from ilion.report import build, write_report
 from ilion.report.context import select
 from ilion.report.facts import outcome, recall_by_rank
 from ilion.report.words import Words, load_words
 from ilion.truth import axes_from_ids, truth_from_ids
-from ilion.types import (
-    Box,
-    Cost,
-    FileSource,
-    ImageRecord,
-    Machine,
-    Query,
-    Ranking,
-    RetrievalDataset,
-    RunResult,
-    Skipped,
-)
+from ilion.types import Box, FileSource, ImageRecord, Query, Ranking, RetrievalDataset
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"

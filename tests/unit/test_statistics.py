@@ -8,6 +8,7 @@ import scipy.stats
 
 from ilion.compare import compare
 from ilion.errors import ArtifactError, ConfigError
+from ilion.outcome import Evaluation, Interval
 from ilion.statistics import (
     bootstrap_means,
     expanded_tail,
@@ -16,7 +17,7 @@ from ilion.statistics import (
     percentiles,
     sign_flip_p_value,
 )
-from ilion.types import Evaluation, Float64, Interval
+from ilion.types import Float64
 
 
 def evaluation(per_query: list[float] | Float64, instances: tuple[str, ...] | None = None) -> Evaluation:

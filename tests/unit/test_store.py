@@ -12,7 +12,8 @@ import pytest
 from ilion import store
 from ilion.errors import ArtifactError
 from ilion.machine import machine
-from ilion.types import Descriptors, Ranking, Skipped
+from ilion.outcome import Skipped
+from ilion.types import Descriptors, Ranking
 
 
 def stats() -> store.ShardStats:

@@ -27,6 +27,7 @@ from ilion.asmk.aggregate import Aggregates, aggregate, self_similarity
 from ilion.asmk.codebook import Codebook, read_codebook, write_codebook
 from ilion.errors import ArtifactError
 from ilion.machine import machine, peak_memory
+from ilion.outcome import Skipped
 from ilion.store import (
     Artifact,
     ShardStats,
@@ -37,7 +38,7 @@ from ilion.store import (
     write_json,
 )
 from ilion.threads import in_order
-from ilion.types import Float32, Int64, LocalFeatures, Skipped
+from ilion.types import Float32, Int64, LocalFeatures
 
 SEGMENT = 8192
 """Images a segment, at most 65,536. While one with 310 words an image was written, 270 MB were held."""

@@ -13,13 +13,14 @@ from markupsafe import Markup
 
 from ilion._version import __version__
 from ilion.errors import ConfigError
+from ilion.outcome import RunResult
 from ilion.report.context import Context, Section, Selection, select
 from ilion.report.facts import Outcome
 from ilion.report.pictures import Pictures, find_records
 from ilion.report.sections import SECTIONS
 from ilion.report.words import load_words
 from ilion.store import write_bytes
-from ilion.types import ImageRecord, RunResult
+from ilion.types import ImageRecord
 
 
 def write_report(

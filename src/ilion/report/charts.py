@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from ilion.outcome import Interval
 from ilion.report.words import Words
-from ilion.types import Float64, Interval
+from ilion.types import Float64
 
 WIDTH = 440
 _PANEL = 320

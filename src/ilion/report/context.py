@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ilion.outcome import RunResult
 from ilion.report.facts import Chosen, Outcome, WrongAnswer, choose, instances_of_rows, outcome, wrong_answers
 from ilion.report.pictures import Pictures
 from ilion.report.words import Words
-from ilion.types import ImageRecord, RunResult
+from ilion.types import ImageRecord
 
 TOP = 12
 """How many results of a query the gallery shows."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.types import Bool, Float64, Int64, Query, RunResult
+from ilion.outcome import RunResult
+from ilion.types import Bool, Float64, Int64, Query
 
 
 @dataclass(frozen=True)

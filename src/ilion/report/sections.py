@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from markupsafe import Markup
 
+from ilion.outcome import RunResult, SliceResult
 from ilion.report import charts
 from ilion.report.context import Context, Section
 from ilion.report.facts import recall_by_rank
@@ -23,7 +24,6 @@ from ilion.report.verdict import (
     slice_label,
     verdict,
 )
-from ilion.types import RunResult, SliceResult
 
 _MAX_BARS = 12
 _MAX_SKIPPED = 500

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from ilion.outcome import Evaluation, RunResult, Skipped, SliceResult
 from ilion.report.facts import Outcome
 from ilion.report.words import Words
-from ilion.types import Evaluation, RunResult, Skipped, SliceResult
 
 UNKNOWN = "unknown"
 """The label of a slice whose value the data set does not say."""
