@@ -6,7 +6,9 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ from markupsafe import Markup
 
 import ilion.report
 from ilion.errors import ConfigError
-from ilion.report.charts import share_axis, sorted_precisions, ticks
+from ilion.outcome import Interval
+from ilion.report.canvas import share_axis, ticks
+from ilion.report.charts import CostPoint, pareto_chart, sorted_precisions
 from ilion.report.facts import choose
+from ilion.report.pareto import accuracy_axis
 from ilion.report.verdict import slice_label
 from ilion.report.words import Words, load_words
 
@@ -189,3 +194,83 @@ def test_many_queries_become_one_outline() -> None:
     many = sorted_precisions("c", aps, 0.5, "title", load_words("en"))
     few = sorted_precisions("c", aps[:30], 0.5, "title", load_words("en"))
     assert (many.count('class="bar"'), few.count('class="bar"')) == (1, 30)
+
+
+def design(series: str, cost: float, accuracy: float, on_front: bool, label: str = "") -> CostPoint:
+    interval = Interval(accuracy - 0.05, accuracy + 0.05)
+    return CostPoint(series, label, f"{series} <{cost:g}>", cost, accuracy, interval, on_front)
+
+
+def pareto(points: list[CostPoint], **more: tuple[str, float]) -> ElementTree.Element:
+    chart = pareto_chart("c", points, "title", "bytes", "Stored a photo", load_words("en"), **more)
+    return ElementTree.fromstring(chart)
+
+
+def of_class(figure: ElementTree.Element, *classes: str) -> list[ElementTree.Element]:
+    return [e for e in figure.iter() if set(classes) <= set((e.get("class") or "").split())]
+
+
+def test_the_front_is_a_staircase_that_no_design_stands_above() -> None:
+    points = [
+        design("a", 1000, 0.50, True),
+        design("a", 4000, 0.62, True),
+        design("b", 2000, 0.45, False),
+        design("b", 60000, 0.66, True),
+    ]
+    figure = pareto(points)
+    [line] = of_class(figure, "curve", "front")
+    corners = [tuple(map(float, xy.split())) for xy in (line.get("d") or "")[1:].split("L")]
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(corners))
+    assert corners == sorted(corners, key=lambda xy: (xy[0], -xy[1]))
+    assert len(corners) == 6  # three designs, a corner between each two, and the end of the axis
+    assert len(of_class(figure, "point")) == 4 + 2  # and two keys
+    [faint] = of_class(figure, "faint")
+    assert (faint[0].text or "") == "b <2000>: 2.0 KB, mAP 45.0% (40.0% to 50.0%)."
+    assert len(of_class(figure, "whisker")) == 3
+    description = figure.findtext(".//desc") or ""
+    assert description.startswith("a <1000>: 1.0 KB, mAP 50.0% (45.0% to 55.0%). a <4000>")
+    assert description.endswith("1 further design is beaten: another is more accurate at no higher cost.")
+
+
+def test_marks_of_series_differ_in_more_than_colour() -> None:
+    figure = pareto([design(f"s{i}", 10.0 + i, 0.5, False) for i in range(18)])
+    marks = of_class(figure, "legend")[0].findall(".//path")
+    looks = [((mark.get("d") or ""), mark.get("class")) for mark in marks]
+    assert len(set(looks)) == 18
+    assert len({outline for outline, _ in looks[:6]}) == 6
+    with pytest.raises(ConfigError, match="1 to 18 series, got 19; choose fewer"):
+        pareto([design(f"s{i}", 10.0 + i, 0.5, False) for i in range(19)])
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_cost_off_the_axis_is_named(cost: float) -> None:
+    with pytest.raises(ConfigError, match=r"a <.*>: a cost of .* has no place on a logarithmic axis"):
+        pareto([design("a", cost, 0.5, True)])
+    with pytest.raises(ConfigError, match="got 0"):
+        pareto([])
+
+
+def test_labels_of_the_front_stand_apart_or_are_left_to_the_tool_tip() -> None:
+    alone = pareto([design("a", 1000, 0.5, True, "1 KB"), design("a", 9000, 0.6, False, "beaten")])
+    assert [e.text for e in of_class(alone, "value")] == ["1 KB"]
+    crowd = [design("a", 1000 * 1.0001**i, 0.5 + i * 1e-6, True, f"design {i}") for i in range(40)]
+    assert 1 <= len(of_class(pareto(crowd), "value")) <= 4
+    one = pareto([design("", 1000, 0.5, True)], reference=("global only", 0.3))
+    assert [e.text for e in of_class(one, "reference")] == ["global only"]
+    assert not of_class(one, "legend")
+
+
+def test_names_in_the_chart_are_escaped() -> None:
+    figure = pareto([design("<b>&", 5, 0.5, True, "<i>"), design("x", 6, 0.6, True)])
+    assert "<b>&" in [e.tail for e in figure.iter() if e.tail]
+    assert of_class(figure, "value")[0].text == "<i>"
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_axis_of_accuracy_holds_both_ends(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    start, end, step = accuracy_axis(low, high)
+    assert start <= low + 1e-6
+    assert high <= end + 1e-6
+    assert 1 <= round((end - start) / step) <= 6
+    assert abs(start / step - round(start / step)) < 1e-6

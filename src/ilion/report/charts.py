@@ -14,109 +14,23 @@ import numpy as np
 from markupsafe import Markup
 
 from ilion.outcome import Interval
+from ilion.report.canvas import TICK_GLYPH, WIDTH, Canvas, share_axis, short, ticks
+from ilion.report.pareto import CostPoint, pareto_chart
 from ilion.report.words import Words
 from ilion.types import Float64
 
-WIDTH = 440
+__all__ = [
+    "Bar",
+    "CostPoint",
+    "Point",
+    "accuracy_against_cost",
+    "bars",
+    "pareto_chart",
+    "positives_by_rank",
+    "sorted_precisions",
+]
+
 _PANEL = 320
-_TICK_GLYPH = 6.5
-"""Generous width of a character of a tick label, to keep labels apart."""
-
-
-class Canvas:
-    """Collects SVG elements; every text that goes in is escaped.
-
-    Args:
-        name: Unique in the document; ids of title and description are made from it.
-        width: Width of the coordinate system.
-        height: Its height.
-        title: What a screen reader says first.
-        description: The same content as the picture, in words.
-    """
-
-    def __init__(self, name: str, width: float, height: float, title: str, description: str) -> None:
-        self._parts = [
-            Markup(
-                '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{n}-t {n}-d">'
-                '<title id="{n}-t">{t}</title><desc id="{n}-d">{d}</desc>'
-            ).format(w=width, h=height, n=name, t=title, d=description)
-        ]
-
-    def text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start") -> None:
-        """Write text with its baseline at y."""
-        self._parts.append(
-            Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>').format(
-                _n(x), _n(y), css, anchor, text
-            )
-        )
-
-    def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
-        """Draw a straight line."""
-        self._parts.append(
-            Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(
-                _n(x1), _n(y1), _n(x2), _n(y2), css
-            )
-        )
-
-    def rect(self, x: float, y: float, width: float, height: float, css: str, radius: float = 0) -> None:
-        """Draw a rectangle."""
-        self._parts.append(
-            Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="{}" class="{}"/>').format(
-                _n(x), _n(y), _n(width), _n(height), _n(radius), css
-            )
-        )
-
-    def circle(self, x: float, y: float, radius: float, css: str, title: str = "") -> None:
-        """Draw a disc, with a tool tip."""
-        self._parts.append(
-            Markup('<circle cx="{}" cy="{}" r="{}" class="{}"><title>{}</title></circle>').format(
-                _n(x), _n(y), _n(radius), css, title
-            )
-        )
-
-    def path(self, points: Sequence[tuple[float, float]], css: str, close: bool = False) -> None:
-        """Draw a polyline."""
-        data = "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
-        self._parts.append(Markup('<path d="M{}{}" class="{}"/>').format(data, "Z" if close else "", css))
-
-    def done(self) -> Markup:
-        """Return the finished element."""
-        return Markup("").join([*self._parts, Markup("</svg>")])
-
-
-def _n(value: float) -> str:
-    """Write a coordinate, short and the same on every machine."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Return round values in [low, high] for a logarithmic axis: at most six.
-
-    >>> ticks(3, 60)
-    [5.0, 10.0, 20.0, 50.0]
-    >>> ticks(1, 1e6)
-    [1.0, 100.0, 10000.0, 1000000.0]
-    """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    for mantissas, step in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
-        values = [float(m * 10.0**e) for e in range(first, last + 1, step) for m in mantissas]
-        inside = [v for v in values if low * 0.999 <= v <= high * 1.001]
-        if len(inside) <= 6:
-            break
-    return inside
-
-
-def share_axis(highest: float) -> tuple[float, float]:
-    """Return the step and the end of an axis of shares from 0 that holds the highest value with 3 to 5 steps.
-
-    >>> share_axis(0.63), share_axis(1.0)
-    ((0.2, 0.8), (0.25, 1.0))
-    """
-    for step in (0.01, 0.02, 0.05, 0.1, 0.2):
-        steps = math.ceil(highest / step - 1e-9)
-        if steps <= 4:
-            return step, step * max(steps, 1)
-    return 0.25, 1.0
 
 
 @dataclass(frozen=True)
@@ -177,10 +91,10 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
     for value in ticks(low, high):
         canvas.line(x_of(value), y_of(0), x_of(value), y_of(0) + 4, "axis")
         text = words.cost(value, unit, digits=1)
-        half = len(text) * _TICK_GLYPH / 2
+        half = len(text) * TICK_GLYPH / 2
         if x_of(value) - half >= free:
             canvas.text(x_of(value), y_of(0) + 18, text, "tick", "middle")
-            free = x_of(value) + half + 2 * _TICK_GLYPH
+            free = x_of(value) + half + 2 * TICK_GLYPH
     for p in sorted(points, key=lambda p: p.main):
         x, css = x_of(p.cost), "main" if p.main else "other"
         for end in (p.ci95.low, p.ci95.high):
@@ -211,7 +125,7 @@ def bars(name: str, rows: Sequence[Bar], title: str, words: Words) -> Markup:
     canvas = Canvas(name, WIDTH, pitch * len(rows), title, description)
     for i, row in enumerate(rows):
         y = i * pitch
-        canvas.text(0, y + 14, _short(row.label, 24), "label")
+        canvas.text(0, y + 14, short(row.label, 24), "label")
         canvas.text(WIDTH, y + 14, row.remark, "tick", "end")
         canvas.rect(0, y + 21, WIDTH, 12, "track", 2)
         canvas.rect(0, y + 21, row.value * reach, 12, "bar", 2)
@@ -220,10 +134,6 @@ def bars(name: str, rows: Sequence[Bar], title: str, words: Words) -> Markup:
         for end in (low, high):
             canvas.line(end, y + 23, end, y + 31, "whisker ink")
     return canvas.done()
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def positives_by_rank(name: str, recall: Float64, any_hit: Float64, title: str, words: Words) -> Markup:
