@@ -52,6 +52,7 @@ HEAVY = [
     "transformers",
     "kornia",
     "ray",
+    "h5py",
     "faiss",
     "onnx",
     "onnxruntime",

@@ -1,17 +1,19 @@
-"""Read torch state dicts without torch and without executing anything.
+"""Read and write torch state dicts without torch and without executing anything.
 
 A checkpoint is a pickle that names a handful of constructors; this unpickler knows exactly those and refuses
 any other name, so a file can hold tensors and plain containers but no code. Both containers are read: the zip
-of torch >= 1.6 and the sequence of pickles before it.
+of torch >= 1.6 and the sequence of pickles before it. The zip is written, as `torch.load` with
+``weights_only=True`` reads it.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.store import write_bytes
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {
@@ -173,3 +176,69 @@ def _read_legacy(file: IO[bytes]) -> tuple[Any, _Memory]:
             raise EOFError(f"storage {key} ends after {len(data)} bytes")
         arrays[key] = np.frombuffer(data, storage.dtype)
     return content, lambda storage: arrays[storage.key]
+
+
+def write_state_dict(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as ``torch.save`` writes a state dict of CPU tensors; equal arrays give equal bytes.
+
+    Args:
+        path: The file; written aside and renamed.
+        tensors: Name -> array of a float, integer or bool type that torch has too.
+
+    Raises:
+        ArtifactError: An array is of another type, or the file cannot be written.
+    """
+    names = {dtype: name for name, dtype in _STORAGES.items()}
+    content = io.BytesIO()
+    parts = [pickle.PROTO, b"\x02", _NEW_DICT, pickle.MARK]
+    # Without compression, as torch wants it; the date is fixed, so that equal layers are equal files.
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+
+        def add(name: str, data: bytes) -> None:
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+
+        memories = []
+        for key, (name, values) in enumerate(tensors.items()):
+            array = np.asarray(values, np.asarray(values).dtype.newbyteorder("<"), order="C")
+            if array.dtype not in names:
+                raise ArtifactError(f"{path}: {name} is {array.dtype}, which a torch file cannot hold")
+            parts += [_text(name), _tensor_call(str(key), names[array.dtype], array)]
+            memories.append(array.tobytes())
+        parts += [pickle.SETITEMS, pickle.STOP]
+        add("data.pkl", b"".join(parts))
+        add("byteorder", b"little")
+        for key, memory in enumerate(memories):
+            add(f"data/{key}", memory)
+        add("version", b"3\n")
+    write_bytes(path, content.getbuffer())
+
+
+def _global(module: str, name: str) -> bytes:
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+_NEW_DICT = _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
+
+
+def _whole(number: int) -> bytes:
+    data = number.to_bytes(8, "little", signed=True)
+    return pickle.LONG1 + bytes([len(data)]) + data
+
+
+def _numbers(numbers: tuple[int, ...]) -> bytes:
+    return b"".join([pickle.MARK, *map(_whole, numbers), pickle.TUPLE])
+
+
+def _tensor_call(key: str, storage: str, array: NDArray[Any]) -> bytes:
+    """Return the opcodes that rebuild a contiguous tensor over a storage; see torch._utils."""
+    strides = tuple(s // array.itemsize for s in array.strides)
+    where = (_text("storage"), _global("torch", storage), _text(key), _text("cpu"), _whole(array.size))
+    memory = b"".join([pickle.MARK, *where, pickle.TUPLE, pickle.BINPERSID])
+    view = (memory, _whole(0), _numbers(array.shape), _numbers(strides), pickle.NEWFALSE, _NEW_DICT)
+    call = _global("torch._utils", "_rebuild_tensor_v2")
+    return b"".join([call, pickle.MARK, *view, pickle.TUPLE, pickle.REDUCE])
