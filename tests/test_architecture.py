@@ -43,7 +43,7 @@ ALLOWED = {
     # the report shows where positives rank, which evaluation computes
     ("report", "evaluate"),
 }
-TOP = {"pipeline", "pipeline_local", "verbs", "cli"}
+TOP = {"pipeline", "verbs", "cli"}
 HEAVY = [
     "torch",
     "torchvision",

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -20,10 +19,9 @@ from ilion.fuse import calibrate
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, build
 from ilion.localstore import LocalSet
 from ilion.machine import peak_memory
+from ilion.pipeline.experiment import Experiment
 from ilion.rerank import Evidence, Explanation, Matcher, gather, rerank
-from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Query, Ranking, RetrievalDataset
-
-Tell = Callable[[str], Callable[[int, int], None] | None]
+from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Ranking
 
 
 @dataclass(frozen=True)
@@ -89,10 +87,9 @@ def matcher_of(settings: RerankConfig, local: LocalStage) -> Matcher:
     )
 
 
-def extract_local(
-    config: ExperimentConfig, dataset: RetrievalDataset, queries: Sequence[Query], artifacts: Path, tell: Tell
-) -> LocalStage:
+def extract_local(experiment: Experiment) -> LocalStage:
     """Describe queries and database by local features, as far as that is not done."""
+    config, dataset, queries = experiment.config, experiment.dataset, experiment.queries
     settings, general = config.rerank, config.extraction
     options = LocalOptions(
         features=settings.keypoints or None,
@@ -106,9 +103,9 @@ def extract_local(
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with ExitStack() as locks:
-        codec, known = _codec(config, dataset, extractor, artifacts, tell, locks)
+        codec, known = _codec(experiment, extractor, locks)
         reused += ["codec"] * known
-        artifact = store.open_artifact(artifacts, "local", {"spec": spec, "codec": codec.digest})
+        artifact = store.open_artifact(experiment.artifacts, "local", {"spec": spec, "codec": codec.digest})
         locks.enter_context(store.locked(artifact.folder))
         keys, whole = local_extraction.extract_local_shards(
             shards,
@@ -117,9 +114,11 @@ def extract_local(
             artifact,
             on_bad_image=general.on_bad_image,
             workers=general.workers,
-            progress=tell("local features"),
+            progress=experiment.tell("local features"),
         )
-        own = store.open_artifact(artifacts, "local-queries", {"spec": spec, "box": general.query_box})
+        own = store.open_artifact(
+            experiment.artifacts, "local-queries", {"spec": spec, "box": general.query_box}
+        )
         locks.enter_context(store.locked(own.folder))
         key, seen = local_extraction.extract_local_queries(
             queries,
@@ -145,15 +144,8 @@ def extract_local(
     )
 
 
-def _codec(
-    config: ExperimentConfig,
-    dataset: RetrievalDataset,
-    extractor: LocalExtractor,
-    artifacts: Path,
-    tell: Tell,
-    locks: ExitStack,
-) -> tuple[Codec, bool]:
-    spec = extractor.spec
+def _codec(experiment: Experiment, extractor: LocalExtractor, locks: ExitStack) -> tuple[Codec, bool]:
+    config, dataset, spec = experiment.config, experiment.dataset, extractor.spec
     settings = settings_for(config.rerank.budget, spec.features, spec.dim, spec.metric)
     sample = {
         "shards": [shard.fingerprint() for shard in dataset.database],
@@ -161,7 +153,7 @@ def _codec(
         "seed": config.seed,
     }
     inputs = {"spec": extractor.spec.as_dict(), "codec": to_dict(settings), "sample": sample}
-    artifact = store.open_artifact(artifacts, "codec", inputs)
+    artifact = store.open_artifact(experiment.artifacts, "codec", inputs)
     locks.enter_context(store.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),
@@ -171,7 +163,7 @@ def _codec(
         seed=config.seed,
         on_bad_image=config.extraction.on_bad_image,
         workers=config.extraction.workers,
-        progress=tell("codec"),
+        progress=experiment.tell("codec"),
     )
 
 
@@ -199,16 +191,15 @@ class Reranked:
 
 
 def rerank_stage(
-    config: ExperimentConfig,
+    experiment: Experiment,
     local: LocalStage,
     ranking: Ranking,
     search_fingerprint: str,
     truth: GroundTruth,
     instances: Sequence[str],
-    artifacts: Path,
-    tell: Tell,
 ) -> Reranked:
     """Gather the evidence about the shortlists, as far as that is not done, and fuse it."""
+    config = experiment.config
     settings = config.rerank
     matcher = matcher_of(settings, local)
     inputs = {
@@ -217,7 +208,7 @@ def rerank_stage(
         "matcher": to_dict(matcher),
         "shortlist": settings.shortlist,
     }
-    artifact = store.open_artifact(artifacts, "evidence", inputs)
+    artifact = store.open_artifact(experiment.artifacts, "evidence", inputs)
     path = artifact.folder / "evidence.npz"
     with store.locked(artifact.folder):
         reused = path.exists()
@@ -231,7 +222,7 @@ def rerank_stage(
                 matcher,
                 shortlist=settings.shortlist,
                 workers=config.extraction.workers,
-                progress=tell("re-ranking"),
+                progress=experiment.tell("re-ranking"),
             )
             stats = {
                 "seconds": time.perf_counter() - started,

@@ -1,0 +1,73 @@
+"""The command line: every verb is a thin wrapper of one Python function with the same name and defaults.
+
+Results go to stdout (``--json`` for programs), everything else to stderr. A user's mistake never shows a
+traceback: exit code 1; wrong usage: exit code 2. One file a subject; the list below is the order of the help.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from ilion._version import __version__
+from ilion.cli import about, runs, sets
+from ilion.cli.common import console
+from ilion.errors import IlionError
+
+app = typer.Typer(
+    name="ilion",
+    help="Instance-level image retrieval, measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(sets.app, name="datasets")
+for _command in (
+    runs.run,
+    runs.extract,
+    runs.rank,
+    runs.evaluate,
+    runs.report,
+    runs.compare,
+    about.models,
+    about.config,
+    runs.demo,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except IlionError as error:
+        console.print("[bold red]error:[/] ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped; run the same command again to go on from here")
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is going on.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Instance-level image retrieval, measured."""
+    handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])

@@ -1,0 +1,123 @@
+"""What the commands share: options, progress bars, results for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ilion.config import ExperimentConfig, load_experiment
+
+console = Console(stderr=True)
+
+Experiment = Annotated[
+    Path, typer.Argument(metavar="EXPERIMENT", help="An experiment file (TOML), or the folder of a data set.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be given often."),
+]
+Model = Annotated[str | None, typer.Option(help="Short for --set extraction.model=...; see 'ilion models'.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of the run; relative to where you are.")
+]
+BadImage = Annotated[
+    Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or count it and go on.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@contextmanager
+def progress_bars() -> Iterator[Any]:
+    """Show one bar a stage on stderr; quiet when nobody watches."""
+    with Progress(
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield tell
+
+
+def experiment_of(
+    path: Path, settings: list[str] | None, model: str | None, output: Path | None, bad: str | None = None
+) -> ExperimentConfig:
+    """Read the experiment with the short options applied."""
+    overrides = list(settings or [])
+    if model is not None:
+        overrides.append(f"extraction.model={json.dumps(model)}")
+    if bad is not None:
+        overrides.append(f"extraction.on_bad_image={json.dumps(bad)}")
+    config = load_experiment(path, overrides)
+    return config if output is None else dataclasses.replace(config, output=str(output.resolve()))
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    print(json.dumps(value, indent=1, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def summary(result: Any) -> dict[str, Any]:
+    """Return the main numbers of a run as plain values."""
+    e, cost = result.evaluation, result.cost
+    return {
+        "name": result.name,
+        "design": result.design,
+        "definition": e.definition,
+        "k": e.k,
+        "mAP": e.mean,
+        "ci95": [e.ci95.low, e.ci95.high],
+        "metrics": dict(e.metrics),
+        "queries": len(e.query_ids),
+        "database": len(result.ranking.database_ids),
+        "unreachable": e.unreachable,
+        "skipped": [dataclasses.asdict(s) for s in result.skipped],
+        "cost": dataclasses.asdict(cost),
+    }
+
+
+def say_result(result: Any) -> None:
+    """Print the main numbers of a run."""
+    e, cost = result.evaluation, result.cost
+    skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
+    print(f"{result.name}: {result.design}")
+    print(f"  queries {len(e.query_ids)}, database {len(result.ranking.database_ids)} images{skipped}")
+    print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
+    for name, value in e.metrics.items():
+        print(f"  {name:<18}{value:.4f}")
+    print(
+        f"  {cost.extraction_ms_per_image:.1f} ms and {cost.bytes_per_image / 1024:.1f} KB an image, "
+        f"{cost.search_ms_per_query:.2f} ms a query, peak memory {cost.peak_memory_bytes / 2**30:.2f} GB"
+    )

@@ -1,0 +1,175 @@
+"""Runs: their stages, their reports, and the demo."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilion.cli.common import (
+    AsJson,
+    BadImage,
+    Experiment,
+    Model,
+    Output,
+    Set,
+    experiment_of,
+    progress_bars,
+    say_json,
+    say_result,
+    summary,
+)
+
+
+def run(
+    experiment: Experiment,
+    settings: Set = None,
+    model: Model = None,
+    output: Output = None,
+    on_bad_image: BadImage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages and write report.html. What is done already and unchanged is not computed again."""
+    from ilion import verbs
+
+    config = experiment_of(experiment, settings, model, output, on_bad_image)
+    with progress_bars() as progress:
+        result, path = verbs.run(config, progress)
+    if as_json:
+        say_json({**summary(result), "report": str(path)})
+    else:
+        say_result(result)
+        print(f"report: {path}")
+
+
+def extract(
+    experiment: Experiment,
+    settings: Set = None,
+    model: Model = None,
+    output: Output = None,
+    on_bad_image: BadImage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe queries and database; survives being killed and goes on where it stopped."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        done = verbs.extract(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+    facts = {
+        "images": done.images,
+        "dimensions": done.database.dim,
+        "skipped": [dataclasses.asdict(s) for s in done.skipped],
+        "seconds": dict(done.seconds),
+        "reused": list(done.reused),
+        "folder": str(done.database.artifact.folder),
+    }
+    if as_json:
+        say_json(facts)
+    else:
+        print(f"{done.images} images, {done.database.dim} dimensions, {len(done.skipped)} skipped")
+        print(f"descriptors: {facts['folder']}")
+
+
+def rank(
+    experiment: Experiment,
+    settings: Set = None,
+    model: Model = None,
+    output: Output = None,
+    on_bad_image: BadImage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the database for every query, extracting what is missing."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        done = verbs.rank(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+    if as_json:
+        ranking = done.ranking
+        say_json(
+            {
+                query: [
+                    {"id": ranking.database_ids[row], "similarity": float(value)}
+                    for row, value in zip(ranking.indices[q, :n], ranking.similarities[q, :n], strict=True)
+                ]
+                for q, (query, n) in enumerate(zip(ranking.query_ids, ranking.counts, strict=True))
+            }
+        )
+    else:
+        print(f"{len(done.ranking.query_ids)} queries, {done.ranking.indices.shape[1]} results each")
+        print(f"ranking: {done.folder}")
+
+
+def evaluate(
+    experiment: Experiment,
+    settings: Set = None,
+    model: Model = None,
+    output: Output = None,
+    on_bad_image: BadImage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run up to the evaluation and print it, with its cost; slices included."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        result = verbs.evaluate(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+    if as_json:
+        say_json({**summary(result), "slices": [dataclasses.asdict(s) for s in result.evaluation.slices]})
+        return
+    say_result(result)
+    for s in result.evaluation.slices:
+        interval = f"[{s.ci95.low:.4f} to {s.ci95.high:.4f}]"
+        print(f"  {s.axis}: {s.label:<24} {s.mean:.4f}  {interval}  {s.queries} queries")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of runs; the first is shown in full.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+) -> None:
+    """Write report.html of finished runs side by side."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        print(f"report: {verbs.report(runs, output, progress)}")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="Output folder of the baseline.")],
+    b: Annotated[Path, typer.Argument(help="Output folder of the run that may be better.")],
+    seed: Annotated[int, typer.Option(help="Of the interval and the test.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs of the same queries: difference, interval over instances, randomisation test."""
+    from ilion import verbs
+
+    result = verbs.compare(a, b, seed)
+    if as_json:
+        say_json(result)
+        return
+    print(f"mAP@{result.k} ({result.definition}), b minus a: {result.difference:+.4f}")
+    interval = f"{result.ci95.low:+.4f} to {result.ci95.high:+.4f}"
+    print(f"  95% interval over {result.instances} instances: {interval}")
+    print(f"  randomisation test: p = {result.p_value:.4f}")
+    print(f"  b is better for {result.better} queries, worse for {result.worse}, equal for {result.equal}")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where all goes.")] = Path("demo"),
+    instances: Annotated[int, typer.Option(help="Objects.")] = 24,
+    distractors: Annotated[int, typer.Option(help="Images that show none of the objects.")] = 400,
+    model: Annotated[str, typer.Option(help="See 'ilion models'.")] = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Make a synthetic data set, run everything on it, and print where the report is."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        result, path = verbs.demo(output, instances, distractors, model, progress)
+    if as_json:
+        say_json({**summary(result), "report": str(path)})
+    else:
+        say_result(result)
+        print(f"report: {path}")
+        experiment = output / "experiment.toml"
+        print(f"change a setting in {experiment} and go on with: ilion run {experiment}")

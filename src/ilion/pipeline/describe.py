@@ -1,0 +1,153 @@
+"""Global descriptors of queries and database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ilion import extraction, store
+from ilion.config import ExtractionConfig
+from ilion.errors import DatasetError
+from ilion.extractors.base import Extractor, ExtractorOptions, ExtractorSpec, Fittable, build
+from ilion.outcome import Machine, Skipped
+from ilion.pipeline.experiment import Experiment
+from ilion.store import Artifact, DescriptorSet
+from ilion.types import Descriptors
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `describe` gives.
+
+    Args:
+        queries: Descriptors of the queries, in the order of the data set.
+        database: Descriptors of the database.
+        inputs: What both depend on, for the next stage's fingerprint.
+        skipped: Database images that could not be used.
+        seconds: Stage -> seconds when it was really computed.
+        reused: Stages that were not computed this time.
+        images: Number of database images described.
+        peak_memory: Largest resident memory of the processes that computed, bytes.
+        machine: Where the database was described.
+    """
+
+    queries: Descriptors
+    database: DescriptorSet
+    inputs: Mapping[str, Any]
+    skipped: tuple[Skipped, ...]
+    seconds: Mapping[str, float]
+    reused: tuple[str, ...]
+    images: int
+    peak_memory: int
+    machine: Machine
+
+
+def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
+    """Build the model; one that learns something is fitted by `describe`."""
+    return build(
+        settings.model,
+        ExtractorOptions(
+            weights=settings.weights or None,
+            resize=settings.resize or None,
+            side=settings.side or None,
+            pooling=settings.pooling or None,
+            scales=settings.scales or None,
+            rotations=settings.rotations or None,
+            device=settings.device,
+            threads=settings.threads,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            seed=seed,
+        ),
+    )
+
+
+def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
+    """Describe queries and database, as far as that is not done.
+
+    Args:
+        experiment: What is described.
+        extractor: The model.
+
+    Raises:
+        DatasetError: The database holds no readable image.
+    """
+    settings, shards = experiment.config.extraction, experiment.dataset.database
+    seconds: dict[str, float] = {}
+    reused: list[str] = []
+    with ExitStack() as locks:
+        if isinstance(extractor, Fittable):
+            started = time.perf_counter()
+            if _fit(experiment, extractor, extractor.spec, locks):
+                reused.append("fit")
+            seconds["fit"] = time.perf_counter() - started
+        common = {"spec": extractor.spec.as_dict(), "precision": settings.precision}
+        artifact = store.open_artifact(
+            experiment.artifacts, "descriptors", {**common, "dtype": settings.dtype}
+        )
+        locks.enter_context(store.locked(artifact.folder))
+        keys, whole = extraction.extract_shards(
+            shards,
+            extractor,
+            artifact,
+            on_bad_image=settings.on_bad_image,
+            dtype=settings.dtype,
+            workers=settings.workers,
+            progress=experiment.tell("descriptors"),
+        )
+        queries, query_key, query_reused = _describe_queries(experiment, extractor, common, locks)
+    stats = [store.read_stats(artifact, key) for key in keys]
+    query_stats = store.read_stats(queries, query_key)
+    seconds["descriptors"] = sum(s.seconds for s in stats)
+    seconds["queries"] = query_stats.seconds
+    reused += ["descriptors"] * whole + ["queries"] * query_reused
+    database = DescriptorSet(artifact, keys)
+    if not len(database):
+        raise DatasetError(f"{experiment.dataset.root}: the database holds no readable image")
+    return Extraction(
+        queries=store.read_descriptors(queries, query_key, mapped=False),
+        database=database,
+        inputs={"database": [artifact.fingerprint, *keys], "queries": [queries.fingerprint, query_key]},
+        skipped=tuple(s for stat in stats for s in stat.skipped),
+        seconds=seconds,
+        reused=tuple(reused),
+        images=sum(s.images for s in stats),
+        peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
+        machine=stats[0].machine,
+    )
+
+
+def _fit(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack) -> bool:
+    settings, shards = experiment.config.extraction, experiment.dataset.database
+    sample = {
+        "shards": [shard.fingerprint() for shard in shards],
+        "images": settings.fit_images,
+        "seed": experiment.config.seed,
+    }
+    artifact = store.open_artifact(experiment.artifacts, "fit", {"spec": spec.as_dict(), "sample": sample})
+    locks.enter_context(store.locked(artifact.folder))
+    return extraction.fit(
+        lambda: extraction.sample_records(shards, settings.fit_images, experiment.config.seed),
+        extractor,
+        spec,
+        artifact,
+        seed=experiment.config.seed,
+        on_bad_image=settings.on_bad_image,
+        workers=settings.workers,
+        progress=experiment.tell("fit"),
+    )
+
+
+def _describe_queries(
+    experiment: Experiment, extractor: Extractor, common: Mapping[str, Any], locks: ExitStack
+) -> tuple[Artifact, str, bool]:
+    settings = experiment.config.extraction
+    artifact = store.open_artifact(experiment.artifacts, "queries", {**common, "box": settings.query_box})
+    locks.enter_context(store.locked(artifact.folder))
+    key, reused = extraction.extract_queries(
+        experiment.queries, extractor, artifact, box_use=settings.query_box, workers=settings.workers
+    )
+    return artifact, key, reused

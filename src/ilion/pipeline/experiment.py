@@ -1,0 +1,42 @@
+"""What every stage of one experiment works from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilion.config import ExperimentConfig
+from ilion.types import Query, RetrievalDataset
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the stage, what is done and what there is in all."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The settings, the data and the place of one experiment.
+
+    Args:
+        config: All settings.
+        dataset: The data set.
+        queries: Its queries of the wanted kind, in order.
+        artifacts: Folder of the artifacts.
+        progress: Told of what is going on.
+    """
+
+    config: ExperimentConfig
+    dataset: RetrievalDataset
+    queries: tuple[Query, ...]
+    artifacts: Path
+    progress: Progress | None = None
+
+    def tell(self, stage: str) -> Callable[[int, int], None] | None:
+        """Return the progress callback of one stage."""
+        progress = self.progress
+        return (lambda done, total: progress(stage, done, total)) if progress else None
+
+    @property
+    def results_kept(self) -> int:
+        """Results a query: enough that k are left once ignored images are taken out."""
+        return self.config.search.k + max((len(ids) for ids in self.dataset.ignored.values()), default=0)

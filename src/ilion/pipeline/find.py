@@ -1,0 +1,133 @@
+"""First stage: rank the database for every query."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilion import store
+from ilion.config import to_dict
+from ilion.expand import expand, expansion_weights
+from ilion.machine import machine, peak_memory
+from ilion.pipeline.describe import Extraction
+from ilion.pipeline.experiment import Experiment
+from ilion.search import Database, search
+from ilion.store import DescriptorSet
+from ilion.types import Descriptors, Float32, Ranking
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `find` gives: the ranking, and what it cost when it was computed."""
+
+    ranking: Ranking
+    folder: Path
+    fingerprint: str
+    seconds: float
+    reused: bool
+    peak_memory: int
+
+
+def find(experiment: Experiment, extracted: Extraction) -> Search:
+    """Rank the database for every query, as far as that is not done."""
+    settings = experiment.config.search
+    # how the work is cut does not change the result, so it does not belong to the fingerprint
+    method = {k: v for k, v in to_dict(settings).items() if k != "block_size"}
+    method["k"] = experiment.results_kept
+    artifact = store.open_artifact(experiment.artifacts, "ranking", {**extracted.inputs, "search": method})
+    with store.locked(artifact.folder):
+        done = (artifact.folder / "ranking.json").exists()
+        if not done:
+            started = time.perf_counter()
+            ranking = _rank(experiment, extracted)
+            stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
+            store.write_json(artifact.folder / "stats.json", stats)
+            store.write_ranking(artifact.folder, ranking)
+        stats = store.read_json(artifact.folder / "stats.json")
+        return Search(
+            store.read_ranking(artifact.folder),
+            artifact.folder,
+            artifact.fingerprint,
+            stats["seconds"],
+            done,
+            stats["peak_memory"],
+        )
+
+
+def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
+    settings = experiment.config.search
+    database: Database = extracted.database
+    if settings.database_expansion_top:
+        database = _expand_database(experiment, extracted)
+    queries: Float32 = np.asarray(extracted.queries.values, np.float32)
+    if settings.expansion != "none":
+        first = search(
+            extracted.queries.ids,
+            queries,
+            database,
+            k=settings.expansion_top,
+            block_size=settings.block_size,
+            progress=experiment.tell("query expansion"),
+        )
+        queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
+    return search(
+        extracted.queries.ids,
+        queries,
+        database,
+        k=experiment.results_kept,
+        block_size=settings.block_size,
+        progress=experiment.tell("search"),
+    )
+
+
+def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:
+    """Average every database descriptor with its neighbours; quadratic in the size of the database."""
+    settings, database = experiment.config.search, extracted.database
+    inputs = {
+        "database": extracted.inputs["database"],
+        "top": settings.database_expansion_top,
+        "alpha": settings.expansion_alpha,
+    }
+    artifact = store.open_artifact(experiment.artifacts, "expanded", inputs)
+    keys = []
+    tell = experiment.tell("database expansion")
+    start = 0
+    for block in database.blocks(1024):
+        rows = np.arange(start, start + len(block))
+        key = f"block-{start:012d}"
+        keys.append(key)
+        if not store.has_descriptors(artifact, key):
+            ids = database.ids[start : start + len(block)]
+            top = settings.database_expansion_top + 1
+            found = search(ids, block, database, k=top, block_size=settings.block_size)
+            ranking = _without_self(found, rows)
+            values = _expanded(block, database, ranking, "alpha", settings.expansion_alpha)
+            stats = store.ShardStats(len(ids), 0.0, peak_memory(), machine())
+            store.write_descriptors(artifact, key, Descriptors(ids, values), stats)
+        start += len(block)
+        if tell:
+            tell(start, len(database))
+    return DescriptorSet(artifact, keys)
+
+
+def _expanded(own: Float32, database: Database, found: Ranking, method: str, alpha: float) -> Float32:
+    neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
+    return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
+
+
+def _without_self(found: Ranking, rows: Any) -> Ranking:
+    """Drop each row from its own neighbours, or the last neighbour where equal images hide it."""
+    own = found.indices == rows[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = (len(rows), found.indices.shape[1] - 1)
+    return dataclasses.replace(
+        found,
+        indices=found.indices[~own].reshape(shape),
+        similarities=found.similarities[~own].reshape(shape),
+        counts=np.full(len(rows), shape[1], np.int64),
+    )

@@ -1,0 +1,166 @@
+"""The only module that knows the order of the stages.
+
+    dataset -> descriptors -> search -> re-ranking -> evaluation -> report
+
+Every stage keeps its result as an artifact named by a fingerprint of all it depends on: a stage whose inputs
+are unchanged is not computed again, and nothing that changed is reused.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from ilion import store
+from ilion.config import ExperimentConfig, dump_toml
+from ilion.datasets import open_dataset
+from ilion.errors import ConfigError, DatasetError
+from ilion.evaluate import evaluate as evaluate_ranking
+from ilion.extractors.base import Extractor
+from ilion.outcome import Evaluation, Reranking, RunResult
+from ilion.pipeline import account
+from ilion.pipeline.describe import Extraction, describe, extractor_of
+from ilion.pipeline.experiment import Experiment, Progress
+from ilion.pipeline.find import Search, find
+from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.report import write_report
+from ilion.results import write_run
+from ilion.truth import axes_from_ids, truth_from_ids
+from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
+
+
+class Pipeline:
+    """One experiment. Each method runs the stages before it as far as they are not done.
+
+    Args:
+        config: All settings; paths must be absolute or relative to the working directory.
+        progress: Told of what is going on.
+    """
+
+    def __init__(self, config: ExperimentConfig, progress: Progress | None = None) -> None:
+        if not config.dataset.path:
+            raise ConfigError("no data set is given: set dataset.path to its folder")
+        self.config = config
+        self.output = Path(config.output)
+        self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
+        self._progress = progress
+
+    @cached_property
+    def dataset(self) -> RetrievalDataset:
+        """The data set."""
+        settings = self.config.dataset
+        return open_dataset(
+            Path(settings.path),
+            layout=settings.layout,
+            subset=Path(settings.subset) if settings.subset else None,
+            distractors=Path(settings.distractors) if settings.distractors else None,
+            shard_size=settings.shard_size,
+        )
+
+    @cached_property
+    def queries(self) -> tuple[Query, ...]:
+        """The queries of the wanted kind."""
+        wanted = self.config.dataset.queries
+        queries = tuple(q for q in self.dataset.queries if (q.image is not None) == (wanted == "image"))
+        if not queries:
+            raise DatasetError(f"{self.dataset.root}: the data set has no {wanted} queries")
+        return queries
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What the stages work from."""
+        return Experiment(self.config, self.dataset, self.queries, self.artifacts, self._progress)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The model, built and, where it learns something, fitted."""
+        return extractor_of(self.config.extraction, self.config.seed)
+
+    def extract(self) -> Extraction:
+        """Describe queries and database."""
+        return describe(self.experiment, self.extractor)
+
+    def search(self, extracted: Extraction | None = None) -> Search:
+        """Rank the database for every query."""
+        return find(self.experiment, extracted or self.extract())
+
+    def evaluate(self) -> RunResult:
+        """Judge the ranking, and store the result in the output folder."""
+        extracted = self.extract()
+        searched = self.search(extracted)
+        truth, axes = self._truth(searched.ranking)
+        ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
+        local, reranked, reranking = None, None, None
+        if self.config.rerank.features != "none":
+            local = extract_local(self.experiment)
+            reranked = rerank_stage(
+                self.experiment, local, searched.ranking, searched.fingerprint, truth, axes.instances
+            )
+            ranking = reranked.ranking
+            before, evaluation = evaluation, self._judge(ranking, truth, axes)
+            reranking = Reranking(
+                before,
+                searched.ranking,
+                reranked.evidence.rows.shape[1],
+                reranked.evidence.inliers,
+                reranked.weights,
+                self.config.rerank.fusion,
+                reranked.missing,
+                explainer(self.config, local, ranking),
+            )
+        result = RunResult(
+            name=self.config.name,
+            design=self.design,
+            dataset=self.dataset,
+            ranking=ranking,
+            ground_truth=truth,
+            evaluation=evaluation,
+            cost=account.cost(self.experiment, extracted, searched, local, reranked),
+            skipped=extracted.skipped,
+            provenance=account.provenance(self.experiment, self.extractor.spec, searched),
+            reranking=reranking,
+        )
+        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
+        store.write_ranking(self.output / "ranking", ranking)
+        write_run(self.output, result)
+        return result
+
+    def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
+        dataset = self.dataset
+        ids = [q.id for q in self.queries]
+        instances = [q.instance for q in self.queries]
+        positives = {q: dataset.positives[q] for q in ids}
+        ignored = {q: dataset.ignored[q] for q in ids if q in dataset.ignored}
+        truth = truth_from_ids(ids, ranking.database_ids, positives, ignored)
+        axes = axes_from_ids(
+            ids, instances, ranking.database_ids, positives, dataset.labels, dataset.attributes
+        )
+        return truth, axes
+
+    def _judge(self, ranking: Ranking, truth: GroundTruth, axes: Axes) -> Evaluation:
+        settings = self.config.evaluation
+        return evaluate_ranking(
+            ranking,
+            truth,
+            axes,
+            definition=settings.definition,
+            k=settings.k,
+            bootstrap=settings.bootstrap,
+            seed=self.config.seed,
+        )
+
+    @property
+    def design(self) -> str:
+        """A short name of the method."""
+        return account.design(self.config)
+
+    def write_report(self, *results: RunResult, path: Path | None = None) -> Path:
+        """Write the report of this experiment's result, with other runs beside it."""
+        settings = self.config.report
+        return write_report(
+            results,
+            path or self.output / "report.html",
+            language=settings.language,
+            gallery=settings.gallery,
+            progress=self.experiment.tell("report"),
+        )
