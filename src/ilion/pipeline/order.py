@@ -78,7 +78,8 @@ class Pipeline:
 
     def extract(self) -> Extraction:
         """Describe queries and database."""
-        return describe(self.experiment, self.extractor)
+        extractor = self.extractor  # first: a misspelt model is said before any folder is read
+        return describe(self.experiment, extractor)
 
     def search(self, extracted: Extraction | None = None) -> Search:
         """Rank the database for every query."""
