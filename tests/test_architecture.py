@@ -26,6 +26,7 @@ STAGES = {
     "search",
     "asmk",
     "expand",
+    "reading",
     "rerank",
     "ames",
     "evaluate",
@@ -56,6 +57,8 @@ HEAVY = [
     "faiss",
     "onnx",
     "onnxruntime",
+    "rapidfuzz",
+    "rapidocr",
 ]
 
 

@@ -277,6 +277,39 @@ class LocalFeatures:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class TextLine:
+    """One line of text that was read in an image.
+
+    Args:
+        text: What was read, never empty.
+        confidence: Of the reader, [0, 1].
+        quad: (4, 2) float32 corners x, y in pixels of the upright image: top left, top right, bottom right,
+            bottom left of the line as it is read.
+
+    Raises:
+        ArtifactError: A value is out of range.
+    """
+
+    text: str
+    confidence: float
+    quad: Float32
+
+    def __post_init__(self) -> None:
+        if not self.text or not 0 <= self.confidence <= 1 or self.quad.shape != (4, 2):
+            raise ArtifactError(
+                f"a line needs text, a confidence in [0, 1] and four corners, got {self.text!r}, "
+                f"{self.confidence} and {self.quad.shape}"
+            )
+        _freeze(self.quad)
+
+    @property
+    def height(self) -> float:
+        """Height of the line in pixels: the shorter side of its quad."""
+        along, down = self.quad[1] - self.quad[0], self.quad[3] - self.quad[0]
+        return float(min(np.hypot(*along), np.hypot(*down)))
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The results of Q queries over N database images, always batched.
