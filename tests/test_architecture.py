@@ -21,6 +21,7 @@ STAGES = {
     "datasets",
     "extraction",
     "extractors",
+    "adapt",
     "localfeatures",
     "local_extraction",
     "search",

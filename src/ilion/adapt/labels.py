@@ -1,0 +1,126 @@
+"""Labels to learn from: lines ``path,class,domain``; the pairs of class and domain are the classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ilion.errors import DatasetError
+from ilion.types import Int64
+
+HEADER = ("path", "class", "domain")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labelled photos.
+
+    Args:
+        paths: N unique paths, relative to one folder, with ``/``.
+        classes: (N,) class numbers from 0.
+        domains: (N,) domain numbers from 0.
+        class_names: C names, ``class`` or ``domain/class`` where there are several domains.
+        domain_names: Names of the domains.
+
+    Raises:
+        DatasetError: A path occurs twice, or the lengths differ.
+    """
+
+    paths: tuple[str, ...]
+    classes: Int64
+    domains: Int64
+    class_names: tuple[str, ...]
+    domain_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != len(self.paths) or len(self.domains) != len(self.paths):
+            raise DatasetError(
+                f"{len(self.paths)} paths, {len(self.classes)} classes and {len(self.domains)} domains"
+            )
+        if len(set(self.paths)) != len(self.paths):
+            seen: set[str] = set()
+            twice = next(path for path in self.paths if path in seen or seen.add(path))  # type: ignore[func-returns-value]
+            raise DatasetError(f"the photo {twice!r} is labelled twice; one line a photo")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: Int64) -> Labels:
+        """Return some of the photos, with classes and domains numbered anew."""
+        return make_labels(
+            [self.paths[r] for r in rows],
+            [self.class_names[self.classes[r]] for r in rows],
+            [self.domain_names[self.domains[r]] for r in rows],
+            joined=True,
+        )
+
+
+def make_labels(
+    paths: Sequence[str], classes: Sequence[str], domains: Sequence[str] = (), *, joined: bool = False
+) -> Labels:
+    """Number classes and domains in the order of their first photos.
+
+    Args:
+        paths: N paths.
+        classes: N class names.
+        domains: N domain names; none means one domain.
+        joined: The class names hold the domain already.
+
+    Raises:
+        DatasetError: See `Labels`.
+
+    >>> labels = make_labels(["a", "b", "c"], ["mug", "mug", "cup"], ["x", "y", "x"])
+    >>> labels.class_names, labels.classes.tolist()
+    (('x/mug', 'y/mug', 'x/cup'), [0, 1, 2])
+    """
+    domains = domains or [""] * len(paths)
+    several = len(set(domains)) > 1 and not joined
+    names = [f"{d}/{c}" if several else c for c, d in zip(classes, domains, strict=True)]
+    numbers: dict[str, int] = {}
+    of_domain: dict[str, int] = {}
+    return Labels(
+        tuple(paths),
+        np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64),
+        np.array([of_domain.setdefault(name, len(of_domain)) for name in domains], np.int64),
+        tuple(numbers),
+        tuple(of_domain),
+    )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read ``path,class`` or ``path,class,domain`` lines; a first line with these very words is a heading.
+
+    Raises:
+        DatasetError: The file is missing or empty, a line has another form, or a path leaves the folder.
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    rows: list[tuple[str, str, str]] = []
+    for number, line in enumerate(lines, 1):
+        cells = [cell.strip() for cell in line]
+        if not any(cells) or (number == 1 and tuple(cells) in (HEADER, HEADER[:2])):
+            continue
+        if len(cells) not in (2, 3) or not all(cells):
+            raise DatasetError(f"{path}:{number}: {','.join(line)!r} is not path,class or path,class,domain")
+        pure = PurePosixPath(cells[0])
+        if pure.is_absolute() or ".." in pure.parts or "\\" in cells[0]:
+            raise DatasetError(
+                f"{path}:{number}: the path {cells[0]!r} leaves the folder of the photos; write it relative "
+                "to that folder, with /"
+            )
+        rows.append((str(pure), cells[1], cells[2] if len(cells) == 3 else ""))
+    if not rows:
+        raise DatasetError(f"{path}: holds no labelled photo")
+    paths, classes, domains = zip(*rows, strict=True)
+    try:
+        return make_labels(paths, classes, domains)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
