@@ -306,7 +306,8 @@ def _apply(layer: Layer, values: NDArray[np.floating], product: Callable[[Float3
     result = np.empty((len(values), layer.dim_out), np.float32)
     for start in range(0, len(values), BLOCK):
         block = np.asarray(values[start : start + BLOCK], np.float32)
-        moved = product(block)
+        with np.errstate(invalid="ignore", over="ignore"):  # said below
+            moved = product(block)
         moved[~block.any(axis=1)] = 0.0
         norms = np.linalg.norm(moved, axis=1, keepdims=True)
         if not np.isfinite(norms).all():
