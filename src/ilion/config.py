@@ -115,27 +115,35 @@ class RerankConfig:
         side: Longer side of the image in pixels; 0 keeps the kind's own.
         budget: Bytes an image may take, from about 1,000 to 60,000: the one setting that slides along the
             cost axis. 0 stores full precision.
+        codec: How descriptors are stored: ``auto`` chooses by the budget; ``binary`` keeps a bit a dimension.
         shortlist: How many first results are looked at.
+        scorer: ``geometry`` matches nearest neighbours and verifies them, ``lightglue`` matches by a network
+            and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
+            compares sets. See docs/matching.md.
+        weights: File with the weights of ``lightglue`` ("" fetches the published ones) or ``ames``.
         ratio: Of the ratio test.
         model: Family of motions that matches must agree on.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
-        floor: Verified matches that are no evidence yet.
+        floor: Verified matches that are no evidence yet; 0 takes what fits the number of stored features.
         fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
             query on the other objects; ``rank`` fuses both orders.
-        weight: Of the local score, for ``score``.
+        weight: Of the local score; 0 takes what fits the scorer.
     """
 
     features: str = "none"
     keypoints: int = 0
     side: int = 0
     budget: int = 0
+    codec: Literal["auto", "raw", "uint8", "pca", "pq", "binary"] = "auto"
     shortlist: int = 400
+    scorer: Literal["geometry", "lightglue", "chamfer", "ames"] = "geometry"
+    weights: str = ""
     ratio: float = 0.9
     model: Literal["similarity", "affine", "homography"] = "homography"
     threshold: float = 1 / 128
-    floor: int = 4
+    floor: int = 0
     fusion: Literal["score", "calibrated", "rank"] = "score"
-    weight: float = 0.08
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -340,6 +348,13 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         distractors=absolute(config.dataset.distractors),
         subset=absolute(config.dataset.subset),
     )
+    rerank = config.rerank
+    if rerank.weights != "none":
+        rerank = dataclasses.replace(rerank, weights=absolute(rerank.weights))
     return dataclasses.replace(
-        config, dataset=dataset, output=absolute(config.output), cache=absolute(config.cache)
+        config,
+        dataset=dataset,
+        rerank=rerank,
+        output=absolute(config.output),
+        cache=absolute(config.cache),
     )

@@ -16,12 +16,12 @@ from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
 from ilion.images import crop, decode, least_size, mask, resize
 from ilion.outcome import Skipped
-from ilion.store import Artifact, has_descriptors, read_arrays, shard_key, write_arrays, write_descriptors
+from ilion.store import Artifact, has_descriptors, read_arrays, write_arrays, write_descriptors
 from ilion.streaming import (
     CHUNK,
     OnBadImage,
     Progress,
-    queries_fingerprint,
+    queries_key,
     readable,
     reading,
     shard_keys,
@@ -191,7 +191,7 @@ def extract_queries(
         ImageError: A query image is unreadable.
         ExtractionError: The model has no text tower.
     """
-    key = shard_key("queries", queries_fingerprint(queries))
+    key = queries_key(queries)
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()

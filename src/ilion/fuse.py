@@ -8,6 +8,7 @@ SIGIR 2009.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from ilion.types import Float32, Float64, Int64
 
 RANK_CONSTANT = 60.0
 """Of reciprocal rank fusion, as in the paper."""
-WEIGHTS = (0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
-"""Weights that a calibration tries."""
+STEPS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Weights that a calibration tries, as multiples of the scorer's usual one: scorers differ in their range."""
 
 
 def by_score(similarities: Float32, local: Float32, weight: float) -> Float32:
@@ -55,9 +56,27 @@ def by_rank(similarities: Float32, local: Float32) -> Float32:
     return np.asarray(1 / (RANK_CONSTANT + first) + 1 / (RANK_CONSTANT + second), np.float32)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Weights learnt on a held-out part.
+
+    Args:
+        weights: (Q,) weight of each query; NaN where there was too little to learn from.
+        fold: (Q,) int64, which part each query belongs to; its weight was learnt on all the others.
+    """
+
+    weights: Float64
+    fold: Int64
+
+
 def calibrate(
-    score: Callable[[float, Sequence[int]], float], groups: Sequence[str], *, folds: int = 2, seed: int = 0
-) -> Float64:
+    score: Callable[[float, Sequence[int]], float],
+    groups: Sequence[str],
+    *,
+    usual: float = 0.08,
+    folds: int = 2,
+    seed: int = 0,
+) -> Calibration:
     """Choose a weight for each query from the other queries only.
 
     The instances are dealt into folds; the weight of a fold is the one that does best on the other folds. So
@@ -66,24 +85,22 @@ def calibrate(
     Args:
         score: From a weight and query numbers to the accuracy on those queries.
         groups: (Q,) instance of each query.
-        folds: At least 2; with fewer instances than folds the default weight stays.
+        usual: Weight around which to look: `STEPS` times it. Of equally good ones the smallest is taken.
+        folds: At least 2; with fewer instances than folds nothing is learnt.
         seed: Of the dealing.
 
-    Returns:
-        (Q,) weights; NaN where there is too little to learn from.
-
-    >>> calibrate(lambda weight, queries: -abs(weight - 0.1), ["a", "b", "c"]).tolist()
+    >>> calibrate(lambda weight, queries: -abs(weight - 0.1), ["a", "b", "c"]).weights.tolist()
     [0.08, 0.08, 0.08]
     """
     instances = sorted(set(groups))
     if len(instances) < folds:
-        return np.full(len(groups), np.nan)
+        return Calibration(np.full(len(groups), np.nan), np.zeros(len(groups), np.int64))
     dealt = np.random.default_rng(seed).permutation(len(instances)) % folds
     fold_of = dict(zip(instances, dealt, strict=True))
     fold: Int64 = np.array([fold_of[group] for group in groups], np.int64)
     weights = np.empty(len(groups), np.float64)
     for number in range(folds):
         others = np.flatnonzero(fold != number).tolist()
-        best = max(WEIGHTS, key=lambda weight: (score(weight, others), -weight))
-        weights[fold == number] = best
-    return weights
+        tried = [usual * step for step in STEPS]
+        weights[fold == number] = max(tried, key=lambda weight: (score(weight, others), -weight))
+    return Calibration(weights, fold)

@@ -16,17 +16,18 @@ from typing import Literal
 import numpy as np
 
 from ilion.codecs import Codec, CodecSettings, fit_codec, raw_codec
-from ilion.errors import ArtifactError, ExtractionError
+from ilion.errors import ExtractionError
 from ilion.images import crop, decode, least_size, resize
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localstore import LocalSet, has_codec, read_codec, write_codec, write_features
 from ilion.outcome import Skipped
-from ilion.store import Artifact, has_descriptors, read_stats, shard_key
+from ilion.recoding import as_stored, full_precision, settle, stored_features
+from ilion.store import Artifact, has_descriptors
 from ilion.streaming import (
     CHUNK,
     OnBadImage,
     Progress,
-    queries_fingerprint,
+    queries_key,
     readable,
     reading,
     shard_keys,
@@ -58,13 +59,14 @@ class View:
     full_size: tuple[int, int]
 
 
-def load_view(record: ImageRecord, side: int, box_use: BoxUse = "none") -> View:
+def load_view(record: ImageRecord, side: int, box_use: BoxUse = "none", *, enlarge: bool = False) -> View:
     """Read and decode one image, and bring it to the extractor's side.
 
     Args:
         record: The image.
-        side: What is longer is shrunk to it; what is shorter is not enlarged.
+        side: What is longer is shrunk to it.
         box_use: Whether to look only at the smallest rectangle that holds the record's boxes, if it has any.
+        enlarge: Whether what is shorter is enlarged to it.
 
     Raises:
         ImageError: It cannot be read or decoded; the message says where it is.
@@ -77,7 +79,7 @@ def load_view(record: ImageRecord, side: int, box_use: BoxUse = "none") -> View:
         part = crop(decoded.image, boxes)
         left = max(0, floor(min((box.x for box in boxes), default=0)))
         top = max(0, floor(min((box.y for box in boxes), default=0)))
-        image = resize(part, "long", side) if max(part.shape[:2]) > side else part
+        image = resize(part, "long", side) if enlarge or max(part.shape[:2]) > side else part
     across = decoded.scale[0] * image.shape[1] / part.shape[1]
     down = decoded.scale[1] * image.shape[0] / part.shape[0]
     return View(image, (left, top), (across, down), decoded.full_size)
@@ -114,6 +116,7 @@ def describe_local(
     skipped: list[Skipped],
     *,
     box_use: BoxUse = "none",
+    enlarge: bool = False,
     on_bad_image: OnBadImage = "error",
     workers: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -125,6 +128,7 @@ def describe_local(
         extractor: What finds and describes.
         skipped: Images that cannot be read are added, if they are to be skipped.
         box_use: For records with boxes.
+        enlarge: Whether images smaller than the extractor's side are brought to it.
         on_bad_image: ``error`` or ``skip``.
         workers: Decoding threads; 0 takes one a core.
         progress: Called with the number of images just done.
@@ -149,7 +153,7 @@ def describe_local(
 
     for loaded in readable(
         records,
-        lambda r: load_view(r, spec.side, box_use),
+        lambda r: load_view(r, spec.side, box_use, enlarge=enlarge),
         skipped,
         on_bad_image=on_bad_image,
         workers=workers,
@@ -180,6 +184,7 @@ def learn_codec(
     artifact: Artifact,
     *,
     seed: int,
+    source: LocalSet | None = None,
     on_bad_image: OnBadImage = "error",
     workers: int = 0,
     progress: Progress | None = None,
@@ -192,6 +197,8 @@ def learn_codec(
         settings: Which codec.
         artifact: Where it belongs; its inputs must hold the extractor's spec, the settings and the sample.
         seed: For the sample of features and for the codec.
+        source: Features of these images at full precision, if they are stored: no image is then looked at,
+            and the codec is the same.
         on_bad_image: ``error`` or ``skip``; skipped images are counted when their shard is described.
         workers: Decoding threads.
         progress: Called with images seen and in all.
@@ -207,6 +214,9 @@ def learn_codec(
     if has_codec(artifact.folder):
         return read_codec(artifact.folder), True
     records = sample()
+    if settings == CodecSettings():
+        # nothing is learnt, so a few images tell all there is to know
+        records = records[:CHUNK]
     seen = 0
 
     def advance(images: int) -> None:
@@ -216,13 +226,23 @@ def learn_codec(
             progress(seen, len(records))
 
     rng = np.random.default_rng(seed)
-    found = [
-        _thinned(features, rng)
-        for _, features in describe_local(
-            records, extractor, [], on_bad_image=on_bad_image, workers=workers, progress=advance
+    if source is not None:
+        rows = source.rows_of([record.id for record in records])
+        described = stored_features(source, rows[rows >= 0], extractor.spec.features)
+    else:
+        described = (
+            features
+            for _, features in describe_local(
+                records, extractor, [], on_bad_image=on_bad_image, workers=workers, progress=advance
+            )
         )
-    ]
-    codec = fit_codec(settings, extractor.spec.metric, found, seed)
+    found = [_thinned(features, rng) for features in described]
+    if settings == CodecSettings():
+        has_shape = all(f.scales is not None and f.angles is not None for f in found)
+        codec = raw_codec(extractor.spec.dim, extractor.spec.metric, has_shape=has_shape)
+    else:
+        metric = extractor.spec.metric
+        codec = fit_codec(settings, metric, [full_precision(f, metric) for f in found], seed)
     write_codec(artifact.folder, codec)
     return codec, False
 
@@ -260,7 +280,7 @@ def extract_local_shards(
         ImageError: See `describe_local`.
         ArtifactError: The disk is full, or the artifact cannot be written or belongs to another codec.
     """
-    _settle(artifact, codec)
+    settle(artifact, codec)
     keys = shard_keys(shards)
     reused = True
     for key, records, advance in unfinished(
@@ -275,7 +295,7 @@ def extract_local_shards(
         write_features(
             artifact,
             key,
-            ((record.id, codec.encode(features)) for record, features in found),
+            ((record.id, codec.encode(as_stored(features, codec))) for record, features in found),
             partial(stats_since, started, skipped=skipped),
         )
     return keys, reused
@@ -287,6 +307,7 @@ def extract_local_queries(
     artifact: Artifact,
     *,
     box_use: BoxUse = "crop",
+    enlarge: bool = False,
     workers: int = 0,
 ) -> tuple[str, bool]:
     """Describe image queries at full precision; an unreadable query is always an error.
@@ -296,6 +317,7 @@ def extract_local_queries(
         extractor: What finds and describes.
         artifact: Where the features belong; its inputs must hold the extractor's spec.
         box_use: For queries with boxes.
+        enlarge: Whether images smaller than the extractor's side are brought to it.
         workers: Decoding threads.
 
     Returns:
@@ -305,7 +327,7 @@ def extract_local_queries(
         ImageError: A query image is unreadable.
         ExtractionError: A query is a text.
     """
-    key = shard_key("queries", queries_fingerprint(queries))
+    key = queries_key(queries)
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()
@@ -313,56 +335,12 @@ def extract_local_queries(
     if len(images) < len(queries):
         text = next(query.id for query in queries if query.image is None)
         raise ExtractionError(f"query {text!r} is a text, which has no local features; re-rank image queries")
-    found = list(describe_local(images, extractor, [], box_use=box_use, workers=workers))
+    found = list(describe_local(images, extractor, [], box_use=box_use, enlarge=enlarge, workers=workers))
     has_shape = all(f.scales is not None and f.angles is not None for _, f in found)
     codec = raw_codec(extractor.spec.dim, extractor.spec.metric, has_shape=has_shape)
-    _settle(artifact, codec)
+    settle(artifact, codec)
     records = (
         (query.id, codec.encode(features)) for query, (_, features) in zip(queries, found, strict=True)
     )
     write_features(artifact, key, records, partial(stats_since, started))
     return key, False
-
-
-def recode(source: LocalSet, keys: Sequence[str], codec: Codec, artifact: Artifact) -> bool:
-    """Encode stored features anew, shard by shard, to try many codecs without looking at any image again.
-
-    Args:
-        source: Features at full precision.
-        keys: Its shards; the new ones have the same.
-        codec: How features are to be stored.
-        artifact: Where they belong; its inputs must hold those of the source, and the codec's digest.
-
-    Returns:
-        Whether all shards were there already.
-
-    Raises:
-        ArtifactError: The source is damaged, or the artifact cannot be written or belongs to another codec.
-    """
-    _settle(artifact, codec)
-    reused = True
-    for key in keys:
-        if not has_descriptors(artifact, key):
-            reused = False
-            started = time.perf_counter()
-            shard = LocalSet(source.artifact, [key])
-            records = (
-                (name, codec.encode(features))
-                for start in range(0, len(shard), CHUNK)
-                for name, features in zip(
-                    shard.ids[start : start + CHUNK],
-                    shard.many(range(len(shard))[start : start + CHUNK]),
-                    strict=True,
-                )
-            )
-            skipped = read_stats(source.artifact, key).skipped
-            write_features(artifact, key, records, partial(stats_since, started, skipped=skipped))
-    return reused
-
-
-def _settle(artifact: Artifact, codec: Codec) -> None:
-    """Put the codec beside the features, or check that it is the one that lies there."""
-    if not has_codec(artifact.folder):
-        write_codec(artifact.folder, codec)
-    elif read_codec(artifact.folder).digest != codec.digest:
-        raise ArtifactError(f"{artifact.folder}: holds features of another codec; choose another folder")

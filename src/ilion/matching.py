@@ -241,6 +241,41 @@ def chamfer_bits(query: Packed, database: Sequence[Packed], *, dims: int, symmet
     return scores
 
 
+def nearest_tokens(
+    query: NDArray[Any], database: NDArray[Any], *, metric: Metric = "cosine", top: int = 30
+) -> Matches:
+    """Find the pairs that a Chamfer similarity owes most to: query tokens and their nearest database tokens.
+
+    Args:
+        query: (M, d), or packed bits for ``hamming``.
+        database: (N, d) likewise.
+        metric: How tokens compare.
+        top: At most so many pairs, the most similar ones.
+
+    Returns:
+        Pairs in the order of the query's rows; none where either side has no token.
+
+    Raises:
+        ArtifactError: The dimensions differ.
+
+    >>> pairs = nearest_tokens(np.eye(3), np.array([[0.0, 1.0, 0.0], [0.0, 3.0, 4.0]]), top=2)
+    >>> pairs.query_rows.tolist(), pairs.database_rows.tolist(), pairs.similarities.round(2).tolist()
+    ([1, 2], [0, 1], [1.0, 0.800000011920929])
+    """
+    _check_dimensions(query, database, 0)
+    if not len(query) or not len(database):
+        nothing = np.empty(0, np.int64)
+        return Matches(nothing, nothing, np.empty(0, np.float32))
+    if metric == "hamming":
+        similarities = 1 - hamming(query, database) * np.float32(2 / (8 * query.shape[1]))
+    else:
+        similarities = unit_rows(query) @ unit_rows(database).T
+    nearest = similarities.argmax(axis=1)
+    best = similarities[np.arange(len(query)), nearest].astype(np.float32)
+    rows = np.sort(np.argsort(-best, kind="stable")[:top])
+    return Matches(rows, nearest[rows], best[rows])
+
+
 def _check_dimensions(query: NDArray[Any], tokens: NDArray[Any], number: int) -> None:
     if query.ndim != 2 or tokens.ndim != 2 or query.shape[1] != tokens.shape[1]:
         raise ArtifactError(

@@ -137,6 +137,9 @@ class Reranking:
         fusion: How scores were fused.
         missing: Shortlisted images without stored local features.
         explain: From a query number and a database row to the features, matches and box behind it.
+        scorer: What compared the images.
+        folds: (Q,) part of each query; a calibrated weight was learnt on the other parts. None or all 0 where
+            nothing was learnt.
     """
 
     before: Evaluation
@@ -147,6 +150,8 @@ class Reranking:
     fusion: str
     missing: int
     explain: Callable[[int, int], Any]
+    scorer: str = "geometry"
+    folds: Int64 | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Only the first ``shortlist`` results of a query change places; the rest stays as
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -13,10 +14,9 @@ import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.fuse import by_rank, by_score
-from ilion.geometry import Model, Verification, localise, verify
-from ilion.matching import Matches, Metric, match_many
+from ilion.scorers import Scorer
 from ilion.threads import in_order
-from ilion.types import Box, Float32, Int64, LocalFeatures, Ranking
+from ilion.types import Float32, Int64, LocalFeatures, Ranking
 
 Fusion = Literal["score", "rank"]
 Progress = Callable[[int, int], None]
@@ -39,89 +39,27 @@ class Evidence:
 
     Args:
         rows: (Q, S) int64 database rows, in the order of the ranking before; -1 beyond a short list.
-        inliers: (Q, S) int64 verified matches.
-        scores: (Q, S) float32 local scores, 0 without evidence.
+        inliers: (Q, S) int64 verified matches; 0 where the scorer verifies nothing.
+        scores: (Q, S) float32 local scores, not negative; NaN where there is nothing to tell by.
+        clock: (Q, S) float32 share of the time that each image took.
     """
 
     rows: Int64
     inliers: Int64
     scores: Float32
+    clock: Float32
 
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an image was found: for pictures of the matches.
-
-    Args:
-        query: Features of the query.
-        image: Features of the database image.
-        matches: Their matches.
-        verification: Which of them agree on one motion.
-        box: The query's outline in the database image, pixels; None without a plausible motion.
-    """
-
-    query: LocalFeatures
-    image: LocalFeatures
-    matches: Matches
-    verification: Verification
-    box: Box | None
-
-
-@dataclass(frozen=True)
-class Matcher:
-    """How two images are compared.
-
-    Args:
-        metric: How descriptors compare.
-        ratio: Of the ratio test.
-        mutual: Whether matches must be each other's nearest.
-        model: Family of motions.
-        threshold: Largest distance of an inlier, as a share of the database image's longer side.
-        floor: Inliers that are no evidence.
-    """
-
-    metric: Metric = "cosine"
-    ratio: float = 0.9
-    mutual: bool = True
-    model: Model = "homography"
-    threshold: float = 1 / 128
-    floor: int = 4
-
-    def compare(
-        self, query: LocalFeatures, images: Sequence[LocalFeatures]
-    ) -> list[tuple[Matches, Verification]]:
-        """Match and verify a query against images."""
-        found = match_many(query, images, ratio=self.ratio, mutual=self.mutual, metric=self.metric)
-        return [
-            (matches, self._verify(query, image, matches))
-            for image, matches in zip(images, found, strict=True)
-        ]
-
-    def _verify(self, query: LocalFeatures, image: LocalFeatures, matches: Matches) -> Verification:
-        threshold_px = self.threshold * max(image.image_size)
-        return verify(query, image, matches, model=self.model, threshold_px=threshold_px, floor=self.floor)
-
-    def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
-        """Say why an image matches a query.
-
-        Args:
-            query: Features of the query.
-            image: Features of the database image.
-            outline: The object in the query, pixels; None for the whole image.
-        """
-        [(matches, verification)] = self.compare(query, [image])
-        box = None
-        if verification.model is not None:
-            whole = outline or Box(0, 0, *query.image_size)
-            box = localise(verification.model, whole, image.image_size)
-        return Explanation(query, image, matches, verification, box)
+    def first(self, shortlist: int) -> Evidence:
+        """Return the evidence about shorter shortlists, the beginnings of these."""
+        cut = (slice(None), slice(shortlist))
+        return Evidence(self.rows[cut], self.inliers[cut], self.scores[cut], self.clock[cut])
 
 
 def gather(
     ranking: Ranking,
     queries: Sequence[LocalFeatures],
     database: LocalDatabase,
-    matcher: Matcher,
+    scorer: Scorer,
     *,
     shortlist: int = 400,
     workers: int = 0,
@@ -133,7 +71,7 @@ def gather(
         ranking: Of the stage before.
         queries: (Q,) features, in the order of the ranking's queries.
         database: Features of the ranking's rows.
-        matcher: How two images are compared.
+        scorer: How two images are compared.
         shortlist: How many first results are looked at.
         workers: Threads; 0 takes one a core.
         progress: Called with queries done and in all.
@@ -147,20 +85,44 @@ def gather(
     rows = ranking.indices[:, :size].copy()
     inliers = np.zeros(rows.shape, np.int64)
     scores = np.zeros(rows.shape, np.float32)
+    clock = np.zeros(rows.shape, np.float32)
 
     def look(q: int) -> int:
         wanted = rows[q][rows[q] >= 0]
         for start in range(0, len(wanted), CHUNK):
+            started = time.perf_counter()
             images = database.many(wanted[start : start + CHUNK].tolist())
-            for i, (_, found) in enumerate(matcher.compare(queries[q], images), start):
-                inliers[q, i], scores[q, i] = found.inliers.sum(), found.score
+            found = scorer.score(queries[q], images)
+            here = (q, slice(start, start + len(images)))
+            inliers[here], scores[here] = found.inliers, found.scores
+            clock[here] = (time.perf_counter() - started) / len(images)
         return q
 
     for done, (_, future) in enumerate(in_order(range(len(queries)), look, workers=workers)):
         future.result()
         if progress:
             progress(done + 1, len(queries))
-    return Evidence(rows, inliers, scores)
+    return Evidence(rows, inliers, scores, clock / max(float(clock.sum(dtype=np.float64)), 1e-12))
+
+
+def told(scores: Float32) -> Float32:
+    """Give images that nothing can be told about what is usual for the query: they neither rise nor fall.
+
+    Args:
+        scores: (Q, S), NaN where nothing can be told.
+
+    Returns:
+        The same with the median of a query's other scores in place of NaN; 0 if there is none.
+
+    >>> told(np.array([[0.5, np.nan, 0.7, 0.8], [np.nan] * 4], np.float32))[:, 1].round(2).tolist()
+    [0.699999988079071, 0.0]
+    """
+    filled = scores.copy()
+    for row in filled:
+        unknown = np.isnan(row)
+        if unknown.any():
+            row[unknown] = 0 if unknown.all() else np.median(row[~unknown])
+    return filled
 
 
 def rerank(
@@ -180,15 +142,13 @@ def rerank(
     """
     size = evidence.rows.shape[1]
     indices, similarities = ranking.indices.copy(), ranking.similarities.copy()
-    first = similarities[:, :size]
+    first, local = similarities[:, :size], told(evidence.scores)
     if fusion == "rank":
         top = first.max(axis=1, keepdims=True, initial=-np.inf) if size else first
-        fused = np.where(evidence.rows >= 0, top + by_rank(first, evidence.scores), -np.inf).astype(
-            np.float32
-        )
+        fused = np.where(evidence.rows >= 0, top + by_rank(first, local), -np.inf).astype(np.float32)
     else:
         per_query = np.broadcast_to(np.asarray(weight, np.float32), (len(indices),))
-        fused = by_score(first, evidence.scores * per_query[:, None], 1.0)
+        fused = by_score(first, local * per_query[:, None], 1.0)
     order = np.argsort(-fused, axis=1, kind="stable")
     indices[:, :size] = np.take_along_axis(indices[:, :size], order, axis=1)
     similarities[:, :size] = np.take_along_axis(fused, order, axis=1)

@@ -152,3 +152,8 @@ def queries_fingerprint(queries: Sequence[Query]) -> str:
             member = [source.offset, source.size] if isinstance(source, TarSource) else []
             parts.append([query.image.boxes, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, member])
     return fingerprint(parts)
+
+
+def queries_key(queries: Sequence[Query]) -> str:
+    """Return the file stem of the one shard that holds the queries."""
+    return shard_key("queries", queries_fingerprint(queries))

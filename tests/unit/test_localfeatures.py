@@ -19,13 +19,13 @@ from ilion.local_extraction import (
     learn_codec,
     load_view,
     placed,
-    recode,
 )
 from ilion.localfeatures import LocalExtractor, LocalOptions, build
 from ilion.localfeatures.base import LocalSpec
 from ilion.localfeatures.select import CELLS, SELECTIONS, selected
 from ilion.localstore import LocalSet
 from ilion.outcome import Skipped
+from ilion.recoding import find_source, recode
 from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query
 
 NAMES = ["rootsift", "orb", *(["akaze"] if hasattr(cv2, "AKAZE") else [])]
@@ -375,6 +375,57 @@ def test_a_codec_is_learnt_once_and_features_are_encoded_anew(tmp_path: Path, ti
         given, decoded = full.features(row), found.features(row)
         assert len(decoded.scores) == min(10, len(given.scores))
         np.testing.assert_allclose(decoded.keypoints, given.keypoints[:10], atol=96 / 512 + 0.01)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "pca", "orb"])
+def test_bytes_are_the_same_from_images_and_from_full_precision(
+    tmp_path: Path, tiny_dataset: Path, kind: str
+) -> None:
+    """A run may find full precision on disk or not: that must not change what it stores."""
+    shards = open_dataset(tiny_dataset, shard_size=7).database
+    records = [r for shard in shards for r in shard.records()]
+    name = "orb" if kind == "orb" else "rootsift"
+    large, small = (build(name, LocalOptions(features=m)) for m in (100, 40))
+    sized = CodecSettings("raw" if kind == "orb" else kind, 16 if kind == "pca" else 0, 15, 8, 4, 0)  # type: ignore[arg-type]
+
+    def home(kind: str, of: LocalExtractor, **more: object) -> store.Artifact:
+        return store.open_artifact(tmp_path / "out", kind, {"spec": of.spec.as_dict(), **more})
+
+    full_codec, _ = learn_codec(lambda: records, large, CodecSettings(), home("codec", large), seed=0)
+    full = home("local", large, codec=full_codec.digest)
+    keys, _ = extract_local_shards(shards, large, full_codec, full)
+    source = find_source(tmp_path / "out", "local", {"spec": small.spec.as_dict()}, keys)
+    assert source is not None
+    assert source.artifact.folder == full.folder
+
+    codecs = [
+        learn_codec(lambda: records, small, sized, home("codec", small, way=way), seed=0, source=given)[0]
+        for way, given in (("images", None), ("disk", source))
+    ]
+    assert codecs[0].digest == codecs[1].digest
+    one, two = (home("local", small, codec=codecs[0].digest, way=way) for way in ("images", "disk"))
+    extract_local_shards(shards, small, codecs[0], one)
+    recode(source, keys, codecs[0], two, features=40)
+    for key in keys:
+        assert (one.folder / f"{key}.bin").read_bytes() == (two.folder / f"{key}.bin").read_bytes()
+        assert store.read_stats(two, key).seconds > store.read_stats(full, key).seconds
+
+
+def test_a_source_must_be_complete_alike_and_rich_enough(tmp_path: Path, tiny_dataset: Path) -> None:
+    shards = open_dataset(tiny_dataset, shard_size=7).database
+    extractor, artifact = setup(tmp_path)
+    keys, _ = extract_local_shards(shards, extractor, RAW, artifact)
+
+    def find(**changed: object) -> LocalSet | None:
+        spec = {**extractor.spec.as_dict(), **changed}
+        return find_source(tmp_path / "out", "local", {"spec": spec}, keys)
+
+    assert find() is not None
+    assert find(features=10) is not None
+    assert find(features=51) is None
+    assert find(side=320) is None
+    (artifact.folder / f"{keys[0]}.ids.json").unlink()
+    assert find() is None
 
 
 class Liar:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from tests.conftest import write
-from tests.networks import tiny_network
+from tests import scenes
+from tests.scenes import write_photos
 
 from ilion import verbs
 from ilion.config import ExperimentConfig, from_dict
-from ilion.errors import ArtifactError, ExtractionError
+from ilion.errors import ArtifactError, ConfigError
 from ilion.fuse import by_rank, by_score, calibrate
-from ilion.rerank import Evidence, Matcher, gather, rerank
-from ilion.types import RGB, LocalFeatures, Ranking
+from ilion.rerank import Evidence, gather, rerank
+from ilion.scorers import Matcher
+from ilion.types import Float32, Int64, LocalFeatures, Ranking
 
 
 def features(seed: int, count: int, shift: float = 0.0) -> LocalFeatures:
@@ -55,6 +55,10 @@ def ranking(rows: list[list[int]], n: int) -> Ranking:
     )
 
 
+def evidence_of(rows: Int64, scores: Float32) -> Evidence:
+    return Evidence(rows, np.zeros(rows.shape, np.int64), scores, np.zeros(rows.shape, np.float32))
+
+
 def test_the_image_that_shows_the_object_moves_up_and_the_rest_stays() -> None:
     images = [
         features(10, 40),
@@ -80,7 +84,7 @@ def test_the_image_that_shows_the_object_moves_up_and_the_rest_stays() -> None:
 
 def test_without_evidence_nothing_changes() -> None:
     before = ranking([[3, 1, 2, 0]], 4)
-    nothing = Evidence(before.indices.copy(), np.zeros((1, 4), np.int64), np.zeros((1, 4), np.float32))
+    nothing = evidence_of(before.indices.copy(), np.zeros((1, 4), np.float32))
     for fusion in ("score", "rank"):
         after = rerank(before, nothing, fusion=fusion)
         np.testing.assert_array_equal(after.indices, before.indices)
@@ -95,7 +99,7 @@ def test_only_the_shortlist_is_permuted(seed: int, fusion: Any) -> None:
     before = ranking([rng.permutation(40)[:k].tolist() for _ in range(3)], 40)
     size = min(size, k)
     scores = (rng.random((3, size)) * (rng.random((3, size)) < 0.5)).astype(np.float32)
-    evidence = Evidence(before.indices[:, :size].copy(), np.zeros((3, size), np.int64), scores)
+    evidence = evidence_of(before.indices[:, :size].copy(), scores)
     after = rerank(before, evidence, fusion=fusion, weight=float(rng.random()))
     for q in range(3):
         assert sorted(after.indices[q, :size]) == sorted(before.indices[q, :size])
@@ -132,61 +136,30 @@ def test_a_weight_is_learnt_from_other_objects_only() -> None:
         asked.append(tuple(queries))
         return -abs(weight - (0.32 if 0 in queries else 0.02))
 
-    weights = calibrate(score, groups, folds=2, seed=1)
+    found = calibrate(score, groups, folds=2, seed=1)
+    weights = found.weights
     assert set(weights.tolist()) == {0.32, 0.02}
     for fold in set(asked):
         assert {groups[q] for q in fold}.isdisjoint({groups[q] for q in range(6) if q not in fold})
     assert weights[0] == 0.02  # what object a uses was learnt where it did not take part
-    assert np.isnan(calibrate(score, ["a", "a"])).all()
+    assert found.fold[0] == found.fold[1]
+    assert set(found.fold.tolist()) == {0, 1}
+    assert np.isnan(calibrate(score, ["a", "a"]).weights).all()
 
 
 # --- in the pipeline ---
-
-
-def scene(seed: int, thing: RGB | None = None, side: int = 0) -> bytes:
-    rng = np.random.default_rng(seed)
-    image = np.full((240, 320, 3), 150, np.uint8)
-    for _ in range(60):
-        x, y, w, h = rng.integers(0, 320), rng.integers(0, 240), *rng.integers(5, 40, 2)
-        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
-    if thing is not None:
-        image[30 : 30 + side, 60 : 60 + side] = cv2.resize(thing, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".png", image)[1].tobytes()
-
-
-def thing(seed: int) -> RGB:
-    rng = np.random.default_rng(900 + seed)
-    image = np.full((160, 160, 3), 230, np.uint8)
-    for _ in range(40):
-        x, y, w, h = rng.integers(0, 160), rng.integers(0, 160), *rng.integers(4, 30, 2)
-        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
-    return image
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five objects in cluttered scenes, thirty distractors."""
     root = tmp_path_factory.mktemp("rerank")
-    for number in range(5):
-        home = root / "photos" / "objects" / f"object {number}"
-        write(home / "query" / "front.png", cv2.imencode(".png", thing(number))[1].tobytes())
-        for view, side in enumerate((150, 110, 90)):
-            write(home / "positive" / f"{view}.png", scene(10 * number + view, thing(number), side))
-    for number in range(30):
-        write(root / "photos" / "distractors" / f"{number:02d}.png", scene(500 + number))
-    tiny_network(root / "tiny.onnx")
+    write_photos(root)
     return root
 
 
 def experiment(folder: Path, **rerank_settings: Any) -> ExperimentConfig:
-    values = {
-        "output": str(folder / "run"),
-        "dataset": {"path": str(folder / "photos")},
-        "extraction": {"model": f"onnx:{folder / 'tiny.onnx'}", "threads": 1},
-        "evaluation": {"bootstrap": 50},
-        "rerank": rerank_settings,
-    }
-    return from_dict(ExperimentConfig, values)
+    return scenes.experiment(folder, rerank=rerank_settings)
 
 
 @pytest.mark.parametrize("fusion", ["score", "calibrated", "rank"])
@@ -217,7 +190,7 @@ def test_texts_have_no_local_features(folder: Path) -> None:
     (folder / "photos" / "objects.csv").write_text("object,description\nobject 0,a thing\n", encoding="utf-8")
     config = experiment(folder, features="rootsift")
     try:
-        with pytest.raises(ExtractionError, match="text"):
+        with pytest.raises(ConfigError, match="a text query has no local features"):
             verbs.evaluate(from_dict(ExperimentConfig, {**_plain(config), "dataset": _texts(folder)}))
     finally:
         (folder / "photos" / "objects.csv").unlink()

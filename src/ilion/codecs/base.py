@@ -55,6 +55,14 @@ class Code(Protocol):
         """Bring full-precision descriptors (M, dim) to (M, d'), where decoded ones compare with them."""
         ...
 
+    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Bring what `decode` gives back to descriptors (M, dim) of the extractor, as closely as possible.
+
+        Raises:
+            ConfigError: Nothing like the original can be had from these bytes.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Codec:
@@ -131,6 +139,14 @@ class Codec:
     def query(self, features: LocalFeatures) -> LocalFeatures:
         """Return a query's full-precision features such that they compare with decoded ones."""
         return replace(features, descriptors=self.code.query(features.descriptors))
+
+    def original(self, features: LocalFeatures) -> LocalFeatures:
+        """Return decoded features as their extractor would give them, for networks that know only those.
+
+        Raises:
+            ConfigError: Nothing like the original can be had from these bytes.
+        """
+        return replace(features, descriptors=self.code.original(features.descriptors))
 
 
 def restored(settings: Mapping[str, Any], code: Code) -> Codec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ilion.bits import pack_signs
 from ilion.codecs.layout import Bytes
 from ilion.codecs.plain import Uint8Code, fit_uint8_columns
+from ilion.errors import ConfigError
 from ilion.types import Float32, Float64, Metric
 
 WORDS = 256
@@ -78,6 +80,14 @@ class PcaCode:
         """Return the components (M, d') float32."""
         return np.asarray((descriptors.astype(np.float32) - self.mean) @ self.basis, np.float32)
 
+    def original(self, decoded: NDArray[np.generic]) -> Float32:
+        """Return (M, d) float32, the components that were left out at their mean."""
+        return np.asarray(decoded.astype(np.float32) @ self._back + self.mean, np.float32)
+
+    @cached_property
+    def _back(self) -> Float32:
+        return np.linalg.pinv(self.basis)
+
 
 def fit_pca(sample: Float32, dims: int, whitening: float = 1.0) -> PcaCode:
     """Learn principal components (Jégou and Chum, ECCV 2012, for the whitening).
@@ -139,6 +149,10 @@ class PqCode:
     def query(self, descriptors: NDArray[np.generic]) -> Float32:
         """Rotate (M, d) to (M, d') float32."""
         return np.asarray(descriptors.astype(np.float32) @ self.basis, np.float32)
+
+    def original(self, decoded: NDArray[np.generic]) -> Float32:
+        """Rotate (M, d') back to (M, d) float32."""
+        return np.asarray(decoded.astype(np.float32) @ self.basis.T, np.float32)
 
 
 def fit_pq(sample: Float32, size: int, seed: int) -> PqCode:
@@ -241,6 +255,12 @@ class BinaryCode:
         """Return packed signs (M, bits / 8); if asymmetric, components (M, bits) float32."""
         components = self._components(descriptors)
         return components if self.asymmetric else pack_signs(components)
+
+    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Refuse: signs keep no lengths."""
+        raise ConfigError(
+            "descriptors of one bit a dimension cannot be brought back to numbers; use codec 'pq'"
+        )
 
     def _components(self, descriptors: NDArray[np.generic]) -> Float32:
         return np.asarray((descriptors.astype(np.float32) - self.mean) @ self.basis, np.float32)

@@ -49,6 +49,10 @@ class RawCode:
         """Return the descriptors as they are."""
         return descriptors
 
+    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the descriptors as they are."""
+        return decoded
+
 
 @dataclass(frozen=True, eq=False)
 class Uint8Code:
@@ -87,6 +91,10 @@ class Uint8Code:
     def query(self, descriptors: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the descriptors as they are."""
         return descriptors
+
+    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the descriptors as they are."""
+        return decoded
 
 
 def fit_uint8(sample: Float32) -> Uint8Code:

@@ -74,7 +74,9 @@ class CodecSettings:
             )
 
 
-def settings_for(budget: int, features: int, dim: int, metric: Metric) -> CodecSettings:
+def settings_for(
+    budget: int, features: int, dim: int, metric: Metric, kind: Kind | None = None
+) -> CodecSettings:
     """Choose how features are stored in at most so many bytes an image, record and index entry together.
 
     The choices are those that kept most accuracy on real photos (docs/local.md). Many features of few bytes
@@ -85,24 +87,28 @@ def settings_for(budget: int, features: int, dim: int, metric: Metric) -> CodecS
         features: What the extractor finds in an image at most.
         dim: Length of a descriptor.
         metric: Of the descriptors.
+        kind: Which codec; None chooses. ``binary`` keeps one bit a dimension, ``pca`` half of the dimensions.
 
     Raises:
-        ConfigError: Not even `LEAST_FEATURES` fit.
+        ConfigError: Not even `LEAST_FEATURES` fit, or the kind does not go with the descriptors.
 
     >>> small, large = (settings_for(budget, 500, 128, "cosine") for budget in (1024, 8192))
     >>> small.size, small.features, large.size, large.features
     (6, 111, 12, 500)
     """
+    if kind is not None and metric == "hamming" and kind != "raw":
+        raise ConfigError(
+            f"codec {kind!r} does not apply to descriptors that are bits; leave it to the budget"
+        )
     if budget == 0:
-        return CodecSettings()
-    kind: Kind = "raw" if metric == "hamming" else "uint8"
-    size, code = 0, dim
-    if kind == "uint8" and _fitting(budget, dim) < features:
-        # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
-        sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
-        roomy = [size for size in sizes[1:] if _fitting(budget, size) >= features]
-        kind, size = "pq", max(roomy, default=sizes[budget >= ROOMY])
-        code = size
+        return CodecSettings(kind or "raw", _size(kind, dim))
+    if kind is None:
+        kind, size = _chosen(budget, features, dim, metric)
+    elif kind == "pq":
+        size = _pq_size(budget, features, dim)
+    else:
+        size = _size(kind, dim)
+    code = size or (2 * dim if kind == "raw" and metric == "cosine" else dim)
     kept = min(_fitting(budget, code), features)
     if kept < LEAST_FEATURES:
         raise ConfigError(
@@ -110,6 +116,26 @@ def settings_for(budget: int, features: int, dim: int, metric: Metric) -> CodecS
             f"least {LEAST_FEATURES * (code + PLACE) + OVERHEAD}"
         )
     return CodecSettings(kind, size, features=kept, position=8, shape=4, score=0)
+
+
+def _chosen(budget: int, features: int, dim: int, metric: Metric) -> tuple[Kind, int]:
+    if metric == "hamming":
+        return "raw", 0
+    if _fitting(budget, dim) >= features:
+        return "uint8", 0
+    return "pq", _pq_size(budget, features, dim)
+
+
+def _pq_size(budget: int, features: int, dim: int) -> int:
+    # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
+    sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
+    roomy = [size for size in sizes[1:] if _fitting(budget, size) >= features]
+    return max(roomy, default=sizes[budget >= ROOMY])
+
+
+def _size(kind: Kind | None, dim: int) -> int:
+    """Bytes of a descriptor where the budget does not choose them."""
+    return {"binary": dim // 8, "pca": dim // 2, "pq": dim // 8}.get(kind or "", 0)
 
 
 def _fitting(budget: int, code: int) -> int:

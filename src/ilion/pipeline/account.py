@@ -83,5 +83,6 @@ def design(config: ExperimentConfig) -> str:
     local = config.rerank
     if local.features != "none":
         size = f" in {local.budget} B" if local.budget else ""
-        parts.append(f"{local.features}{size}, top {local.shortlist}")
+        scorer = "" if local.scorer == "geometry" else f" by {local.scorer}"
+        parts.append(f"{local.features}{size}{scorer}, top {local.shortlist}")
     return " + ".join(parts)

@@ -5,23 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ilion import local_extraction, store
 from ilion.codecs import Codec
-from ilion.codecs.settings import settings_for
-from ilion.config import ExperimentConfig, RerankConfig, to_dict
+from ilion.config import ExperimentConfig, to_dict
+from ilion.errors import ArtifactError
 from ilion.evaluate import evaluate
 from ilion.extraction import sample_records
-from ilion.fuse import calibrate
-from ilion.localfeatures.base import LocalExtractor, LocalOptions, build
+from ilion.fuse import Calibration, calibrate
+from ilion.localfeatures.base import LocalExtractor
 from ilion.localstore import LocalSet
 from ilion.machine import peak_memory
 from ilion.pipeline.experiment import Experiment
-from ilion.rerank import Evidence, Explanation, Matcher, gather, rerank
+from ilion.pipeline.scorer import LocalPlan
+from ilion.recoding import find_source, recode
+from ilion.rerank import Evidence, gather, rerank
+from ilion.scorers import Explanation
+from ilion.streaming import queries_key, shard_keys
 from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Ranking
+
+EVIDENCE = "evidence.npz"
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class LocalStage:
         reused: Stages that were not computed this time.
         images: Database images described.
         peak_memory: Largest resident memory of the processes that computed, bytes.
+        original: Queries are, and stored features are to be, as the extractor gives them.
     """
 
     queries: tuple[LocalFeatures, ...]
@@ -46,121 +54,136 @@ class LocalStage:
     images: int
     peak_memory: int
 
+    original: bool = False
+
     def rows_of(self, ranking: Ranking) -> Rows:
         """Return the stored features by the rows of a ranking."""
         nothing = self.queries[0].take(np.empty(0, np.int64))
-        return Rows(self.database, self.database.rows_of(ranking.database_ids), nothing)
+        rows = self.database.rows_of(ranking.database_ids)
+        return Rows(self.database, rows, nothing, self.original)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rows:
-    """Database rows of a ranking, as features; an image without stored features shows none and is counted.
+    """Database rows of a ranking, as features; an image without stored features shows none.
 
     Args:
         features: Stored features.
         rows: (N,) row in ``features`` of each row of the ranking, -1 where there is none.
         nothing: Features that show nothing.
+        original: Bring decoded features back to what the extractor gives.
     """
 
     features: LocalSet
     rows: Int64
     nothing: LocalFeatures
-    missing: set[int] = field(default_factory=set)
+    original: bool = False
 
     def many(self, rows: Sequence[int]) -> list[LocalFeatures]:
         """Return the features of database rows."""
         wanted = self.rows[np.asarray(rows, np.int64)]
         there = wanted >= 0
-        found = iter(self.features.many(wanted[there]))
-        self.missing.update(row for row, ok in zip(rows, there, strict=True) if not ok)
+        decoded = self.features.many(wanted[there])
+        found = iter([self.features.codec.original(f) for f in decoded] if self.original else decoded)
         return [next(found) if ok else self.nothing for ok in there]
 
-
-def matcher_of(settings: RerankConfig, local: LocalStage) -> Matcher:
-    """Return how two images are compared."""
-    return Matcher(
-        metric=local.database.codec.metric,
-        ratio=settings.ratio,
-        model=settings.model,
-        threshold=settings.threshold,
-        floor=settings.floor,
-    )
+    def count_missing(self, rows: Int64) -> int:
+        """Count the different database rows among ``rows`` that have no stored features; -1 is no row."""
+        shown = np.unique(rows[rows >= 0])
+        return int((self.rows[shown] < 0).sum())
 
 
-def extract_local(experiment: Experiment) -> LocalStage:
-    """Describe queries and database by local features, as far as that is not done."""
-    config, dataset, queries = experiment.config, experiment.dataset, experiment.queries
-    settings, general = config.rerank, config.extraction
-    options = LocalOptions(
-        features=settings.keypoints or None,
-        side=settings.side or None,
-        device=general.device,
-        threads=general.threads,
-        seed=config.seed,
-    )
-    extractor = build(settings.features, options)
-    spec, shards = extractor.spec.as_dict(), dataset.database
+def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
+    """Describe queries and database by local features, as far as that is not done.
+
+    Where the same images were described at full precision before, no image is looked at again.
+    """
+    config, extractor, shards = experiment.config, plan.extractor, experiment.dataset.database
+    general, spec = config.extraction, plan.extractor.spec
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with ExitStack() as locks:
-        codec, known = _codec(experiment, extractor, locks)
+        keys = shard_keys(shards)
+        source = find_source(
+            experiment.artifacts, "local", {"spec": spec.as_dict()}, keys, general.on_bad_image
+        )
+        codec, known = _codec(experiment, plan, source, locks)
         reused += ["codec"] * known
-        artifact = store.open_artifact(experiment.artifacts, "local", {"spec": spec, "codec": codec.digest})
+        inputs = {"spec": spec.as_dict(), "codec": codec.digest}
+        artifact = store.open_artifact(experiment.artifacts, "local", inputs)
         locks.enter_context(store.locked(artifact.folder))
-        keys, whole = local_extraction.extract_local_shards(
-            shards,
-            extractor,
-            codec,
-            artifact,
-            on_bad_image=general.on_bad_image,
-            workers=general.workers,
-            progress=experiment.tell("local features"),
-        )
-        own = store.open_artifact(
-            experiment.artifacts, "local-queries", {"spec": spec, "box": general.query_box}
-        )
-        locks.enter_context(store.locked(own.folder))
-        key, seen = local_extraction.extract_local_queries(
-            queries,
-            extractor,
-            own,
-            box_use="none" if general.query_box == "none" else "crop",
-            workers=general.workers,
-        )
+        if source is not None and source.artifact.folder != artifact.folder:
+            whole = recode(source, keys, codec, artifact, features=spec.features)
+        else:
+            keys, whole = local_extraction.extract_local_shards(
+                shards,
+                extractor,
+                codec,
+                artifact,
+                on_bad_image=general.on_bad_image,
+                workers=general.workers,
+                progress=experiment.tell("local features"),
+            )
+        own, key, seen = _queries(experiment, extractor, locks)
     reused += ["local features"] * whole + ["local queries"] * seen
     stats = [store.read_stats(artifact, k) for k in keys]
     query_stats = store.read_stats(own, key)
     seconds["local features"] = sum(s.seconds for s in stats)
     seconds["local queries"] = query_stats.seconds
     stored = LocalSet(own, [key])
+    queries = stored.many(stored.rows_of([q.id for q in experiment.queries]))
     return LocalStage(
-        queries=tuple(codec.query(f) for f in stored.many(stored.rows_of([q.id for q in queries]))),
+        queries=tuple(queries if plan.original else map(codec.query, queries)),
         database=LocalSet(artifact, keys),
         inputs={"local": [artifact.fingerprint, *keys], "local queries": [own.fingerprint, key]},
         seconds=seconds,
         reused=tuple(reused),
         images=sum(s.images for s in stats),
         peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
+        original=plan.original,
     )
 
 
-def _codec(experiment: Experiment, extractor: LocalExtractor, locks: ExitStack) -> tuple[Codec, bool]:
-    config, dataset, spec = experiment.config, experiment.dataset, extractor.spec
-    settings = settings_for(config.rerank.budget, spec.features, spec.dim, spec.metric)
+def _queries(
+    experiment: Experiment, extractor: LocalExtractor, locks: ExitStack
+) -> tuple[store.Artifact, str, bool]:
+    general = experiment.config.extraction
+    inputs = {"spec": extractor.spec.as_dict(), "box": general.query_box}
+    key = queries_key(experiment.queries)
+    source = find_source(experiment.artifacts, "local-queries", inputs, [key])
+    own = store.open_artifact(experiment.artifacts, "local-queries", inputs)
+    locks.enter_context(store.locked(own.folder))
+    if source is not None and source.artifact.folder != own.folder:
+        return own, key, recode(source, [key], source.codec, own, features=extractor.spec.features)
+    key, seen = local_extraction.extract_local_queries(
+        experiment.queries,
+        extractor,
+        own,
+        box_use="none" if general.query_box == "none" else "crop",
+        workers=general.workers,
+    )
+    return own, key, seen
+
+
+def _codec(
+    experiment: Experiment, plan: LocalPlan, source: LocalSet | None, locks: ExitStack
+) -> tuple[Codec, bool]:
+    config, dataset, spec = experiment.config, experiment.dataset, plan.extractor.spec
     sample = {
         "shards": [shard.fingerprint() for shard in dataset.database],
         "images": config.extraction.fit_images,
         "seed": config.seed,
     }
-    inputs = {"spec": extractor.spec.as_dict(), "codec": to_dict(settings), "sample": sample}
+    inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec), "sample": sample}
     artifact = store.open_artifact(experiment.artifacts, "codec", inputs)
     locks.enter_context(store.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),
-        extractor,
-        settings,
+        plan.extractor,
+        plan.codec,
         artifact,
         seed=config.seed,
+        source=source,
         on_bad_image=config.extraction.on_bad_image,
         workers=config.extraction.workers,
         progress=experiment.tell("codec"),
@@ -175,6 +198,7 @@ class Reranked:
         ranking: The final ranking.
         evidence: About the shortlists.
         weights: (Q,) weight of the local score; NaN for rank fusion.
+        folds: (Q,) part of each query, whose weight was learnt on the others; all 0 where nothing was learnt.
         missing: Shortlisted images without stored features.
         seconds: When the evidence was computed.
         reused: Whether the evidence was there already.
@@ -184,6 +208,7 @@ class Reranked:
     ranking: Ranking
     evidence: Evidence
     weights: Float32
+    folds: Int64
     missing: int
     seconds: float
     reused: bool
@@ -192,6 +217,7 @@ class Reranked:
 
 def rerank_stage(
     experiment: Experiment,
+    plan: LocalPlan,
     local: LocalStage,
     ranking: Ranking,
     search_fingerprint: str,
@@ -199,41 +225,28 @@ def rerank_stage(
     instances: Sequence[str],
 ) -> Reranked:
     """Gather the evidence about the shortlists, as far as that is not done, and fuse it."""
-    config = experiment.config
-    settings = config.rerank
-    matcher = matcher_of(settings, local)
+    settings = experiment.config.rerank
     inputs = {
         **local.inputs,
         "ranking": search_fingerprint,
-        "matcher": to_dict(matcher),
+        "scorer": plan.inputs,
         "shortlist": settings.shortlist,
     }
     artifact = store.open_artifact(experiment.artifacts, "evidence", inputs)
-    path = artifact.folder / "evidence.npz"
     with store.locked(artifact.folder):
-        reused = path.exists()
+        reused = (artifact.folder / EVIDENCE).exists()
         if not reused:
-            rows = local.rows_of(ranking)
-            started = time.perf_counter()
-            found = gather(
-                ranking,
-                local.queries,
-                rows,
-                matcher,
-                shortlist=settings.shortlist,
-                workers=config.extraction.workers,
-                progress=experiment.tell("re-ranking"),
-            )
-            stats = {
-                "seconds": time.perf_counter() - started,
-                "peak_memory": peak_memory(),
-                "missing": len(rows.missing),
-            }
-            store.write_json(artifact.folder / "stats.json", stats)
-            store.write_arrays(path, {"rows": found.rows, "inliers": found.inliers, "scores": found.scores})
+            _gather(experiment, plan, local, ranking, artifact)
         stats = store.read_json(artifact.folder / "stats.json")
-        evidence = Evidence(**store.read_arrays(path))
-    weights = _weights(config, ranking, evidence, truth, instances)
+        evidence = Evidence(**store.read_arrays(artifact.folder / EVIDENCE))
+    fixed = np.full(len(instances), plan.weight, np.float32)
+    weights, folds = fixed, np.zeros(len(instances), np.int64)
+    if settings.fusion == "rank":
+        weights = np.full(len(instances), np.nan, np.float32)
+    elif settings.fusion == "calibrated":
+        learnt = _calibrated(experiment.config, plan, ranking, evidence, truth, instances)
+        weights = np.where(np.isnan(learnt.weights), fixed, learnt.weights).astype(np.float32)
+        folds = learnt.fold
     fused = rerank(
         ranking,
         evidence,
@@ -241,23 +254,61 @@ def rerank_stage(
         weight=np.nan_to_num(weights),
     )
     return Reranked(
-        fused, evidence, weights, stats["missing"], stats["seconds"], reused, stats["peak_memory"]
+        fused, evidence, weights, folds, stats["missing"], stats["seconds"], reused, stats["peak_memory"]
     )
 
 
-def _weights(
+def _gather(
+    experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking, artifact: store.Artifact
+) -> None:
+    """Compare queries with their shortlists, or cut what is known of longer ones."""
+    shortlist = experiment.config.rerank.shortlist
+    longer = _longer(experiment.artifacts, artifact)
+    rows = local.rows_of(ranking)
+    if longer is not None:
+        whole = Evidence(**store.read_arrays(longer.folder / EVIDENCE))
+        found, stats = whole.first(shortlist), store.read_json(longer.folder / "stats.json")
+        share = float(found.clock.sum(dtype=np.float64) / max(whole.clock.sum(dtype=np.float64), 1e-12))
+        stats["seconds"] *= share
+    else:
+        started = time.perf_counter()
+        found = gather(
+            ranking,
+            local.queries,
+            rows,
+            plan.scorer,
+            shortlist=shortlist,
+            workers=plan.workers or experiment.config.extraction.workers,
+            progress=experiment.tell("re-ranking"),
+        )
+        stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
+    stats["missing"] = rows.count_missing(found.rows)
+    store.write_json(artifact.folder / "stats.json", stats)
+    store.write_arrays(artifact.folder / EVIDENCE, vars(found))
+
+
+def _longer(root: Path, artifact: store.Artifact) -> store.Artifact | None:
+    """Find evidence that differs only in having more images a query."""
+    wanted = {**artifact.inputs, "shortlist": 0}
+    for folder in sorted(root.glob("evidence-*")):
+        try:
+            other = store.load_artifact(folder, "evidence")
+        except ArtifactError:
+            continue
+        same = {**other.inputs, "shortlist": 0} == wanted
+        if same and other.inputs["shortlist"] > artifact.inputs["shortlist"] and (folder / EVIDENCE).exists():
+            return other
+    return None
+
+
+def _calibrated(
     config: ExperimentConfig,
+    plan: LocalPlan,
     ranking: Ranking,
     evidence: Evidence,
     truth: GroundTruth,
     instances: Sequence[str],
-) -> Float32:
-    settings = config.rerank
-    if settings.fusion == "rank":
-        return np.full(len(instances), np.nan, np.float32)
-    fixed = np.full(len(instances), settings.weight, np.float32)
-    if settings.fusion == "score":
-        return fixed
+) -> Calibration:
     judged: dict[float, np.ndarray] = {}
 
     def accuracy(weight: float, queries: Sequence[int]) -> float:
@@ -268,19 +319,15 @@ def _weights(
             ).per_query
         return float(judged[weight][list(queries)].mean())
 
-    learnt = calibrate(accuracy, instances, seed=config.seed)
-    return np.where(np.isnan(learnt), fixed, learnt).astype(np.float32)
+    return calibrate(accuracy, instances, usual=plan.weight, seed=config.seed)
 
 
-def explainer(
-    config: ExperimentConfig, local: LocalStage, ranking: Ranking
-) -> Callable[[int, int], Explanation]:
+def explainer(plan: LocalPlan, local: LocalStage, ranking: Ranking) -> Callable[[int, int], Explanation]:
     """Return what says why a database row was found for a query, for pictures of the matches."""
-    matcher = matcher_of(config.rerank, local)
     rows = local.rows_of(ranking)
 
     def explain(query: int, row: int) -> Explanation:
         [image] = rows.many([row])
-        return matcher.explain(local.queries[query], image)
+        return plan.scorer.explain(local.queries[query], image)
 
     return explain

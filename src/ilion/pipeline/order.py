@@ -23,6 +23,7 @@ from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run
 from ilion.truth import axes_from_ids, truth_from_ids
@@ -87,15 +88,16 @@ class Pipeline:
 
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
+        plan = plan_local(self.config) if self.config.rerank.features != "none" else None
         extracted = self.extract()
         searched = self.search(extracted)
         truth, axes = self._truth(searched.ranking)
         ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
         local, reranked, reranking = None, None, None
-        if self.config.rerank.features != "none":
-            local = extract_local(self.experiment)
+        if plan is not None:
+            local = extract_local(self.experiment, plan)
             reranked = rerank_stage(
-                self.experiment, local, searched.ranking, searched.fingerprint, truth, axes.instances
+                self.experiment, plan, local, searched.ranking, searched.fingerprint, truth, axes.instances
             )
             ranking = reranked.ranking
             before, evaluation = evaluation, self._judge(ranking, truth, axes)
@@ -107,7 +109,9 @@ class Pipeline:
                 reranked.weights,
                 self.config.rerank.fusion,
                 reranked.missing,
-                explainer(self.config, local, ranking),
+                explainer(plan, local, ranking),
+                self.config.rerank.scorer,
+                reranked.folds,
             )
         result = RunResult(
             name=self.config.name,
