@@ -1,0 +1,125 @@
+"""What is known about each file of a folder: one small JSON file for each, beside the partial files.
+
+    folder/.downloads/<name>.record.json   digest, size, address, when; what was extracted
+    folder/.downloads/<name>.part          a file on its way, with its journal
+
+A ``/`` of the path is a ``~`` in ``<name>``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ilion import store
+from ilion.errors import ArtifactError
+
+HOME = ".downloads"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One file that was fetched and verified.
+
+    Args:
+        path: Local path below the folder.
+        sha256: Its digest.
+        size: Bytes.
+        url: Where it came from.
+        policy: How the digest was known: ``pinned``, ``listed`` or ``first-use``.
+        fetched: Local time.
+        modified: Modification time in nanoseconds when it was verified last; 0 before.
+        extracted: Files that came out of it; -1 if it was not extracted.
+        tops: What came out at the top, below the folder that the archive lay in.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    url: str
+    policy: str
+    fetched: str
+    modified: int = 0
+    extracted: int = -1
+    tops: tuple[str, ...] = ()
+
+    def is_extracted(self, folder: Path) -> bool:
+        """Tell whether what came out of it is still there, at the top."""
+        here = (folder / self.path).parent
+        return self.extracted >= 0 and all((here / top).exists() for top in self.tops)
+
+
+def home(folder: Path) -> Path:
+    """Return where records and partial files are."""
+    return folder / HOME
+
+
+def stem(path: str) -> str:
+    """Return the name that stands for a path.
+
+    >>> stem("yfcc100m/a.tar")
+    'yfcc100m~a.tar'
+    """
+    return path.replace("/", "~")
+
+
+def read_record(folder: Path, path: str) -> Record | None:
+    """Return what is known about a file, or None.
+
+    Raises:
+        ArtifactError: The record is damaged.
+    """
+    file = home(folder) / f"{stem(path)}.record.json"
+    if not file.exists():
+        return None
+    try:
+        plain = store.read_json(file)
+        return Record(**{**plain, "tops": tuple(plain.get("tops", ()))})
+    except (TypeError, AttributeError) as error:
+        raise ArtifactError(f"{file}: damaged ({error}); delete it and run again") from None
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Store what is known about a file."""
+    store.write_json(home(folder) / f"{stem(record.path)}.record.json", asdict(record))
+
+
+def verified(folder: Path, record: Record) -> Record:
+    """Note that the file on disk was verified as it is now."""
+    again = replace(record, modified=(folder / record.path).stat().st_mtime_ns)
+    write_record(folder, again)
+    return again
+
+
+def now() -> str:
+    """Return the local time for a record."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def sha256(path: Path, stop: threading.Event | None = None, tell: Callable[[int], None] | None = None) -> str:
+    """Return the digest of a file.
+
+    Args:
+        path: The file.
+        stop: When it is set, `KeyboardInterrupt` is raised.
+        tell: Told how many further bytes were read.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(1 << 20):
+                if stop is not None and stop.is_set():
+                    raise KeyboardInterrupt
+                digest.update(data)
+                if tell is not None:
+                    tell(len(data))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""How the network is used, and where mirrors are: defaults, then a settings file, then the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ilion.config import from_dict
+from ilion.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How files are fetched.
+
+    Args:
+        parallel: Files fetched at once.
+        connect_timeout: Seconds to reach a server.
+        read_timeout: Seconds without a byte after which a connection counts as stalled.
+        slow: Bytes a second below which a connection counts as stalled, averaged over ``read_timeout``.
+        retries: Failures in a row, without progress, after which an address is given up.
+        refetches: How often a file with a wrong checksum is fetched again.
+        backoff: Seconds before the first retry; each further one doubles it, up to a minute.
+        longest_wait: Seconds; a server that asks for more by ``Retry-After`` ends the download with its wish.
+        mirrors: Recipe name -> addresses that stand for the source's base, tried before it.
+    """
+
+    parallel: int = 4
+    connect_timeout: float = 20.0
+    read_timeout: float = 30.0
+    slow: int = 1024
+    retries: int = 8
+    refetches: int = 2
+    backoff: float = 1.0
+    longest_wait: float = 300.0
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for name in ("parallel", "connect_timeout", "read_timeout"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"download setting '{name}' must be above 0, got {getattr(self, name)}")
+        for name in ("slow", "retries", "refetches", "backoff", "longest_wait"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"download setting '{name}' must not be negative, got {getattr(self, name)}"
+                )
+        for recipe, addresses in self.mirrors.items():
+            for address in addresses:
+                check_url(address, f"mirror of {recipe}")
+
+
+def check_url(url: str, what: str) -> str:
+    """Return ``url`` if it is a plain http or https address.
+
+    Raises:
+        ConfigError: Another scheme, no host, or a name and password in it.
+
+    >>> check_url("https://example.org/a", "mirror")
+    'https://example.org/a'
+    >>> check_url("file:///etc/passwd", "mirror")
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: mirror 'file:///etc/passwd': only http:// and https:// addresses are fetched
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{what} {url!r}: not an address ({error})") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{what} {url!r}: only http:// and https:// addresses are fetched")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"{what}: an address must not hold a name and password; download the file by hand instead"
+        )
+    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise ConfigError(
+            f"{what} {url!r}: an address has no blanks or control characters; write them as %20"
+        )
+    return url
+
+
+def default_file() -> Path:
+    """Return where settings are looked for: ``ilion/download.toml`` in the user's configuration folder."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "ilion" / "download.toml"
+
+
+def load_settings(path: Path | None = None, **overrides: Any) -> DownloadSettings:
+    """Read the settings file, and let what is given win.
+
+    Args:
+        path: A TOML file with the fields of `DownloadSettings` and a table ``[mirrors]``; by default the one
+            of `default_file`, if it is there.
+        **overrides: Fields that win over the file; None leaves the file's value.
+
+    Raises:
+        ConfigError: The file is missing or damaged, or a value is impossible.
+    """
+    values: dict[str, Any] = {}
+    file = path or default_file()
+    if path is not None or file.exists():
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: not TOML ({error})") from None
+    mirrors = values.pop("mirrors", {})
+    if not isinstance(mirrors, dict):
+        raise ConfigError(f"{file}: [mirrors] must be a table of recipe = [addresses]")
+    addresses: dict[str, tuple[str, ...]] = {}
+    for name, given in mirrors.items():
+        several = [given] if isinstance(given, str) else given
+        if not isinstance(several, list) or not all(isinstance(url, str) for url in several):
+            raise ConfigError(f"{file}: mirrors.{name} must be an address or a list of them, got {given!r}")
+        addresses[name] = tuple(several)
+    plain = from_dict(_Plain, values, "")
+    fields = {f.name: getattr(plain, f.name) for f in dataclasses.fields(_Plain)}
+    fields |= {name: value for name, value in overrides.items() if value is not None}
+    fields["mirrors"] = {**addresses, **fields.get("mirrors", {})}
+    return DownloadSettings(**fields)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The scalar fields of `DownloadSettings`, as a file may give them."""
+
+    parallel: int = DownloadSettings.parallel
+    connect_timeout: float = DownloadSettings.connect_timeout
+    read_timeout: float = DownloadSettings.read_timeout
+    slow: int = DownloadSettings.slow
+    retries: int = DownloadSettings.retries
+    refetches: int = DownloadSettings.refetches
+    backoff: float = DownloadSettings.backoff
+    longest_wait: float = DownloadSettings.longest_wait
