@@ -60,6 +60,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.choose = choose
         self.piece = piece
         self.etags: dict[str, str] = {}
+        self.sent = 0
         self.seen: Counter[str] = Counter()
         self.shown: Counter[str] = Counter()
         self.requests: list[tuple[str, str, str]] = []
@@ -177,6 +178,8 @@ class Handler(BaseHTTPRequestHandler):
                 damaged[strike - place] ^= 0x40
                 data = bytes(damaged)
             self.wfile.write(data)
+            with self.server.lock:
+                self.server.sent += len(data)
             place = stop
             if place >= strike and fault == "stall":
                 self.server.ended.wait(60)

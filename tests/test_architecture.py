@@ -18,6 +18,7 @@ import ilion
 ROOT = Path(ilion.__file__).parent
 
 STAGES = {
+    "download",
     "datasets",
     "extraction",
     "extractors",

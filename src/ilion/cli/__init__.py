@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, runs, sets
+from ilion.cli import about, download, runs, sets
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -37,6 +37,7 @@ for _command in (
     about.models,
     about.config,
     runs.demo,
+    download.download,
 ):
     app.command()(_command)
 

@@ -7,6 +7,9 @@ is kept. All is written aside first and moved when the archive has been read to 
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -17,7 +20,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from lzma import LZMAError
 from pathlib import Path
 from threading import Event
 from typing import IO
@@ -30,6 +32,8 @@ MOST_EXPANSION = 200
 RESERVE = 64 << 20
 """Bytes left free on the disk."""
 DEEPEST = 64
+MOST_PADDING = 16 << 20
+"""Bytes behind the last member."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,14 @@ def extract(
         _move(aside, target)
     except OSError as error:
         raise ArtifactError(f"{archive}: cannot be extracted ({error.strerror or error})") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+    ) as error:
         raise ArtifactError(f"{archive}: damaged ({error}); delete it and download it again") from None
     except ArtifactError as error:
         raise ArtifactError(f"{archive}: refused, and nothing of it was kept: {error}") from None
@@ -183,9 +194,28 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
         with zipfile.ZipFile(archive) as found:
             yield _of_zip(found)
     else:
-        # only the compressions that the names promise; the stream is read once, front to back
-        with tarfile.open(archive, "r|*") as tar:
+        # read once, front to back, and to the end of the compressed stream: its checksum stands there, which
+        # tarfile does not look at
+        with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             yield _of_tar(tar)
+            rest = 0
+            while data := stream.read(1 << 20):
+                rest += len(data)
+                if rest > MOST_PADDING:
+                    raise ArtifactError("more padding than an archive has")
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    """Open a tar by the compression that its first bytes tell."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.open(archive)  # type: ignore[return-value]
+    if start.startswith(b"BZh"):
+        return bz2.open(archive)  # type: ignore[return-value]
+    if start == b"\xfd7zXZ\0":
+        return lzma.open(archive)
+    return archive.open("rb")
 
 
 def _of_tar(tar: tarfile.TarFile) -> Iterator[Member]:

@@ -95,7 +95,7 @@ class Transfer:
                 url = self._fill(partial)
                 digest, size = partial.sha256(), partial.end
                 if not expected or digest == expected:
-                    return self._keep(partial, url, digest, known)
+                    return self._keep(partial, url, digest)
                 partial.discard()
             self._tell(-size)
             self.tally.faults["wrong checksum"] += 1
@@ -119,11 +119,9 @@ class Transfer:
             return f"{start} {seen}. Try another mirror, or --refresh if the source renewed its checksum list"
         return f"{start} {seen}. Try another mirror"
 
-    def _keep(self, partial: Partial, url: str, digest: str, known: Record | None) -> Record:
+    def _keep(self, partial: Partial, url: str, digest: str) -> Record:
         """Note the digest first, then give the file its name: a kill in between loses neither."""
         record = Record(self.file.path, digest, partial.end, url, self.file.policy, now())
-        if known is not None and known.sha256 == digest and known.extracted >= 0:
-            record = replace(record, extracted=known.extracted)
         write_record(self.folder, record)
         partial.finish(self.folder / self.file.path)
         return verified(self.folder, record)

@@ -1,0 +1,171 @@
+"""Downloads: what there is, what it costs, and a yes before anything is fetched."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from ilion.cli.common import AsJson, console, say_json
+from ilion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ilion.download import Plan, Recipe
+
+
+def download(
+    name: Annotated[str | None, typer.Argument(help="A data set; --list shows them.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where it goes; by default a folder of its name.")
+    ] = None,
+    core: Annotated[bool, typer.Option("--core", help="Queries and positives (ilias).")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="Lists of image ids (ilias).")] = False,
+    shards: Annotated[str | None, typer.Option(help="Shards of distractors: 0-9,12 or all.")] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Published descriptors of a model.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Published adaptation layer of a model.")
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(help="A part by name; may be given often.")] = None,
+    mirror: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Tried before the source; may be given often.")
+    ] = None,
+    url: Annotated[
+        list[str] | None, typer.Option(metavar="FILE=URL", help="Address of one file; may be given often.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe of your own (TOML), or a folder of them.")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="Network settings and mirrors (TOML).")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="Failures in a row before an address is given up.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List what can be downloaded.")] = False,
+    refresh: Annotated[bool, typer.Option(help="Fetch the source's checksum list anew.")] = False,
+    verify: Annotated[bool, typer.Option(help="Read all files that are there again.")] = False,
+    accept_changed: Annotated[
+        bool, typer.Option(help="Files recorded at first use may have changed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a public data set: resumable, verified by checksums, asked first; run it again to go on."""
+    from ilion import verbs
+
+    if list_ or name is None:
+        _say_recipes(verbs.recipes(recipe), as_json)
+        return
+    parts = dict.fromkeys(part or (), "")
+    parts |= {key: "" for key, given in (("core", core), ("ids", ids)) if given}
+    parts |= {
+        key: given
+        for key, given in (("shards", shards), ("features", features), ("layers", layers))
+        if given is not None
+    }
+    with _byte_bars() as (progress, quiet):
+        done = verbs.download(
+            name,
+            folder,
+            parts,
+            mirrors=mirror or (),
+            urls=_pairs(url or []),
+            recipe=recipe,
+            settings=settings,
+            parallel=parallel,
+            retries=retries,
+            confirm=lambda plan: _confirmed(plan, yes, quiet),
+            refresh=refresh,
+            verify=verify,
+            accept_changed=accept_changed,
+            progress=progress,
+        )
+    if as_json:
+        say_json(done)
+        return
+    print(f"{done.recipe}: {len(done.files)} files are there and verified, in {done.folder}")
+    for path in done.absent:
+        print(f"  the source does not have {path}")
+    if done.bytes_fetched:
+        rate = done.bytes_fetched / max(done.seconds, 1e-9) / 1e6
+        print(f"  {done.bytes_fetched / 1e6:.1f} MB in {done.seconds:.1f} s, {rate:.1f} MB/s")
+    if done.faults:
+        print("  survived: " + ", ".join(f"{kind} {count}x" for kind, count in sorted(done.faults.items())))
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        path, equals, url = text.partition("=")
+        if not equals or not path or not url:
+            raise ConfigError(
+                f"--url {text!r}: write FILE=URL, such as misc/list.txt=https://example.org/list.txt"
+            )
+        pairs[path] = url
+    return pairs
+
+
+def _confirmed(plan: Plan, yes: bool, quiet: Callable[[], Any]) -> bool:
+    """Show sizes and licence; ask, unless told not to."""
+    from ilion.download.session import describe
+
+    quiet()
+    console.print(describe(plan), markup=False, highlight=False, soft_wrap=True)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to confirm this download; add --yes to agree to sizes and licence")
+    return typer.confirm("fetch it?", err=True)
+
+
+def _say_recipes(found: dict[str, Recipe], as_json: bool) -> None:
+    if as_json:
+        say_json([dataclasses.asdict(recipe) for recipe in found.values()])
+        return
+    for recipe in found.values():
+        print(f"{recipe.name}: {recipe.title}")
+        print(f"  {recipe.homepage}  licence: {recipe.licence}")
+        for part in recipe.parts:
+            takes = {"model": " MODEL", "numbers": " NUMBERS"}.get(part.takes, "")
+            unknown = next((f"; {file.unknown}" for file in part.files if file.unknown), "")
+            print(f"  {part.name}{takes}{' (default)' if part.default else ''}: {part.help}{unknown}")
+
+
+@contextmanager
+def _byte_bars() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
+    """Show bytes, rate and time to go on stderr, and give a function that hides them."""
+    bars = Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            bars.start()
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield tell, bars.stop
+    finally:
+        bars.stop()
