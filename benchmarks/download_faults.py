@@ -1,9 +1,9 @@
 """500 MB through a server that misbehaves, with the process killed five times on the way.
 
-The server on the loopback truncates, stalls, resets, answers ranges wrongly, serves corrupt bytes and says 503;
-which fault meets which request is drawn with a seed. The download is `ilion download` in a process of its own,
-which gets SIGKILL five times. In the end every byte is compared with what the server should have served. The
-same files without faults and kills, in the same run, say what all this costs.
+The server on the loopback truncates, stalls, resets, answers ranges wrongly, serves corrupt bytes and says
+503; which fault meets which request is drawn with a seed. The download is `ilion download` in a process of its
+own, which gets SIGKILL five times. In the end every byte is compared with what the server should have served.
+The same files without faults and kills, in the same run, say what all this costs.
 """
 
 from __future__ import annotations
@@ -147,9 +147,7 @@ def main() -> None:
                     raise SystemExit(f"{path}: too long")
         left = list((work / "faulty" / ".downloads").glob("*.part*"))
         faults = sum(server.shown.values())
-        print(
-            f"with faults and {killed} kills: {seconds:.1f} s, every byte verified, {len(left)} parts left over"
-        )
+        print(f"with faults and {killed} kills: {seconds:.1f} s, every byte verified, {len(left)} parts left")
         print(f"  {sum(server.seen.values())} requests, {faults} of them with faults:")
         print("  " + ", ".join(f"{kind} {n}" for kind, n in sorted(server.shown.items())))
         ratio = server.sent / total
