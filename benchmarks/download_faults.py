@@ -1,7 +1,7 @@
 """500 MB through a server that misbehaves, with the process killed five times on the way.
 
 The server on the loopback truncates, stalls, resets, answers ranges wrongly, serves corrupt bytes and says
-503; which fault meets which request is drawn with a seed. The download is `ilion download` in a process of its
+503; a seed draws which fault meets which request. The download is `ilion download` in a process of its
 own, which gets SIGKILL five times. In the end every byte is compared with what the server should have served.
 The same files without faults and kills, in the same run, say what all this costs.
 """
