@@ -73,7 +73,7 @@ def benchmark_files(base: str = "") -> dict[str, Any]:
 
 def with_checksums(server: FaultyServer) -> FaultyServer:
     lines = [
-        f"{hashlib.sha256(bytes(data)).hexdigest()}  {server.url}{path[1:]}"
+        f"{hashlib.sha256(data[0 : len(data)]).hexdigest()}  {server.url}{path[1:]}"
         for path, data in server.files.items()
         if path.endswith(".tar")
     ]

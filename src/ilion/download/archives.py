@@ -212,7 +212,7 @@ def _decompressed(archive: Path) -> IO[bytes]:
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(archive)  # type: ignore[return-value]
     if start.startswith(b"BZh"):
-        return bz2.open(archive)  # type: ignore[return-value]
+        return bz2.open(archive)
     if start == b"\xfd7zXZ\0":
         return lzma.open(archive)
     return archive.open("rb")
