@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.geometry import Model, Verification, localise, verify
+from ilion.localisation import mapped_outline, settled
 from ilion.matching import Matches, Metric, chamfer_bits, chamfer_many, match_many, nearest_tokens
-from ilion.types import Box, Float32, Int64, LocalFeatures
+from ilion.types import Box, Float32, Float64, Int64, LocalFeatures
 
 TOP_PAIRS = 30
 """Pairs of tokens shown for a similarity that is made of all of them."""
@@ -66,6 +67,7 @@ class Explanation:
         matches: Pairs of features that belong together; none for a scorer that does not look at pairs.
         verification: Which of them agree on one motion.
         box: The query's outline in the database image, pixels; None without a plausible motion.
+        corners: (4, 2) the outline itself, not clipped to the image.
     """
 
     query: LocalFeatures
@@ -73,6 +75,7 @@ class Explanation:
     matches: Matches
     verification: Verification
     box: Box | None
+    corners: Float64 | None = None
 
 
 class Scorer(Protocol):
@@ -143,11 +146,12 @@ class Matcher:
     def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
         """Return the matches, which of them are verified, and where that puts the object."""
         [(matches, verification)] = self.compare(query, [image])
-        box = None
-        if verification.model is not None:
-            whole = outline or Box(0, 0, *query.image_size)
-            box = localise(verification.model, whole, image.image_size)
-        return Explanation(query, image, matches, verification, box)
+        model = settled(query, image, matches, verification)
+        if model is None:
+            return Explanation(query, image, matches, verification, None)
+        whole = outline or Box(0, 0, *query.image_size)
+        box, corners = localise(model, whole, image.image_size), mapped_outline(model, whole)
+        return Explanation(query, image, matches, verification, box, corners)
 
 
 @dataclass(frozen=True)
