@@ -128,6 +128,9 @@ class RerankConfig:
         fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
             query on the other objects; ``rank`` fuses both orders.
         weight: Of the local score; 0 takes what fits the scorer.
+        diagnose: Re-rank with features at full precision too, to say in the report what compression costs.
+            They take the disk and the time of a run with ``budget = 0``. Without it this is only said where
+            such a run has left its evidence in the same cache.
     """
 
     features: str = "none"
@@ -144,6 +147,7 @@ class RerankConfig:
     floor: int = 0
     fusion: Literal["score", "calibrated", "rank"] = "score"
     weight: float = 0.0
+    diagnose: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ Letters in the shapes: Q queries, S images of a shortlist.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ilion.ledger import Ledger
 from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset
 
 
@@ -125,8 +126,48 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Change:
+    """How mAP changes from one ranking to another of the same queries; see `ilion.compare.Comparison`.
+
+    Args:
+        difference: Mean AP after minus before.
+        ci95: Paired 95% bootstrap interval over instances.
+        p_value: Two-sided, of a sign-flip test over instances.
+        better: Queries that win.
+        worse: Queries that lose.
+    """
+
+    difference: float
+    ci95: Interval
+    p_value: float
+    better: int
+    worse: int
+
+
+@dataclass(frozen=True)
+class FullPrecision:
+    """What re-ranking reaches with features as they were found, before compression.
+
+    Args:
+        mean: mAP.
+        change: From the compressed features of the run to these.
+        lost: Positives of the shortlists with a verified match only at full precision.
+        found: Positives with a verified match only after compression.
+        bytes_per_image: Stored bytes of local features at full precision.
+        seconds: What finding out took, beyond the run itself, when it was computed.
+    """
+
+    mean: float
+    change: Change
+    lost: int
+    found: int
+    bytes_per_image: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Reranking:
-    """What re-ranking changed.
+    """What re-ranking changed. What comes from artifacts is None where a finished run has lost them.
 
     Args:
         before: Evaluation of the ranking before.
@@ -140,18 +181,26 @@ class Reranking:
         scorer: What compared the images.
         folds: (Q,) part of each query; a calibrated weight was learnt on the other parts. None or all 0 where
             nothing was learnt.
+        ledger: What each stage gained and lost.
+        change: From the ranking before to the final one.
+        full: What compression costs; None where nothing was compressed, or where it is not known.
+        sources: Artifacts by what they hold, for reading them again: ``ranking``, ``evidence``.
     """
 
     before: Evaluation
-    ranking: Ranking
+    ranking: Ranking | None
     shortlist: int
-    inliers: Int64
+    inliers: Int64 | None
     weights: Float32
     fusion: str
     missing: int
     explain: Callable[[int, int], Any]
     scorer: str = "geometry"
     folds: Int64 | None = None
+    ledger: Ledger | None = None
+    change: Change | None = None
+    full: FullPrecision | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

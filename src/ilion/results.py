@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.outcome import Cost, Evaluation, Interval, Machine, RunResult, Skipped, SliceResult
+from ilion.ledger import Ledger
+from ilion.outcome import (
+    Change,
+    Cost,
+    Evaluation,
+    FullPrecision,
+    Interval,
+    Machine,
+    Reranking,
+    RunResult,
+    Skipped,
+    SliceResult,
+)
 from ilion.store import read_json, write_json
 
 FORMAT = 1
@@ -24,31 +36,53 @@ def write_run(folder: Path, result: RunResult) -> None:
         folder: Output folder of the run.
         result: The run.
     """
-    e = result.evaluation
     plain = {
         "format": FORMAT,
         "name": result.name,
         "design": result.design,
-        "evaluation": {
-            "definition": e.definition,
-            "k": e.k,
-            "ties": e.ties,
-            "query_ids": e.query_ids,
-            "instances": e.instances,
-            "per_query": e.per_query.tolist(),
-            "mean": e.mean,
-            "ci95": e.ci95,
-            "metrics": dict(e.metrics),
-            "metric_ci95": dict(e.metric_ci95),
-            "per_query_metrics": {name: values.tolist() for name, values in e.per_query_metrics.items()},
-            "slices": e.slices,
-            "unreachable": e.unreachable,
-        },
+        "evaluation": _plain_evaluation(result.evaluation),
         "cost": result.cost,
         "skipped": result.skipped,
         "provenance": result.provenance,
     }
+    if result.reranking is not None:
+        plain["reranking"] = _plain_reranking(result.reranking)
     write_json(folder / FILE, plain)
+
+
+def _plain_evaluation(e: Evaluation) -> dict[str, Any]:
+    return {
+        "definition": e.definition,
+        "k": e.k,
+        "ties": e.ties,
+        "query_ids": e.query_ids,
+        "instances": e.instances,
+        "per_query": e.per_query.tolist(),
+        "mean": e.mean,
+        "ci95": e.ci95,
+        "metrics": dict(e.metrics),
+        "metric_ci95": dict(e.metric_ci95),
+        "per_query_metrics": {name: values.tolist() for name, values in e.per_query_metrics.items()},
+        "slices": e.slices,
+        "unreachable": e.unreachable,
+    }
+
+
+def _plain_reranking(r: Reranking) -> dict[str, Any]:
+    """Everything but what artifacts hold."""
+    return {
+        "before": _plain_evaluation(r.before),
+        "shortlist": r.shortlist,
+        "weights": [None if np.isnan(weight) else float(weight) for weight in r.weights],
+        "fusion": r.fusion,
+        "missing": r.missing,
+        "scorer": r.scorer,
+        "folds": None if r.folds is None else r.folds.tolist(),
+        "ledger": r.ledger,
+        "change": r.change,
+        "full": r.full,
+        "sources": dict(r.sources),
+    }
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -101,3 +135,32 @@ def cost_from(plain: Mapping[str, Any]) -> Cost:
 def skipped_from(plain: list[dict[str, str]]) -> tuple[Skipped, ...]:
     """Build the skipped images from the plain values in ``run.json``."""
     return tuple(Skipped(**s) for s in plain)
+
+
+def reranking_from(plain: Mapping[str, Any]) -> Reranking:
+    """Build what re-ranking changed from the plain values in ``run.json``, without what artifacts hold."""
+
+    def explain(query: int, row: int) -> Any:
+        raise ArtifactError("the evidence of this run is gone; run the experiment again")
+
+    full = plain["full"]
+    return Reranking(
+        before=evaluation_from(plain["before"]),
+        ranking=None,
+        shortlist=plain["shortlist"],
+        inliers=None,
+        weights=np.array([np.nan if weight is None else weight for weight in plain["weights"]], np.float32),
+        fusion=plain["fusion"],
+        missing=plain["missing"],
+        explain=explain,
+        scorer=plain["scorer"],
+        folds=None if plain["folds"] is None else np.array(plain["folds"], np.int64),
+        ledger=None if plain["ledger"] is None else Ledger(**plain["ledger"]),
+        change=None if plain["change"] is None else _change_from(plain["change"]),
+        full=None if full is None else FullPrecision(**{**full, "change": _change_from(full["change"])}),
+        sources=plain["sources"],
+    )
+
+
+def _change_from(plain: Mapping[str, Any]) -> Change:
+    return Change(**{**plain, "ci95": Interval(**plain["ci95"])})

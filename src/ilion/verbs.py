@@ -21,7 +21,8 @@ from ilion.datasets.synthetic import synthesize
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Pipeline, Progress, Search
-from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, skipped_from
+from ilion.pipeline.changes import recalled
+from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, reranking_from, skipped_from
 from ilion.truth import truth_from_ids
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def load_run(folder: Path) -> RunResult:
         {q: dataset.positives[q] for q in evaluation.query_ids},
         {q: dataset.ignored.get(q, ()) for q in evaluation.query_ids},
     )
+    reranking = None
+    if "reranking" in plain:
+        reranking = recalled(pipeline.experiment, reranking_from(plain["reranking"]))
     return RunResult(
         name=plain["name"],
         design=plain["design"],
@@ -59,6 +63,7 @@ def load_run(folder: Path) -> RunResult:
         cost=cost_from(plain["cost"]),
         skipped=skipped_from(plain["skipped"]),
         provenance=plain["provenance"],
+        reranking=reranking,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,56 @@ def test_a_budget_bounds_the_bytes_and_keeps_a_gain(folder: Path) -> None:
     small = verbs.evaluate(experiment(folder, features="rootsift", budget=2048))
     assert 0 < small.cost.bytes_per_image - plain.cost.bytes_per_image <= 2048
     assert small.evaluation.mean > plain.evaluation.mean + 0.1
+
+
+def test_a_finished_run_tells_again_what_reranking_did(folder: Path, tmp_path: Path) -> None:
+    config = replace(
+        experiment(folder, features="rootsift", keypoints=150, budget=1024, fusion="calibrated"),
+        output=str(tmp_path),
+    )
+    silent = verbs.evaluate(config).reranking
+    assert silent is not None
+    assert silent.full is None
+    config = replace(config, rerank=replace(config.rerank, diagnose=True))
+    result = verbs.evaluate(config)
+    told, again = result.reranking, verbs.load_run(tmp_path).reranking
+    assert told is not None
+    assert again is not None
+    for name in ("ledger", "change", "full", "shortlist", "fusion", "scorer", "missing", "sources"):
+        assert getattr(again, name) == getattr(told, name), name
+    assert again.before.per_query.tolist() == told.before.per_query.tolist()
+    np.testing.assert_array_equal(again.weights, told.weights)
+    np.testing.assert_array_equal(again.inliers, told.inliers)
+    row = int(result.ranking.indices[0, 0])
+    first, second = (each.explain(0, row) for each in (told, again))
+    assert first.box == second.box
+    assert first.verification.inliers.tolist() == second.verification.inliers.tolist()
+
+    assert told.ledger is not None
+    assert told.full is not None
+    assert told.ledger.after == pytest.approx(result.evaluation.mean)
+    assert told.change is not None
+    assert told.change.difference == pytest.approx(result.evaluation.mean - told.before.mean)
+    whole = verbs.evaluate(replace(config, rerank=replace(config.rerank, budget=0, diagnose=False)))
+    assert told.full.mean == pytest.approx(whole.evaluation.mean)
+    assert told.full.bytes_per_image > 5 * 1024
+    # now that such a run has left its evidence, what compression costs is known without asking
+    known = verbs.evaluate(replace(config, rerank=replace(config.rerank, diagnose=False))).reranking
+    assert known is not None
+    assert known.full == told.full
+
+    for lost in (tmp_path / "artifacts").glob("local-*"):
+        shutil.rmtree(lost)
+    page = verbs.report([tmp_path]).read_text("utf-8")
+    assert "Matches cannot be drawn" in page
+    for lost in (tmp_path / "artifacts").glob("evidence-*"):
+        shutil.rmtree(lost)
+    partly = verbs.load_run(tmp_path).reranking
+    assert partly is not None
+    assert partly.ranking is None
+    with pytest.raises(ArtifactError, match="gone; run the experiment again"):
+        partly.explain(0, row)
+    assert "no longer stored" in verbs.report([tmp_path]).read_text("utf-8")
 
 
 def test_texts_have_no_local_features(folder: Path) -> None:

@@ -246,6 +246,7 @@ def test_ames_reranks_and_its_score_ranks_as_the_paper_combines(folder: Path) ->
     result = verbs.evaluate(experiment(folder, scorer="ames", weights=str(folder / "small.pt"), keypoints=40))
     assert result.reranking is not None
     before, after = result.reranking.ranking, result.ranking
+    assert before is not None
     [path] = (p for p in (folder / "run" / "artifacts").glob("evidence-*/evidence.npz") if _by(p, "ames"))
     scores = store.read_arrays(path)["scores"]
     published = PUBLISHED_FUSION["dinov2"]
@@ -268,5 +269,6 @@ def test_lightglue_matches_are_verified(folder: Path) -> None:
         config = experiment(folder, scorer="lightglue", weights="none", shortlist=3, keypoints=30, **settings)
         result = verbs.evaluate(config)
         assert result.reranking is not None
+        assert result.reranking.inliers is not None
         assert result.reranking.inliers.shape == (5, 3)
         result.reranking.explain(0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from ilion.evaluate import evaluate
 from ilion.extraction import sample_records
 from ilion.fuse import Calibration, calibrate
 from ilion.localfeatures.base import LocalExtractor
+from ilion.localisation import enclosing
 from ilion.localstore import LocalSet
 from ilion.machine import peak_memory
 from ilion.pipeline.experiment import Experiment
@@ -203,6 +204,7 @@ class Reranked:
         seconds: When the evidence was computed.
         reused: Whether the evidence was there already.
         peak_memory: Largest resident memory of the process that computed, bytes.
+        folder: Where the evidence is.
     """
 
     ranking: Ranking
@@ -213,6 +215,7 @@ class Reranked:
     seconds: float
     reused: bool
     peak_memory: int
+    folder: Path
 
 
 def rerank_stage(
@@ -226,12 +229,7 @@ def rerank_stage(
 ) -> Reranked:
     """Gather the evidence about the shortlists, as far as that is not done, and fuse it."""
     settings = experiment.config.rerank
-    inputs = {
-        **local.inputs,
-        "ranking": search_fingerprint,
-        "scorer": plan.inputs,
-        "shortlist": settings.shortlist,
-    }
+    inputs = evidence_inputs(plan, local.inputs, search_fingerprint, settings.shortlist)
     artifact = store.open_artifact(experiment.artifacts, "evidence", inputs)
     with store.locked(artifact.folder):
         reused = (artifact.folder / EVIDENCE).exists()
@@ -254,8 +252,23 @@ def rerank_stage(
         weight=np.nan_to_num(weights),
     )
     return Reranked(
-        fused, evidence, weights, folds, stats["missing"], stats["seconds"], reused, stats["peak_memory"]
+        fused,
+        evidence,
+        weights,
+        folds,
+        stats["missing"],
+        stats["seconds"],
+        reused,
+        stats["peak_memory"],
+        artifact.folder,
     )
+
+
+def evidence_inputs(
+    plan: LocalPlan, local: Mapping[str, object], search_fingerprint: str, shortlist: int
+) -> dict[str, object]:
+    """Return what evidence depends on."""
+    return {**local, "ranking": search_fingerprint, "scorer": plan.inputs, "shortlist": shortlist}
 
 
 def _gather(
@@ -322,12 +335,17 @@ def _calibrated(
     return calibrate(accuracy, instances, usual=plan.weight, seed=config.seed)
 
 
-def explainer(plan: LocalPlan, local: LocalStage, ranking: Ranking) -> Callable[[int, int], Explanation]:
+def explainer(
+    experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking
+) -> Callable[[int, int], Explanation]:
     """Return what says why a database row was found for a query, for pictures of the matches."""
     rows = local.rows_of(ranking)
+    boxed = experiment.config.extraction.query_box != "none"
 
     def explain(query: int, row: int) -> Explanation:
         [image] = rows.many([row])
-        return plan.scorer.explain(local.queries[query], image)
+        photo = experiment.queries[query].image
+        outline = enclosing(photo.boxes) if boxed and photo is not None else None
+        return plan.scorer.explain(local.queries[query], image, outline)
 
     return explain

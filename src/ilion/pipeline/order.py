@@ -17,8 +17,9 @@ from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluate import evaluate as evaluate_ranking
 from ilion.extractors.base import Extractor
-from ilion.outcome import Evaluation, Reranking, RunResult
+from ilion.outcome import Evaluation, RunResult
 from ilion.pipeline import account
+from ilion.pipeline.changes import at_full_precision, changes
 from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
@@ -101,17 +102,16 @@ class Pipeline:
             )
             ranking = reranked.ranking
             before, evaluation = evaluation, self._judge(ranking, truth, axes)
-            reranking = Reranking(
+            full = at_full_precision(self.experiment, local, searched, reranked, evaluation, truth, axes)
+            reranking = changes(
+                self.config,
+                searched,
+                reranked,
                 before,
-                searched.ranking,
-                reranked.evidence.rows.shape[1],
-                reranked.evidence.inliers,
-                reranked.weights,
-                self.config.rerank.fusion,
-                reranked.missing,
-                explainer(plan, local, ranking),
-                self.config.rerank.scorer,
-                reranked.folds,
+                evaluation,
+                truth,
+                explainer(self.experiment, plan, local, ranking),
+                full,
             )
         result = RunResult(
             name=self.config.name,

@@ -66,7 +66,8 @@ def write_report(
     records = _records(main, outcome, selection)
     pictures = Pictures(_shown(outcome, selection, records), progress)
     context = Context(tuple(results), outcome, selection, records, pictures, words)
-    html = _page(context, [section(context) for section in SECTIONS], max_bytes)
+    sections = [made for section in SECTIONS if (made := section(context)) is not None]
+    html = _page(context, sections, max_bytes)
     write_bytes(path, html.encode("utf-8"))
     return path
 
@@ -76,6 +77,7 @@ def _records(result: RunResult, outcome: Outcome, selection: Selection) -> dict[
     shown = [(i, position) for i, positions in selection.shown.items() for position in positions]
     shown += [(wrong.query, wrong.position) for wrong in selection.wrong]
     rows = {int(outcome.queries[i].rows[position]) for i, position in shown}
+    rows |= {move.row for move in selection.moves.all()} if selection.moves else set()
     ids = {row: result.ranking.database_ids[row] for row in sorted(rows)}
     found = find_records(result.dataset, ids.values())
     return {row: found[image_id] for row, image_id in ids.items()}
@@ -84,7 +86,12 @@ def _records(result: RunResult, outcome: Outcome, selection: Selection) -> dict[
 def _shown(
     outcome: Outcome, selection: Selection, records: Mapping[int, ImageRecord]
 ) -> Iterator[ImageRecord]:
-    """Yield what is shown, the most telling first: mistakes, then the worst queries."""
+    """Yield what is shown, the most telling first: moves, mistakes, then the worst queries."""
+    for move in selection.moves.all() if selection.moves else ():
+        image = outcome.queries[move.query].query.image
+        if image is not None:
+            yield image
+        yield records[move.row]
     pairs = [(wrong.query, (wrong.position,)) for wrong in selection.wrong]
     for i, positions in [*pairs, *selection.shown.items()]:
         facts = outcome.queries[i]

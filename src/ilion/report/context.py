@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ilion.outcome import RunResult
 from ilion.report.facts import Chosen, Outcome, WrongAnswer, choose, instances_of_rows, outcome, wrong_answers
+from ilion.report.moves import Moves, choose_moves
 from ilion.report.pictures import Pictures
 from ilion.report.words import Words
 from ilion.types import ImageRecord
@@ -25,12 +26,14 @@ class Selection:
         shown: Query -> positions of its results that are shown, in order: the first ones, the last of which
             gives way to the first positive if that is not among them.
         instances: Database row of a wrong answer -> the instance that it shows, where known.
+        moves: What re-ranking moved; None without it.
     """
 
     chosen: Chosen
     wrong: tuple[WrongAnswer, ...]
     shown: Mapping[int, tuple[int, ...]]
     instances: Mapping[int, str]
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True)
@@ -91,4 +94,5 @@ def select(result: RunResult, gallery: int) -> tuple[Outcome, Selection]:
         shown[i] = tuple(positions if first < TOP else [*positions[:-1], first])
     wrong = wrong_answers(facts.queries, gallery)
     rows = {int(facts.queries[w.query].rows[w.position]) for w in wrong}
-    return facts, Selection(chosen, wrong, shown, instances_of_rows(result, rows))
+    moves = choose_moves(result, gallery)
+    return facts, Selection(chosen, wrong, shown, instances_of_rows(result, rows), moves)

@@ -15,6 +15,7 @@ from ilion.report import charts
 from ilion.report.context import Context, Section
 from ilion.report.facts import recall_by_rank
 from ilion.report.gallery import gallery_section
+from ilion.report.reranking import reranking_section
 from ilion.report.verdict import (
     all_skipped,
     answer_ms,
@@ -226,13 +227,14 @@ def provenance_section(context: Context) -> Section:
     return Section("provenance", words("provenance.title"), {"trees": trees})
 
 
-SECTIONS: tuple[Callable[[Context], Section], ...] = (
+SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     verdict_section,
     runs_section,
     plots_section,
+    reranking_section,
     gallery_section,
     queries_section,
     skipped_section,
     provenance_section,
 )
-"""The sections in their order on the page."""
+"""The sections in their order on the page; one that gives None has nothing to say about the run."""

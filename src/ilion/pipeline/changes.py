@@ -1,0 +1,204 @@
+"""What re-ranking changed: put together after a run, and read again for a finished one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ilion import store
+from ilion.compare import compare
+from ilion.config import ExperimentConfig
+from ilion.errors import ArtifactError
+from ilion.evaluate import evaluate
+from ilion.ledger import keep_ledger
+from ilion.localstore import LocalSet
+from ilion.outcome import Change, Evaluation, FullPrecision, Reranking
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.find import Search
+from ilion.pipeline.local import (
+    EVIDENCE,
+    LocalStage,
+    Reranked,
+    evidence_inputs,
+    explainer,
+    extract_local,
+    rerank_stage,
+)
+from ilion.pipeline.scorer import LocalPlan, plan_local
+from ilion.recoding import find_source
+from ilion.rerank import Evidence
+from ilion.streaming import shard_keys
+from ilion.types import Axes, Bool, GroundTruth, Ranking
+
+VERIFYING = ("geometry", "lightglue")
+"""Scorers whose score is above 0 exactly where matches agree on one motion."""
+
+
+def changes(
+    config: ExperimentConfig,
+    searched: Search,
+    reranked: Reranked,
+    before: Evaluation,
+    after: Evaluation,
+    truth: GroundTruth,
+    explain: Callable[[int, int], Any],
+    full: FullPrecision | None,
+) -> Reranking:
+    """Put together what re-ranking changed."""
+    scorer = config.rerank.scorer
+    ledger = keep_ledger(
+        searched.ranking,
+        reranked.ranking,
+        truth,
+        _verified(reranked.evidence, scorer),
+        definition=config.evaluation.definition,
+        k=config.evaluation.k,
+        verifies=scorer in VERIFYING,
+    )
+    return Reranking(
+        before=before,
+        ranking=searched.ranking,
+        shortlist=reranked.evidence.rows.shape[1],
+        inliers=reranked.evidence.inliers,
+        weights=reranked.weights,
+        fusion=config.rerank.fusion,
+        missing=reranked.missing,
+        explain=explain,
+        scorer=scorer,
+        folds=reranked.folds,
+        ledger=ledger,
+        change=_change(before, after, config.seed),
+        full=full,
+        sources={"ranking": searched.folder.name, "evidence": reranked.folder.name},
+    )
+
+
+def _change(before: Evaluation, after: Evaluation, seed: int) -> Change:
+    found = compare(before, after, seed=seed)
+    return Change(found.difference, found.ci95, found.p_value, found.better, found.worse)
+
+
+def _verified(evidence: Evidence, scorer: str) -> Bool:
+    """Return (Q, S) which images have a verified match; of a scorer that verifies none, which it compared."""
+    scores = evidence.scores
+    return np.asarray(scores > 0 if scorer in VERIFYING else ~np.isnan(scores))
+
+
+def at_full_precision(
+    experiment: Experiment,
+    local: LocalStage,
+    searched: Search,
+    reranked: Reranked,
+    after: Evaluation,
+    truth: GroundTruth,
+    axes: Axes,
+) -> FullPrecision | None:
+    """Say what compression costs, if that is asked for or known already.
+
+    Args:
+        experiment: With the budget.
+        local: Its local features.
+        searched: The ranking before.
+        reranked: Re-ranked with them.
+        after: How good that is.
+        truth: What should be found.
+        axes: Instances of the queries.
+
+    Returns:
+        None if nothing was compressed, or if only computing it would tell and ``rerank.diagnose`` is off.
+    """
+    config, settings = experiment.config, experiment.config.rerank
+    if settings.budget == 0 and settings.codec in ("auto", "raw"):
+        return None
+    uncompressed = replace(config, rerank=replace(settings, budget=0, codec="auto"))
+    plan = plan_local(uncompressed)
+    if not settings.diagnose and not _known(experiment, plan, local, searched):
+        return None
+    other = replace(experiment, config=uncompressed)
+    stage = extract_local(other, plan)
+    found = rerank_stage(other, plan, stage, searched.ranking, searched.fingerprint, truth, axes.instances)
+    judged = evaluate(
+        found.ranking,
+        truth,
+        Axes(axes.instances),
+        definition=config.evaluation.definition,
+        k=config.evaluation.k,
+        bootstrap=1,
+    )
+    seen = [_verified(each.evidence, settings.scorer) for each in (reranked, found)]
+    positive = np.stack(
+        [np.isin(rows, wanted) for rows, wanted in zip(found.evidence.rows, truth.positives, strict=True)]
+    )
+    return FullPrecision(
+        mean=judged.mean,
+        change=_change(after, judged, config.seed),
+        lost=int((positive & ~seen[0] & seen[1]).sum()),
+        found=int((positive & seen[0] & ~seen[1]).sum()),
+        bytes_per_image=stage.database.bytes_per_image,
+        seconds=found.seconds,
+    )
+
+
+def _known(experiment: Experiment, plan: LocalPlan, local: LocalStage, searched: Search) -> bool:
+    """Tell whether a run without compression has left its evidence about the same shortlists."""
+    spec, root = plan.extractor.spec.as_dict(), experiment.artifacts
+    keys = shard_keys(experiment.dataset.database)
+    source = find_source(root, "local", {"spec": spec}, keys, experiment.config.extraction.on_bad_image)
+    if source is None:
+        return False
+    features = store.Artifact(root, "local", {"spec": spec, "codec": source.codec.digest})
+    inputs = evidence_inputs(
+        plan,
+        {**local.inputs, "local": [features.fingerprint, *keys]},
+        searched.fingerprint,
+        experiment.config.rerank.shortlist,
+    )
+    digest = store.Artifact(root, "evidence", inputs).fingerprint
+    return (root / f"evidence-{digest[:16]}" / EVIDENCE).exists()
+
+
+def recalled(experiment: Experiment, stored: Reranking) -> Reranking:
+    """Read again what artifacts still hold of a finished run's re-ranking.
+
+    Local features are opened only when a pair is explained. What is gone stays None, and explaining it raises
+    an `ArtifactError`; nothing is computed.
+
+    Args:
+        experiment: The run's.
+        stored: As ``run.json`` has it.
+    """
+    root = experiment.artifacts
+    try:
+        evidence = store.load_artifact(root / stored.sources["evidence"], "evidence")
+        arrays = store.read_arrays(evidence.folder / EVIDENCE)
+        ranking = store.read_ranking(root / stored.sources["ranking"])
+    except (ArtifactError, KeyError):
+        return stored
+    explain = _opened(experiment, evidence, ranking)
+    return replace(stored, ranking=ranking, inliers=arrays["inliers"], explain=explain)
+
+
+def _opened(experiment: Experiment, evidence: store.Artifact, ranking: Ranking) -> Callable[[int, int], Any]:
+    """Return an explainer that opens plan and features when it is first called."""
+    opened: list[Callable[[int, int], Any]] = []
+
+    def explain(query: int, row: int) -> Any:
+        if not opened:
+            plan = plan_local(experiment.config)
+            parts = []
+            for kind in ("local", "local-queries"):
+                digest, *keys = evidence.inputs[kind.replace("-", " ")]
+                folder = experiment.artifacts / f"{kind}-{digest[:16]}"
+                parts.append(LocalSet(store.load_artifact(folder, kind), keys))
+            features, own = parts
+            found = own.many(own.rows_of(ranking.query_ids))
+            codec = features.codec
+            queries = tuple(found if plan.original else map(codec.query, found))
+            local = LocalStage(queries, features, {}, {}, (), 0, 0, plan.original)
+            opened.append(explainer(experiment, plan, local, ranking))
+        return opened[0](query, row)
+
+    return explain
