@@ -1,0 +1,305 @@
+"""Feature files of the ILIAS benchmark: HDF5 with ``features`` (N, D) float16 and ``index`` (N,) ids.
+
+One file a partition: ``features_image_queries.hdf5``, ``features_text_queries.hdf5``,
+``features_positives.hdf5``, ``features_uned.hdf5`` (photos that an adaptation learns from) and
+``features_distractors_<number>.hdf5``. Files are read and written in blocks of rows, so memory does not grow
+with them; ids are unescaped when they are read and escaped when they are written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.datasets.ids import escape_id, unescape_id
+from ilion.errors import ArtifactError
+from ilion.store import writing
+from ilion.types import Descriptors
+
+Partition = Literal["image_queries", "text_queries", "positives", "distractors", "uned"]
+
+BLOCK = 65_536
+"""Rows read at once: 128 MB of 1,024 float16 values."""
+NORM_TOLERANCE = 0.01
+"""How far the length of a descriptor may be from one; rounding to float16 moves it by less than 0.001."""
+
+_NAME = re.compile(
+    r"features_(image_queries|text_queries|positives|uned|distractors)(?:_(\d+))?\.(?:hdf5|h5)"
+)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A checked feature file, not read yet.
+
+    Args:
+        path: The file.
+        partition: What its rows are.
+        number: Of a file of distractors, as its name says; else 0.
+        rows: N.
+        dim: D.
+        dtype: Of the values: ``float16`` or ``float32``.
+    """
+
+    path: Path
+    partition: Partition
+    number: int
+    rows: int
+    dim: int
+    dtype: str
+
+    def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK) -> Iterator[Descriptors]:
+        """Yield rows in order, at most ``size`` at once, values bit by bit as they are stored.
+
+        Args:
+            start: First row.
+            stop: Row after the last one; None reads all.
+            size: Rows held in memory.
+
+        Raises:
+            ArtifactError: The file is damaged, an id is no text, or a value is not finite.
+        """
+        stop = self.rows if stop is None else min(stop, self.rows)
+        with _opened(self.path) as file:
+            for first in range(start, stop, size):
+                last = min(first + size, stop)
+                with _damage(self.path):
+                    values = np.asarray(file["features"][first:last])
+                    ids = tuple(_text(i, self.path) for i in file["index"][first:last])
+                _check_finite(self.path, ids, values)
+                yield Descriptors(ids, values)
+
+
+def partition_of(path: Path) -> tuple[Partition, int] | None:
+    """Return the partition and number that a file name means, or None for another name.
+
+    >>> partition_of(Path("features_distractors_00012.hdf5")), partition_of(Path("notes.hdf5"))
+    (('distractors', 12), None)
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None or (match[1] == "distractors") != (match[2] is not None):
+        return None
+    for partition in get_args(Partition):
+        if partition == match[1]:
+            return partition, int(match[2] or 0)
+    return None
+
+
+def open_features(path: Path, partition: Partition | None = None) -> FeatureFile:
+    """Check the form of a feature file without reading its rows.
+
+    Args:
+        path: The file.
+        partition: What its rows are; None takes what its name says.
+
+    Raises:
+        ArtifactError: It is missing, no HDF5 file, lacks a dataset, or its datasets do not fit together.
+    """
+    named = partition_of(path)
+    if partition is None and named is None:
+        raise ArtifactError(
+            f"{path}: the name does not say what the rows are; name it features_<partition>.hdf5 with one of "
+            f"{', '.join(get_args(Partition))} (distractors with a number: features_distractors_00000.hdf5)"
+        )
+    with _opened(path) as file:
+        parts = {}
+        for name in ("features", "index"):
+            if not isinstance(file.get(name), _h5py().Dataset):
+                seen = ", ".join(sorted(file)) or "nothing"
+                raise ArtifactError(f"{path}: has no dataset {name!r} (it has {seen}); it is no feature file")
+            parts[name] = file[name]
+        features, index = parts["features"], parts["index"]
+        if features.ndim != 2 or features.dtype not in (np.float16, np.float32) or not features.shape[1]:
+            raise ArtifactError(
+                f"{path}: features is {features.shape} {features.dtype}; it must be (N, D) float16 or float32"
+            )
+        if index.shape != features.shape[:1]:
+            raise ArtifactError(
+                f"{path}: index has shape {index.shape} for {features.shape[0]} rows of features; "
+                "the file was cut off or written wrongly"
+            )
+        if _h5py().check_string_dtype(index.dtype) is None:
+            raise ArtifactError(f"{path}: index holds {index.dtype}, not strings")
+        shape, dtype = features.shape, features.dtype.name
+    kind, number = named or (partition or "positives", 0)
+    return FeatureFile(path, partition or kind, number, int(shape[0]), int(shape[1]), dtype)
+
+
+def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
+    """Open feature files, and those in folders, in order: queries, positives, distractors by number, others.
+
+    Raises:
+        ArtifactError: See `open_features`; also if there is none, if two are of one partition and number, or
+            if dimensions or types differ.
+    """
+    found: list[FeatureFile] = []
+    for path in paths:
+        inside = sorted(p for p in path.iterdir() if partition_of(p)) if path.is_dir() else [path]
+        if not inside:
+            raise ArtifactError(f"{path}: holds no file named features_<partition>.hdf5")
+        found += [open_features(p) for p in inside]
+    order = {partition: number for number, partition in enumerate(get_args(Partition))}
+    found.sort(key=lambda f: (order[f.partition], f.number, str(f.path)))
+    for one, other in pairwise(found):
+        if (one.partition, one.number) == (other.partition, other.number):
+            raise ArtifactError(f"{one.path} and {other.path} are both {one.path.name}; give one of them")
+    for other in found[1:]:
+        if other.dim != found[0].dim:
+            raise ArtifactError(
+                f"{other.path} has {other.dim} dimensions, {found[0].path} has {found[0].dim}; "
+                "both must come from the same model"
+            )
+    return found
+
+
+def gaps(files: Iterable[FeatureFile]) -> list[int]:
+    """Return the numbers that are missing between the files of distractors, which count by an even step.
+
+    >>> gaps([FeatureFile(Path("f"), "distractors", n, 1, 1, "float16") for n in (0, 10, 30)])
+    [20]
+    """
+    numbers = sorted(f.number for f in files if f.partition == "distractors")
+    steps = [b - a for a, b in pairwise(numbers)]
+    if not steps:
+        return []
+    return sorted(set(range(numbers[0], numbers[-1], min(steps))).difference(numbers))
+
+
+def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None = "float16") -> int:
+    """Write a feature file in one pass over blocks; equal blocks give equal datasets.
+
+    Args:
+        path: The file; written aside and renamed.
+        blocks: Rows in order; all of the same dimensions.
+        dtype: Stored type; None keeps that of the first block. The benchmark's own files are float16.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ArtifactError: There is no block, dimensions differ, an id cannot be written, a value does not fit
+            into ``dtype``, or the file cannot be written.
+    """
+    h5py = _h5py()
+    rows = 0
+    # HDF5 seeks while it writes, so it gets the file that `writing` opened, not a path.
+    with writing(path) as target, h5py.File(target, "w") as file:
+        features: Any = None
+        index: Any = None
+        for block in blocks:
+            if features is None:
+                dim, kept = block.dim, np.dtype(dtype or block.values.dtype)
+                chunk = (max(1, min(BLOCK, 2**20 // max(1, dim * kept.itemsize))), dim)
+                features = file.create_dataset("features", (0, dim), kept, maxshape=(None, dim), chunks=chunk)
+                index = file.create_dataset(
+                    "index", (0,), h5py.string_dtype("utf-8"), maxshape=(None,), chunks=(chunk[0],)
+                )
+            if block.dim != features.shape[1]:
+                raise ArtifactError(
+                    f"{path}: {block.ids[0]!r} has {block.dim} dimensions, those before {features.shape[1]}"
+                )
+            with np.errstate(over="ignore"):
+                values = block.values.astype(features.dtype)
+            _check_finite(path, block.ids, values)
+            for dataset in (features, index):
+                dataset.resize(rows + len(values), axis=0)
+            features[rows:] = values
+            index[rows:] = [_escaped(i, path) for i in block.ids]
+            rows += len(values)
+        if features is None:
+            raise ArtifactError(f"{path}: there is nothing to write")
+    return rows
+
+
+def check_lengths(path: Path, block: Descriptors) -> None:
+    """Refuse descriptors that are not L2-normalised: similarities are inner products.
+
+    Raises:
+        ArtifactError: A length is further from one than `NORM_TOLERANCE`.
+    """
+    values = block.values.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
+    bad = np.flatnonzero(np.abs(lengths - 1) > NORM_TOLERANCE)
+    if bad.size:
+        raise ArtifactError(
+            f"{path}: the descriptor of {block.ids[bad[0]]!r} has length {lengths[bad[0]]:.4g} and not 1 "
+            f"({bad.size} such rows from there on); ask for normalising (--normalise) if that is meant"
+        )
+
+
+def normalised(path: Path, block: Descriptors) -> Descriptors:
+    """Return L2-normalised descriptors of the same type.
+
+    Raises:
+        ArtifactError: A descriptor is all zeros.
+
+    >>> normalised(Path("f"), Descriptors(("a",), np.array([[3, 4]], np.float32))).values
+    array([[0.6, 0.8]], dtype=float32)
+    """
+    values = block.values.astype(np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))
+    if not lengths.all():
+        empty = block.ids[int(np.flatnonzero(lengths == 0)[0])]
+        raise ArtifactError(f"{path}: the descriptor of {empty!r} is all zeros; extract it again")
+    return Descriptors(block.ids, (values / lengths[:, None]).astype(block.values.dtype))
+
+
+def _h5py() -> Any:
+    import h5py
+
+    return h5py
+
+
+class _damage:
+    """Turn what a damaged HDF5 file raises into one error with its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (OSError, KeyError, RuntimeError, UnicodeDecodeError)):
+            raise ArtifactError(f"{self.path}: damaged ({error}); fetch or write it again") from error
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: there is no such file")
+    try:
+        return _h5py().File(path, "r")
+    except OSError as error:
+        raise ArtifactError(f"{path}: no readable HDF5 file ({error}); fetch or write it again") from error
+
+
+def _text(stored: object, path: Path) -> str:
+    if isinstance(stored, bytes):
+        try:
+            return unescape_id(stored.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise ArtifactError(f"{path}: the id {stored!r} is not UTF-8 text") from None
+    return unescape_id(str(stored))
+
+
+def _escaped(image_id: str, path: Path) -> str:
+    if "\0" in image_id:
+        raise ArtifactError(f"{path}: the id {image_id!r} holds a zero character, which HDF5 cuts off")
+    return escape_id(image_id)
+
+
+def _check_finite(path: Path, ids: tuple[str, ...], values: NDArray[np.floating[Any]]) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        raise ArtifactError(
+            f"{path}: the descriptor of {ids[bad[0]]!r} (and of {bad.size - 1} more near it) has NaN or "
+            "infinity; extract them again"
+        )

@@ -1,0 +1,319 @@
+"""Result files of the ILIAS benchmark: JSON ``{query: {database id: similarity}}``, or a pickle.
+
+The pickle holds ``query_ids``, ``db_ids``, ``sims`` (Q, K) and ``ranks`` (Q, K), which are indices into
+``db_ids``. Letters: Q queries, K results, N database images.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.datasets.ids import escape_id, unescape_id
+from ilion.errors import ArtifactError
+from ilion.interop import unpickle
+from ilion.store import writing
+from ilion.types import Int64, Ranking
+
+KEYS = ("query_ids", "db_ids", "sims", "ranks")
+"""Of the pickle, in this order where they have no names."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a result file says, in its own order and precision.
+
+    Args:
+        query_ids: Q unique ids.
+        database_ids: N unique ids: all of the database (pickle), or those that occur (JSON).
+        similarities: (Q, K) float32 or float64; -inf beyond ``counts``.
+        indices: (Q, K) int64 into ``database_ids``; -1 beyond ``counts``.
+        counts: (Q,) int64, how many results each query really has.
+        complete: Whether ``database_ids`` are all of the database.
+
+    Raises:
+        ArtifactError: A promise above does not hold.
+    """
+
+    query_ids: tuple[str, ...]
+    database_ids: tuple[str, ...]
+    similarities: NDArray[np.floating[Any]]
+    indices: Int64
+    counts: Int64
+    complete: bool
+
+    def __post_init__(self) -> None:
+        q, n = len(self.query_ids), len(self.database_ids)
+        shape = self.indices.shape
+        if len(shape) != 2 or shape[0] != q or self.similarities.shape != shape or self.counts.shape != (q,):
+            raise ArtifactError(
+                f"results of {q} queries: similarities {self.similarities.shape} and ranks {shape} do not fit"
+            )
+        for what, ids in (("query", self.query_ids), ("database", self.database_ids)):
+            if len(set(ids)) != len(ids):
+                raise ArtifactError(f"the {what} id {_twice(ids)!r} occurs twice; ids must be unique")
+        kept = np.arange(shape[1]) < self.counts[:, None]
+        bad = np.argwhere(kept & ((self.indices < 0) | (self.indices >= n)))
+        if bad.size:
+            row, column = bad[0]
+            raise ArtifactError(
+                f"result {column + 1} of query {self.query_ids[row]!r} is index "
+                f"{self.indices[row, column]} of a database of {n}"
+            )
+        bad = np.argwhere(kept & ~np.isfinite(self.similarities))
+        if bad.size:
+            row, column = bad[0]
+            raise ArtifactError(
+                f"the similarity of query {self.query_ids[row]!r} and "
+                f"{self.database_ids[self.indices[row, column]]!r} is {self.similarities[row, column]}"
+            )
+        ordered = np.sort(np.where(kept, self.indices, -1 - np.arange(shape[1])), axis=1)
+        repeated = np.argwhere(ordered[:, 1:] == ordered[:, :-1])
+        if repeated.size:
+            row, column = repeated[0]
+            raise ArtifactError(
+                f"query {self.query_ids[row]!r} has {self.database_ids[ordered[row, column]]!r} twice"
+            )
+
+
+def read_results(path: Path) -> Results:
+    """Read a result file of either form; nothing in it is executed.
+
+    Results of a query that are not in order of similarity are put in order; ties stay as they stand.
+
+    Args:
+        path: JSON, or a pickle of arrays, lists, tuples, dicts, texts and numbers.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, names anything else, or its parts do not fit together.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+            file.seek(0)
+            if start.startswith(b"{"):
+                return _descending(_from_json(file.read(), path))
+            return _descending(_from_pickle(unpickle.load(file, path), path))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ArtifactError as error:
+        raise error if str(path) in str(error) else ArtifactError(f"{path}: {error}") from error
+
+
+def write_json_results(path: Path, results: Results) -> None:
+    """Write ``{query: {database id: similarity}}``, ids escaped, similarities exact, best first.
+
+    Args:
+        path: The file; written aside and renamed.
+        results: The results; float32 values are written as the doubles that they are.
+    """
+    names = [escape_id(i) for i in results.database_ids]
+    with writing(path) as file:
+        for q, query in enumerate(results.query_ids):
+            count = int(results.counts[q])
+            rows, values = results.indices[q, :count].tolist(), results.similarities[q, :count].tolist()
+            found = {names[row]: value for row, value in zip(rows, values, strict=True)}
+            text = f"{json.dumps(escape_id(query))}: {json.dumps(found)}"
+            file.write((("{" if not q else ",\n") + text).encode())
+        file.write(b"}" if results.query_ids else b"{}")
+
+
+def write_pickle_results(path: Path, results: Results) -> None:
+    """Write the pickle form: a dict of two lists of escaped ids and two arrays.
+
+    Args:
+        path: The file; written aside and renamed.
+        results: The results; where a query has fewer than K, -inf and -1 fill the rest.
+    """
+    content = {
+        "query_ids": [escape_id(i) for i in results.query_ids],
+        "db_ids": [escape_id(i) for i in results.database_ids],
+        "sims": np.ascontiguousarray(results.similarities),
+        "ranks": np.ascontiguousarray(results.indices),
+    }
+    with writing(path) as file:
+        pickle.dump(content, file, protocol=4)
+
+
+def from_ranking(ranking: Ranking) -> Results:
+    """Return a ranking as results; the database is every id of the ranking."""
+    return Results(
+        ranking.query_ids,
+        tuple(ranking.database_ids),
+        ranking.similarities,
+        ranking.indices,
+        ranking.counts,
+        complete=True,
+    )
+
+
+def to_ranking(results: Results, wanted: Iterable[str] = (), k: int | None = None) -> Ranking:
+    """Return results as a ranking whose database is as small as it can be.
+
+    Args:
+        results: The results.
+        wanted: Ids that the ground truth names. They are part of the database although no query found them,
+            unless the file lists the whole database and they are not in it.
+        k: Results kept for a query; None keeps all.
+
+    Returns:
+        The ranking; rows are in the order of the file, then those that only ``wanted`` names.
+
+    >>> results = Results(("q",), ("a", "b", "c"), np.array([[0.5]]), np.array([[1]]), np.array([1]), True)
+    >>> to_ranking(results, ["c", "gone"]).database_ids
+    ('b', 'c')
+    """
+    indices, counts = results.indices[:, :k], np.minimum(results.counts, k or results.indices.shape[1])
+    found = np.unique(indices[indices >= 0])
+    names = set(wanted)
+    also = [row for row, name in enumerate(results.database_ids) if name in names] if names else []
+    rows = np.union1d(found, np.array(also, np.int64)).astype(np.int64)
+    ids = [results.database_ids[row] for row in rows]
+    if not results.complete:
+        ids += sorted(names.difference(results.database_ids))
+    placed = np.where(indices >= 0, np.searchsorted(rows, indices), -1).astype(np.int64)
+    with np.errstate(over="ignore"):
+        similarities = results.similarities[:, :k].astype(np.float32)
+    return Ranking(results.query_ids, tuple(ids), placed, similarities, counts.astype(np.int64))
+
+
+def tie_groups(results: Results, k: int | None = None) -> NDArray[np.float32]:
+    """Return (Q, K) values that descend and tie exactly where the similarities of the file do.
+
+    Two doubles may differ and yet be one float32; an evaluation that counts ties must not take them for one.
+
+    >>> values = np.array([[0.5, 0.5 - 1e-12, 0.25, 0.25]])
+    >>> tie_groups(Results(("q",), tuple("abcd"), values, np.arange(4)[None], np.array([4]), True))
+    array([[ 0., -1., -2., -2.]], dtype=float32)
+    """
+    values = results.similarities[:, :k]
+    new = np.zeros(values.shape, np.int64)
+    new[:, 1:] = values[:, 1:] != values[:, :-1]
+    groups = 0.0 - np.cumsum(new, axis=1)
+    return np.where(results.indices[:, :k] >= 0, groups, -np.inf).astype(np.float32)
+
+
+def _descending(results: Results) -> Results:
+    values = results.similarities
+    if values.shape[1] < 2 or not (values[:, 1:] > values[:, :-1]).any():
+        return results
+    order = np.argsort(-values, axis=1, kind="stable")
+    take = np.take_along_axis
+    return Results(
+        results.query_ids,
+        results.database_ids,
+        take(values, order, 1),
+        take(results.indices, order, 1),
+        results.counts,
+        results.complete,
+    )
+
+
+def _from_json(data: bytes, path: Path) -> Results:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ArtifactError(f"the key {_twice([key for key, _ in pairs])!r} occurs twice in one table")
+        return found
+
+    def refuse(name: str) -> NoReturn:
+        raise ArtifactError(f"a similarity is {name}; it must be a finite number")
+
+    try:
+        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+    tables = {unescape_id(query): _similarities(query, found) for query, found in content.items()}
+    if len(tables) != len(content):
+        raise ArtifactError("two query ids are the same once they are unescaped")
+    rows: dict[str, int] = {}
+    most = max((len(table) for table in tables.values()), default=0)
+    similarities = np.full((len(tables), most), -np.inf)
+    indices = np.full((len(tables), most), -1, np.int64)
+    for q, table in enumerate(tables.values()):
+        similarities[q, : len(table)] = list(table.values())
+        indices[q, : len(table)] = [rows.setdefault(name, len(rows)) for name in table]
+    counts = np.array([len(table) for table in tables.values()], np.int64)
+    return Results(tuple(tables), tuple(rows), similarities, indices, counts, complete=False)
+
+
+def _similarities(query: str, found: object) -> Mapping[str, float]:
+    if not isinstance(found, dict):
+        raise ArtifactError(f"query {query!r} has {found!r:.60}; it must be {{database id: similarity}}")
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ArtifactError(f"the similarity of {query!r} and {name!r} is {value!r:.60}, not a number")
+    table = {unescape_id(name): float(value) for name, value in found.items()}
+    if len(table) != len(found):
+        raise ArtifactError(f"two results of {query!r} are the same once their ids are unescaped")
+    return table
+
+
+def _from_pickle(content: object, path: Path) -> Results:
+    if isinstance(content, dict):
+        missing = [key for key in KEYS if key not in content]
+        if missing:
+            seen = ", ".join(map(str, list(content)[:5])) or "nothing"
+            raise ArtifactError(f"{path}: lacks {', '.join(missing)} (it has {seen}); it is no result file")
+        parts = [content[key] for key in KEYS]
+    elif isinstance(content, (list, tuple)) and len(content) == len(KEYS):
+        parts = list(content)
+    else:
+        raise ArtifactError(
+            f"{path}: holds a {type(content).__name__}; a result file is a dict of {', '.join(KEYS)}"
+        )
+    queries, database = (_ids(part, name) for part, name in zip(parts[:2], KEYS, strict=False))
+    similarities, ranks = _table(parts[2], "sims"), _table(parts[3], "ranks")
+    if similarities.dtype.kind != "f" or similarities.dtype == np.float16:
+        similarities = similarities.astype(np.float32)
+    if similarities.dtype.kind not in "f" or ranks.dtype.kind not in "iu":
+        raise ArtifactError(f"{path}: sims are {similarities.dtype} and ranks {ranks.dtype}")
+    indices = ranks.astype(np.int64)
+    # faiss and others fill lists that are too short with -1
+    inside = indices != -1
+    counts = inside.sum(axis=1) if inside.ndim == 2 else np.zeros(0, np.int64)
+    if inside.ndim == 2 and (inside != (np.arange(inside.shape[1]) < counts[:, None])).any():
+        raise ArtifactError(f"{path}: ranks have -1 before the end of a list")
+    if similarities.shape == inside.shape:
+        similarities = np.where(inside, similarities, -np.inf)
+    return Results(queries, database, similarities, indices, counts.astype(np.int64), complete=True)
+
+
+def _ids(part: object, name: str) -> tuple[str, ...]:
+    values = part.tolist() if isinstance(part, np.ndarray) else part
+    if not isinstance(values, (list, tuple)):
+        raise ArtifactError(f"{name} is a {type(part).__name__}, not a list of ids")
+    try:
+        ids = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{name} holds {error.object!r:.60}, which is not UTF-8 text") from None
+    odd = next((v for v in ids if not isinstance(v, str)), None)
+    if odd is not None:
+        raise ArtifactError(f"{name} holds {odd!r:.60}, which is no text")
+    return tuple(unescape_id(str(v)) for v in ids)
+
+
+def _table(part: object, name: str) -> NDArray[Any]:
+    try:
+        values = np.asarray(part)
+    except ValueError:
+        raise ArtifactError(f"{name} has rows of different lengths") from None
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise ArtifactError(f"{name} is {values.shape} {values.dtype}; it must be a table (Q, K) of numbers")
+    return values
+
+
+def _twice(ids: Sequence[str]) -> str:
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""

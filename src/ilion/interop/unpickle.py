@@ -1,0 +1,168 @@
+"""A reader of pickles that hold numbers and texts, and can hold nothing else.
+
+Lists, tuples, dicts, strings, bytes and numbers need no names. Arrays name a handful of constructors, under
+the module names of numpy 1 and 2; those are replaced by plain containers here, so not even numpy's own code
+runs on what a file says. Any other name is refused and said.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+
+_CODE = re.compile(r"[fiub]\d{1,2}|[US]\d{1,9}|O8?")
+_ARRAY_HOMES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC_HOMES = ("numpy.core.numeric", "numpy._core.numeric")
+
+
+class _Type:
+    """Stands for a numpy type: a code such as ``f4``, and a byte order."""
+
+    def __init__(self, code: object, align: object = False, copy: object = True) -> None:
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            raise pickle.UnpicklingError(f"it holds an array of type {code!r}, not numbers or texts")
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError(f"it holds an array of a compound type ({self.code})")
+        self.order = {"<": "<", ">": ">"}.get(state[1], "|")
+
+    def plain(self) -> np.dtype[Any]:
+        """Return the numpy type."""
+        return np.dtype(f"{self.order}{self.code}" if self.code[0] in "fiuU" else self.code)
+
+
+class _Array:
+    """Stands for an array until its state is known."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = (0,)
+        self.type: _Type = _Type("f4")
+        self.content: object = b""
+        self.order = "C"
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise pickle.UnpicklingError("an array is malformed")
+        _, shape, kind, fortran, content = state
+        self.fill(shape, kind, "F" if fortran else "C", content)
+
+    def fill(self, shape: object, kind: object, order: str, content: object) -> _Array:
+        """Take what the file says after a check of its form."""
+        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+            raise pickle.UnpicklingError(f"an array has the shape {shape!r}")
+        if not isinstance(kind, _Type):
+            raise pickle.UnpicklingError("an array has no type")
+        self.shape, self.type, self.order, self.content = shape, kind, order, content
+        return self
+
+    def values(self) -> NDArray[Any]:
+        """Return the array after a check that its content fills its shape."""
+        dtype, size = self.type.plain(), math.prod(self.shape)
+        if dtype.kind == "O":
+            if not isinstance(self.content, list) or len(self.content) != size:
+                raise ArtifactError(f"an array of shape {self.shape} does not hold {size} objects")
+            flat: NDArray[Any] = np.empty(size, dtype)
+            flat[:] = [_settled(item) for item in self.content]
+        else:
+            content = self.content
+            if isinstance(content, str):  # protocol 2 of old writers
+                content = content.encode("latin1")
+            if not isinstance(content, (bytes, bytearray)) or len(content) != size * dtype.itemsize:
+                raise ArtifactError(f"an array of shape {self.shape} {dtype} is not filled by its content")
+            flat = np.frombuffer(bytes(content), dtype) if dtype.itemsize else np.empty(size, dtype)
+        return flat.reshape(self.shape, order="F" if self.order == "F" else "C")
+
+
+def _reconstruct(*_: object) -> _Array:
+    return _Array()
+
+
+def _from_buffer(content: object, kind: object, shape: object, order: object = "C") -> _Array:
+    return _Array().fill(shape, kind, "F" if order == "F" else "C", content)
+
+
+def _scalar(kind: object, content: object = b"") -> _Array:
+    return _Array().fill((), kind, "C", content)
+
+
+def _encode(text: object, encoding: object = "latin1") -> bytes:
+    # how protocol 2 writes bytes
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("bytes are malformed")
+    return text.encode("latin1")
+
+
+class _Marker:
+    """Stands for the class of arrays where a file names it as an argument."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in _ARRAY_HOMES and name in ("_reconstruct", "scalar", "ndarray", "dtype"):
+            return {"_reconstruct": _reconstruct, "scalar": _scalar, "ndarray": _Marker, "dtype": _Type}[name]
+        if module in _NUMERIC_HOMES and name == "_frombuffer":
+            return _from_buffer
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise pickle.UnpicklingError(
+            f"it names {module}.{name}; only arrays, lists, tuples, dicts, texts and numbers are read"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError(f"it refers to something outside of the file ({pid!r})")
+
+
+def load(file: IO[bytes], where: str | Path) -> Any:
+    """Read one pickle of plain data; nothing of it is executed.
+
+    Args:
+        file: Open for reading.
+        where: Named in messages.
+
+    Returns:
+        Dicts, lists, tuples, texts, bytes, numbers, None and numpy arrays.
+
+    Raises:
+        ArtifactError: It is damaged, or names anything else; the name is said.
+
+    >>> import io
+    >>> load(io.BytesIO(pickle.dumps({"sims": np.array([[0.5]], np.float32)})), "a.pkl")
+    {'sims': array([[0.5]], dtype=float32)}
+    """
+    try:
+        return _settled(_Unpickler(file).load())
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+            OverflowError, MemoryError, RecursionError, ArtifactError) as error:  # fmt: skip
+        # what a damaged or hostile pickle can raise while it is read; nothing of it was run
+        raise ArtifactError(
+            f"{where}: cannot be read as plain data: {error or type(error).__name__}"
+        ) from error
+
+
+def _settled(value: object) -> Any:
+    """Replace the stand-ins by arrays, at any depth."""
+    if isinstance(value, _Array):
+        array = value.values()
+        return array if array.ndim else array[()]
+    if isinstance(value, dict):
+        return {_settled(key): _settled(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        kept: Sequence[Any] = [_settled(item) for item in value]
+        return kept if isinstance(value, list) else tuple(kept)
+    if isinstance(value, (set, frozenset, type, _Type)) or callable(value):
+        raise ArtifactError(f"it holds a {type(value).__name__.lstrip('_').lower()} where data should be")
+    return value

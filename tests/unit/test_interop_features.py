@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilion.errors import ArtifactError
+from ilion.interop.features import (
+    check_lengths,
+    find_features,
+    gaps,
+    normalised,
+    open_features,
+    write_features,
+)
+from ilion.types import Descriptors
+
+IDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+
+
+def _block(count: int = 5, dim: int = 4, seed: int = 0, dtype: str = "float16") -> Descriptors:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(count, dim))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    return Descriptors(tuple(f"s{seed}/{i}.jpg" for i in range(count)), values.astype(dtype))
+
+
+def _raw(path: Path, features: object, index: object) -> Path:
+    """A file as another program writes it."""
+    with h5py.File(path, "w") as file:
+        file["features"] = features
+        file["index"] = index
+    return path
+
+
+@given(st.data())
+def test_a_round_trip_loses_nothing(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    ids = data.draw(st.lists(IDS, min_size=1, max_size=9, unique=True))
+    # every bit pattern of float16 that is a finite number, also zeros of both signs and subnormals
+    bits = st.integers(0, 2**16 - 1).filter(lambda b: b & 0x7C00 != 0x7C00)
+    size = 3 * len(ids)
+    values = np.array(data.draw(st.lists(bits, min_size=size, max_size=size)), np.uint16).view(np.float16)
+    block = Descriptors(tuple(ids), values.reshape(-1, 3))
+    path = tmp_path_factory.mktemp("h5") / "features_positives.hdf5"
+    step = data.draw(st.integers(1, 10))
+    parts = [
+        Descriptors(block.ids[i : i + step], block.values[i : i + step]) for i in range(0, len(ids), step)
+    ]
+    assert write_features(path, parts) == len(ids)
+    found = list(open_features(path).blocks(size=data.draw(st.integers(1, 10))))
+    assert [i for part in found for i in part.ids] == ids
+    assert np.concatenate([part.values for part in found]).tobytes() == block.values.tobytes()
+    with h5py.File(path) as file:
+        assert file["features"].dtype == np.float16
+        assert all(i.decode().isascii() for i in file["index"])
+    first = path.read_bytes()
+    write_features(path, parts)
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.array(["a", "caf#U00e9"], object),
+        np.array([b"a", b"caf#U00e9"], "S12"),
+        np.array(["a", "café"], object),
+        np.array([b"a", "café".encode()], object),
+    ],
+)
+def test_indexes_as_others_write_them(tmp_path: Path, index: np.ndarray) -> None:
+    path = _raw(tmp_path / "features_text_queries.hdf5", np.eye(2, dtype=np.float16), index)
+    assert next(open_features(path).blocks()).ids == ("a", "café")
+
+
+def test_rows_are_read_from_anywhere(tmp_path: Path) -> None:
+    block = _block(10)
+    path = tmp_path / "features_positives.hdf5"
+    write_features(path, [block])
+    parts = list(open_features(path).blocks(3, 8, 2))
+    assert [len(p.ids) for p in parts] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate([p.values for p in parts]), block.values[3:8])
+
+
+def test_precision_is_that_of_the_benchmark_or_what_is_stored(tmp_path: Path) -> None:
+    block = _block(dtype="float32")
+    path = tmp_path / "features_positives.hdf5"
+    write_features(path, [block])
+    assert open_features(path).dtype == "float16"
+    write_features(path, [block], dtype=None)
+    assert next(open_features(path).blocks()).values.tobytes() == block.values.tobytes()
+
+
+def test_files_are_found_in_order(tmp_path: Path) -> None:
+    names = ["distractors_00010", "uned", "positives", "distractors_00009", "image_queries", "text_queries"]
+    for number, name in enumerate(names):
+        write_features(tmp_path / f"features_{name}.hdf5", [_block(seed=number)])
+    (tmp_path / "notes.txt").write_text("x")
+    found = find_features([tmp_path])
+    assert [f.path.stem.removeprefix("features_") for f in found] == [
+        "image_queries", "text_queries", "positives", "distractors_00009", "distractors_00010", "uned"
+    ]  # fmt: skip
+    assert gaps(found) == []
+    with pytest.raises(ArtifactError, match="are both"):
+        find_features([tmp_path, tmp_path / "features_uned.hdf5"])
+    write_features(tmp_path / "features_uned.hdf5", [_block(dim=5)])
+    with pytest.raises(ArtifactError, match="5 dimensions"):
+        find_features([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("features", "index", "message"),
+    [
+        (np.ones((2, 3)), ["a", "b"], r"\(2, 3\) float64; it must be"),
+        (np.ones(6, np.float16), ["a"], "it must be"),
+        (np.ones((2, 0), np.float16), ["a", "b"], "it must be"),
+        (np.ones((2, 3), np.float16), ["a"], "was cut off"),
+        (np.ones((2, 3), np.float16), [1, 2], "not strings"),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path: Path, features: object, index: object, message: str) -> None:
+    path = _raw(tmp_path / "features_positives.hdf5", features, index)
+    with pytest.raises(ArtifactError, match=message):
+        open_features(path)
+
+
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "features_positives.hdf5"
+    with pytest.raises(ArtifactError, match="no such file"):
+        open_features(path)
+    with pytest.raises(ArtifactError, match="holds no file named"):
+        find_features([tmp_path])
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(ArtifactError, match="no readable HDF5"):
+        open_features(path)
+    with h5py.File(path, "w") as file:
+        file["features"] = np.ones((1, 2), np.float16)
+        file.create_group("index")
+    with pytest.raises(ArtifactError, match=r"no dataset 'index' \(it has features, index\)"):
+        open_features(path)
+    write_features(path, [_block(20_000, 8)])
+    data = path.read_bytes()
+    for length in (len(data) // 2, len(data) - 500, 100):
+        path.write_bytes(data[:length])
+        with pytest.raises(ArtifactError, match=r"no readable HDF5|damaged"):
+            list(open_features(path).blocks())
+    with pytest.raises(ArtifactError, match="the name does not say"):
+        open_features(path.rename(tmp_path / "x.hdf5"))
+    path.write_bytes(b"")
+
+
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    values = np.eye(3, dtype=np.float16)
+    values[1, 1] = np.nan
+    path = _raw(tmp_path / "features_positives.hdf5", values, ["a", "b", "c"])
+    with pytest.raises(ArtifactError, match=r"of 'b' .* has NaN"):
+        list(open_features(path).blocks())
+    path = _raw(path, np.eye(2, dtype=np.float16), np.array([b"a", b"\xff\xfe"], "S4"))
+    with pytest.raises(ArtifactError, match="not UTF-8"):
+        list(open_features(path).blocks())
+    with pytest.raises(ArtifactError, match="'b' has length 2 and not 1"):
+        check_lengths(path, Descriptors(("a", "b"), np.array([[1, 0], [0, 2]], np.float16)))
+    check_lengths(path, _block(100, 512))
+    with pytest.raises(ArtifactError, match="'a' is all zeros"):
+        normalised(path, Descriptors(("a",), np.zeros((1, 2), np.float16)))
+
+
+def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "features_positives.hdf5"
+    with pytest.raises(ArtifactError, match="zero character"):
+        write_features(path, [Descriptors(("a\0b",), np.ones((1, 2), np.float16))])
+    with pytest.raises(ArtifactError, match="nothing to write"):
+        write_features(path, [])
+    with pytest.raises(ArtifactError, match="has 5 dimensions, those before 4"):
+        write_features(path, [_block(), _block(dim=5, seed=1)])
+    with pytest.raises(ArtifactError, match="NaN or infinity"):
+        write_features(path, [Descriptors(("a",), np.full((1, 2), 1e6, np.float32))])
+    assert not list(tmp_path.iterdir())
