@@ -28,7 +28,7 @@ class DatasetConfig:
 
     Args:
         path: Folder of the data set; relative to the experiment file.
-        layout: ``auto``, ``ilias`` or ``folder``.
+        layout: ``auto``, ``ilias``, ``folder`` or ``ids`` (no images: see docs/interop.md).
         distractors: A further folder with distractors (tars or images), or "".
         subset: An id file; only these database images take part. "" takes all.
         queries: ``image`` or ``text``.
@@ -36,7 +36,7 @@ class DatasetConfig:
     """
 
     path: str = ""
-    layout: Literal["auto", "ilias", "folder"] = "auto"
+    layout: Literal["auto", "ilias", "folder", "ids"] = "auto"
     distractors: str = ""
     subset: str = ""
     queries: Literal["image", "text"] = "image"
@@ -158,11 +158,14 @@ class EvaluationConfig:
         definition: ``ilias``, ``trec`` or ``revisited``; see docs/metrics.md.
         k: Cut-off of AP.
         bootstrap: Resamples for the intervals.
+        ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
+            step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
     """
 
     definition: Literal["ilias", "trec", "revisited"] = "ilias"
     k: int = 1000
     bootstrap: int = 2000
+    ties: Literal["rank", "step"] = "rank"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ilion.machine import machine, peak_memory
 from ilion.outcome import Skipped
 from ilion.store import Artifact, ShardStats, fingerprint, has_descriptors, read_stats, shard_key
 from ilion.threads import in_order
-from ilion.types import ImageRecord, Query, Shard, TarSource
+from ilion.types import ImageRecord, NoSource, Query, Shard, TarSource
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +148,9 @@ def queries_fingerprint(queries: Sequence[Query]) -> str:
         parts.append([query.id, query.text])
         if query.image is not None:
             source = query.image.source
+            if isinstance(source, NoSource):
+                source.read()  # says that there is no image
+                continue
             stat = source.path.stat()
             member = [source.offset, source.size] if isinstance(source, TarSource) else []
             parts.append([query.image.boxes, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, member])

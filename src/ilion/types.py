@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.errors import ArtifactError, DatasetError
+from ilion.errors import ArtifactError, DatasetError, ImageError
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -101,7 +101,28 @@ class TarSource:
         return f"{self.path}!{self.member}"
 
 
-Source = FileSource | TarSource
+@dataclass(frozen=True, slots=True)
+class NoSource:
+    """An image of which only the id is known."""
+
+    id: str
+
+    def read(self) -> bytes:
+        """Raise.
+
+        Raises:
+            ImageError: Always: there are no bytes.
+        """
+        raise ImageError(
+            f"{self.id}: only the id of this image is known; give a data set with images, or descriptors "
+            'of others (extraction.model = "imported:FOLDER", see docs/interop.md)'
+        )
+
+    def __str__(self) -> str:
+        return self.id
+
+
+Source = FileSource | TarSource | NoSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +192,8 @@ class RetrievalDataset:
             id of a positive -> value.
         notes: What a reader of the results should know about the set (ids of a subset that are not there,
             photos without a size ...), one sentence each.
+        complete: Whether every image of a database is in its shards. False for data sets of ids, and for
+            descriptors of others: their database may hold images that are not here.
     """
 
     name: str
@@ -182,6 +205,7 @@ class RetrievalDataset:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    complete: bool = True
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

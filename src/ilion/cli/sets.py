@@ -25,7 +25,7 @@ def new_dataset(folder: Annotated[Path, typer.Argument(help="A new or empty fold
 def check_dataset(
     folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
     layout: Annotated[
-        Literal["auto", "ilias", "folder"], typer.Option(help="Look, or say which form it is.")
+        Literal["auto", "ilias", "folder", "ids"], typer.Option(help="Look, or say which form it is.")
     ] = "auto",
     full_decode: Annotated[
         bool, typer.Option("--full/--quick", help="Decode every image, or read headers only.")

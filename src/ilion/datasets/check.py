@@ -16,7 +16,7 @@ from ilion.datasets.reader import Layout, list_dataset
 from ilion.datasets.shards import TarShard
 from ilion.errors import ConfigError, DatasetError
 from ilion.images import EXTENSIONS, ImageFacts
-from ilion.types import Box, FileSource, Source
+from ilion.types import Box, FileSource, NoSource, Source, TarSource
 
 KEPT = 1000
 """Problems of one kind that are kept with file and remedy; the others are counted."""
@@ -44,7 +44,7 @@ class DatasetCheck:
     Args:
         name: The data set's folder name.
         root: Its folder.
-        layout: ``ilias`` or ``folder``.
+        layout: ``ilias``, ``folder`` or ``ids``.
         problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
         totals: Severity -> kind -> how many there are.
         facts: What the set is like.
@@ -118,7 +118,11 @@ def check_dataset(
         problems.add(problem)
     tars, total = _usable_tars(listing, problems)
     copies, facts = CopyFinder(), FactsBuilder()
-    for done, (item, seen) in enumerate(_inspected(_items(listing, tars), workers, full_decode), 1):
+    if listing.layout == "ids":
+        inspected: Iterator[tuple[_Item, Inspection]] = _listed(listing)
+    else:
+        inspected = _inspected(_items(listing, tars), workers, full_decode)
+    for done, (item, seen) in enumerate(inspected, 1):
         facts.add(item.photo, seen)
         for problem in (
             *_image_problems(item, seen),
@@ -154,6 +158,12 @@ def _usable_tars(listing: Listing, problems: _Problems) -> tuple[list[TarShard],
             message, _, remedy = str(error).removeprefix(str(tar)).lstrip(":!").strip().partition("; ")
             problems.add(Problem("error", "bad-tar", shown_path(tar, listing.root), message, remedy))
     return usable, total
+
+
+def _listed(listing: Listing) -> Iterator[tuple[_Item, Inspection]]:
+    """Yield photos of which only the ids are known: there is nothing to inspect."""
+    for photo in listing.photos:
+        yield _Item(photo.id, NoSource(photo.id), photo), Inspection(b"")
 
 
 def _items(listing: Listing, tars: list[TarShard]) -> Iterator[_Item]:
@@ -195,7 +205,7 @@ def _image_problems(item: _Item, seen: Inspection) -> Iterator[Problem]:
             if part in phrase:
                 yield Problem(severity, kind, item.shown, phrase.replace("; ", ", "), remedy)
                 break
-    name = item.source.member if not isinstance(item.source, FileSource) else item.source.path.name
+    name = item.source.member if isinstance(item.source, TarSource) else Path(str(item.source)).name
     ending = "." + name.rpartition(".")[2]
     if ending.lower() not in EXTENSIONS[facts.format]:
         yield Problem(

@@ -121,6 +121,9 @@ class FactsBuilder:
         """Take one image; ``photo`` is None for a distractor."""
         self._distractors += photo is None
         if seen.facts is None:
+            for view in photo.views if photo else ():
+                if view.role == "positive" and view.scale is not None:
+                    self._positives.append((view.scale, view.clutter, None))
             return
         group = _group(photo)
         self._formats[seen.facts.format] += 1

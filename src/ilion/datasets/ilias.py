@@ -46,7 +46,7 @@ def list_ilias(root: Path, distractors: Sequence[Path] = ()) -> Listing:
         distractors: Further folders of distractors.
     """
     listing = Listing(root, "ilias", root / CORE)
-    values = _read_positive_ids(listing)
+    values = read_positive_ids(listing, root / POSITIVE_IDS)
     listing.declared.update(subfolders(listing.base))
     for name in scan(listing.base, listing):
         parts = name.split("/")
@@ -149,11 +149,16 @@ def _note_lone_boxes(listing: Listing) -> None:
                 )
 
 
-def _read_positive_ids(listing: Listing) -> dict[str, tuple[float, float]]:
-    path = listing.root / POSITIVE_IDS
+def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, float]]:
+    """Return id -> (object area as a fraction, object count) of an id file; bad lines are noted.
+
+    Args:
+        listing: Takes the problems.
+        path: Lines of ``id,scale,clutter``; there may be no such file.
+    """
     if not path.is_file():
         return {}
-    values = {}
+    values: dict[str, tuple[float, float]] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -163,10 +168,14 @@ def _read_positive_ids(listing: Listing) -> dict[str, tuple[float, float]]:
         if not line.strip():
             continue
         try:
-            image_id, scale, clutter = line.rsplit(",", 2)
-            values[unescape_id(image_id.strip())] = (float(scale), float(clutter))
+            written, scale, clutter = line.rsplit(",", 2)
+            image_id, value = unescape_id(written.strip()), (float(scale), float(clutter))
+            if values.setdefault(image_id, value) != value:
+                place = f"{_shown(listing, path)}:{number}"
+                remedy = "keep one of the two lines"
+                listing.add("error", "bad-values", place, f"{image_id!r} has other values before", remedy)
         except ValueError:
-            place = f"{POSITIVE_IDS}:{number}"
+            place = f"{_shown(listing, path)}:{number}"
             listing.add("error", "bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
     return values
 

@@ -116,24 +116,26 @@ class Listing:
 
     Args:
         root: The data set's folder.
-        layout: ``ilias`` or ``folder``.
+        layout: ``ilias``, ``folder`` or ``ids``.
         base: The folder that photo ids are relative to.
         photos: Queries, positives and ignored photos, by id.
         descriptions: Text queries, by id.
         tars: Tars of distractors, by file name.
         loose: Distractors that are files.
+        distractor_ids: A file that lists distractors of which only the ids are known.
         labels: Axis -> instance -> label.
         declared: Objects that have a folder or a table row, with photos or not.
         problems: What is wrong with names, tables and folders.
     """
 
     root: Path
-    layout: Literal["ilias", "folder"]
+    layout: Literal["ilias", "folder", "ids"]
     base: Path
     photos: list[Photo] = field(default_factory=list)
     descriptions: list[Description] = field(default_factory=list)
     tars: list[Path] = field(default_factory=list)
     loose: list[LooseFolder] = field(default_factory=list)
+    distractor_ids: Path | None = None
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -302,7 +304,8 @@ def _note_incomplete(listing: Listing) -> None:
     queried = {v.instance for p in listing.photos for v in p.views if v.role == "query"}
     queried |= {text.instance for text in listing.descriptions}
     found = {v.instance for p in listing.photos for v in p.views if v.role == "positive"}
-    where = listing.root / ("objects" if listing.layout == "folder" else "ilias_core")
+    places = {"ilias": listing.root / "ilias_core", "folder": listing.root / "objects", "ids": listing.base}
+    where = places[listing.layout]
     for instance in listing.instances:
         if instance not in queried:
             listing.add(

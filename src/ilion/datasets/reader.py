@@ -9,15 +9,16 @@ from typing import Literal, get_args
 import numpy as np
 
 from ilion.datasets.folder import OBJECTS_FOLDER, OBJECTS_TABLE, PHOTOS_TABLE, list_folder
+from ilion.datasets.idlists import QUERIES, TEXTS, id_folder, list_ids
 from ilion.datasets.ids import IdSet, read_ids, safe_name, tar_key, tars_named
 from ilion.datasets.ilias import CORE, list_ilias
 from ilion.datasets.listing import Listing, LooseFolder, Photo, View
-from ilion.datasets.shards import FileShard, TarShard
+from ilion.datasets.shards import FileShard, IdShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.types import Box, FileSource, ImageRecord, Query, RetrievalDataset, Shard
+from ilion.types import Box, FileSource, ImageRecord, NoSource, Query, RetrievalDataset, Shard
 
-Layout = Literal["auto", "ilias", "folder"]
+Layout = Literal["auto", "ilias", "folder", "ids"]
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
@@ -34,7 +35,10 @@ def open_dataset(
     distractors: Path | None = None,
     shard_size: int = 500,
 ) -> RetrievalDataset:
-    """Open a data set: the ILIAS layout or the plain form (see docs/datasets.md). No image is decoded.
+    """Open a data set: the ILIAS layout, the plain form (see docs/datasets.md), or ids (docs/interop.md).
+
+    No image is decoded.
+
 
     The database is: photos with a positive or an ignored object, sorted by id, in shards of ``shard_size``;
     then tars of distractors by file name, one shard each; then loose distractors by folder and name, in
@@ -76,6 +80,7 @@ def open_dataset(
         labels=listing.labels,
         attributes=attributes,
         notes=tuple(notes),
+        complete=listing.layout != "ids",
     )
 
 
@@ -95,10 +100,15 @@ def list_dataset(path: Path, *, layout: Layout = "auto", distractors: Path | Non
             seen = "is a file" if folder.exists() else "does not exist"
             raise DatasetError(f"{folder}: {seen}; give the folder of a data set")
     further = (distractors,) if distractors is not None else ()
-    return (list_ilias if find_layout(path, layout) == "ilias" else list_folder)(path, further)
+    found = find_layout(path, layout)
+    if found == "ids":
+        if further:
+            raise ConfigError(f"{path}: holds ids only; a folder of distractors cannot be added to it")
+        return list_ids(path)
+    return (list_ilias if found == "ilias" else list_folder)(path, further)
 
 
-def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder"]:
+def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder", "ids"]:
     """Return the layout of a folder.
 
     Args:
@@ -117,13 +127,19 @@ def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder
         raise DatasetError(
             f"{path}: holds both {CORE} and {plain[0]}; say which layout to read: layout='ilias' or 'folder'"
         )
-    if ilias and layout != "folder":
+    if ilias and layout in ("auto", "ilias"):
         return "ilias"
-    if plain and layout != "ilias":
+    if plain and layout in ("auto", "folder"):
         return "folder"
+    if id_folder(path) and layout in ("auto", "ids"):
+        return "ids"
     if path.resolve().name in (CORE, OBJECTS_FOLDER):
         raise DatasetError(f"{path}: give the folder above it, {path.resolve().parent}")
-    needed = {"ilias": CORE, "folder": f"{OBJECTS_FOLDER} or {PHOTOS_TABLE}"}
+    needed = {
+        "ilias": CORE,
+        "folder": f"{OBJECTS_FOLDER} or {PHOTOS_TABLE}",
+        "ids": f"image_ids/positive_ids.txt (beside {QUERIES} or {TEXTS})",
+    }
     wanted = needed.get(layout) or f"{CORE} (the ILIAS layout), nor {needed['folder']} (the plain form)"
     raise DatasetError(f"{path}: holds no {wanted}; ilion datasets new DIR makes a data set to fill in")
 
@@ -158,7 +174,9 @@ def _queries(listing: Listing) -> Iterator[Query]:
         for view in views:
             # One photo can be the query of several objects; each then needs an id of its own.
             query_id = photo.id if len(views) == 1 else f"{photo.id}#{view.instance}"
-            image = ImageRecord(photo.id, FileSource(listing.base / photo.id), view.boxes)
+            known = listing.layout != "ids"
+            source = FileSource(listing.base / photo.id) if known else NoSource(photo.id)
+            image = ImageRecord(photo.id, source, view.boxes)
             yield Query(query_id, view.instance, image=image)
     for text in listing.descriptions:
         yield Query(text.id, text.instance, text=text.text)
@@ -178,6 +196,11 @@ def _shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator
     if wanted:
         for photo in photos:
             wanted.take(photo.id, photo.id)
+    if listing.layout == "ids":
+        yield IdShard("positives", tuple(photo.id for photo in photos))
+        if listing.distractor_ids:
+            yield IdShard("distractors", listing.distractor_ids, wanted)
+        return
     boxes = {photo.id: photo.boxes for photo in photos if photo.boxes}
     yield from _file_shards(
         "positives", LooseFolder(listing.base, "", tuple(p.id for p in photos)), shard_size, boxes
@@ -264,6 +287,8 @@ def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
 def _subset_notes(
     subset: Path, wanted: IdSet, listing: Listing, database: tuple[Shard, ...]
 ) -> Iterator[str]:
+    if listing.layout == "ids":
+        return  # which images a run has is known once its descriptors are there
     absent = tars_named(read_ids(subset))
     for tar in listing.tars:
         del absent[tar.name]

@@ -12,7 +12,7 @@ from ilion.datasets.listing import Severity
 SHOWN = 8
 """Problems of one kind that are printed; the check itself keeps more."""
 _BAR = 30
-_LAYOUTS = {"ilias": "ILIAS layout", "folder": "plain form"}
+_LAYOUTS = {"ilias": "ILIAS layout", "folder": "plain form", "ids": "ids only, no images"}
 _TITLES: dict[Severity, str] = {"error": "ERROR", "warning": "warning", "info": "info"}
 
 

@@ -1,4 +1,4 @@
-"""Shards of the database: a run of files, or one tar that is streamed without unpacking."""
+"""Shards of the database: a run of files, one tar that is streamed without unpacking, or ids alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from ilion.datasets.ids import IdSet, tar_key
+from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
 from ilion.datasets.listing import is_hidden, is_image_name
 from ilion.errors import DatasetError
 from ilion.tarindex import index_tar
-from ilion.types import Box, FileSource, ImageRecord, TarSource
+from ilion.types import Box, FileSource, ImageRecord, NoSource, TarSource
 
 
 def _stamp(path: Path) -> str:
@@ -118,3 +118,40 @@ class TarShard:
         subset = self.subset.digest if self.subset else "all"
         line = f"{self.path.name}\0{_stamp(self.path)}\0{subset}"
         return blake2b(line.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class IdShard:
+    """Images of which only the ids are known.
+
+    Args:
+        name: Unique within the database; safe as a file name.
+        ids: The ids in order, or an id file that is streamed.
+        subset: If given, only the images that it lists.
+    """
+
+    name: str
+    ids: tuple[str, ...] | Path
+    subset: IdSet | None = None
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield the records in their fixed order; reading one of their images is an error.
+
+        Raises:
+            DatasetError: The id file cannot be read.
+        """
+        for image_id in (
+            (unescape_id(i) for i in read_ids(self.ids)) if isinstance(self.ids, Path) else self.ids
+        ):
+            if self.subset is None or self.subset.take(image_id, image_id.partition("/")[2]):
+                yield ImageRecord(image_id, NoSource(image_id))
+
+    def fingerprint(self) -> str:
+        """Return a digest of the ids, or of the id file's size, modification and change time, and the subset.
+
+        Raises:
+            DatasetError: The file is gone.
+        """
+        content = _stamp(self.ids) if isinstance(self.ids, Path) else "\n".join(self.ids)
+        subset = self.subset.digest if self.subset else "all"
+        return blake2b(f"{content}\0{subset}".encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -150,6 +150,7 @@ class Pipeline:
             axes,
             definition=settings.definition,
             k=settings.k,
+            ties=settings.ties,
             bootstrap=settings.bootstrap,
             seed=self.config.seed,
         )

@@ -17,11 +17,12 @@ from markupsafe import Markup
 from ilion.errors import ArtifactError, IlionError
 from ilion.images import decode
 from ilion.report.words import Words
-from ilion.types import RGB, ImageRecord, RetrievalDataset, Source
+from ilion.types import RGB, ImageRecord, NoSource, RetrievalDataset, Shard, Source
 
 LADDER = ((224, 82), (160, 78), (112, 70), (72, 60), (40, 50))
 """Longer side in pixels and JPEG quality, from the best to what a very full report can afford."""
 _PLACEHOLDER_SIZE = (400, 300)
+_WIDEST = 22
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Picture:
         height: Full-size height in pixels.
         jpeg: The thumbnail at the best step of the ladder; empty if it cannot be shown.
         problem: Why it cannot be shown, or "".
+        id: Of a picture of which only the id is known; else "".
     """
 
     number: int
@@ -41,10 +43,13 @@ class Picture:
     height: int
     jpeg: bytes
     problem: str = ""
+    id: str = ""
 
 
 def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, ImageRecord]:
     """Find database records by id, reading shards only until all are found.
+
+    Images that are not here get a record without a source, if the data set says that it is not complete.
 
     Raises:
         ArtifactError: The data set has no such image.
@@ -52,6 +57,8 @@ def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, Ima
     missing = set(ids)
     found: dict[str, ImageRecord] = {}
     for shard in dataset.database:
+        if not dataset.complete and not _has_images(shard):
+            continue  # a list of very many ids
         if not missing:
             break
         for record in shard.records():
@@ -60,12 +67,19 @@ def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, Ima
                 found[record.id] = record
                 if not missing:
                     break
+    if missing and not dataset.complete:
+        return found | {image_id: ImageRecord(image_id, NoSource(image_id)) for image_id in missing}
     if missing:
         raise ArtifactError(
             f"{len(missing)} images of the ranking, such as {min(missing)!r}, are not in the data set "
             f"{dataset.name!r}; the data set has changed since the run, so run again"
         )
     return found
+
+
+def _has_images(shard: Shard) -> bool:
+    first = next(iter(shard.records()), None)
+    return first is not None and not isinstance(first.source, NoSource)
 
 
 class Pictures:
@@ -119,6 +133,8 @@ class Pictures:
 
 
 def _load(source: Source, number: int) -> Picture:
+    if isinstance(source, NoSource):
+        return Picture(number, *_PLACEHOLDER_SIZE, b"", id=source.id)
     side = LADDER[0][0]
     try:
         decoded = decode(source.read(), at_least=(side, 1))
@@ -167,11 +183,17 @@ def _smaller(jpeg: bytes, side: int, quality: int) -> bytes:
 
 def _definition(picture: Picture, jpeg: bytes, words: Words) -> Markup:
     if not jpeg:
-        return _placeholder(picture.number, picture.width, picture.height, words("picture.unreadable"))
+        text = _end(picture.id) if picture.id else words("picture.unreadable")
+        return _placeholder(picture.number, picture.width, picture.height, text)
     data = base64.b64encode(jpeg).decode("ascii")
     return Markup('<image id="p{}" width="{}" height="{}" href="data:image/jpeg;base64,{}"/>\n').format(
         picture.number, picture.width, picture.height, data
     )
+
+
+def _end(image_id: str) -> str:
+    """Return the end of an id, which is what tells pictures apart, as far as the field is wide."""
+    return image_id if len(image_id) <= _WIDEST else f"…{image_id[1 - _WIDEST :]}"
 
 
 def _placeholder(number: int, width: int, height: int, text: str) -> Markup:
