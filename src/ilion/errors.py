@@ -38,3 +38,7 @@ class MissingExtraError(ExtractionError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the '{extra}' extra. Install it with: pip install 'ilion[{extra}]'")
+
+
+class TaskError(IlionError):
+    """A part of the work failed to the end, and a result without it was not asked for."""

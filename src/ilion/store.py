@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,7 +61,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         ArtifactError: The disk is full or the folder cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # a name of its own: workers of several machines may write the same shard
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:

@@ -23,6 +23,7 @@ from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Pipeline, Progress, Search
 from ilion.pipeline.changes import recalled
 from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, reranking_from, skipped_from
+from ilion.tasks import StageStatus, read_status
 from ilion.truth import truth_from_ids
 
 if TYPE_CHECKING:
@@ -117,6 +118,18 @@ def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
         seed: Of the interval and the test.
     """
     return compare_evaluations(read_evaluation(a), read_evaluation(b), seed=seed)
+
+
+def status(run: Path) -> tuple[StageStatus, ...]:
+    """Say how far a run is, stage by stage, from its files alone: going on elsewhere, ended or dead.
+
+    Args:
+        run: Output folder of the run.
+
+    Raises:
+        ArtifactError: No run was started there.
+    """
+    return read_status(run)
 
 
 def demo(

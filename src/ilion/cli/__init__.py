@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, download, runs, sets
+from ilion.cli import about, download, runs, sets, watching
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -32,6 +32,7 @@ for _command in (
     runs.extract,
     runs.rank,
     runs.evaluate,
+    watching.status,
     runs.report,
     runs.compare,
     about.models,

@@ -76,6 +76,8 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         DatasetError: The database holds no readable image.
     """
     settings, shards = experiment.config.extraction, experiment.dataset.database
+    if experiment.ledger:
+        experiment.ledger.begin()
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with ExitStack() as locks:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
+from ilion.tasks import Ledger
 from ilion.types import Query, RetrievalDataset
 
 Progress = Callable[[str, int, int], None]
@@ -23,6 +24,7 @@ class Experiment:
         queries: Its queries of the wanted kind, in order.
         artifacts: Folder of the artifacts.
         progress: Told of what is going on.
+        ledger: Keeps the record that ``ilion status`` shows.
     """
 
     config: ExperimentConfig
@@ -30,11 +32,18 @@ class Experiment:
     queries: tuple[Query, ...]
     artifacts: Path
     progress: Progress | None = None
+    ledger: Ledger | None = None
 
-    def tell(self, stage: str) -> Callable[[int, int], None] | None:
-        """Return the progress callback of one stage."""
-        progress = self.progress
-        return (lambda done, total: progress(stage, done, total)) if progress else None
+    def tell(self, stage: str) -> Callable[[int, int], None]:
+        """Return the progress callback of one stage; what it is told is also recorded."""
+
+        def told(done: int, total: int) -> None:
+            if self.progress:
+                self.progress(stage, done, total)
+            if self.ledger:
+                self.ledger.passed(stage, done, total)
+
+        return told
 
     @property
     def results_kept(self) -> int:

@@ -110,8 +110,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
             stats = store.ShardStats(len(ids), 0.0, peak_memory(), machine())
             store.write_descriptors(artifact, key, Descriptors(ids, values), stats)
         start += len(block)
-        if tell:
-            tell(start, len(database))
+        tell(start, len(database))
     return DescriptorSet(artifact, keys)
 
 

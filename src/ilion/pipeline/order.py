@@ -27,6 +27,7 @@ from ilion.pipeline.local import explainer, extract_local, rerank_stage
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run
+from ilion.tasks import Ledger
 from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
 
@@ -71,7 +72,8 @@ class Pipeline:
     @cached_property
     def experiment(self) -> Experiment:
         """What the stages work from."""
-        return Experiment(self.config, self.dataset, self.queries, self.artifacts, self._progress)
+        ledger = Ledger(self.output)
+        return Experiment(self.config, self.dataset, self.queries, self.artifacts, self._progress, ledger)
 
     @cached_property
     def extractor(self) -> Extractor:
