@@ -22,14 +22,8 @@ from typer.testing import CliRunner
 from ilion import verbs
 from ilion.cli import app
 from ilion.download import DownloadSettings, download, load_recipes
-from ilion.download.recipes import (
-    Recipe,
-    check_path,
-    parse_checksums,
-    parse_numbers,
-    parse_recipe,
-    wanted,
-)
+from ilion.download.choice import parse_checksums, parse_numbers, wanted
+from ilion.download.recipes import Recipe, check_path, parse_recipe
 from ilion.download.records import home, read_record
 from ilion.download.settings import load_settings
 from ilion.errors import ArtifactError, ConfigError, IlionError

@@ -16,7 +16,8 @@ import pytest
 from tests.faulty_server import FAULTS, FaultyServer, serving
 
 from ilion.download import DownloadSettings, Recipe, download
-from ilion.download.client import Client, Fault, Refusal, Stopped, judge, redirected, waiting_time
+from ilion.download.answers import Fault, Refusal, judge, redirected, waiting_time
+from ilion.download.client import Client, Stopped
 from ilion.download.partial import Head, Partial
 from ilion.download.recipes import parse_recipe
 from ilion.download.records import home, read_record

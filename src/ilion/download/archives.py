@@ -245,17 +245,17 @@ def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _move(aside: Path, target: Path) -> None:
-    """Move all files to their places; a link among the folders there is not followed."""
-    target.mkdir(parents=True, exist_ok=True)
+    """Move all files to their places, once nothing is in the way; a link there is not followed."""
     for folder, folders, files in os.walk(aside):
         here = target / Path(folder).relative_to(aside)
-        for name in folders:
-            place = here / name
+        for place in (here / name for name in folders):
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise ArtifactError(f"{place} is in the way: it is a link or a file; move it away")
-            place.mkdir(exist_ok=True)
-        for name in files:
-            place = here / name
+        for place in (here / name for name in files):
             if place.is_dir() and not place.is_symlink():
                 raise ArtifactError(f"{place} is in the way: it is a folder; move it away")
-            os.replace(Path(folder) / name, place)
+    for folder, _, files in os.walk(aside):
+        here = target / Path(folder).relative_to(aside)
+        here.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            os.replace(Path(folder) / name, here / name)

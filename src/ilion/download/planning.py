@@ -11,10 +11,12 @@ from typing import Literal
 from urllib.parse import quote, urljoin
 
 from ilion import store
+from ilion.download.answers import Fault, Refusal
 from ilion.download.archives import RESERVE
-from ilion.download.client import Client, Fault, Refusal
+from ilion.download.choice import Wanted, needs_checksums, parse_checksums, wanted
+from ilion.download.client import Client
 from ilion.download.partial import Partial
-from ilion.download.recipes import Recipe, Wanted, needs_checksums, parse_checksums, wanted
+from ilion.download.recipes import Recipe
 from ilion.download.records import home, read_record, stem
 from ilion.download.transfer import Transfer, free_bytes
 from ilion.errors import ArtifactError, ConfigError
@@ -150,8 +152,14 @@ def plan(
         size, note = _size(client, urls)
         return Item(file, urls, state, here, size if size is not None else file.size or None, note)
 
-    with ThreadPoolExecutor(client.settings.parallel) as pool:
+    pool = ThreadPoolExecutor(client.settings.parallel)
+    try:
         items = tuple(pool.map(look, files))
+    except BaseException:
+        client.interrupt()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
     return Plan(recipe, folder, items, free_bytes(folder))
 
 

@@ -11,9 +11,10 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ilion.download.client import Answer, Client, Fault, Refusal
+from ilion.download.answers import Answer, Fault, Refusal
+from ilion.download.choice import Wanted
+from ilion.download.client import Client
 from ilion.download.partial import Head, Partial
-from ilion.download.recipes import Wanted
 from ilion.download.records import Record, home, now, read_record, stem, verified, write_record
 from ilion.download.settings import DownloadSettings
 from ilion.errors import ArtifactError
