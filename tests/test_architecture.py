@@ -54,6 +54,7 @@ HEAVY = [
     "open_clip",
     "transformers",
     "kornia",
+    "numba",
     "ray",
     "h5py",
     "faiss",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.shuffles import least_by_shuffle
 
 Packed = NDArray[np.uint8]
 """(M, d / 8) bytes; the first dimension is the highest bit of the first byte."""
@@ -17,7 +18,7 @@ Int32 = NDArray[np.int32]
 
 PIECES = (32, 16, 8)
 """Codes are compared in pieces of so many bytes, for which faiss has fast kernels: 96 bytes at once take
-three times as long; plain numpy (bitwise_count) takes six times as long; a compiled loop gains nothing."""
+three times as long; plain numpy (bitwise_count) takes six times as long. `ilion.shuffles` is faster."""
 BLOCK = 300_000
 """Distances computed before their minimum is taken (1.2 MB): about what the cache of one core holds."""
 
@@ -75,7 +76,8 @@ def hamming(a: NDArray[np.generic], b: NDArray[np.generic]) -> Int32:
 def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -> Int32:
     """Count the bits by which each row differs from the nearest row of each other array.
 
-    The table of all pairs is never held, which makes this faster than the minimum of `hamming`.
+    The table of all pairs is never held, which makes this faster than the minimum of `hamming`. With the
+    extra ``fast`` it is three times as fast again (`ilion.shuffles`), after some seconds of compiling once.
 
     Args:
         a: (M, bytes) uint8.
@@ -92,6 +94,13 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
     [[1, 2]]
     """
     least = np.empty((len(many), len(a)), np.int32)
+    kernel = least_by_shuffle()
+    if kernel is not None:
+        rows = np.ascontiguousarray(a)
+        for b, row in zip(many, least, strict=True):
+            _check(a, b)
+            kernel(rows, np.ascontiguousarray(b), row)
+        return least
     pieces, space = _pieces(a), np.empty((2, BLOCK), np.int32)
     for b, row in zip(many, least, strict=True):
         _check(a, b)

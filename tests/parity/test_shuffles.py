@@ -1,0 +1,54 @@
+"""Nearest codes by byte shuffles: the same numbers as counting bits pair by pair."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from ilion import bits, shuffles
+
+
+@pytest.fixture(scope="module")
+def kernel() -> shuffles.Kernel:
+    found = shuffles.least_by_shuffle()
+    if found is None:
+        pytest.skip("needs numba and a processor with AVX2")
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 16, 31, 32, 62, 63, 96, 257])
+@pytest.mark.parametrize("tokens", [1, 2, 159, 160, 161, 600])
+def test_the_least_of_all_pairs(kernel: shuffles.Kernel, size: int, tokens: int) -> None:
+    rng = np.random.default_rng(size * 1000 + tokens)
+    queries = rng.integers(0, 256, (13, size), np.uint8)
+    codes = rng.integers(0, 256, (tokens, size), np.uint8)
+    codes[-1] = queries[3]
+    found = np.empty(13, np.int32)
+    kernel(queries, codes, found)
+    pairs = np.bitwise_count(queries[:, None] ^ codes[None]).sum(axis=2, dtype=np.int64)
+    assert found.tolist() == pairs.min(axis=1).tolist()
+    assert found[3] == 0
+
+
+def test_opposite_codes_do_not_overflow(kernel: shuffles.Kernel) -> None:
+    zeros, ones = np.zeros((1, 512), np.uint8), np.full((161, 512), 255, np.uint8)
+    found = np.empty(1, np.int32)
+    kernel(zeros, ones, found)
+    assert found.tolist() == [4096]
+
+
+def test_with_and_without_the_kernel_results_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.integers(0, 256, (50, 24), np.uint8)
+    images = [rng.integers(0, 256, (n, 24), np.uint8) for n in (1, 40, 700)]
+    fast = bits.least_hamming(queries[::2], images)
+    monkeypatch.setattr(bits, "least_by_shuffle", lambda: None)
+    assert np.array_equal(bits.least_hamming(queries[::2], images), fast)
+
+
+def test_without_the_extra_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffles, "find_spec", lambda name: None)
+    assert shuffles.least_by_shuffle.__wrapped__() is None
+    assert importlib.util.find_spec("ilion.shuffles") is not None
