@@ -2,9 +2,9 @@
 
 Counting differing bits one pair after the other is bound by the population count. Here a code is cut into
 nibbles; for each nibble of a query a table of 16 bytes says by how many bits every value differs from it, and
-one shuffle instruction looks up 32 database nibbles at once, as in the fast scan of product quantisers (André,
-Kermarrec and Le Scouarnec, VLDB 2015). Sums are exact. On processors without AVX2, or without the extra,
-`ilion.bits` counts bits instead; the results are the same.
+one shuffle looks up 32 database nibbles at once, as in the fast scan of product quantisers (André, Kermarrec
+and Le Scouarnec, VLDB 2015). Sums are exact. On processors without AVX2, or without the extra, `ilion.bits`
+counts bits instead; the results are the same.
 """
 
 from __future__ import annotations
