@@ -39,7 +39,6 @@ def open_dataset(
 
     No image is decoded.
 
-
     The database is: photos with a positive or an ignored object, sorted by id, in shards of ``shard_size``;
     then tars of distractors by file name, one shard each; then loose distractors by folder and name, in
     shards of ``shard_size``.
