@@ -48,7 +48,8 @@ class ExtractionConfig:
     """Which descriptor and how it is computed.
 
     Args:
-        model: A name that ``ilion models`` lists, or ``backend:name``.
+        model: A name that ``ilion models`` lists, ``backend:name``, or ``imported:FOLDER`` for descriptors of
+            others (see docs/interop.md).
         weights: File or hub id in place of the model's own weights; "" keeps them.
         side: Input side in pixels; 0 keeps the model's own.
         resize: ``long``, ``short``, ``square``, ``center-crop`` or ``pad``; "" keeps the model's own.
@@ -355,12 +356,17 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         distractors=absolute(config.dataset.distractors),
         subset=absolute(config.dataset.subset),
     )
+    extraction = config.extraction
+    if extraction.model.startswith("imported:"):
+        folder = absolute(extraction.model.removeprefix("imported:"))
+        extraction = dataclasses.replace(extraction, model=f"imported:{folder}")
     rerank = config.rerank
     if rerank.weights != "none":
         rerank = dataclasses.replace(rerank, weights=absolute(rerank.weights))
     return dataclasses.replace(
         config,
         dataset=dataset,
+        extraction=extraction,
         rerank=rerank,
         output=absolute(config.output),
         cache=absolute(config.cache),

@@ -346,6 +346,23 @@ class DescriptorSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored type of the values."""
+        return self._shards[0].values.dtype if self._shards else np.dtype(np.float16)
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self._shards)
+
+    def stored(self, shard: int, size: int = 65_536) -> Iterator[Descriptors]:
+        """Yield the descriptors of one shard in order, at most ``size`` at once, as they are stored."""
+        rows, whole = self._rows[shard], self._shards[shard]
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield Descriptors(tuple(whole.ids[i] for i in part), np.asarray(whole.values[part]))
+
     def blocks(self, size: int) -> Iterator[Float32]:
         """Yield all descriptors in order as float32 blocks of at most ``size`` rows."""
         for shard, rows in zip(self._shards, self._rows, strict=True):

@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, download, runs, sets, watching
+from ilion.cli import about, download, interop, runs, sets, watching
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -27,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(sets.app, name="datasets")
+app.add_typer(interop.import_app, name="import")
+app.add_typer(interop.export_app, name="export")
 for _command in (
     runs.run,
     runs.extract,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,20 @@ def experiment_of(
 
 def say_json(value: object) -> None:
     """Print a value as JSON on stdout."""
-    print(json.dumps(value, indent=1, default=_plain, ensure_ascii=False))
+    print(json.dumps(_known(value), indent=1, default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def _known(value: Any) -> Any:
+    """Replace what is not known (NaN) by null, which JSON has."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _known(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_known(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -117,6 +131,15 @@ def say_result(result: Any) -> None:
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")
+    if math.isnan(cost.search_ms_per_query):
+        print("  cost unknown: the results were made elsewhere")
+        return
+    if math.isnan(cost.extraction_ms_per_image):
+        print(
+            f"  {cost.bytes_per_image / 1024:.1f} KB an image, described elsewhere; "
+            f"{cost.search_ms_per_query:.2f} ms a query, peak memory {cost.peak_memory_bytes / 2**30:.2f} GB"
+        )
+        return
     print(
         f"  {cost.extraction_ms_per_image:.1f} ms and {cost.bytes_per_image / 1024:.1f} KB an image, "
         f"{cost.search_ms_per_query:.2f} ms a query, peak memory {cost.peak_memory_bytes / 2**30:.2f} GB"

@@ -82,7 +82,12 @@ def safe_name(text: str) -> str:
     return safe if safe == text else f"{safe}-{blake2b(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
-def _hashes(ids: Iterable[str]) -> NDArray[np.uint64]:
+def hashes_of(ids: Iterable[str]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each id.
+
+    >>> hashes_of(["a", "b", "a"])[[0, 2]].tolist() == [hashes_of(["a"])[0]] * 2
+    True
+    """
     digests = b"".join(blake2b(i.encode(errors="surrogatepass"), digest_size=8).digest() for i in ids)
     return np.frombuffer(digests, dtype=np.uint64)
 
@@ -106,7 +111,7 @@ class IdSet:
     """
 
     def __init__(self, ids: Iterable[str]) -> None:
-        self._values = np.unique(_hashes(unescape_id(i) for i in ids))
+        self._values = np.unique(hashes_of(unescape_id(i) for i in ids))
         self._found = np.zeros(len(self._values), dtype=bool)
 
     def __len__(self) -> int:
@@ -124,7 +129,7 @@ class IdSet:
 
     def take(self, image_id: str, key: str) -> bool:
         """Return whether an image is listed, by its id or by its key, and remember that it was met."""
-        wanted = _hashes({image_id, key, unescape_id(image_id), unescape_id(key)})
+        wanted = hashes_of({image_id, key, unescape_id(image_id), unescape_id(key)})
         rows = np.searchsorted(self._values, wanted)
         rows = rows[rows < len(self._values)]
         rows = rows[np.isin(self._values[rows], wanted)]
@@ -134,7 +139,7 @@ class IdSet:
     def missing(self, ids: Iterable[str]) -> Iterator[str]:
         """Yield those of the listed ids, given again, that were not met."""
         for image_id in ids:
-            row = np.searchsorted(self._values, _hashes([unescape_id(image_id)])[0])
+            row = np.searchsorted(self._values, hashes_of([unescape_id(image_id)])[0])
             if not self._found[row]:
                 yield image_id
 

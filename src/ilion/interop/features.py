@@ -197,7 +197,7 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
         for block in blocks:
             if features is None:
                 dim, kept = block.dim, np.dtype(dtype or block.values.dtype)
-                chunk = (max(1, min(BLOCK, 2**20 // max(1, dim * kept.itemsize))), dim)
+                chunk = (max(1, min(4096, 2**18 // (dim * kept.itemsize))), dim)
                 features = file.create_dataset("features", (0, dim), kept, maxshape=(None, dim), chunks=chunk)
                 index = file.create_dataset(
                     "index", (0,), h5py.string_dtype("utf-8"), maxshape=(None,), chunks=(chunk[0],)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from ilion._version import __version__
 from ilion.config import ExperimentConfig, to_dict
 from ilion.extractors.base import ExtractorSpec
+from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search
 from ilion.pipeline.local import LocalStage, Reranked
 from ilion.store import fingerprint
+from ilion.types import Ranking
 
 
 def cost(
@@ -29,7 +29,7 @@ def cost(
     seconds = {**extracted.seconds, "search": searched.seconds}
     per_image = seconds["descriptors"] / max(1, extracted.images)
     per_query, per_search = seconds["queries"] / queries, searched.seconds / queries
-    stored = float(extracted.database.dim * np.dtype(experiment.config.extraction.dtype).itemsize)
+    stored = float(extracted.database.dim * extracted.database.dtype.itemsize)
     peaks = [extracted.peak_memory, searched.peak_memory]
     reused = [*extracted.reused, *(["search"] if searched.reused else [])]
     if local and reranked:
@@ -52,7 +52,9 @@ def cost(
     )
 
 
-def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -> dict[str, object]:
+def provenance(
+    experiment: Experiment, model: ExtractorSpec, ranking: Ranking, digest: str
+) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
     return {
         "ilion": __version__,
@@ -61,12 +63,12 @@ def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -
         "model": model.as_dict(),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
-            "ranking": searched.fingerprint,
+            "ranking": digest,
         },
         "data set": {
             "queries": len(experiment.queries),
             "instances": len({q.instance for q in experiment.queries}),
-            "database images": len(searched.ranking.database_ids),
+            "database images": len(ranking.database_ids),
             "notes": list(experiment.dataset.notes),
         },
     }
@@ -75,7 +77,7 @@ def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -
 def design(config: ExperimentConfig) -> str:
     """A short name of the method."""
     settings = config.search
-    parts = [config.extraction.model]
+    parts = [from_elsewhere(config.extraction.model) or config.extraction.model]
     if settings.expansion != "none":
         parts.append(f"{settings.expansion} QE {settings.expansion_top}")
     if settings.database_expansion_top:

@@ -8,6 +8,7 @@ are unchanged is not computed again, and nothing that changed is reused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from ilion.config import ExperimentConfig, dump_toml
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluate import evaluate as evaluate_ranking
-from ilion.extractors.base import Extractor
+from ilion.extractors.base import Extractor, ExtractorSpec
+from ilion.interop.imported import from_elsewhere, imported_folder
+from ilion.interop.results import Results, tie_groups, to_ranking
 from ilion.outcome import Evaluation, RunResult
 from ilion.pipeline import account
 from ilion.pipeline.changes import at_full_precision, changes
 from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
+from ilion.pipeline.imported import describe_imported, imported_spec, unknown_cost
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
@@ -52,13 +56,14 @@ class Pipeline:
     def dataset(self) -> RetrievalDataset:
         """The data set."""
         settings = self.config.dataset
-        return open_dataset(
+        dataset = open_dataset(
             Path(settings.path),
             layout=settings.layout,
             subset=Path(settings.subset) if settings.subset else None,
             distractors=Path(settings.distractors) if settings.distractors else None,
             shard_size=settings.shard_size,
         )
+        return replace(dataset, complete=False) if from_elsewhere(self.config.extraction.model) else dataset
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
@@ -80,8 +85,20 @@ class Pipeline:
         """The model, built and, where it learns something, fitted."""
         return extractor_of(self.config.extraction, self.config.seed)
 
+    @property
+    def _imported(self) -> Path | None:
+        """The folder of descriptors of others, if the experiment uses such."""
+        return imported_folder(self.config.extraction.model)
+
+    @cached_property
+    def spec(self) -> ExtractorSpec:
+        """What is known about the model."""
+        return self.extractor.spec if self._imported is None else imported_spec(self._imported)
+
     def extract(self) -> Extraction:
-        """Describe queries and database."""
+        """Describe queries and database, or take the descriptors of others."""
+        if self._imported is not None:
+            return describe_imported(self.experiment, self._imported)
         extractor = self.extractor  # first: a misspelt model is said before any folder is read
         return describe(self.experiment, extractor)
 
@@ -124,13 +141,45 @@ class Pipeline:
             evaluation=evaluation,
             cost=account.cost(self.experiment, extracted, searched, local, reranked),
             skipped=extracted.skipped,
-            provenance=account.provenance(self.experiment, self.extractor.spec, searched),
+            provenance=account.provenance(self.experiment, self.spec, searched.ranking, searched.fingerprint),
             reranking=reranking,
         )
-        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
-        store.write_ranking(self.output / "ranking", ranking)
-        write_run(self.output, result)
+        self._keep(result)
         return result
+
+    def evaluate_results(self, results: Results) -> RunResult:
+        """Judge the results of others as if a search had given them, and store the run in the output folder.
+
+        Ties are those of the file, which may be of higher precision than a ranking.
+        """
+        dataset, k = self.dataset, self.experiment.results_kept
+        named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+        ranking = to_ranking(results, named, k)
+        truth, axes = self._truth(ranking)
+        exact = replace(ranking, similarities=tie_groups(results, k))
+        model = ExtractorSpec(
+            self.config.name, "imported", "", 0, "none", 0, (0.0,) * 3, (1.0,) * 3, "unknown", "unknown"
+        )
+        result = RunResult(
+            name=self.config.name,
+            design=self.design,
+            dataset=dataset,
+            ranking=ranking,
+            ground_truth=truth,
+            evaluation=self._judge(exact, truth, axes),
+            cost=unknown_cost(),
+            skipped=(),
+            provenance=account.provenance(
+                self.experiment, model, ranking, store.fingerprint(ranking.indices.tolist())
+            ),
+        )
+        self._keep(result)
+        return result
+
+    def _keep(self, result: RunResult) -> None:
+        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
+        store.write_ranking(self.output / "ranking", result.ranking)
+        write_run(self.output, result)
 
     def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
         dataset = self.dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -102,9 +103,10 @@ def verdict(results: Sequence[RunResult], outcome: Outcome, words: Words) -> lis
                 name=hardest,
             )
         )
+    known = math.isfinite(cost.extraction_ms_per_image)
     sentences.append(
         words.rich(
-            "verdict.cost",
+            "verdict.cost" if known else "verdict.cost_unknown",
             photo=words.milliseconds(cost.extraction_ms_per_image),
             bytes=words.size(cost.bytes_per_image),
             query=words.milliseconds(answer_ms(results[0])),
@@ -129,8 +131,11 @@ def all_skipped(results: Sequence[RunResult]) -> list[Skipped]:
 
 def _designs(results: Sequence[RunResult], words: Words) -> Markup:
     best = max(results, key=lambda r: r.evaluation.mean)
-    fastest = min(results, key=lambda r: r.cost.extraction_ms_per_image)
+    timed = [r for r in results if math.isfinite(r.cost.extraction_ms_per_image)]
+    fastest = min(timed, key=lambda r: r.cost.extraction_ms_per_image, default=best)
     key = "verdict.designs_one" if best is fastest else "verdict.designs"
+    if not timed:
+        key = "verdict.designs_untimed"
     return words.rich(
         key,
         count=len(results),
@@ -211,4 +216,6 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
         say("paired")
     if unreadable:
         say("unreadable_pictures", count=unreadable)
+    if not main.dataset.complete:
+        say("elsewhere")
     return found

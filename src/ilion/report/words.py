@@ -180,17 +180,23 @@ class Words:
 
     def milliseconds(self, value: float, digits: int = 2) -> str:
         """Write a short time."""
+        if not math.isfinite(value):
+            return self("table.none")
         if value >= 1000:
             return self.duration(value / 1000, digits)
         return self("unit.ms", value=self.significant(value, digits))
 
     def duration(self, seconds: float, digits: int = 2) -> str:
         """Write a time in the largest unit that leaves at least one and a half of it."""
+        if not math.isfinite(seconds):
+            return self("table.none")
         name, unit = [u for u in _SECONDS if seconds >= 1.5 * u[1]][-1:][0] if seconds >= 1.5 else _SECONDS[0]
         return self(f"unit.{name}", value=self.significant(seconds / unit, digits))
 
     def size(self, n_bytes: float, digits: int = 2) -> str:
         """Write a number of bytes, in decimal units."""
+        if not math.isfinite(n_bytes):
+            return self("table.none")
         if n_bytes < 1000:
             return self("unit.bytes", value=self.number(n_bytes, 0))
         name, unit = [u for u in _BYTES if n_bytes >= u[1]][-1]

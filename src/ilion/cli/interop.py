@@ -1,0 +1,140 @@
+"""Files of the ILIAS benchmark, both ways: ``ilion import`` and ``ilion export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ilion.cli.common import (
+    AsJson,
+    Experiment,
+    Model,
+    Output,
+    Set,
+    experiment_of,
+    progress_bars,
+    say_json,
+    say_result,
+    summary,
+)
+
+import_app = typer.Typer(
+    help="Use feature files, results and adaptation layers of the ILIAS benchmark.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+export_app = typer.Typer(
+    help="Write feature files, results and adaptation layers as the ILIAS benchmark does.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Target = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
+
+
+@import_app.command("features")
+def import_features(
+    files: Annotated[list[Path], typer.Argument(help="Feature files (HDF5), or folders of such.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    name: Annotated[str, typer.Option(help="Of the model; the folder's name if it is not given.")] = "",
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Bring descriptors to length one where they are not.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store descriptors, to be used with --model imported:FOLDER."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        found = verbs.import_features(files, output, name, normalise, progress)
+    if as_json:
+        say_json({"folder": str(found.folder), "name": found.name, "dimensions": found.dim,
+                  "dtype": found.dtype, "rows": dict(found.rows), "notes": list(found.notes)})  # fmt: skip
+        return
+    rows = ", ".join(f"{count:,} {partition.replace('_', ' ')}" for partition, count in found.rows.items())
+    print(f"{found.name}: {rows}; {found.dim} dimensions, {found.dtype}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"use them with: ilion run EXPERIMENT --model imported:{output}")
+
+
+@import_app.command("results")
+def import_results(
+    file: Annotated[Path, typer.Argument(help="Results: JSON, or a pickle of arrays and texts.")],
+    experiment: Experiment,
+    settings: Set = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge results of others; writes a run folder for 'ilion report' and 'ilion compare'."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        result, path = verbs.import_results(file, experiment_of(experiment, settings, None, output), progress)
+    if as_json:
+        say_json({**summary(result), "report": str(path)})
+    else:
+        say_result(result)
+        print(f"report: {path}")
+
+
+@import_app.command("layer")
+def import_layer(
+    file: Annotated[Path, typer.Argument(help="A torch file with layer.weight and layer.bias.")],
+    output: Target,
+) -> None:
+    """Store an adaptation layer in Ilion's own form."""
+    from ilion import verbs
+
+    before, after = verbs.import_layer(file, output)
+    print(f"layer from {before} to {after} dimensions: {output}")
+
+
+@export_app.command("features")
+def export_features(
+    experiment: Experiment,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")],
+    settings: Set = None,
+    model: Model = None,
+    dtype: Annotated[
+        Literal["float16", "stored"], typer.Option(help="Like the benchmark's files, or as stored here.")
+    ] = "float16",
+    as_json: AsJson = False,
+) -> None:
+    """Write the descriptors of an experiment as feature files, describing what is missing."""
+    from ilion import verbs
+
+    with progress_bars() as progress:
+        files = verbs.export_features(
+            experiment_of(experiment, settings, model, None), output, dtype, progress
+        )
+    if as_json:
+        say_json([str(path) for path in files])
+        return
+    for path in files:
+        print(path)
+
+
+@export_app.command("results")
+def export_results(
+    run: Annotated[Path, typer.Argument(help="Output folder of a finished run.")],
+    output: Target,
+    form: Annotated[Literal["json", "pickle"], typer.Option(help="Which of the two forms.")] = "json",
+) -> None:
+    """Write the ranking of a finished run as a result file."""
+    from ilion import verbs
+
+    print(verbs.export_results(run, output, form))
+
+
+@export_app.command("layer")
+def export_layer(
+    file: Annotated[Path, typer.Argument(help="An adaptation layer of Ilion.")], output: Target
+) -> None:
+    """Write an adaptation layer as a torch file."""
+    from ilion import verbs
+
+    before, after = verbs.export_layer(file, output)
+    print(f"layer from {before} to {after} dimensions: {output}")
