@@ -171,7 +171,7 @@ def test_an_import_is_kept_and_goes_on_where_it_stopped(root: Path, monkeypatch:
     other = verbs.import_features([root / "features"], root / "siglip2")
     assert len(other.partitions["distractors"]) == 5
     for name in ("positives", "distractors"):
-        one, two = found.descriptors(name), other.descriptors(name)  # type: ignore[arg-type]
+        one, two = found.descriptors(name), other.descriptors(name)
         assert one.ids == two.ids
         assert b"".join(b.tobytes() for b in one.blocks(9)) == b"".join(b.tobytes() for b in two.blocks(4))
 

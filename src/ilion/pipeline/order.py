@@ -152,7 +152,8 @@ class Pipeline:
 
         Ties are those of the file, which may be of higher precision than a ranking.
         """
-        dataset, k = self.dataset, self.experiment.results_kept
+        dataset, settings = self.dataset, self.config
+        k = self.experiment.results_kept + max(0, settings.evaluation.k - settings.search.k)
         named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
         ranking = to_ranking(results, named, k)
         truth, axes = self._truth(ranking)
