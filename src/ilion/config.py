@@ -176,10 +176,12 @@ class ReportConfig:
     Args:
         gallery: Queries in the gallery: a third each of the best, the worst and typical ones.
         language: Language of the text.
+        domain: What the model is specialised in, shown in tables by domain; "" takes what is known of it.
     """
 
     gallery: int = 12
     language: str = "en"
+    domain: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A backend module registers a builder by name; nothing heavy is imported before a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
@@ -151,6 +151,10 @@ class ExtractorOptions:
     seed: int = 0
 
 
+OPEN_LICENCES = ("Apache-2.0", "BSD-3-Clause", "MIT")
+"""Licences of weights that are permissive open-source licences."""
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """One line of ``ilion models``: what a user wants to know before anything is downloaded.
@@ -167,6 +171,11 @@ class ModelInfo:
         source: Hub id or package of the weights.
         note: A short remark.
         settings: Backend-specific values (architecture name, pooling ...).
+        family: Such as ``SigLIP2``; models of one family differ in size and resolution.
+        domain: What the weights are specialised in, such as ``satellite images``; "" for general models.
+        ilias: Setting -> mAP@1k on the ILIAS benchmark as its authors report it, fraction. The settings are
+            ``5M`` and ``100M`` (image queries, so many distractors), ``5M adapted`` (with a linear layer) and
+            ``5M text`` (text queries).
     """
 
     name: str
@@ -180,6 +189,19 @@ class ModelInfo:
     source: str = ""
     note: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
+    family: str = ""
+    domain: str = ""
+    ilias: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def open_licence(self) -> bool:
+        """Whether the licence is a permissive open-source one, which allows commercial use."""
+        return self.licence in OPEN_LICENCES
+
+    @property
+    def expected(self) -> float | None:
+        """The reported mAP@1k at 5 million distractors without adaptation, if there is one."""
+        return self.ilias.get("5M")
 
 
 _MODELS: dict[str, ModelInfo] = {}
@@ -199,6 +221,72 @@ def register(info: ModelInfo) -> None:
 def models() -> tuple[ModelInfo, ...]:
     """Return all registered models, in the order of registration."""
     return tuple(_MODELS.values())
+
+
+def find_models(
+    words: Sequence[str] = (),
+    *,
+    text: bool = False,
+    licence: str = "",
+    open_licence: bool = False,
+    max_download: int | None = None,
+    family: str = "",
+    backend: str = "",
+    domain: str = "",
+    sort: str = "",
+) -> list[ModelInfo]:
+    """Return the registered models that fit, in the order of registration or sorted.
+
+    Args:
+        words: Each must occur in the name, family, source, domain, licence or note; case does not matter.
+        text: Only models that take text queries.
+        licence: Part of the licence's name.
+        open_licence: Only permissive open-source licences.
+        max_download: At most so many megabytes; 0 asks for none at all.
+        family: Name of a family; case does not matter.
+        backend: Name of a backend.
+        domain: What the weights are specialised in; ``general`` for models of no domain.
+        sort: ``mAP`` (reported at 5 million distractors, best first, unknown ones last), ``download``,
+            ``dim``, ``name``, or "".
+
+    Raises:
+        ConfigError: ``sort``, ``family`` or ``backend`` is unknown; the known ones are said.
+
+    >>> [info.name for info in find_models(["siglip2"], text=True, sort="mAP")][:1]
+    ['siglip2-l-512']
+    """
+    every = models()
+    for name, wanted, known in (
+        ("sort", sort, ("mAP", "download", "dim", "name")),
+        ("family", family, tuple(dict.fromkeys(info.family for info in every if info.family))),
+        ("backend", backend, tuple(BACKENDS)),
+    ):
+        if wanted and wanted.lower() not in {k.lower() for k in known}:
+            raise ConfigError(f"{name} {wanted!r} is not one of {', '.join(known)}")
+
+    def fits(info: ModelInfo) -> bool:
+        said = " ".join((info.name, info.family, info.source, info.domain, info.licence, info.note)).lower()
+        return (
+            all(word.lower() in said for word in words)
+            and (info.text or not text)
+            and licence.lower() in info.licence.lower()
+            and (info.open_licence or not open_licence)
+            and (max_download is None or info.download_mb <= max_download)
+            and family.lower() in ("", info.family.lower())
+            and backend in ("", info.backend)
+            and (
+                not domain or (domain.lower() in info.domain.lower() if info.domain else domain == "general")
+            )
+        )
+
+    keys: dict[str, Callable[[ModelInfo], Any]] = {
+        "": lambda info: 0,
+        "map": lambda info: -(info.expected or 0.0),
+        "download": lambda info: info.download_mb,
+        "dim": lambda info: info.dim,
+        "name": lambda info: info.name,
+    }
+    return sorted(filter(fits, every), key=keys[sort.lower()])
 
 
 def model_info(name: str) -> ModelInfo:

@@ -7,6 +7,7 @@ LITE_LICENCE = "Apache-2.0"
 EMBEDDED = (
     ModelInfo(
         name="default",
+        family="Ilion",
         backend="default",
         dim=16384 + 1280,
         side=384,
@@ -16,6 +17,7 @@ EMBEDDED = (
     ),
     ModelInfo(
         name="efficientnet-lite2",
+        family="EfficientNet-Lite",
         backend="efficientnet",
         dim=1280,
         side=384,
@@ -26,6 +28,7 @@ EMBEDDED = (
     ),
     ModelInfo(
         name="efficientnet-lite0",
+        family="EfficientNet-Lite",
         backend="efficientnet",
         dim=1280,
         side=384,
@@ -37,6 +40,7 @@ EMBEDDED = (
     ),
     ModelInfo(
         name="rootsift-vlad",
+        family="RootSIFT",
         backend="vlad",
         dim=16384,
         side=384,

@@ -6,7 +6,7 @@ import time
 
 from ilion._version import __version__
 from ilion.config import ExperimentConfig, to_dict
-from ilion.extractors.base import ExtractorSpec
+from ilion.extractors.base import ExtractorSpec, models
 from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost
 from ilion.pipeline.describe import Extraction
@@ -61,6 +61,7 @@ def provenance(
         "date": time.strftime("%Y-%m-%d"),
         "config": to_dict(experiment.config),
         "model": model.as_dict(),
+        "domain": next((info.domain for info in models() if info.name == model.name), ""),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
             "ranking": digest,

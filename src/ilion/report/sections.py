@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ilion.outcome import RunResult, SliceResult
 from ilion.report import charts
 from ilion.report.context import Context, Section
+from ilion.report.domains import domains_section
 from ilion.report.facts import recall_by_rank
 from ilion.report.gallery import gallery_section
 from ilion.report.reranking import reranking_section
@@ -230,6 +231,7 @@ def provenance_section(context: Context) -> Section:
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     verdict_section,
     runs_section,
+    domains_section,
     plots_section,
     reranking_section,
     gallery_section,
