@@ -266,3 +266,33 @@ def test_layers_change_their_form(tmp_path: Path) -> None:
     for verb, name in ((verbs.import_layer, "x.pt"), (verbs.export_layer, "x.npz")):
         with pytest.raises(ConfigError, match=r"\.npz"):
             verb(tmp_path / "layer.pt", tmp_path / name)
+
+
+def test_the_commands(root: Path) -> None:
+    from typer.testing import CliRunner
+
+    from ilion.cli import app
+
+    def call(*arguments: object) -> str:
+        done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    features = root / "features"
+    facts = json.loads(
+        call("import", "features", features, "--output", root / "new", "--name", "x", "--json")
+    )
+    assert (facts["name"], facts["dimensions"], facts["rows"]["distractors"]) == ("x", 8, 30)
+    assert f"--model imported:{root / 'new'}" in call("import", "features", features, "-o", root / "new")
+    settings = ["--set", "evaluation.bootstrap=20"]
+    run = [root, *settings, "--model", f"imported:{root / 'new'}"]
+    out = json.loads(call("run", *run, "-o", root / "r", "--json"))
+    assert out["cost"]["extraction_ms_per_image"] is None
+    assert call("export", "features", *run, "-o", root / "out", "--dtype", "stored").count("features_") == 3
+    call("export", "results", root / "r", "-o", root / "r.json")
+    call("export", "results", root / "r", "-o", root / "r.pkl", "--form", "pickle")
+    for name in ("r.json", "r.pkl"):
+        said = call("import", "results", root / name, root, *settings, "-o", root / f"{name}.run")
+        assert "cost unknown" in said
+        assert f"{out['mAP']:.4f}" in said
+    assert "+0.0000" in call("compare", root / "r", root / "r.pkl.run")

@@ -57,7 +57,7 @@ def import_features(
     print(f"{found.name}: {rows}; {found.dim} dimensions, {found.dtype}")
     for note in found.notes:
         print(f"note: {note}")
-    print(f"use them with: ilion run EXPERIMENT --model imported:{output}")
+    print(f"use them with: ilion run EXPERIMENT --model imported:{output.resolve()}")
 
 
 @import_app.command("results")
