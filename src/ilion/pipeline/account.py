@@ -14,7 +14,6 @@ from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search
 from ilion.pipeline.local import LocalStage, Reranked
 from ilion.store import fingerprint
-from ilion.types import Ranking
 
 
 def cost(
@@ -52,9 +51,7 @@ def cost(
     )
 
 
-def provenance(
-    experiment: Experiment, model: ExtractorSpec, ranking: Ranking, digest: str
-) -> dict[str, object]:
+def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
     return {
         "ilion": __version__,
@@ -64,12 +61,12 @@ def provenance(
         "domain": next((info.domain for info in models() if info.name == model.name), ""),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
-            "ranking": digest,
+            "ranking": searched.fingerprint,
         },
         "data set": {
             "queries": len(experiment.queries),
             "instances": len({q.instance for q in experiment.queries}),
-            "database images": len(ranking.database_ids),
+            "database images": len(searched.ranking.database_ids),
             "notes": list(experiment.dataset.notes),
         },
     }

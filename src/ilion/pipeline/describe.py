@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ilion import extraction, store
 from ilion.config import ExtractionConfig
-from ilion.errors import DatasetError
+from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorOptions, ExtractorSpec, Fittable, build
+from ilion.interop.imported import imported_folder, open_imported
 from ilion.outcome import Machine, Skipped
 from ilion.pipeline.experiment import Experiment
 from ilion.store import Artifact, DescriptorSet
-from ilion.types import Descriptors
+from ilion.types import RGB, Descriptors, Float32
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,46 @@ class Extraction:
     machine: Machine
 
 
+class Imported:
+    """Stands for the model of imported descriptors: its spec is known, but it cannot describe anything.
+
+    Args:
+        folder: What ``ilion import features`` made.
+
+    Raises:
+        ConfigError: The folder holds no imported descriptors.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        found = open_imported(folder)
+        self.spec = ExtractorSpec(
+            name=found.name,
+            weights="imported",
+            revision=found.artifact.fingerprint,
+            dim=found.dim,
+            resize="none",
+            side=0,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+            pooling="unknown",
+            licence="unknown",
+            text="text_queries" in found.partitions,
+        )
+
+    def extract(self, images: Sequence[RGB]) -> Float32:
+        """Raise.
+
+        Raises:
+            ExtractionError: Always: the model is not here.
+        """
+        raise ExtractionError(f"{self.spec.name}: the descriptors were imported; there is no model to run")
+
+
 def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
     """Build the model; one that learns something is fitted by `describe`."""
+    if (folder := imported_folder(settings.model)) is not None:
+        return Imported(folder)
     return build(
         settings.model,
         ExtractorOptions(
@@ -75,6 +115,10 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     Raises:
         DatasetError: The database holds no readable image.
     """
+    if isinstance(extractor, Imported):
+        from ilion.pipeline.imported import describe_imported  # which gives what this module defines
+
+        return describe_imported(experiment, extractor.folder)
     settings, shards = experiment.config.extraction, experiment.dataset.database
     if experiment.ledger:
         experiment.ledger.begin()

@@ -12,10 +12,12 @@ from ilion.errors import DatasetError
 from ilion.extractors.base import ExtractorSpec
 from ilion.interop.features import Partition, write_features
 from ilion.interop.imported import DATABASE, Imported, open_imported
+from ilion.interop.results import Results, to_ranking
 from ilion.machine import machine, peak_memory
 from ilion.outcome import Cost
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.find import Search
 from ilion.store import DescriptorSet, fingerprint
 from ilion.types import Descriptors
 
@@ -63,21 +65,25 @@ def describe_imported(experiment: Experiment, folder: Path) -> Extraction:
     )
 
 
-def imported_spec(folder: Path) -> ExtractorSpec:
-    """Return what is known about the model of imported descriptors."""
-    found = open_imported(folder)
+def searched_elsewhere(experiment: Experiment, results: Results, k: int) -> Search:
+    """Return the results of others as if a search had given them.
+
+    Args:
+        experiment: Its ground truth says what belongs to the database although no query found it.
+        results: What the file says.
+        k: Results kept for a query.
+    """
+    dataset = experiment.dataset
+    named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+    ranking = to_ranking(results, named, k)
+    digest = fingerprint(ranking.query_ids, ranking.database_ids, ranking.indices.tolist())
+    return Search(ranking, Path(experiment.config.output) / "ranking", digest, UNKNOWN, False, peak_memory())
+
+
+def unknown_model(name: str) -> ExtractorSpec:
+    """Return the spec of a model of which nothing is known but a name."""
     return ExtractorSpec(
-        name=found.name,
-        weights="imported",
-        revision=found.artifact.fingerprint,
-        dim=found.dim,
-        resize="none",
-        side=0,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        pooling="unknown",
-        licence="unknown",
-        text="text_queries" in found.partitions,
+        name, "imported", "", 0, "none", 0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "unknown", "unknown"
     )
 
 

@@ -17,16 +17,16 @@ from ilion.config import ExperimentConfig, dump_toml
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluate import evaluate as evaluate_ranking
-from ilion.extractors.base import Extractor, ExtractorSpec
-from ilion.interop.imported import from_elsewhere, imported_folder
-from ilion.interop.results import Results, tie_groups, to_ranking
+from ilion.extractors.base import Extractor
+from ilion.interop.imported import from_elsewhere
+from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, RunResult
 from ilion.pipeline import account
 from ilion.pipeline.changes import at_full_precision, changes
 from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
-from ilion.pipeline.imported import describe_imported, imported_spec, unknown_cost
+from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
@@ -85,20 +85,8 @@ class Pipeline:
         """The model, built and, where it learns something, fitted."""
         return extractor_of(self.config.extraction, self.config.seed)
 
-    @property
-    def _imported(self) -> Path | None:
-        """The folder of descriptors of others, if the experiment uses such."""
-        return imported_folder(self.config.extraction.model)
-
-    @cached_property
-    def spec(self) -> ExtractorSpec:
-        """What is known about the model."""
-        return self.extractor.spec if self._imported is None else imported_spec(self._imported)
-
     def extract(self) -> Extraction:
-        """Describe queries and database, or take the descriptors of others."""
-        if self._imported is not None:
-            return describe_imported(self.experiment, self._imported)
+        """Describe queries and database."""
         extractor = self.extractor  # first: a misspelt model is said before any folder is read
         return describe(self.experiment, extractor)
 
@@ -141,7 +129,7 @@ class Pipeline:
             evaluation=evaluation,
             cost=account.cost(self.experiment, extracted, searched, local, reranked),
             skipped=extracted.skipped,
-            provenance=account.provenance(self.experiment, self.spec, searched.ranking, searched.fingerprint),
+            provenance=account.provenance(self.experiment, self.extractor.spec, searched),
             reranking=reranking,
         )
         self._keep(result)
@@ -152,27 +140,22 @@ class Pipeline:
 
         Ties are those of the file, which may be of higher precision than a ranking.
         """
-        dataset, settings = self.dataset, self.config
+        settings = self.config
         k = self.experiment.results_kept + max(0, settings.evaluation.k - settings.search.k)
-        named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-        ranking = to_ranking(results, named, k)
+        searched = searched_elsewhere(self.experiment, results, k)
+        ranking = searched.ranking
         truth, axes = self._truth(ranking)
         exact = replace(ranking, similarities=tie_groups(results, k))
-        model = ExtractorSpec(
-            self.config.name, "imported", "", 0, "none", 0, (0.0,) * 3, (1.0,) * 3, "unknown", "unknown"
-        )
         result = RunResult(
-            name=self.config.name,
+            name=settings.name,
             design=self.design,
-            dataset=dataset,
+            dataset=self.dataset,
             ranking=ranking,
             ground_truth=truth,
             evaluation=self._judge(exact, truth, axes),
             cost=unknown_cost(),
             skipped=(),
-            provenance=account.provenance(
-                self.experiment, model, ranking, store.fingerprint(ranking.indices.tolist())
-            ),
+            provenance=account.provenance(self.experiment, unknown_model(settings.name), searched),
         )
         self._keep(result)
         return result
