@@ -314,11 +314,14 @@ def test_models_config_and_version_are_said(capsys: pytest.CaptureFixture[str]) 
 def test_defaults_on_the_command_line_are_those_of_the_functions() -> None:
     import inspect
 
-    shared = {"demo", "report", "compare"}
-    for name in shared:
-        wrapped = inspect.signature(getattr(cli, name)).parameters
+    from ilion.cli import interop, runs
+
+    homes = {"demo": runs, "report": runs, "compare": runs}
+    homes |= dict.fromkeys(("import_features", "export_features", "export_results", "import_layer"), interop)
+    for name, home in homes.items():
+        wrapped = inspect.signature(getattr(home, name)).parameters
         for parameter in inspect.signature(getattr(verbs, name)).parameters.values():
-            if parameter.name != "progress":
+            if parameter.name in wrapped:  # progress and config are made by the command
                 assert wrapped[parameter.name].default == parameter.default, (name, parameter.name)
 
 
