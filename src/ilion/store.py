@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import mmap
 import os
 import platform
 import secrets
@@ -365,13 +366,18 @@ class DescriptorSet:
 
     def blocks(self, size: int) -> Iterator[Float32]:
         """Yield all descriptors in order as float32 blocks of at most ``size`` rows."""
+        for block in self.stored_blocks(size):
+            yield np.asarray(block, np.float32)
+
+    def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
+        """Yield all descriptors in order as they are stored, in copies of at most ``size`` rows."""
         for shard, rows in zip(self._shards, self._rows, strict=True):
             for start in range(0, len(rows), size):
                 part = rows[start : start + size]
                 whole = len(rows) == len(shard.ids)
-                yield np.asarray(
-                    shard.values[part[0] : part[-1] + 1] if whole else shard.values[part], np.float32
-                )
+                block = np.array(shard.values[part[0] : part[-1] + 1] if whole else shard.values[part])
+                _forget(shard.values)
+                yield block
 
     def gather(self, rows: Int64) -> Float32:
         """Return the descriptors (len(rows), D) of database rows in any order, float32."""
@@ -379,8 +385,17 @@ class DescriptorSet:
         of_shard = np.searchsorted(self._starts, rows, side="right") - 1
         for s in np.unique(of_shard):
             here = of_shard == s
-            values[here] = self._shards[s].values[self._rows[s][rows[here] - self._starts[s]]]
+            stored = self._shards[s].values
+            values[here] = stored[self._rows[s][rows[here] - self._starts[s]]]
+            _forget(stored)
         return values
+
+
+def _forget(values: NDArray[np.floating]) -> None:
+    """Give the touched pages of a mapped file back: they would count as memory of this process."""
+    pages = getattr(values, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 # --- rankings ---

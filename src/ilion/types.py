@@ -226,7 +226,8 @@ class Descriptors:
 
     Args:
         ids: N ids.
-        values: (N, D) float16 or float32, each row L2-normalised.
+        values: (N, D) float16 or float32, each row L2-normalised. A memory-mapped file is not looked through
+            when it is opened (it was before it was written); search checks the rows that it reads.
 
     Raises:
         ArtifactError: Lengths differ, a value is not finite, or the type is another one.
@@ -242,7 +243,7 @@ class Descriptors:
             )
         if len(self.ids) != len(self.values):
             raise ArtifactError(f"{len(self.ids)} ids for {len(self.values)} descriptors")
-        if not np.isfinite(self.values).all():
+        if not isinstance(self.values, np.memmap) and not np.isfinite(self.values).all():
             rows = np.flatnonzero(~np.isfinite(self.values).all(axis=1))
             raise ArtifactError(
                 f"the descriptor of {self.ids[rows[0]]!r} (and {len(rows) - 1} more) has NaN or infinity"

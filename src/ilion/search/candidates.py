@@ -1,0 +1,162 @@
+"""The pairs of query and row that can still be among the best, and their exact order."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ilion.types import Float32, Float64, Int64
+
+PENDING = 2**21
+"""Pairs taken in before they are sorted out (48 MiB)."""
+PAIRS_AT_ONCE = 512
+"""Pairs scored in float64 at once: both sides stay in the cache (4 MiB at 512 dimensions)."""
+ROWS_AT_ONCE = 2**20
+"""Values of the database widened to float64 at once by one thread (8 MiB)."""
+
+
+class Gatherer(Protocol):
+    """What gives rows again by their number."""
+
+    def gather(self, rows: Int64) -> Float32:
+        """Return the descriptors of the given rows."""
+        ...
+
+
+class Pairs(NamedTuple):
+    """Pairs of a query and a database row, with a value that errs by at most ``errors``."""
+
+    queries: Int64
+    rows: Int64
+    values: Float32
+    errors: Float32
+
+    def take(self, places: Int64) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(self.queries[places], self.rows[places], self.values[places], self.errors[places])
+
+    @staticmethod
+    def join(parts: list[Pairs]) -> Pairs:
+        """Put pairs together."""
+        return Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def no_pairs() -> Pairs:
+    """Return no pairs."""
+    return Pairs(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32)
+    )
+
+
+class Pool:
+    """Candidates of all queries; may be fed by several threads, in any order.
+
+    A query's threshold is never above its true k-th best value, unless it started as a guess: then fewer than
+    ``k`` results at or above the guess tell that it was too high.
+
+    Args:
+        queries: (Q, D) float32.
+        k: Results wanted for each query, at most the size of the database.
+        thresholds: (Q,) where to start: rows that surely lie below are not wanted.
+        database: To score pairs exactly.
+        threads: For that.
+    """
+
+    def __init__(
+        self, queries: Float32, k: int, thresholds: Float32, database: Gatherer, threads: int = 1
+    ) -> None:
+        self.k = k
+        self.thresholds = thresholds.astype(np.float32)
+        self._queries = queries.astype(np.float64)
+        self._database = database
+        self._threads = threads
+        self._held = no_pairs()
+        self._pending: list[Pairs] = []
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def add(self, pairs: Pairs) -> None:
+        """Take in pairs whose value plus error reaches the threshold of their query."""
+        if not len(pairs.rows):
+            return
+        with self._lock:
+            self._pending.append(pairs)
+            self._count += len(pairs.rows)
+            if self._count > max(PENDING, len(self._held.rows)):
+                self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Raise the thresholds to the k-th best sure value, and drop what cannot reach them."""
+        held = Pairs.join([self._held, *self._pending])
+        self._pending, self._count = [], 0
+        held = held.take(np.argsort(held.queries, kind="stable"))
+        lower = held.values - held.errors
+        bounds = np.searchsorted(held.queries, np.arange(len(self._queries) + 1))
+        for query in np.flatnonzero(np.diff(bounds) > self.k):
+            part = lower[bounds[query] : bounds[query + 1]]
+            best = np.partition(part, len(part) - self.k)[len(part) - self.k]
+            self.thresholds[query] = max(self.thresholds[query], best)
+        kept = held.values + held.errors >= self.thresholds[held.queries]
+        held = held.take(np.flatnonzero(kept))
+        # a crowd of near-ties: settle it now, so that memory stays bounded
+        crowded = np.bincount(held.queries, minlength=len(self._queries)) > 2 * self.k + 1024
+        if crowded.any():
+            of_crowd = crowded[held.queries]
+            settled = self._settle(held.take(np.flatnonzero(of_crowd)))
+            held = Pairs.join([held.take(np.flatnonzero(~of_crowd)), settled])
+        self._held = held
+
+    def _settle(self, pairs: Pairs) -> Pairs:
+        """Score pairs exactly, keep the best ``k`` of each query, best first; ties by lower row."""
+        pairs = pairs._replace(
+            values=exact_values(self._queries, pairs.queries, pairs.rows, self._database, self._threads)
+        )
+        pairs = pairs.take(np.lexsort((pairs.rows, -pairs.values, pairs.queries)))
+        starts = np.searchsorted(pairs.queries, pairs.queries)
+        return pairs.take(np.flatnonzero(np.arange(len(starts)) - starts < self.k))
+
+    def finish(self) -> Pairs:
+        """Return the best pairs with exact values, in order of queries, best first."""
+        with self._lock:
+            self._sort_out()
+            self._held = self._settle(self._held)
+            return self._held
+
+
+def exact_values(
+    queries: Float64, of_query: Int64, rows: Int64, database: Gatherer, threads: int = 1
+) -> Float32:
+    """Return the inner products of pairs in float64, rounded to float32.
+
+    The value of a pair depends on nothing but the pair.
+
+    Args:
+        queries: (Q, D) float64.
+        of_query: (P,) row of ``queries``.
+        rows: (P,) rows of the database; each is read once, in their order.
+        database: Where they are.
+        threads: That work at once.
+    """
+    values = np.empty(len(rows), np.float32)
+    order = np.argsort(rows, kind="stable")
+    wanted, firsts = np.unique(rows[order], return_index=True)
+    ends = np.append(firsts, len(rows))
+    step = max(1, ROWS_AT_ONCE // max(1, queries.shape[1]))
+
+    def score(start: int) -> None:
+        block = wanted[start : start + step]
+        wide = database.gather(block).astype(np.float64)
+        places = order[ends[start] : ends[min(start + step, len(wanted))]]
+        at_once = max(1, PAIRS_AT_ONCE * 512 // queries.shape[1])
+        for first in range(0, len(places), at_once):
+            some = places[first : first + at_once]
+            sides = wide[np.searchsorted(block, rows[some])]
+            values[some] = np.einsum("pd,pd->p", sides, queries[of_query[some]])
+
+    with ThreadPoolExecutor(threads) as workers:
+        for _ in workers.map(score, range(0, len(wanted), step)):
+            pass
+    return values

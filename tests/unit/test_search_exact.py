@@ -1,0 +1,303 @@
+"""Exact search: its bounds, kernels and candidates, and the whole on databases that are meant to break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ilion import store
+from ilion.errors import ArtifactError, MissingExtraError
+from ilion.machine import machine
+from ilion.search import exact, search
+from ilion.search.bounds import Filter, leading_basis, norms_of
+from ilion.search.candidates import Pool, exact_values
+from ilion.search.kernels import Dense, Filtered, Kernel, Torch
+from ilion.types import Descriptors, Float32, Int64, Ranking
+
+
+class Memory:
+    """A database in memory."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = np.asarray(values, np.float32)
+        self.ids: Sequence[str] = [f"d{i}" for i in range(len(values))]
+        self.reads = 0
+
+    def blocks(self, size: int) -> Iterator[Float32]:
+        self.reads += 1
+        for start in range(0, len(self.values), size):
+            yield self.values[start : start + size]
+
+    def gather(self, rows: Int64) -> Float32:
+        return self.values[rows]
+
+
+def decaying(rng: np.random.Generator, number: int, dim: int) -> Float32:
+    """Unit vectors whose spectrum falls off, around a common direction."""
+    values = rng.standard_normal((number, dim)) / np.arange(2, dim + 2) + 0.3 / np.sqrt(dim)
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+
+def naive(queries: Float32, values: Float32, k: int) -> tuple[Int64, Float32]:
+    """Every pair in float64, from the definition; a plain loop over queries."""
+    rows, similarities = [], []
+    for query in queries.astype(np.float64):
+        row = np.array([float(np.sum(query * x)) for x in values.astype(np.float64)], np.float64)
+        order = np.argsort(-row.astype(np.float32), kind="stable")[:k]
+        rows.append(order)
+        similarities.append(row[order].astype(np.float32))
+    return np.array(rows), np.array(similarities)
+
+
+def adversarial() -> dict[str, tuple[Float32, Float32]]:
+    """Name -> queries and database."""
+    rng = np.random.default_rng(7)
+    queries, plain = decaying(rng, 6, 48), decaying(rng, 700, 48)
+    near = plain[:1] + 1e-7 * rng.standard_normal((700, 48)).astype(np.float32)
+    huge = plain.copy()
+    huge[11, 5], huge[400, 47] = 3e4, -6e4
+    repeated = plain[rng.integers(0, 9, 700)]
+    scales = (10.0 ** rng.integers(-6, 4, (700, 1))).astype(np.float32)
+    outside = queries - queries @ plain[:8].T @ np.linalg.pinv(plain[:8].T)
+    return {
+        "plain": (queries, plain),
+        "near-duplicates": (queries, near),
+        "one huge coordinate": (queries, huge),
+        "exact ties": (queries, repeated),
+        "constant vectors": (queries, np.full((700, 48), 0.25, np.float32)),
+        "constant queries": (np.ones((3, 48), np.float32), plain),
+        "tiny norms": (queries, (plain * np.float32(1e-7)).astype(np.float16).astype(np.float32)),
+        "vanishing norms": (queries, plain * np.float32(1e-25)),
+        "norms of ten magnitudes": (queries, plain * scales),
+        "all zero": (queries, np.zeros((700, 48), np.float32)),
+        "zero queries": (np.zeros((2, 48), np.float32), plain),
+        "opposite": (-plain[:6], plain),
+        "isotropic": (rng.standard_normal((6, 48), np.float32), rng.standard_normal((700, 48), np.float32)),
+        "queries outside the sample's span": (outside.astype(np.float32), plain),
+    }
+
+
+def scan(kernel: Kernel, queries: Float32, values: Float32, k: int, tile: int) -> tuple[Int64, Float32]:
+    """Show a database to a kernel, the last tile first."""
+    database = Memory(values)
+    pool = Pool(queries, k, np.full(len(queries), -np.inf, np.float32), database)
+    for start in reversed(range(0, len(values), tile)):
+        pool.add(kernel.pairs(values[start : start + tile], start, pool.thresholds))
+        pool._sort_out()
+    best = pool.finish()
+    return best.rows.reshape(-1, k), best.values.reshape(-1, k)
+
+
+@pytest.mark.parametrize("name", adversarial())
+@pytest.mark.parametrize("dims", [0, 1, 6, 24, 48])
+def test_kernels_equal_the_naive_loop(name: str, dims: int) -> None:
+    queries, values = adversarial()[name]
+    kernel: Kernel = Dense(queries)
+    if dims:
+        kernel = Filtered(queries, leading_basis(values, queries, dims))
+    rows, similarities = scan(kernel, queries, values, 40, 100)
+    expected, exactly = naive(queries, values, 40)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(similarities, exactly)
+
+
+@pytest.mark.parametrize("name", adversarial())
+def test_search_equals_the_naive_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, values = adversarial()[name]
+    monkeypatch.setattr(exact, "RACE_FROM", 0)
+    ranking = run(queries, Memory(values), k=40, threads=2)
+    expected, exactly = naive(queries, values, 40)
+    np.testing.assert_array_equal(ranking.indices, expected)
+    np.testing.assert_array_equal(ranking.similarities, exactly)
+
+
+def run(queries: Float32, database: Any, **options: Any) -> Ranking:
+    return search([f"q{i}" for i in range(len(queries))], queries, database, **options)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    dim=st.integers(1, 40),
+    share=st.floats(0, 1),
+    power=st.floats(-12, 4),
+    decay=st.floats(0, 3),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_bound_is_never_below_the_inner_product(
+    seed: int, dim: int, share: float, power: float, decay: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    spectrum = np.arange(1, dim + 1) ** -decay
+    scales = 10.0 ** rng.uniform(power - 2, power, (60, 1))
+    values = (rng.standard_normal((60, dim)) * spectrum * scales).astype(np.float32)
+    queries = (rng.standard_normal((9, dim)) * spectrum).astype(np.float32)
+    queries[0], queries[1] = values[0], -values[1]
+    bound = Filter.of(leading_basis(values, queries, max(1, int(share * dim))), queries)
+    upper = (bound.project(values, norms_of(values)) @ bound.queries.T).astype(np.float64)
+    assert (upper >= values.astype(np.float64) @ queries.astype(np.float64).T).all()
+
+
+def test_the_bound_is_tight_where_the_dimensions_hold_everything() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((50, 8)) @ rng.standard_normal((8, 96))).astype(np.float32)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    bound = Filter.of(leading_basis(values, values[:5], 8), values[:5])
+    upper = bound.project(values, norms_of(values)) @ bound.queries.T
+    assert float(np.max(upper - values @ values[:5].T)) < 2e-3
+
+
+def test_the_bound_holds_for_a_basis_that_is_not_orthonormal() -> None:
+    rng = np.random.default_rng(1)
+    values, queries = decaying(rng, 200, 32), decaying(rng, 10, 32)
+    basis = leading_basis(values, queries, 8) * np.float32(1.01) + np.float32(0.002)
+    bound = Filter.of(basis, queries)
+    upper = (bound.project(values, norms_of(values)) @ bound.queries.T).astype(np.float64)
+    assert (upper >= values.astype(np.float64) @ queries.astype(np.float64).T).all()
+
+
+def test_many_dimensions_take_the_basis_from_rows() -> None:
+    rng = np.random.default_rng(2)
+    values, queries = decaying(rng, 60, 2100), decaying(rng, 4, 2100)
+    basis = leading_basis(values, queries, 20)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(20), atol=1e-4)
+    left = np.linalg.norm(values - values @ basis @ basis.T) / np.linalg.norm(values)
+    assert left < 0.5
+    # 64 rows span no more directions
+    assert leading_basis(values, queries, 500).shape[1] <= 64
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    rows=st.integers(1, 900),
+    queries=st.integers(1, 5),
+    k=st.integers(1, 300),
+    copies=st.integers(1, 40),
+    block=st.integers(1, 700),
+    threads=st.integers(1, 3),
+    memory=st.sampled_from([1, 20_000, 2**30]),
+)
+@settings(max_examples=25, deadline=None)
+def test_neither_blocks_threads_nor_memory_matter(
+    seed: int, rows: int, queries: int, k: int, copies: int, block: int, threads: int, memory: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = decaying(rng, rows, 12)
+    values = values[rng.integers(0, max(1, rows // copies), rows)]
+    asked = decaying(rng, queries, 12)
+    whole = run(asked, Memory(values), k=k, threads=1)
+    parts = run(asked, Memory(values), k=k, block_size=block, threads=threads, memory=memory)
+    np.testing.assert_array_equal(whole.indices, parts.indices)
+    np.testing.assert_array_equal(whole.similarities, parts.similarities)
+    expected, _ = naive(asked, values, k)
+    np.testing.assert_array_equal(whole.indices, expected)
+
+
+def test_a_threshold_guessed_too_high_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    values, queries = decaying(rng, 3000, 16), decaying(rng, 5, 16)
+    # the sample takes one row of each stretch: rows that lie at its places are far better than the others
+    places = exact.sample_rows(3000, 750)
+    values[places[:90]] = queries[0]
+    database = Memory(values)
+    ranking = run(queries, database, k=100)
+    np.testing.assert_array_equal(ranking.indices, naive(queries, values, 100)[0])
+    assert database.reads > 1, "the first guess should have failed"
+    values[places] = -queries[0]
+    ranking = run(queries, Memory(values), k=2000)
+    np.testing.assert_array_equal(ranking.indices, naive(queries, values, 2000)[0])
+
+
+def test_a_crowd_of_ties_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.full((30_000, 4), 0.5, np.float32)
+    pool = Pool(values[:2], 10, np.full(2, -np.inf, np.float32), Memory(values))
+    kernel = Dense(values[:2])
+    held = []
+    for start in range(0, 30_000, 3000):
+        pool.add(kernel.pairs(values[start : start + 3000], start, pool.thresholds))
+        pool._sort_out()
+        held.append(len(pool._held.rows))
+    assert max(held) <= 2 * (2 * 10 + 1024)
+    np.testing.assert_array_equal(pool.finish().rows.reshape(2, 10), np.tile(np.arange(10), (2, 1)))
+
+
+def test_exact_values_do_not_depend_on_their_company() -> None:
+    rng = np.random.default_rng(4)
+    values, queries = decaying(rng, 500, 70), decaying(rng, 7, 70).astype(np.float64)
+    of_query, rows = rng.integers(0, 7, 4000), rng.integers(0, 500, 4000)
+    together = exact_values(queries, of_query, rows, Memory(values), 2)
+    alone = [exact_values(queries, of_query[[i]], rows[[i]], Memory(values))[0] for i in range(200)]
+    np.testing.assert_array_equal(together[:200], alone)
+    np.testing.assert_allclose(together, (values[rows] * queries[of_query]).sum(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_named(bad: float) -> None:
+    rng = np.random.default_rng(5)
+    values, queries = decaying(rng, 2000, 16), decaying(rng, 3, 16)
+    values[1234, 3] = bad
+    with pytest.raises(ArtifactError, match="NaN or infinity between rows 1024 and 1536"):
+        run(queries, Memory(values), block_size=512, threads=1)
+    queries[1, 0] = bad
+    with pytest.raises(ArtifactError, match="descriptor of query 'q1'"):
+        run(queries, Memory(values))
+
+
+def test_a_database_that_ends_early_is_an_error() -> None:
+    database = Memory(decaying(np.random.default_rng(6), 300, 8))
+    database.ids = [f"d{i}" for i in range(301)]
+    database.gather = lambda rows: database.values[np.minimum(rows, 299)]  # type: ignore[method-assign]
+    with pytest.raises(ArtifactError, match="301 ids but 300 descriptors"):
+        run(database.values[:1], database)
+
+
+def test_progress_ends_at_the_whole_and_never_goes_back() -> None:
+    told: list[tuple[int, int]] = []
+    values = decaying(np.random.default_rng(7), 1000, 8)
+    tell = lambda done, total: told.append((done, total))  # noqa: E731
+    run(values[:9], Memory(values), k=50, block_size=300, memory=20_000, progress=tell)
+    assert told[-1] == (1000, 1000)
+    assert told == sorted(told)
+
+
+def test_stored_shards_are_read_as_they_are_stored(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    values = decaying(rng, 1000, 24).astype(np.float16)
+    artifact = store.open_artifact(tmp_path, "descriptors", {})
+    stats = store.ShardStats(0, 0.0, 0, machine())
+    for name, rows in (("b", slice(0, 300)), ("a", slice(300, 301)), ("c", slice(301, 1000))):
+        ids = tuple(f"{name}{i}" for i in range(len(values[rows])))
+        store.write_descriptors(artifact, name, Descriptors(ids, values[rows]), stats)
+    database = store.DescriptorSet(artifact, ["b", "a", "c"])
+    blocks = list(database.stored_blocks(128))
+    assert {block.dtype for block in blocks} == {np.dtype(np.float16)}
+    np.testing.assert_array_equal(np.concatenate(blocks), values)
+    queries = decaying(rng, 4, 24)
+    ranking = run(queries, database, k=77)
+    np.testing.assert_array_equal(ranking.indices, naive(queries, values.astype(np.float32), 77)[0])
+
+
+def test_another_device_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, what: str, extra: str = "torch") -> None:
+        raise MissingExtraError(what, extra)
+
+    monkeypatch.setattr("ilion.search.kernels.extra_library", missing)
+    values = decaying(np.random.default_rng(9), 20, 4)
+    with pytest.raises(MissingExtraError, match="search on device 'cuda'"):
+        run(values[:1], Memory(values), device="cuda")
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("name", adversarial())
+def test_torch_equals_the_naive_loop(name: str) -> None:
+    queries, values = adversarial()[name]
+    rows, similarities = scan(Torch(queries, "cpu"), queries, values, 40, 100)
+    expected, exactly = naive(queries, values, 40)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(similarities, exactly)
