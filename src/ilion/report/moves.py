@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,62 +84,65 @@ def choose_moves(result: RunResult, gallery: int) -> Moves | None:
     gains = np.array(
         [ap - before_ap[q] for q, ap in zip(evaluation.query_ids, evaluation.per_query.tolist(), strict=True)]
     )
-    moves = _moves(result, reranking.ranking, reranking.inliers)
+    moves = [*_candidates(result, reranking.ranking, reranking.inliers)]
     chosen = choose(gains.tolist(), max(gallery // 2, min(gallery, 3)))
     groups = {
-        "best": _telling(chosen.best, moves, worst=False),
-        "typical": _telling(chosen.typical, moves, worst=False),
-        "worst": _telling(chosen.worst, moves, worst=True),
+        "best": tuple(move for q in chosen.best if (move := moves[q].rise)),
+        "typical": tuple(move for q in chosen.typical if (move := moves[q].rise)),
+        "worst": tuple(move for q in chosen.worst if (move := moves[q].worst)),
     }
     shown = {(m.query, m.row) for group in groups.values() for m in group}
-    left = [m for some in moves for m in some if m.benefit < 0 and (m.query, m.row) not in shown]
-    left.sort(key=lambda m: (m.benefit, m.query, m.row))
     most = -(-gallery // 4)
-    fallen = _one_a_query(m for m in left if m.hit)[:most]
-    climbed = _one_a_query(m for m in left if not m.hit)[:most]
+    fallen = _worst_of_all((m.fallen for m in moves), shown)[:most]
+    climbed = _worst_of_all((m.climbed for m in moves), shown)[:most]
     return Moves(groups, fallen, climbed, gains)
 
 
-def _one_a_query(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Keep the first move of each query: ten victims of one mistake tell no more than one."""
-    first: dict[int, Move] = {}
-    for move in moves:
-        first.setdefault(move.query, move)
-    return tuple(first.values())
+@dataclass(frozen=True)
+class _Candidates:
+    """What may be shown of one query: its best positive, and the two worst harms of each kind.
+
+    Two, because the worst may be shown among the queries already.
+    """
+
+    rise: Move | None
+    fallen: tuple[Move, ...]
+    climbed: tuple[Move, ...]
+
+    @property
+    def worst(self) -> Move | None:
+        """The worst harm, or without any harm the best positive."""
+        return min((*self.fallen[:1], *self.climbed[:1]), key=lambda m: m.benefit, default=self.rise)
 
 
-def _telling(queries: Sequence[int], moves: Sequence[Sequence[Move]], *, worst: bool) -> tuple[Move, ...]:
-    """Choose one move of each query: the positive that won most, or the worst harm."""
-    told = []
-    for q in queries:
-        hits = [m for m in moves[q] if m.hit]
-        pool = moves[q] if worst and any(m.benefit < 0 for m in moves[q]) else hits
-        if pool:
-            sign = 1 if worst else -1
-            told.append(min(pool, key=lambda m: (sign * m.benefit, -m.inliers, m.after, m.row)))
-    return tuple(told)
+def _worst_of_all(moves: Iterable[Sequence[Move]], shown: set[tuple[int, int]]) -> tuple[Move, ...]:
+    """Order harms from the worst, one a query: ten victims of one mistake tell no more than one."""
+    first = [next((m for m in some if (m.query, m.row) not in shown), None) for some in moves]
+    return tuple(sorted((m for m in first if m), key=lambda m: (m.benefit, m.query)))
 
 
-def _moves(result: RunResult, ranking: Ranking, inliers: Int64) -> list[list[Move]]:
-    """Return the moves of every query's shortlist, queries in the order of the evaluation."""
+def _candidates(result: RunResult, ranking: Ranking, inliers: Int64) -> Iterator[_Candidates]:
+    """Yield what may be shown of every query, in the order of the evaluation."""
     truth, size = result.ground_truth, inliers.shape[1]
-    old_rows, new_rows = ranking.indices[:, :size], result.ranking.indices[:, :size]
-    old, new = places(ranking, truth)[:, :size], places(result.ranking, truth)[:, :size]
     number = {query: q for q, query in enumerate(result.ranking.query_ids)}
-    found = []
+    ranks = [places(each, truth)[:, :size] for each in (ranking, result.ranking)]
     for position, query in enumerate(result.evaluation.query_ids):
         q = number[query]
-        after: dict[int, int] = dict(zip(new_rows[q].tolist(), new[q].tolist(), strict=True))
-        hits = np.isin(old_rows[q], truth.positives[q])
-        found.append(_of_query(position, old_rows[q], old[q], after, hits.tolist(), inliers[q]))
-    return found
+        rows, back = ranking.indices[q, :size], np.argsort(result.ranking.indices[q, :size], kind="stable")
+        before = ranks[0][q]
+        after = np.empty_like(before)
+        after[np.argsort(rows, kind="stable")] = ranks[1][q][back]
+        hits = np.isin(rows, truth.positives[q])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(before > 0, 1 / after - 1 / before, 0.0)
+        order = np.lexsort((after, -inliers[q], -gain))
+        table = np.stack([np.full(size, position), rows, before, after, hits, inliers[q]], axis=1)
+        rise = _made(table[order[(hits & (before > 0))[order]][:1]])
+        down = order[::-1]
+        fallen = _made(table[down[(hits & (gain < 0))[down]][:2]])
+        climbed = _made(table[order[(~hits & (gain > 0))[order]][:2]])
+        yield _Candidates(rise[0] if rise else None, fallen, climbed)
 
 
-def _of_query(
-    position: int, rows: Int64, before: Int64, after: dict[int, int], hits: list[bool], inliers: Int64
-) -> list[Move]:
-    return [
-        Move(position, row, rank, after[row], hit, count)
-        for row, rank, hit, count in zip(rows.tolist(), before.tolist(), hits, inliers.tolist(), strict=True)
-        if row >= 0 and rank
-    ]
+def _made(table: Int64) -> tuple[Move, ...]:
+    return tuple(Move(q, row, old, new, bool(hit), n) for q, row, old, new, hit, n in table.tolist())
