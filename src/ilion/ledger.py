@@ -28,11 +28,12 @@ class Ledger:
     is 1.
 
     Args:
-        lifted: In the shortlist, verified, and at a better rank than before.
-        kept: In the shortlist, verified, at the same rank.
-        lowered: In the shortlist, verified, and pushed down all the same.
+        lifted: In the shortlist, verified, with fewer wrong results in front than before. That another
+            positive overtakes it is no loss, so ranks do not count here.
+        kept: In the shortlist, verified, with as many wrong results in front.
+        lowered: In the shortlist, verified, and yet with more wrong results in front.
         unverified: In the shortlist without a verified match.
-        unverified_lowered: How many of those were pushed down.
+        unverified_lowered: How many of those have more wrong results in front.
         beyond: In the database, but not in the shortlist.
         unreachable: Not in the database of the run.
         before: mAP before re-ranking.
@@ -129,7 +130,7 @@ def keep_ledger(
     start, end, verified_first, oracle = (float(values.mean()) for values in judged)
     change = judged[1] - judged[0]
     change[np.abs(change) < 1e-12] = 0.0
-    old, new = places(before, truth)[:, :size], places(after, truth)[:, :size]
+    old, new = (wrong_in_front(each, truth)[:, :size] for each in (before, after))
     moved = new - _carried(old, first, second)
     known = positive & seen
     pairs = sum(len(rows) for rows in truth.positives)
@@ -168,6 +169,18 @@ def places(ranking: Ranking, truth: GroundTruth) -> Int64:
         ]
     )
     return np.where(counted, np.cumsum(counted, axis=1), 0)
+
+
+def wrong_in_front(ranking: Ranking, truth: GroundTruth) -> Int64:
+    """Return (Q, K) how many results that are neither positive nor ignored stand before each result.
+
+    >>> from ilion.truth import truth_from_ids
+    >>> three = Ranking(("q",), tuple("abc"), np.array([[2, 0, 1]]), np.zeros((1, 3), "f"), np.array([3]))
+    >>> wrong_in_front(three, truth_from_ids(("q",), tuple("abc"), {"q": ("a",)})).tolist()
+    [[0, 1, 1]]
+    """
+    wrong = (places(ranking, truth) > 0) & ~_positive(ranking.indices, truth)
+    return np.asarray(np.cumsum(wrong, axis=1) - wrong, np.int64)
 
 
 def _positive(rows: Int64, truth: GroundTruth) -> Bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.ledger import places
+from ilion.ledger import places, wrong_in_front
 from ilion.outcome import RunResult
 from ilion.report.facts import choose
 from ilion.types import Float64, Int64, Ranking
@@ -26,6 +26,8 @@ class Move:
         after: Rank after.
         hit: Whether it is a positive.
         inliers: Its verified matches.
+        wrong_before: Wrong results in front of it before.
+        wrong_after: Wrong results in front of it after.
     """
 
     query: int
@@ -34,12 +36,19 @@ class Move:
     after: int
     hit: bool
     inliers: int
+    wrong_before: int
+    wrong_after: int
 
     @property
     def benefit(self) -> float:
-        """What the move does to the reciprocal rank of a positive, or undoes to that of a wrong result."""
-        gain = 1 / self.after - 1 / self.before
-        return gain if self.hit else -gain
+        """How good the move is, [-1, 1].
+
+        Of a positive, the change of its reciprocal rank among wrong results: other positives in front of it
+        do no harm. Of a wrong result that overtook positives, minus the change of its reciprocal rank.
+        """
+        if self.hit:
+            return 1 / (1 + self.wrong_after) - 1 / (1 + self.wrong_before)
+        return 1 / self.before - 1 / self.after
 
 
 @dataclass(frozen=True)
@@ -125,24 +134,32 @@ def _candidates(result: RunResult, ranking: Ranking, inliers: Int64) -> Iterator
     """Yield what may be shown of every query, in the order of the evaluation."""
     truth, size = result.ground_truth, inliers.shape[1]
     number = {query: q for q, query in enumerate(result.ranking.query_ids)}
-    ranks = [places(each, truth)[:, :size] for each in (ranking, result.ranking)]
+    both = (ranking, result.ranking)
+    ranks = [places(each, truth)[:, :size] for each in both]
+    wrongs = [wrong_in_front(each, truth)[:, :size] for each in both]
     for position, query in enumerate(result.evaluation.query_ids):
         q = number[query]
         rows, back = ranking.indices[q, :size], np.argsort(result.ranking.indices[q, :size], kind="stable")
-        before = ranks[0][q]
-        after = np.empty_like(before)
-        after[np.argsort(rows, kind="stable")] = ranks[1][q][back]
+        there = np.argsort(rows, kind="stable")
+        before, after = ranks[0][q], np.empty(size, np.int64)
+        wrong_before, wrong_after = wrongs[0][q], np.empty(size, np.int64)
+        after[there], wrong_after[there] = ranks[1][q][back], wrongs[1][q][back]
         hits = np.isin(rows, truth.positives[q])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gain = np.where(before > 0, 1 / after - 1 / before, 0.0)
-        order = np.lexsort((after, -inliers[q], -gain))
-        table = np.stack([np.full(size, position), rows, before, after, hits, inliers[q]], axis=1)
-        rise = _made(table[order[(hits & (before > 0))[order]][:1]])
-        down = order[::-1]
-        fallen = _made(table[down[(hits & (gain < 0))[down]][:2]])
-        climbed = _made(table[order[(~hits & (gain > 0))[order]][:2]])
-        yield _Candidates(rise[0] if rise else None, fallen, climbed)
+        table = np.stack(
+            [np.full(size, position), rows, before, after, hits, inliers[q], wrong_before, wrong_after],
+            axis=1,
+        )
+        gain = 1 / (1 + wrong_after) - 1 / (1 + wrong_before)
+        rise = np.flatnonzero(hits)
+        rise = rise[np.lexsort((after[rise], -inliers[q][rise], -gain[rise]))]
+        # of wrong results, those that overtook a positive
+        passed = (before - wrong_before > after - wrong_after) & (after < before) & ~hits & (before > 0)
+        climb = np.flatnonzero(passed)
+        climb = climb[np.argsort(1 / before[climb] - 1 / after[climb], kind="stable")]
+        fallen = rise[::-1][gain[rise[::-1]] < 0]
+        best = _made(table[rise[:1]])
+        yield _Candidates(best[0] if best else None, _made(table[fallen[:2]]), _made(table[climb[:2]]))
 
 
 def _made(table: Int64) -> tuple[Move, ...]:
-    return tuple(Move(q, row, old, new, bool(hit), n) for q, row, old, new, hit, n in table.tolist())
+    return tuple(Move(q, row, old, new, bool(hit), *rest) for q, row, old, new, hit, *rest in table.tolist())

@@ -32,6 +32,7 @@ class Exhibit:
         picture: Both, with their matches.
         kind: ``hit`` or ``miss``.
         ranks: Where it stood and where it stands.
+        front: Wrong results in front of it before and after; "" for a wrong one.
         note: Its matches, or why there are none.
     """
 
@@ -41,6 +42,7 @@ class Exhibit:
     picture: Markup
     kind: str
     ranks: str
+    front: str
     note: str
 
 
@@ -137,7 +139,7 @@ def _facts(reranking: Reranking, words: Words) -> list[str]:
 
 def _points(value: float, words: Words) -> str:
     """Write a difference of fractions in percentage points, with its sign."""
-    sign = "+" if value >= 0 else "−"
+    sign = "" if abs(value) < 0.0005 else "+" if value > 0 else "−"
     return sign + words.number(abs(100 * value), 1)
 
 
@@ -282,6 +284,7 @@ class _Exhibitor:
         facts = context.outcome.queries[move.query]
         record, image = context.records[move.row], facts.query.image
         ranks = words("reranking.ranks", before=move.before, after=move.after)
+        front = words("reranking.in_front", before=move.wrong_before, after=move.wrong_after)
         kind = "hit" if move.hit else "miss"
         link = self._link(self._number[facts.query.id], move.row)
         if link is None:
@@ -303,7 +306,16 @@ class _Exhibitor:
             boxes: tuple[Sequence[Box], Sequence[Box]] = (image.boxes, record.boxes if move.hit else ())
             pictures = context.pictures
             picture = draw_link(pictures[image], pictures[record], link, boxes, text)
-        return Exhibit(facts.query.instance, facts.query.id, record.id, picture, kind, ranks, note)
+        return Exhibit(
+            facts.query.instance,
+            facts.query.id,
+            record.id,
+            picture,
+            kind,
+            ranks,
+            front if move.hit else "",
+            note,
+        )
 
     def _link(self, query: int, row: int) -> Link | None:
         """Ask for the evidence again; what is gone or damaged is said once and does not stop the report."""
