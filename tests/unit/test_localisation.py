@@ -12,7 +12,7 @@ from ilion.datasets.synthetic import synthesize
 from ilion.geometry import Verification
 from ilion.local_extraction import describe_local
 from ilion.localfeatures.base import LocalOptions, build
-from ilion.localisation import PERSPECTIVE_INLIERS, enclosing, mapped_outline, overlap, settled
+from ilion.localisation import PERSPECTIVE_INLIERS, enclosing, mapped_outline, overlap, settled, textured
 from ilion.matching import Matches
 from ilion.scorers import Matcher
 from ilion.types import Box, Float64, LocalFeatures
@@ -72,6 +72,11 @@ def test_outlines_behind_the_horizon_or_mirrored_are_none() -> None:
     behind = np.array([[1, 0, 0], [0, 1, 0], [-0.05, 0, 1.0]])
     assert mapped_outline(behind, Box(0, 0, 40, 40)) is None
     assert mapped_outline(np.diag([-1.0, 1.0, 1.0]), Box(0, 0, 40, 40)) is None
+
+
+def test_an_image_without_texture_is_taken_whole() -> None:
+    assert textured(features(np.empty((0, 2)))) == Box(0, 0, 400, 400)
+    assert textured(features(np.array([[5.0, 5.0]]))) == Box(0, 0, 400, 400)
 
 
 def test_overlap_of_boxes_counts_pixels() -> None:

@@ -18,7 +18,7 @@ from ilion.evaluate import evaluate
 from ilion.extraction import sample_records
 from ilion.fuse import Calibration, calibrate
 from ilion.localfeatures.base import LocalExtractor
-from ilion.localisation import enclosing
+from ilion.localisation import enclosing, textured
 from ilion.localstore import LocalSet
 from ilion.machine import peak_memory
 from ilion.pipeline.experiment import Experiment
@@ -346,6 +346,7 @@ def explainer(
         [image] = rows.many([row])
         photo = experiment.queries[query].image
         outline = enclosing(photo.boxes) if boxed and photo is not None else None
-        return plan.scorer.explain(local.queries[query], image, outline)
+        own = local.queries[query]
+        return plan.scorer.explain(own, image, outline or textured(own))
 
     return explain
