@@ -185,6 +185,23 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
+class PriceConfig:
+    """What machines and disks cost, for `ilion forecast`; 0 is unknown, and then no price is foretold.
+
+    Args:
+        hour: Of the machine that the experiment is measured on.
+        gigabyte_month: Of disk.
+        months: How long the database is kept.
+        currency: Shown beside prices.
+    """
+
+    hour: float = 0.0
+    gigabyte_month: float = 0.0
+    months: float = 1.0
+    currency: str = ""
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One experiment: what ``ilion run`` reads.
 
@@ -206,6 +223,7 @@ class ExperimentConfig:
     rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    price: PriceConfig = field(default_factory=PriceConfig)
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, download, interop, runs, sets, watching
+from ilion.cli import about, ahead, download, interop, runs, sets, watching
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -41,6 +41,7 @@ for _command in (
     about.config,
     runs.demo,
     download.download,
+    ahead.forecast,
 ):
     app.command()(_command)
 

@@ -110,7 +110,7 @@ def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(t=context.words, exact=exact)
-    css, script = _asset("report.css"), _asset("report.js")
+    css, script = asset("report.css"), asset("report.js")
     template = environment.get_template("report.html.j2")
 
     def render(definitions: Markup, left_out: int) -> str:
@@ -120,7 +120,7 @@ def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
             sections=sections,
             css=Markup(css),
             script=Markup(script),
-            policy=_policy(css, script),
+            policy=policy(css, script),
             definitions=definitions,
             left_out=left_out,
             limit=context.words.size(max_bytes),
@@ -139,11 +139,12 @@ def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
     return html
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the templates as text."""
     return (resources.files("ilion.report") / "templates" / name).read_text("utf-8")
 
 
-def _policy(css: str, script: str) -> str:
+def policy(css: str, script: str) -> str:
     """Return a Content-Security-Policy that allows this style, this script and embedded pictures only."""
 
     def digest(text: str) -> str:

@@ -1,0 +1,219 @@
+"""mAP at a larger database: expected ranks, average precision, and intervals.
+
+Distractors are exchangeable: of D + E of them, the D seen are a random part. So above a positive there will
+be those seen above it, and of the E further ones a Poisson number with mean E times the chance that one is
+more similar. The chance comes from what was counted and from the tail of the query (`ilion.forecast.tails`),
+each with the weight of its certainty: a Gamma posterior, whose prior is the tail's answer with the variance
+that queries show around the common shape. Replicates draw all of it: which queries shape the common tail, the
+chance of each query, the further distractors, and for the interval over objects the objects themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.average_precision import Definition
+from ilion.errors import ConfigError
+from ilion.forecast.standings import Standings
+from ilion.forecast.tails import Tails, closeness, survival
+from ilion.outcome import Interval
+from ilion.statistics import group, mean_interval
+from ilion.types import Float64
+
+IMPERFECTION = 0.006
+"""Standard deviation of the model's own error, for a tenfold database, before hold-outs say more."""
+WIDEST = 2.0
+"""Largest logarithmic variance of a chance; more would say that nothing is known."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """mAP at one size.
+
+    Args:
+        distractors: How many.
+        mean: Expected mAP of these queries.
+        interval: 95% for the mAP that these queries will have when it is measured.
+        ci95: 95% for objects like these, as intervals of measured results are.
+        measured: The measured mAP, where this size was measured; else None.
+    """
+
+    distractors: int
+    mean: float
+    interval: Interval
+    ci95: Interval
+    measured: float | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """mAP at several sizes.
+
+    Args:
+        definition: Of AP.
+        k: Cut-off.
+        distractors: How many the forecast is made from.
+        points: One for each size.
+        replicates: Size -> (B,) drawn mAPs of these queries, without the model's own imperfection.
+        shape: Shape of the common tail.
+        imperfection: See `IMPERFECTION`; as used.
+    """
+
+    definition: Definition
+    k: int
+    distractors: int
+    points: tuple[Point, ...]
+    replicates: Mapping[int, Float64]
+    shape: float
+    imperfection: float
+
+
+def credits(known: Standings, above: Float64, definition: Definition, k: int) -> Float64:
+    """Compute AP of each query from the distractors above its positives.
+
+    Args:
+        known: Who else stands where.
+        above: (T,) distractors above each positive.
+        definition: See `ilion.average_precision.average_precision`.
+        k: Cut-off.
+
+    Returns:
+        (Q,) in [0, 1].
+    """
+    rank = known.place + known.rest + above
+    credit = known.place / rank
+    if definition == "revisited":
+        earlier = np.where(rank <= 1, 1.0, (known.place - 1) / np.maximum(rank - 1, 1))
+        credit = (credit + earlier) / 2.0
+    queries = len(known.positives)
+    total = np.bincount(known.query, weights=np.where(rank <= k, credit, 0.0), minlength=queries)
+    most = np.minimum(known.positives, k) if definition == "ilias" else known.positives
+    precisions: Float64 = total / most
+    return precisions
+
+
+def forecast(
+    known: Standings,
+    sizes: Sequence[int],
+    *,
+    definition: Definition = "ilias",
+    k: int = 1000,
+    replicates: int = 300,
+    imperfection: float = IMPERFECTION,
+    seed: int = 0,
+) -> Forecast:
+    """Foretell mAP@k at databases with more distractors.
+
+    Args:
+        known: Standings at the largest database measured.
+        sizes: Numbers of distractors, none below the measured one.
+        definition: Of AP.
+        k: Cut-off; not larger than that of the ranking.
+        replicates: B.
+        imperfection: Standard deviation of the model's own error, for a tenfold database.
+        seed: Of all draws.
+
+    Raises:
+        ConfigError: A size is below the measured one.
+    """
+    too_small = [size for size in sizes if size < known.distractors]
+    if too_small:
+        raise ConfigError(
+            f"{too_small[0]} distractors are fewer than the {known.distractors} measured; "
+            "a forecast goes upwards"
+        )
+    rng = np.random.default_rng(seed)
+    codes, instances = group(known.instances)
+    tails = Tails(known.tops, known.names, known.distractors)
+    draws = _Draws(known, tails)
+    maps = {size: np.empty(replicates) for size in sizes}
+    objects = {size: np.empty(replicates) for size in sizes}
+    for b in range(replicates):
+        times = np.bincount(rng.integers(0, instances, instances), minlength=instances).astype(np.float64)
+        # a Bayesian bootstrap of the distractors (Rubin, Annals of Statistics 9(1), 1981)
+        weights = rng.exponential(size=len(tails.even))
+        chance = draws.chances(times[codes], weights, rng.standard_normal(len(known.positives)))
+        resampled = np.bincount(rng.integers(0, instances, instances), minlength=instances)[codes]
+        for size in sizes:
+            above = draws.above(chance, size, rng)
+            precisions = credits(known, above, definition, k)
+            maps[size][b] = precisions.mean()
+            objects[size][b] = (precisions * resampled).sum() / max(resampled.sum(), 1)
+    points = tuple(
+        _point(size, maps[size], objects[size], instances, imperfection, known.distractors, rng)
+        for size in sizes
+    )
+    shape = tails.shape(np.ones(len(known.positives)), tails.even)
+    return Forecast(definition, k, known.distractors, points, maps, shape, imperfection)
+
+
+def _point(
+    size: int,
+    maps: Float64,
+    objects: Float64,
+    instances: int,
+    imperfection: float,
+    distractors: int,
+    rng: np.random.Generator,
+) -> Point:
+    """Summarise the replicates of one size; the model's own error grows with the decades foretold."""
+    error = imperfection * np.log10(size / distractors) * rng.standard_normal(len(maps))
+    low, high = np.quantile(np.clip(maps + error, 0.0, 1.0), [0.025, 0.975])
+    mean = float(maps.mean())
+    ci95 = mean_interval(mean, np.clip(objects + error, 0.0, 1.0), instances)
+    return Point(size, mean, Interval(float(min(low, mean)), float(max(high, mean))), ci95)
+
+
+class _Draws:
+    """Chances that a further distractor stands above a positive, and how many will."""
+
+    def __init__(self, known: Standings, tails: Tails) -> None:
+        self.known = known
+        self.tails = tails
+        query = known.query
+        self._close = closeness(known.similarity)
+        self._beyond = (self._close > tails.threshold[query]) & (tails.exceedances[query] > 0)
+        self._first = np.concatenate([[True], query[1:] != query[:-1]])
+        self._seen = np.minimum(known.above, np.isfinite(known.tops).sum(axis=1)[query])
+
+    def chances(self, queries: Float64, weights: Float64, deviate: Float64) -> Float64:
+        """Draw (T,) chances.
+
+        Args:
+            queries: (Q,) how often each query counts for the common shape.
+            weights: (U,) how often each distractor counts: a distractor near many queries moves all of them.
+            deviate: (Q,) standard normal; moves all positives of a query together. Gamma quantiles by Wilson
+                and Hilferty (PNAS 17(12), 1931).
+        """
+        known, tails, query = self.known, self.tails, self.known.query
+        chance, mean = tails.rates(weights)
+        z = np.where(self._beyond, (self._close - tails.threshold[query]) / mean[query], 0.0)
+        tail = chance[query] * survival(z, tails.shape(queries, weights))
+        spread = np.minimum(tails.dispersion * z**2, WIDEST)
+        form = 1.0 / (np.expm1(spread) + 1.0 / np.maximum(tails.exceedances[query], 1))
+        cube = 1.0 - 1.0 / (9.0 * form) + deviate[query] / (3.0 * np.sqrt(form))
+        drawn = np.where(self._beyond, form * np.maximum(cube, 0.0) ** 3, 0.0)
+        rate = known.distractors + np.where(self._beyond, form, 0.0) / np.maximum(tail, 1e-30)
+        chances = (drawn + self._counted(weights)) / rate
+        # a lower positive cannot have fewer above it; the numbers of different queries are kept apart by 2
+        shifted: Float64 = np.maximum.accumulate(chances + 2.0 * query) - 2.0 * query
+        return np.clip(shifted, 0.0, 1.0)
+
+    def _counted(self, weights: Float64) -> Float64:
+        """Count (T,) the distractors above by their weights, those beyond the kept ones by their number."""
+        upto = np.cumsum(weights[self.known.names], axis=1)
+        counted = np.where(self._seen > 0, upto[self.known.query, np.maximum(self._seen - 1, 0)], 0.0)
+        counts: Float64 = counted + (self.known.above - self._seen)
+        return counts
+
+    def above(self, chance: Float64, size: int, rng: np.random.Generator) -> Float64:
+        """Draw (T,) distractors above each positive in a database with ``size`` of them."""
+        further = size - self.known.distractors
+        step = np.where(self._first, chance, chance - np.concatenate([[0.0], chance[:-1]]))
+        drawn = np.cumsum(rng.poisson(np.maximum(step, 0.0) * further).astype(np.float64))
+        base = np.maximum.accumulate(np.where(self._first, np.concatenate([[0.0], drawn[:-1]]), 0.0))
+        counts: Float64 = self.known.above + drawn - base
+        return counts

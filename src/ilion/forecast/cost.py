@@ -1,0 +1,182 @@
+"""Time, memory, disk and price at a larger database, from what smaller ones took.
+
+All are straight lines, whose slopes are measured: describing an image costs the same whatever their number;
+exact search takes a fixed time and one for each image; stored bytes and the ids in memory grow with the
+images. What is not known is not invented: without rates there is no price, and a single measurement gives no
+interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.errors import ConfigError
+from ilion.outcome import Interval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run took.
+
+    Args:
+        images: Database images.
+        queries: How many queries were searched.
+        describe_seconds: Of one database image.
+        search_seconds: Of all queries.
+        bytes_per_image: On disk, without the id.
+        id_bytes: Mean length of an id.
+        peak_memory: Bytes.
+    """
+
+    images: int
+    queries: int
+    describe_seconds: float
+    search_seconds: float
+    bytes_per_image: float
+    id_bytes: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What machines and disks cost; 0 is unknown.
+
+    Args:
+        hour: Of the machine that was measured on.
+        gigabyte_month: Of disk.
+        months: How long the database is kept.
+        currency: For people.
+    """
+
+    hour: float = 0.0
+    gigabyte_month: float = 0.0
+    months: float = 1.0
+    currency: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse negative rates."""
+        if min(self.hour, self.gigabyte_month, self.months) < 0:
+            raise ConfigError("prices and months must not be negative")
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """Cost at one size; intervals are the range of the fits that leave one measurement out.
+
+    Args:
+        images: Database images.
+        describe_hours: To describe them all, once.
+        describe_range: Its range, or None.
+        search_ms: A query, exact search.
+        search_range: Its range, or None.
+        disk_bytes: Descriptors and ids.
+        memory_bytes: Peak, without what the system caches of the mapped files.
+        price: Of describing and keeping, or None without rates.
+        price_range: Its range, or None.
+    """
+
+    images: int
+    describe_hours: float
+    describe_range: Interval | None
+    search_ms: float
+    search_range: Interval | None
+    disk_bytes: float
+    memory_bytes: float
+    price: float | None
+    price_range: Interval | None
+
+
+ID_OVERHEAD = 80
+"""Bytes of a Python string beside its characters, and of its place in a tuple and a dictionary (measured)."""
+GIGABYTE = 1e9
+
+
+def line(images: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Fit ``intercept + slope x images`` with neither below 0.
+
+    Args:
+        images: (n,) at least one.
+        values: (n,) at least 0.
+
+    Returns:
+        Intercept and slope; through the origin for one measurement, or where that fits better.
+
+    >>> line([100, 200], [3.0, 5.0])
+    (1.0, 0.02)
+    >>> line([100], [5.0])
+    (0.0, 0.05)
+    """
+    x, y = np.asarray(images, np.float64), np.asarray(values, np.float64)
+    through = float((x * y).sum() / (x * x).sum())
+    if len(set(x.tolist())) < 2:
+        return 0.0, through
+    slope, intercept = (float(v) for v in np.polyfit(x, y, 1))
+    if slope < 0.0:
+        return float(y.mean()), 0.0
+    return (0.0, through) if intercept < 0.0 else (round(intercept, 12), round(slope, 15))
+
+
+def forecast_cost(
+    measured: Sequence[Measured], images: Sequence[int], prices: Prices | None = None
+) -> tuple[CostPoint, ...]:
+    """Foretell the cost of larger databases.
+
+    Args:
+        measured: At least one run; the largest says what an image takes on disk.
+        images: Sizes.
+        prices: Rates; None gives no price.
+
+    Raises:
+        ConfigError: Nothing was measured.
+    """
+    if not measured:
+        raise ConfigError("a forecast of costs needs a measured run")
+    runs = sorted(measured, key=lambda run: run.images)
+    prices = prices or Prices()
+    last = runs[-1]
+    describe = [run.describe_seconds for run in runs if run.describe_seconds > 0]
+    per_image = float(np.mean(describe)) if describe else 0.0
+    points = []
+    for size in images:
+        disk = size * (last.bytes_per_image + last.id_bytes + 4)
+        hours = size * per_image / 3600
+        spread = _range([size * value / 3600 for value in describe])
+        price = _price(hours, disk, prices)
+        points.append(
+            CostPoint(
+                images=size,
+                describe_hours=hours,
+                describe_range=spread,
+                search_ms=_search(runs, size),
+                search_range=_range(
+                    [_search([*runs[:i], *runs[i + 1 :]], size) for i in range(len(runs))]
+                    if len(runs) > 1
+                    else []
+                ),
+                disk_bytes=disk,
+                memory_bytes=last.peak_memory + max(size - last.images, 0) * (last.id_bytes + ID_OVERHEAD),
+                price=price,
+                price_range=None
+                if price is None or spread is None
+                else Interval(*(float(_price(h, disk, prices) or 0.0) for h in (spread.low, spread.high))),
+            )
+        )
+    return tuple(points)
+
+
+def _search(runs: Sequence[Measured], size: int) -> float:
+    intercept, slope = line([run.images for run in runs], [run.search_seconds / run.queries for run in runs])
+    return 1e3 * (intercept + slope * size)
+
+
+def _range(values: Sequence[float]) -> Interval | None:
+    return Interval(float(min(values)), float(max(values))) if len(values) > 1 else None
+
+
+def _price(hours: float, disk: float, prices: Prices) -> float | None:
+    if prices.hour == 0 and prices.gigabyte_month == 0:
+        return None
+    return hours * prices.hour + disk / GIGABYTE * prices.gigabyte_month * prices.months
