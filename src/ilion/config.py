@@ -86,6 +86,39 @@ class ExtractionConfig:
 
 
 @dataclass(frozen=True)
+class AdaptationConfig:
+    """A learnt linear layer between descriptors and search; see docs/adaptation.md.
+
+    Args:
+        layer: File of a layer: ``.npz`` of ``ilion adapt``, or a torch state dict of the ILIAS benchmark.
+        method: Learn a layer for this run from ``labels``: ``pca``, ``lda``, ``wccn``, ``ridge``, ``linear``
+            or ``few-shot``. ``none`` learns nothing.
+        labels: A CSV file with lines ``path,class,domain``.
+        photos: Where its paths start; "" means the folder of the CSV file.
+        dim: Dimensions of the result, at most, for ``pca``, ``lda`` and ``linear``.
+        shrinkage: For ``pca``, ``lda`` and ``wccn``, from 0 (as measured) to 1 (all directions alike).
+        alpha: For ``ridge``.
+        epochs: For ``linear``, at most.
+        held_out: For ``linear``: share of the classes that choose the epoch instead of being learnt.
+        folds: For the estimate on unseen classes; 0 makes none.
+        seen: What to do with queries of objects that the layer was learnt from: ``refuse`` to judge them,
+            ``leave-out`` these queries, or ``keep`` them.
+    """
+
+    layer: str = ""
+    method: Literal["none", "pca", "lda", "wccn", "ridge", "linear", "few-shot"] = "none"
+    labels: str = ""
+    photos: str = ""
+    dim: int = 512
+    shrinkage: float = 0.5
+    alpha: float = 1.0
+    epochs: int = 5
+    held_out: float = 0.0
+    folds: int = 5
+    seen: Literal["refuse", "leave-out", "keep"] = "refuse"
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """How the database is searched.
 
@@ -219,6 +252,7 @@ class ExperimentConfig:
     seed: int = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -380,6 +414,12 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
     if extraction.model.startswith("imported:"):
         folder = absolute(extraction.model.removeprefix("imported:"))
         extraction = dataclasses.replace(extraction, model=f"imported:{folder}")
+    adaptation = dataclasses.replace(
+        config.adaptation,
+        layer=absolute(config.adaptation.layer),
+        labels=absolute(config.adaptation.labels),
+        photos=absolute(config.adaptation.photos),
+    )
     rerank = config.rerank
     if rerank.weights != "none":
         rerank = dataclasses.replace(rerank, weights=absolute(rerank.weights))
@@ -387,6 +427,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         config,
         dataset=dataset,
         extraction=extraction,
+        adaptation=adaptation,
         rerank=rerank,
         output=absolute(config.output),
         cache=absolute(config.cache),

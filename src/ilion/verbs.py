@@ -11,6 +11,7 @@ from ilion import store
 from ilion.compare import Comparison
 from ilion.compare import compare as compare_evaluations
 from ilion.config import (
+    AdaptationConfig,
     DatasetConfig,
     ExperimentConfig,
     ExtractionConfig,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ilion.download import Done, Plan, Recipe
     from ilion.forecast import Outlook
     from ilion.interop.imported import Imported
+    from ilion.pipeline.learn import Adaptation
 
 
 def load_run(folder: Path) -> RunResult:
@@ -74,6 +76,41 @@ def load_run(folder: Path) -> RunResult:
 def extract(config: ExperimentConfig, progress: Progress | None = None) -> Extraction:
     """Describe queries and database of an experiment."""
     return Pipeline(config, progress).extract()
+
+
+def adapt(
+    config: ExperimentConfig,
+    layer: Path,
+    progress: Progress | None = None,
+    *,
+    objects: int = 0,
+    shots: int = 5,
+) -> Adaptation:
+    """Learn an adaptation layer with the model of an experiment.
+
+    Args:
+        config: The experiment; ``adaptation`` says how, and from which labels.
+        layer: The file to write; facts go beside it as JSON.
+        progress: Told of what is going on.
+        objects: Without labels: learn from so many objects of the data set itself, and judge by the others.
+        shots: Photos of each of these objects.
+
+    Raises:
+        ConfigError: Neither labels nor objects are given, or both.
+        DatasetError: The labels do not fit, or a photo is on both sides.
+    """
+    from ilion.pipeline import learn
+
+    settings = config.adaptation
+    if bool(settings.labels) == bool(objects):
+        raise ConfigError("learn either from --labels CSV, or from --objects of the data set itself")
+    options = learn.method_options(settings, config.seed)
+    plain = Pipeline(replace(config, adaptation=AdaptationConfig()), progress)
+    if objects:
+        return learn.learn_from_objects(plain, layer, options, objects=objects, shots=shots)
+    return learn.learn_from_labels(
+        plain, Path(settings.labels), learn.photos_folder(settings), layer, options
+    )
 
 
 def rank(config: ExperimentConfig, progress: Progress | None = None) -> Search:

@@ -247,6 +247,15 @@ class StoredLayer:
     layer: Layer
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def printable(self) -> dict[str, Any]:
+        """Return what a report says: all facts but the long lists, and the layer's size and digest."""
+        short = {k: v for k, v in self.facts.items() if k not in ("objects", "learnt_from", "model")}
+        return {
+            **short,
+            "digest": self.layer.digest,
+            "dimensions": f"{self.layer.dim_in} -> {self.layer.dim_out}",
+        }
+
 
 def save_layer(path: Path, layer: Layer, facts: Mapping[str, Any] | None = None) -> None:
     """Write a layer: ``.npz`` with its facts, or the benchmark's state dict for ``.pt``, ``.pth``, ``.bin``.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from ilion._version import __version__
+from ilion.adapt import StoredLayer
 from ilion.config import ExperimentConfig, to_dict
 from ilion.extractors.base import ExtractorSpec, models
 from ilion.interop.imported import from_elsewhere
@@ -51,7 +53,9 @@ def cost(
     )
 
 
-def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -> dict[str, object]:
+def provenance(
+    experiment: Experiment, model: ExtractorSpec, searched: Search, layer: StoredLayer | None = None
+) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
     return {
         "ilion": __version__,
@@ -59,6 +63,7 @@ def provenance(experiment: Experiment, model: ExtractorSpec, searched: Search) -
         "config": to_dict(experiment.config),
         "model": model.as_dict(),
         "domain": next((info.domain for info in models() if info.name == model.name), ""),
+        **({"adaptation": layer.printable()} if layer else {}),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
             "ranking": searched.fingerprint,
@@ -76,6 +81,9 @@ def design(config: ExperimentConfig) -> str:
     """A short name of the method."""
     settings = config.search
     parts = [from_elsewhere(config.extraction.model) or config.extraction.model]
+    adaptation = config.adaptation
+    if adaptation.layer or adaptation.method != "none":
+        parts.append(f"adapted ({Path(adaptation.layer).stem or adaptation.method})")
     if settings.expansion != "none":
         parts.append(f"{settings.expansion} QE {settings.expansion_top}")
     if settings.database_expansion_top:

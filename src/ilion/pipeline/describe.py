@@ -127,7 +127,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     with ExitStack() as locks:
         if isinstance(extractor, Fittable):
             started = time.perf_counter()
-            if _fit(experiment, extractor, extractor.spec, locks):
+            if fit_model(experiment, extractor, extractor.spec, locks):
                 reused.append("fit")
             seconds["fit"] = time.perf_counter() - started
         common = {"spec": extractor.spec.as_dict(), "precision": settings.precision}
@@ -166,7 +166,8 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     )
 
 
-def _fit(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack) -> bool:
+def fit_model(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack) -> bool:
+    """Let a model learn from the database; return whether what it learnt was there already."""
     settings, shards = experiment.config.extraction, experiment.dataset.database
     sample = {
         "shards": [shard.fingerprint() for shard in shards],

@@ -1,6 +1,6 @@
 """The only module that knows the order of the stages.
 
-    dataset -> descriptors -> search -> re-ranking -> evaluation -> report
+    dataset -> descriptors -> (adaptation) -> search -> re-ranking -> evaluation -> report
 
 Every stage keeps its result as an artifact named by a fingerprint of all it depends on: a stage whose inputs
 are unchanged is not computed again, and nothing that changed is reused.
@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ilion import store
+from ilion.adapt import StoredLayer, load_layer
 from ilion.config import ExperimentConfig, dump_toml
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
@@ -22,6 +23,7 @@ from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, RunResult
 from ilion.pipeline import account
+from ilion.pipeline.adaptation import adapt, unseen
 from ilion.pipeline.changes import at_full_precision, changes
 from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
@@ -42,15 +44,18 @@ class Pipeline:
     Args:
         config: All settings; paths must be absolute or relative to the working directory.
         progress: Told of what is going on.
+        layer: An adaptation layer in place of the one in the settings.
     """
 
-    def __init__(self, config: ExperimentConfig, progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: ExperimentConfig, progress: Progress | None = None, layer: StoredLayer | None = None
+    ) -> None:
         if not config.dataset.path:
             raise ConfigError("no data set is given: set dataset.path to its folder")
         self.config = config
         self.output = Path(config.output)
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
-        self._progress = progress
+        self._progress, self._layer = progress, layer
 
     @cached_property
     def dataset(self) -> RetrievalDataset:
@@ -63,7 +68,21 @@ class Pipeline:
             distractors=Path(settings.distractors) if settings.distractors else None,
             shard_size=settings.shard_size,
         )
-        return replace(dataset, complete=False) if from_elsewhere(self.config.extraction.model) else dataset
+        if from_elsewhere(self.config.extraction.model):
+            dataset = replace(dataset, complete=False)
+        return unseen(dataset, self.layer, self.config.adaptation.seen) if self.layer else dataset
+
+    @cached_property
+    def layer(self) -> StoredLayer | None:
+        """The adaptation layer, read or learnt; None without one."""
+        settings = self.config.adaptation
+        if self._layer or settings.layer:
+            return self._layer or load_layer(Path(settings.layer))
+        if settings.method == "none":
+            return None
+        from ilion.pipeline.learn import learnt_layer  # which needs a pipeline itself
+
+        return learnt_layer(self.config, self._progress)
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
@@ -86,13 +105,19 @@ class Pipeline:
         return extractor_of(self.config.extraction, self.config.seed)
 
     def extract(self) -> Extraction:
-        """Describe queries and database."""
+        """Describe queries and database, adapted where there is a layer."""
         extractor = self.extractor  # first: a misspelt model is said before any folder is read
-        return describe(self.experiment, extractor)
+        extracted = describe(self.experiment, extractor)
+        return adapt(self.experiment, extracted, self.layer) if self.layer else extracted
 
     def search(self, extracted: Extraction | None = None) -> Search:
         """Rank the database for every query."""
         return find(self.experiment, extracted or self.extract())
+
+    def measure(self) -> Evaluation:
+        """Judge the first stage alone, and store no result."""
+        searched = self.search()
+        return self._judge(searched.ranking, *self._truth(searched.ranking))
 
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
@@ -129,7 +154,7 @@ class Pipeline:
             evaluation=evaluation,
             cost=account.cost(self.experiment, extracted, searched, local, reranked),
             skipped=extracted.skipped,
-            provenance=account.provenance(self.experiment, self.extractor.spec, searched),
+            provenance=account.provenance(self.experiment, self.extractor.spec, searched, self.layer),
             reranking=reranking,
         )
         self._keep(result)

@@ -1,0 +1,202 @@
+"""Adaptation in a run: learnt, applied, guarded, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.networks import tiny_network
+
+from ilion import cli, verbs
+from ilion.adapt import Adapter, identity, is_identity, load_layer, save_layer
+from ilion.config import ExperimentConfig, from_dict
+from ilion.errors import ConfigError, DatasetError
+from ilion.search import search
+from ilion.store import load_artifact
+
+Photo = Callable[..., bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: Photo) -> Path:
+    """8 objects with a query and 4 positives each; 6 labelled photos of each of 5 other things."""
+    root = tmp_path / "set"
+    for number in range(8):
+        for kind, count in (("query", 1), ("pos", 4)):
+            for view in range(count):
+                path = (
+                    root / "ilias_core" / f"thing_{number}" / kind / f"{kind[0].upper()}{number}_{view}.jpg"
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(photo(50 * number + 10 * (kind == "query") + view))
+    lines = []
+    for number in range(30):
+        path = root / "adapt" / "images" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo(5000 + number))
+        lines.append(f"images/{number}.jpg,{number % 5},0")
+    (root / "adapt" / "labels.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return tiny_network(tmp_path / "tiny.onnx")
+
+
+def experiment(folder: Path, network: Path, output: str = "out", **adaptation: Any) -> ExperimentConfig:
+    values = {
+        "output": str(folder.parent / output),
+        "cache": str(folder.parent / "cache"),
+        "dataset": {"path": str(folder)},
+        "extraction": {"model": f"onnx:{network}", "threads": 1, "workers": 2},
+        "evaluation": {"k": 10, "bootstrap": 50},
+        "adaptation": adaptation,
+    }
+    return from_dict(ExperimentConfig, values)
+
+
+def test_a_layer_is_applied_to_queries_and_database(folder: Path, network: Path) -> None:
+    plain = verbs.extract(experiment(folder, network))
+    dim = plain.database.dim
+    rng = np.random.default_rng(0)
+    layer = Adapter(rng.standard_normal((5, dim)).astype(np.float32), np.zeros(5, np.float32))
+    save_layer(folder.parent / "layer.pt", layer)
+    config = experiment(folder, network, layer=str(folder.parent / "layer.pt"))
+    result, report = verbs.run(config)
+    adapted = verbs.extract(config)
+    values = layer.apply(plain.database.gather(np.arange(len(plain.database)))).astype(np.float16)
+    assert (adapted.database.gather(np.arange(len(values))) == values).all()
+    expected = search(plain.queries.ids, layer.apply(plain.queries.values), adapted.database, k=10)
+    assert result.ranking.indices[:, :10].tolist() == expected.indices.tolist()
+    assert result.cost.bytes_per_image == 10
+    assert "adapted (layer)" in result.design
+    assert layer.digest in report.read_text()
+    again = verbs.evaluate(config)
+    assert "adaptation" in again.cost.reused
+    assert again.evaluation.per_query.tolist() == result.evaluation.per_query.tolist()
+    other = Adapter(-layer.weight, layer.bias)
+    save_layer(folder.parent / "layer.pt", other)
+    changed = verbs.evaluate(config)
+    assert "adaptation" not in changed.cost.reused
+
+
+def test_the_identity_changes_nothing_and_stores_nothing(folder: Path, network: Path) -> None:
+    before = verbs.evaluate(experiment(folder, network))
+    dim = verbs.extract(experiment(folder, network)).database.dim
+    save_layer(folder.parent / "same.npz", identity(dim))
+    after = verbs.evaluate(experiment(folder, network, layer=str(folder.parent / "same.npz")))
+    assert after.ranking.similarities.tolist() == before.ranking.similarities.tolist()
+    assert not list((folder.parent / "cache").glob("adapted-*"))
+    save_layer(folder.parent / "wrong.npz", identity(dim + 1))
+    with pytest.raises(ConfigError, match=f"{dim + 1} dimensions"):
+        verbs.evaluate(experiment(folder, network, layer=str(folder.parent / "wrong.npz")))
+
+
+@pytest.mark.parametrize("method", ["pca", "lda", "wccn", "ridge", "linear", "few-shot"])
+def test_every_method_learns_from_labels_and_says_how_it_does(
+    folder: Path, network: Path, method: str
+) -> None:
+    config = experiment(folder, network, method=method, labels=str(folder / "adapt" / "labels.csv"), epochs=2)
+    done = verbs.adapt(config, folder.parent / "layer.npz")
+    assert done.learnt.estimate is not None
+    assert done.learnt.estimate.classes == 5
+    assert done.learnt.estimate.photos == 30
+    stored = load_layer(folder.parent / "layer.npz")
+    assert stored.facts["method"] == method
+    assert stored.facts["verdict"] == done.learnt.verdict
+    assert "held-out estimate" in json.loads((folder.parent / "layer.json").read_text())
+    used = verbs.evaluate(experiment(folder, network, layer=str(folder.parent / "layer.npz")))
+    direct = verbs.evaluate(config)
+    assert direct.evaluation.per_query.tolist() == used.evaluation.per_query.tolist()
+    assert dict(direct.provenance)["adaptation"] == dict(used.provenance)["adaptation"]
+    if method == "few-shot":
+        assert is_identity(stored.layer) == (not done.learnt.estimate.certain)
+
+
+def test_objects_that_were_learnt_from_are_not_judged(folder: Path, network: Path) -> None:
+    layer = folder.parent / "layer.npz"
+    done = verbs.adapt(experiment(folder, network, method="wccn"), layer, objects=5, shots=3)
+    assert done.unseen is not None
+    assert done.unseen.instances == 3
+    facts = load_layer(layer).facts
+    assert len(facts["objects"]) == 5
+    assert len(facts["learnt_from"]) == 5 * (3 + 1)
+    assert facts["query pictures"] == 5
+    with pytest.raises(DatasetError, match=r"leave-out"):
+        verbs.evaluate(experiment(folder, network, layer=str(layer)))
+    left = verbs.evaluate(experiment(folder, network, layer=str(layer), seen="leave-out"))
+    assert not set(left.evaluation.instances) & set(facts["objects"])
+    assert len(left.evaluation.query_ids) == 3
+    # photos that were learnt from count neither way
+    photos = [name for name in facts["learnt_from"] if "/pos/" in name]
+    learnt = {left.ranking.database_ids.index(name) for name in photos}
+    assert all(set(rows.tolist()) == learnt for rows in left.ground_truth.ignored)
+    assert (
+        len(verbs.evaluate(experiment(folder, network, layer=str(layer), seen="keep")).evaluation.instances)
+        == 8
+    )
+
+
+def test_a_labelled_positive_is_refused(folder: Path, network: Path) -> None:
+    labels = folder / "leak.csv"
+    first = "ilias_core/thing_0/pos/P0_0.jpg"
+    others = [f"adapt/images/{i}.jpg,{i % 5},0" for i in range(10)]
+    labels.write_text("\n".join([f"{first},7,0", *others]))
+    with pytest.raises(DatasetError, match=r"P0_0\.jpg is a positive"):
+        verbs.adapt(experiment(folder, network, labels=str(labels)), folder.parent / "layer.npz")
+
+
+def test_wrong_wishes_are_named(folder: Path, network: Path) -> None:
+    config, layer = experiment(folder, network), folder.parent / "layer.npz"
+    with pytest.raises(ConfigError, match="--labels"):
+        verbs.adapt(config, layer)
+    with pytest.raises(ConfigError, match=r"adaptation\.labels"):
+        verbs.evaluate(experiment(folder, network, method="pca"))
+    labels = folder / "adapt" / "labels.csv"
+    labels.write_text(labels.read_text() + "\nimages/none.jpg,1,0")
+    with pytest.raises(DatasetError, match="1 of 31 labelled photos"):
+        verbs.adapt(experiment(folder, network, labels=str(labels)), layer)
+    given = dataclasses.replace(config.adaptation, layer="x.npz", labels=str(labels))
+    with pytest.raises(ConfigError, match="set already"):
+        verbs.adapt(dataclasses.replace(config, adaptation=given), layer)
+
+
+def test_the_layer_artifact_is_kept(folder: Path, network: Path) -> None:
+    config = experiment(folder, network, method="pca", labels=str(folder / "adapt" / "labels.csv"))
+    verbs.extract(config)
+    [kept] = (folder.parent / "cache").glob("layer-*")
+    stamp = (kept / "layer.npz").stat().st_mtime_ns
+    assert load_artifact(kept, "layer").inputs["options"]["method"] == "pca"
+    verbs.extract(config)
+    assert (kept / "layer.npz").stat().st_mtime_ns == stamp
+
+
+def test_adapt_from_the_command_line(
+    folder: Path,
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ["ilion", "adapt", str(folder), "--model", f"onnx:{network}", "-o", "layer.npz"]
+    for arguments, word in (
+        (["--labels", str(folder / "adapt" / "labels.csv")], "30 photos of 5 classes"),
+        (["--objects", "5", "--shots", "3", "--method", "wccn"], "3 objects left to judge by"),
+    ):
+        monkeypatch.setattr("sys.argv", [*common, *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert not stopped.value.code, err
+        assert word in out
+    monkeypatch.setattr("sys.argv", [*common, "--objects", "5", "--json"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert json.loads(capsys.readouterr().out)["unseen"]["instances"] == 3
