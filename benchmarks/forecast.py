@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from photos import grocery as photos_folder
 from tests.worlds import World
 
-from ilion.config import DatasetConfig, ExperimentConfig
+from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig
 from ilion.forecast import forecast, hold_outs
 from ilion.forecast.check import imperfection
 
@@ -62,7 +62,11 @@ def photos(repetitions: int, start: int) -> None:
 
     folder = photos_folder()
     with tempfile.TemporaryDirectory() as name:
-        config = ExperimentConfig(output=name, dataset=DatasetConfig(path=str(folder)))
+        config = ExperimentConfig(
+            output=name,
+            dataset=DatasetConfig(path=str(folder)),
+            extraction=ExtractionConfig(model="efficientnet-lite2"),
+        )
         pipeline = Pipeline(config)
         extracted = pipeline.extract()
         inside, errors = 0, []

@@ -318,6 +318,7 @@ class DescriptorSet:
 
     def __init__(self, artifact: Artifact, keys: Sequence[str], ids: Sequence[str] | None = None) -> None:
         self.artifact = artifact
+        self.keys = tuple(keys)
         self._shards = [read_descriptors(artifact, key) for key in keys]
         wanted = None if ids is None else set(ids)
         self._rows: list[Int64] = []

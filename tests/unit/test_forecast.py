@@ -255,6 +255,7 @@ def test_costs_are_straight_lines() -> None:
     runs = [run_of(1000, 0.11), run_of(2000, 0.12), run_of(4000, 0.14)]
     (point,) = forecast_cost(runs, [1_000_000], Prices(hour=2.0, gigabyte_month=0.1, months=3))
     assert point.search_ms == pytest.approx(1e3 * (0.01 + 1e-6 * 1_000_000), rel=1e-6)
+    assert point.describe_hours is not None
     assert point.describe_hours == pytest.approx(1_000_000 * 0.02 / 3600)
     assert point.disk_bytes == pytest.approx(1_000_000 * 1048)
     assert point.memory_bytes == pytest.approx(1e9 + 996_000 * 100)
@@ -270,6 +271,12 @@ def test_what_is_not_known_is_not_invented() -> None:
         Prices(hour=-1)
     with pytest.raises(ConfigError, match="measured run"):
         forecast_cost([], [10])
+
+
+def test_imported_descriptors_have_no_time_to_describe() -> None:
+    (point,) = forecast_cost([run_of(1000, 0.1, describe_seconds=float("nan"))], [10_000], Prices(hour=2.0))
+    assert (point.describe_hours, point.price) == (None, None)
+    assert point.disk_bytes > 0
 
 
 def test_lines_never_go_below_zero() -> None:

@@ -117,8 +117,9 @@ def _say(outlook: Outlook) -> None:
     print("  distractors   describe all    a query       disk     memory  price")
     for point, cost in zip(told.points, outlook.costs, strict=True):
         price = "no rates" if cost.price is None else f"{cost.price:.4g} {outlook.prices.currency}"
+        hours = "not measured" if cost.describe_hours is None else f"{cost.describe_hours:.3g} h"
         print(
-            f"  {compact(point.distractors):>10}  {cost.describe_hours:>10.3g} h  {cost.search_ms:>8.3g} ms  "
+            f"  {compact(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
             f"{human(cost.disk_bytes):>9}  {human(cost.memory_bytes):>9}  {price}"
         )
 

@@ -24,7 +24,7 @@ class Measured:
     Args:
         images: Database images.
         queries: How many queries were searched.
-        describe_seconds: Of one database image.
+        describe_seconds: Of one database image; NaN or 0 where it is not known.
         search_seconds: Of all queries.
         bytes_per_image: On disk, without the id.
         id_bytes: Mean length of an id.
@@ -68,7 +68,7 @@ class CostPoint:
 
     Args:
         images: Database images.
-        describe_hours: To describe them all, once.
+        describe_hours: To describe them all, once; None where nothing was described (imported descriptors).
         describe_range: Its range, or None.
         search_ms: A query, exact search.
         search_range: Its range, or None.
@@ -79,7 +79,7 @@ class CostPoint:
     """
 
     images: int
-    describe_hours: float
+    describe_hours: float | None
     describe_range: Interval | None
     search_ms: float
     search_range: Interval | None
@@ -138,11 +138,11 @@ def forecast_cost(
     prices = prices or Prices()
     last = runs[-1]
     describe = [run.describe_seconds for run in runs if run.describe_seconds > 0]
-    per_image = float(np.mean(describe)) if describe else 0.0
+    per_image = float(np.mean(describe)) if describe else None
     points = []
     for size in images:
         disk = size * (last.bytes_per_image + last.id_bytes + 4)
-        hours = size * per_image / 3600
+        hours = None if per_image is None else size * per_image / 3600
         spread = _range([size * value / 3600 for value in describe])
         price = _price(hours, disk, prices)
         points.append(
@@ -176,7 +176,7 @@ def _range(values: Sequence[float]) -> Interval | None:
     return Interval(float(min(values)), float(max(values))) if len(values) > 1 else None
 
 
-def _price(hours: float, disk: float, prices: Prices) -> float | None:
-    if prices.hour == 0 and prices.gigabyte_month == 0:
+def _price(hours: float | None, disk: float, prices: Prices) -> float | None:
+    if hours is None or (prices.hour == 0 and prices.gigabyte_month == 0):
         return None
     return hours * prices.hour + disk / GIGABYTE * prices.gigabyte_month * prices.months

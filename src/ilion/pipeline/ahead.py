@@ -59,7 +59,7 @@ def measure_parts(
             f"--sizes asks for {wanted[-1]} distractors; the database has {len(joining)} (images that are "
             "positive or ignored for no query)"
         )
-    artifact, keys = extracted.database.artifact, extracted.inputs["database"][1:]
+    artifact, keys = extracted.database.artifact, extracted.database.keys
     runs = []
     for number, size in enumerate(wanted):
         rows = np.sort(np.concatenate([np.flatnonzero(~is_distractor), joining[:size]]))
