@@ -62,6 +62,7 @@ def describe_imported(experiment: Experiment, folder: Path) -> Extraction:
         images=len(database),
         peak_memory=peak_memory(),
         machine=machine(),
+        model=imported_spec(folder).as_dict(),
     )
 
 
