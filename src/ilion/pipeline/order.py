@@ -122,7 +122,8 @@ class Pipeline:
 
     def search(self, extracted: Extraction | Index | None = None) -> Search:
         """Rank the database for every query."""
-        return find(self.experiment, extracted or self.prepare())
+        extracted = extracted or self.prepare()  # first, as it looks at the settings before any folder
+        return find(self.experiment, extracted)
 
     def measure(self) -> Evaluation:
         """Judge the first stage alone, and store no result."""
