@@ -25,6 +25,7 @@ from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
 from ilion.pipeline.changes import recalled
 from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, reranking_from, skipped_from
+from ilion.sweep import sweep as sweep
 from ilion.tasks import StageStatus, read_status
 from ilion.truth import truth_from_ids
 
