@@ -1,4 +1,4 @@
-"""Photos that are hard on local features, through the pipeline: nothing stops, nothing is dropped silently."""
+"""Hard photos for local features, through the pipeline: nothing stops, nothing is dropped silently."""
 
 from __future__ import annotations
 
