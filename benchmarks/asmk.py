@@ -7,8 +7,8 @@ an image shows "things" of a large world, with noise, and a positive shows a twe
 The reference scores every pair of query and image with the kernel of the paper, in numpy, without an inverted
 file. Both compute the same numbers, which is checked; they take turns query by query, in one thread.
 
-With --pipeline, the same search runs as an experiment with ``search.method = "asmk"``, and what its report says
-is printed: accuracy with its interval, and the cost. No global descriptor is computed.
+With --pipeline, the same search runs as an experiment with ``search.method = "asmk"``, and what its report
+says is printed: accuracy with its interval, and the cost. No global descriptor is computed.
 
 Run: python benchmarks/asmk.py [DATASET] [--codebook FOLDER] [--words 4096] [--keypoints 1000] [--side 512]
      python benchmarks/asmk.py --pipeline [DATASET]
@@ -26,7 +26,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from photos import grocery
 
 from ilion import asmk, verbs
@@ -241,7 +240,7 @@ def through_the_pipeline(dataset: Path, options: argparse.Namespace) -> None:
         f"R@1 {found.metrics['R@1']:.2f}\n"
         f"{cost.extraction_ms_per_image:.0f} ms and {cost.bytes_per_image:,.0f} bytes an image; a query "
         f"{cost.query_ms_per_query:.0f} ms to describe and {cost.search_ms_per_query:.0f} ms to search; "
-        f"codebook {cost.stage_seconds['codebook']:.0f} s; peak memory {cost.peak_memory_bytes / 2**20:.0f} MB"
+        f"codebook {cost.stage_seconds['codebook']:.0f} s; peak {cost.peak_memory_bytes / 2**20:.0f} MB"
     )
 
 

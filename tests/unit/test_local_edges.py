@@ -19,7 +19,7 @@ from ilion.config import ExperimentConfig
 from ilion.localfeatures.base import LocalOptions, build
 from ilion.localstore import LocalSet, write_features
 from ilion.outcome import RunResult
-from ilion.types import RGB
+from ilion.types import RGB, Ranking
 
 FLAT: RGB = np.full((120, 160, 3), 90, np.uint8)
 SCORERS = ("geometry", "chamfer")
@@ -53,10 +53,17 @@ def row_of(result: RunResult, name: str) -> int:
     return next(row for row, known in enumerate(result.ranking.database_ids) if name in known)
 
 
+def before(result: RunResult) -> Ranking:
+    assert result.reranking is not None
+    assert result.reranking.ranking is not None
+    return result.reranking.ranking
+
+
 def evidence(result: RunResult, query: int, name: str) -> int:
     """Verified matches of a query and a database image."""
     assert result.reranking is not None
-    place = result.reranking.ranking.indices[query].tolist().index(row_of(result, name))
+    assert result.reranking.inliers is not None
+    place = before(result).indices[query].tolist().index(row_of(result, name))
     return int(result.reranking.inliers[query, place])
 
 
@@ -95,7 +102,7 @@ def test_images_that_show_nothing_or_one_keypoint(root: Path, scorer: str) -> No
         assert evidence(result, query, "distractors/blob") == 0
     # a query that shows nothing keeps the order it came with
     flat = next(q for q, name in enumerate(result.ranking.query_ids) if "nothing" in name)
-    np.testing.assert_array_equal(result.ranking.indices[flat], result.reranking.ranking.indices[flat])
+    np.testing.assert_array_equal(result.ranking.indices[flat], before(result).indices[flat])
 
 
 def test_a_repeated_texture_matches_nothing(root: Path) -> None:
@@ -173,11 +180,11 @@ def test_missing_features_are_counted_and_shown(root: Path, scorer: str) -> None
     row = row_of(result, lost)
     for query in range(2):
         assert sorted(result.ranking.indices[query]) == sorted(whole.ranking.indices[query])
-        before = result.reranking.ranking.indices[query].tolist().index(row)
+        earlier = before(result).indices[query].tolist().index(row)
         place = result.ranking.indices[query].tolist().index(row)
         after = float(result.ranking.similarities[query, place])
         if scorer == "geometry":
-            assert after == pytest.approx(float(result.reranking.ranking.similarities[query, before]))
+            assert after == pytest.approx(float(before(result).similarities[query, earlier]))
         else:  # neither the best nor the worst of what Chamfer said
             assert 0 < place < len(result.ranking.database_ids) - 1
     report = verbs.report([root / "run"])
