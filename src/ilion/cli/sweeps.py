@@ -43,7 +43,8 @@ def sweep(
 
 def _say(found: Sweep, path: Path) -> None:
     e = found.runs[0].evaluation
-    print(f"{found.name}: {len(found.runs)} runs, mAP@{e.k} ({e.definition})")
+    count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
+    print(f"{found.name}: {count}, mAP@{e.k} ({e.definition})")
     fronts = found.front("bytes") | found.front("ms")
     for number, run in enumerate(found.runs):
         mark = "*" if number in fronts else " "
