@@ -133,6 +133,8 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
     """
     general, settings = experiment.config.extraction, experiment.config.search.asmk
     shards = experiment.dataset.database
+    if experiment.ledger:
+        experiment.ledger.begin()
     common = {"spec": extractor.spec.as_dict(), "enlarge": settings.enlarge}
     with ExitStack() as locks:
         codebook, learning, known = _codebook(experiment, extractor, common, locks)
@@ -241,8 +243,7 @@ def _sample(
         workers=general.workers,
     )
     for seen, (_, features) in enumerate(described, 1):
-        if tell:
-            tell(seen, len(records))
+        tell(seen, len(records))
         yield features.take(np.sort(rng.permutation(len(features.keypoints))[:per_image]))
 
 
