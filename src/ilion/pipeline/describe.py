@@ -140,7 +140,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     if isinstance(extractor, Imported):
         from ilion.pipeline.imported import describe_imported  # which gives what this module defines
 
-        return describe_imported(experiment, extractor.folder)
+        return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
     settings, shards = experiment.config.extraction, experiment.dataset.database
     if experiment.ledger:
         experiment.ledger.begin()
