@@ -94,6 +94,10 @@ def asmk_extractor(config: ExperimentConfig) -> LocalExtractor:
             "search.method = 'asmk' has no global descriptors to average: leave out search.expansion and "
             "search.database_expansion_top"
         )
+    if config.adaptation.layer or config.adaptation.method != "none":
+        raise ConfigError(
+            "search.method = 'asmk' has no global descriptors to adapt: leave out the section adaptation"
+        )
     settings_of(settings)
     options = LocalOptions(
         features=settings.keypoints,
