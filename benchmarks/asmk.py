@@ -7,7 +7,11 @@ an image shows "things" of a large world, with noise, and a positive shows a twe
 The reference scores every pair of query and image with the kernel of the paper, in numpy, without an inverted
 file. Both compute the same numbers, which is checked; they take turns query by query, in one thread.
 
+With --pipeline, the same search runs as an experiment with ``search.method = "asmk"``, and what its report
+says is printed: accuracy with its interval, and the cost. No global descriptor is computed.
+
 Run: python benchmarks/asmk.py [DATASET] [--codebook FOLDER] [--words 4096] [--keypoints 1000] [--side 512]
+     python benchmarks/asmk.py --pipeline [DATASET]
 """
 
 from __future__ import annotations
@@ -22,9 +26,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from photos import grocery
 
-from ilion import asmk
+from ilion import asmk, verbs
 from ilion.asmk.aggregate import kernel
+from ilion.config import ExperimentConfig, from_dict
 from ilion.datasets import open_dataset
 from ilion.evaluate import evaluate
 from ilion.images import decode, least_size, resize
@@ -169,7 +175,11 @@ def main() -> None:
     parser.add_argument("--keypoints", type=int, default=1000)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--seeds", type=int, default=1, help="codebooks learnt with so many seeds")
+    parser.add_argument("--pipeline", action="store_true", help="as an experiment, on the grocery photos")
     options = parser.parse_args()
+    if options.pipeline:
+        through_the_pipeline(options.dataset or grocery(), options)
+        return
     cv2.setNumThreads(1)
     data: Photos | Synthetic
     if options.dataset:
@@ -204,6 +214,34 @@ def main() -> None:
                 show(data, index, name, settings)
             race(data, index)
     print(f"peak memory {peak_memory() / 2**20:.0f} MB, most of it the features kept for all the runs")
+
+
+def through_the_pipeline(dataset: Path, options: argparse.Namespace) -> None:
+    """Run the experiment in a temporary folder and print accuracy and cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "output": folder,
+            "dataset": {"path": str(dataset)},
+            "search": {
+                "method": "asmk",
+                "asmk": {
+                    "words": options.words,
+                    "bits": options.bits,
+                    "keypoints": options.keypoints,
+                    "side": options.side,
+                },
+            },
+        }
+        result = verbs.evaluate(from_dict(ExperimentConfig, settings))
+    found, cost = result.evaluation, result.cost
+    print(
+        f"{result.design}, {len(found.query_ids)} queries, {len(result.ranking.database_ids)} images:\n"
+        f"mAP@{found.k} {found.mean:.3f} [{found.ci95.low:.3f}, {found.ci95.high:.3f}], "
+        f"R@1 {found.metrics['R@1']:.2f}\n"
+        f"{cost.extraction_ms_per_image:.0f} ms and {cost.bytes_per_image:,.0f} bytes an image; a query "
+        f"{cost.query_ms_per_query:.0f} ms to describe and {cost.search_ms_per_query:.0f} ms to search; "
+        f"codebook {cost.stage_seconds['codebook']:.0f} s; peak {cost.peak_memory_bytes / 2**20:.0f} MB"
+    )
 
 
 def show(data: Photos | Synthetic, index: asmk.InvertedFile, name: str, settings: asmk.AsmkSettings) -> None:

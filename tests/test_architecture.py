@@ -46,7 +46,7 @@ ALLOWED = {
     # the report shows where positives rank, which evaluation computes
     ("report", "evaluate"),
 }
-TOP = {"pipeline", "verbs", "cli"}
+TOP = {"pipeline", "sweep", "verbs", "cli"}
 HEAVY = [
     "torch",
     "torchvision",

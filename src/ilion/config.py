@@ -119,24 +119,62 @@ class AdaptationConfig:
 
 
 @dataclass(frozen=True)
+class AsmkConfig:
+    """Search by local descriptors from the start, for ``search.method = "asmk"``; see docs/asmk.md.
+
+    Args:
+        features: Which local features: ``rootsift`` or a learned kind.
+        keypoints: At most so many features an image.
+        side: Longer side of the image in pixels.
+        enlarge: Whether smaller images are enlarged to it.
+        words: Size of the codebook.
+        bits: Components of a stored residual, a multiple of 64 where ``binary``.
+        binary: One bit a component, or else 16.
+        assignments: Nearest words that a query's feature goes to.
+        alpha: Exponent of the selectivity; higher lets only very similar residuals count.
+        tau: Threshold of the selectivity, from 0 to 1.
+        burst: From 0 to 1, how much less a word counts of which much of the database matches.
+        votes: Whether matches must agree on one rotation, scale and place.
+    """
+
+    features: str = "rootsift"
+    keypoints: int = 1000
+    side: int = 512
+    enlarge: bool = True
+    words: int = 4096
+    bits: int = 128
+    binary: bool = True
+    assignments: int = 2
+    alpha: float = 2.0
+    tau: float = 0.2
+    burst: float = 1.0
+    votes: bool = True
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """How the database is searched.
 
     Args:
+        method: ``exact`` compares global descriptors, ``asmk`` searches by local ones and computes no global
+            descriptor.
         k: How many results are kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
         expansion_top: How many first results are averaged into the query.
         expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
         database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
         block_size: Database descriptors compared at once; bounds the memory.
+        asmk: Settings of ``asmk``.
     """
 
+    method: Literal["exact", "asmk"] = "exact"
     k: int = 1000
     expansion: Literal["none", "average", "alpha"] = "none"
     expansion_top: int = 5
     expansion_alpha: float = 3.0
     database_expansion_top: int = 0
     block_size: int = 16384
+    asmk: AsmkConfig = field(default_factory=AsmkConfig)
 
 
 @dataclass(frozen=True)

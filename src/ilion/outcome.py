@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ilion.ledger import Ledger
 from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset
@@ -230,3 +230,68 @@ class RunResult:
     skipped: tuple[Skipped, ...]
     provenance: Mapping[str, object]
     reranking: Reranking | None = None
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep.
+
+    Args:
+        settings: Setting -> its value, as written.
+        folder: Output folder of the run.
+        design: A short name of the method.
+        evaluation: The accuracy.
+        cost: The cost.
+        difference: Mean AP minus that of the first run.
+        ci95: 95% interval of the difference over instances, paired by query.
+    """
+
+    settings: Mapping[str, str]
+    folder: str
+    design: str
+    evaluation: Evaluation
+    cost: Cost
+    difference: float
+    ci95: Interval
+
+
+@dataclass(frozen=True)
+class SweepFailure:
+    """A combination of settings that did not work, and why."""
+
+    settings: Mapping[str, str]
+    error: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs of one experiment with some settings varied.
+
+    Args:
+        name: The experiment's name.
+        dataset: Name of the data set.
+        axes: Setting -> the values that were tried.
+        runs: In the order of the values; at least one.
+        failed: Combinations that did not work.
+    """
+
+    name: str
+    dataset: str
+    axes: Mapping[str, tuple[str, ...]]
+    runs: tuple[SweepRun, ...]
+    failed: tuple[SweepFailure, ...] = ()
+
+    def front(self, kind: Literal["bytes", "ms"]) -> frozenset[int]:
+        """Return the runs that none beats: no other one costs no more and is more accurate.
+
+        Args:
+            kind: Cost in ``bytes`` an image or ``ms`` a query.
+        """
+        costs = [r.cost.bytes_per_image if kind == "bytes" else r.cost.search_ms_per_query for r in self.runs]
+        means = [r.evaluation.mean for r in self.runs]
+        kept, best = set(), -1.0
+        for number in sorted(range(len(self.runs)), key=lambda n: (costs[n], -means[n], n)):
+            if means[number] > best:
+                kept.add(number)
+                best = means[number]
+        return frozenset(kept)

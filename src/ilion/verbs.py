@@ -22,9 +22,10 @@ from ilion.config import (
 from ilion.datasets.synthetic import synthesize
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
-from ilion.pipeline import Extraction, Pipeline, Progress, Search
+from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
 from ilion.pipeline.changes import recalled
 from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, reranking_from, skipped_from
+from ilion.sweep import sweep as sweep
 from ilion.tasks import StageStatus, read_status
 from ilion.truth import truth_from_ids
 
@@ -73,9 +74,9 @@ def load_run(folder: Path) -> RunResult:
     )
 
 
-def extract(config: ExperimentConfig, progress: Progress | None = None) -> Extraction:
-    """Describe queries and database of an experiment."""
-    return Pipeline(config, progress).extract()
+def extract(config: ExperimentConfig, progress: Progress | None = None) -> Extraction | Index:
+    """Describe queries and database of an experiment; for ASMK, index the database."""
+    return Pipeline(config, progress).prepare()
 
 
 def adapt(

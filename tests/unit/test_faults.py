@@ -119,5 +119,5 @@ def test_a_folder_of_bad_images_stops_or_is_counted(tmp_path: Path) -> None:
     for name, reason in said.items():
         assert re.search(verdicts[name], reason), (name, reason)
     assert done.images == len(verdicts) - len(bad) + 1
-    stats = json.loads(next(done.database.artifact.folder.glob("*.stats.json")).read_text(encoding="utf-8"))
+    stats = json.loads(next(done.folder.glob("*.stats.json")).read_text(encoding="utf-8"))
     assert {Path(s["where"]).name for s in stats["skipped"]} == bad

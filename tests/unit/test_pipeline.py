@@ -100,12 +100,12 @@ def test_only_what_a_setting_touches_is_computed_again(
 
 def test_a_changed_image_is_not_reused(tiny_dataset: Path, network: Path, tmp_path: Path, photo: Any) -> None:
     config = experiment(tiny_dataset, network, tmp_path / "out")
-    before = verbs.extract(config)
+    before = Pipeline(config).extract()
     changed = next((tiny_dataset / "ilias_core").glob("mug*/pos/*_00.jpg"))
     stat = changed.stat()
     changed.write_bytes(photo(777))
     os.utime(changed, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # even with the old date
-    after = verbs.extract(config)
+    after = Pipeline(config).extract()
     row = before.database.ids.index(f"mug_000/pos/{changed.name}")
     rows = np.arange(len(before.database))
     same = (before.database.gather(rows) == after.database.gather(rows)).all(axis=1)
@@ -117,7 +117,7 @@ def test_the_same_network_with_other_weights_is_another_model(tiny_dataset: Path
     first = verbs.extract(config)
     tiny_network(tmp_path / "n.onnx", seed=1)
     second = verbs.extract(config)
-    assert first.database.artifact.folder != second.database.artifact.folder
+    assert first.folder != second.folder
     assert second.reused == ()
 
 
@@ -197,7 +197,7 @@ def test_query_expansion_is_what_its_definition_says(
 def test_database_expansion_is_what_its_definition_says(
     tiny_dataset: Path, network: Path, tmp_path: Path
 ) -> None:
-    extracted = verbs.extract(experiment(tiny_dataset, network, tmp_path / "out"))
+    extracted = Pipeline(experiment(tiny_dataset, network, tmp_path / "out")).extract()
     database = extracted.database.gather(np.arange(len(extracted.database)))
     similarities = database @ database.T
     np.fill_diagonal(similarities, -2.0)

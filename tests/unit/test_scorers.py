@@ -247,6 +247,7 @@ def test_ames_reranks_and_its_score_ranks_as_the_paper_combines(folder: Path) ->
     assert result.reranking is not None
     before, after = result.reranking.ranking, result.ranking
     assert before is not None
+    assert before is not None
     [path] = (p for p in (folder / "run" / "artifacts").glob("evidence-*/evidence.npz") if _by(p, "ames"))
     scores = store.read_arrays(path)["scores"]
     published = PUBLISHED_FUSION["dinov2"]

@@ -7,12 +7,13 @@ images", IJCV 2016. No global descriptor takes part. See docs/asmk.md.
 """
 
 from ilion.asmk.aggregate import Aggregates, aggregate
-from ilion.asmk.codebook import Codebook, learn_codebook, read_codebook, write_codebook
+from ilion.asmk.codebook import SAMPLE_PER_WORD, Codebook, learn_codebook, read_codebook, write_codebook
 from ilion.asmk.inverted import InvertedFile, has_postings, index_shard, open_index
 from ilion.asmk.search import search_postings
 from ilion.asmk.settings import AsmkSettings
 
 __all__ = [
+    "SAMPLE_PER_WORD",
     "Aggregates",
     "AsmkSettings",
     "Codebook",

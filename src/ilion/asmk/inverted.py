@@ -93,7 +93,7 @@ def index_shard(
     images: Iterable[tuple[str, LocalFeatures]],
     codebook: Codebook,
     *,
-    skipped: tuple[Skipped, ...] = (),
+    skipped: Sequence[Skipped] = (),
     workers: int = 0,
 ) -> None:
     """Aggregate and store one shard. The caller holds the artifact's lock (`ilion.store.locked`).
@@ -103,7 +103,8 @@ def index_shard(
         key: Of the shard, see `ilion.store.shard_key`.
         images: Ids and features in order of rows; read as needed.
         codebook: What to aggregate by.
-        skipped: Images of the shard that could not be used; they are only counted.
+        skipped: Images of the shard that could not be used; they are only counted. Looked at when all
+            ``images`` have been read, so that whoever reads them may still add to it.
         workers: Threads; 0 takes one a core.
 
     Raises:
@@ -129,7 +130,7 @@ def index_shard(
             flush()
     if held:
         flush()
-    stats = ShardStats(len(ids), time.perf_counter() - started, peak_memory(), machine(), skipped)
+    stats = ShardStats(len(ids), time.perf_counter() - started, peak_memory(), machine(), tuple(skipped))
     write_json(artifact.folder / f"{key}.stats.json", stats)
     write_json(artifact.folder / f"{key}.ids.json", {"ids": ids, "segments": sizes, "postings": postings})
 

@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, ahead, download, interop, learning, runs, sets, watching
+from ilion.cli import about, ahead, download, interop, learning, runs, sets, sweeps, watching
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -37,6 +37,7 @@ for _command in (
     watching.status,
     runs.report,
     runs.compare,
+    sweeps.sweep,
     learning.adapt,
     about.models,
     about.config,

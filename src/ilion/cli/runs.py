@@ -59,17 +59,17 @@ def extract(
         done = verbs.extract(experiment_of(experiment, settings, model, output, on_bad_image), progress)
     facts = {
         "images": done.images,
-        "dimensions": done.database.dim,
+        "size": done.size,
         "skipped": [dataclasses.asdict(s) for s in done.skipped],
         "seconds": dict(done.seconds),
         "reused": list(done.reused),
-        "folder": str(done.database.artifact.folder),
+        "folder": str(done.folder),
     }
     if as_json:
         say_json(facts)
     else:
-        print(f"{done.images} images, {done.database.dim} dimensions, {len(done.skipped)} skipped")
-        print(f"descriptors: {facts['folder']}")
+        print(f"{done.images} images, {done.size}, {len(done.skipped)} skipped")
+        print(f"stored in {facts['folder']}")
 
 
 def rank(

@@ -110,7 +110,7 @@ def settings_for(
         size = _size(kind, dim)
     code = size or (2 * dim if kind == "raw" and metric == "cosine" else dim)
     kept = min(_fitting(budget, code), features)
-    if kept < LEAST_FEATURES:
+    if kept < min(LEAST_FEATURES, features):
         raise ConfigError(
             f"a budget of {budget} bytes an image holds {max(kept, 0)} features of {code} bytes; give it at "
             f"least {LEAST_FEATURES * (code + PLACE) + OVERHEAD}"

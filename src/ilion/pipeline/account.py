@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ilion._version import __version__
 from ilion.adapt import StoredLayer
 from ilion.config import ExperimentConfig, to_dict
-from ilion.extractors.base import ExtractorSpec, models
+from ilion.extractors.base import models
 from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search
+from ilion.pipeline.inverted import Index
 from ilion.pipeline.local import LocalStage, Reranked
 from ilion.store import fingerprint
 
 
 def cost(
     experiment: Experiment,
-    extracted: Extraction,
+    extracted: Extraction | Index,
     searched: Search,
     local: LocalStage | None,
     reranked: Reranked | None,
@@ -28,9 +31,9 @@ def cost(
     """Add up what the stages took, when they were computed."""
     queries = len(experiment.queries)
     seconds = {**extracted.seconds, "search": searched.seconds}
-    per_image = seconds["descriptors"] / max(1, extracted.images)
+    per_image = extracted.image_seconds / max(1, extracted.images)
     per_query, per_search = seconds["queries"] / queries, searched.seconds / queries
-    stored = float(extracted.database.dim * extracted.database.dtype.itemsize)
+    stored = extracted.bytes_per_image
     peaks = [extracted.peak_memory, searched.peak_memory]
     reused = [*extracted.reused, *(["search"] if searched.reused else [])]
     if local and reranked:
@@ -54,15 +57,15 @@ def cost(
 
 
 def provenance(
-    experiment: Experiment, model: ExtractorSpec, searched: Search, layer: StoredLayer | None = None
+    experiment: Experiment, model: Mapping[str, Any], searched: Search, layer: StoredLayer | None = None
 ) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
     return {
         "ilion": __version__,
         "date": time.strftime("%Y-%m-%d"),
         "config": to_dict(experiment.config),
-        "model": model.as_dict(),
-        "domain": next((info.domain for info in models() if info.name == model.name), ""),
+        "model": dict(model),
+        "domain": next((info.domain for info in models() if info.name == model["name"]), ""),
         **({"adaptation": layer.printable()} if layer else {}),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
@@ -84,6 +87,8 @@ def design(config: ExperimentConfig) -> str:
     adaptation = config.adaptation
     if adaptation.layer or adaptation.method != "none":
         parts.append(f"adapted ({Path(adaptation.layer).stem or adaptation.method})")
+    if settings.method == "asmk":
+        parts = [f"ASMK of {settings.asmk.features}, {settings.asmk.words} words"]
     if settings.expansion != "none":
         parts.append(f"{settings.expansion} QE {settings.expansion_top}")
     if settings.database_expansion_top:

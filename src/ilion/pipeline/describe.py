@@ -34,6 +34,7 @@ class Extraction:
         images: Number of database images described.
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Where the database was described.
+        model: What described the images, printable.
     """
 
     queries: Descriptors
@@ -45,6 +46,27 @@ class Extraction:
     images: int
     peak_memory: int
     machine: Machine
+    model: Mapping[str, Any]
+
+    @property
+    def image_seconds(self) -> float:
+        """Seconds that describing the database took."""
+        return self.seconds["descriptors"]
+
+    @property
+    def bytes_per_image(self) -> float:
+        """Stored bytes of a descriptor."""
+        return float(self.database.dim * self.database.dtype.itemsize)
+
+    @property
+    def size(self) -> str:
+        """What is stored, in words."""
+        return f"{self.database.dim} dimensions"
+
+    @property
+    def folder(self) -> Path:
+        """Where the descriptors of the database are."""
+        return self.database.artifact.folder
 
 
 class Imported:
@@ -118,7 +140,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     if isinstance(extractor, Imported):
         from ilion.pipeline.imported import describe_imported  # which gives what this module defines
 
-        return describe_imported(experiment, extractor.folder)
+        return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
     settings, shards = experiment.config.extraction, experiment.dataset.database
     if experiment.ledger:
         experiment.ledger.begin()
@@ -163,6 +185,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         images=sum(s.images for s in stats),
         peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
         machine=stats[0].machine,
+        model=extractor.spec.as_dict(),
     )
 
 

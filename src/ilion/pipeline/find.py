@@ -16,6 +16,7 @@ from ilion.expand import expand, expansion_weights
 from ilion.machine import machine, peak_memory
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.inverted import Index, rank_by_postings, settings_of
 from ilion.search import Database, search
 from ilion.store import DescriptorSet
 from ilion.types import Descriptors, Float32, Ranking
@@ -33,18 +34,23 @@ class Search:
     peak_memory: int
 
 
-def find(experiment: Experiment, extracted: Extraction) -> Search:
+def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
     """Rank the database for every query, as far as that is not done."""
     settings = experiment.config.search
     # how the work is cut does not change the result, so it does not belong to the fingerprint
-    method = {k: v for k, v in to_dict(settings).items() if k != "block_size"}
+    method = {k: v for k, v in to_dict(settings).items() if k not in ("block_size", "method", "asmk")}
+    if isinstance(extracted, Index):
+        method = {"asmk": to_dict(settings_of(settings.asmk))}
     method["k"] = experiment.results_kept
     artifact = store.open_artifact(experiment.artifacts, "ranking", {**extracted.inputs, "search": method})
     with store.locked(artifact.folder):
         done = (artifact.folder / "ranking.json").exists()
         if not done:
             started = time.perf_counter()
-            ranking = _rank(experiment, extracted)
+            if isinstance(extracted, Index):
+                ranking = rank_by_postings(experiment, extracted)
+            else:
+                ranking = _rank(experiment, extracted)
             stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
             store.write_json(artifact.folder / "stats.json", stats)
             store.write_ranking(artifact.folder, ranking)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +28,14 @@ UNKNOWN = float("nan")
 """A cost that nobody measured here."""
 
 
-def describe_imported(experiment: Experiment, folder: Path) -> Extraction:
+def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, Any]) -> Extraction:
     """Take queries and database from imported descriptors, matched by id.
 
     Args:
         experiment: Its data set names the queries and the ground truth. The database is all that was imported
             (positives and distractors), or, with a subset, the positives and what it lists.
         folder: What ``ilion import features`` made.
+        model: What is known about the model.
 
     Raises:
         DatasetError: A query has no descriptor, or the database is empty.
@@ -62,6 +64,7 @@ def describe_imported(experiment: Experiment, folder: Path) -> Extraction:
         images=len(database),
         peak_memory=peak_memory(),
         machine=machine(),
+        model=model,
     )
 
 

@@ -29,6 +29,7 @@ from ilion.pipeline.describe import Extraction, describe, extractor_of
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
 from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
+from ilion.pipeline.inverted import Index, asmk_extractor, build_index
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
@@ -104,15 +105,25 @@ class Pipeline:
         """The model, built and, where it learns something, fitted."""
         return extractor_of(self.config.extraction, self.config.seed)
 
+    def prepare(self) -> Extraction | Index:
+        """Do whatever the first stage searches in: global descriptors, or for ASMK an inverted file."""
+        return self.index() if self.config.search.method == "asmk" else self.extract()
+
+    def index(self) -> Index:
+        """Describe queries and database by local features, and index the database by visual words."""
+        extractor = asmk_extractor(self.config)
+        return build_index(self.experiment, extractor)
+
     def extract(self) -> Extraction:
         """Describe queries and database, adapted where there is a layer."""
         extractor = self.extractor  # first: a misspelt model is said before any folder is read
         extracted = describe(self.experiment, extractor)
         return adapt(self.experiment, extracted, self.layer) if self.layer else extracted
 
-    def search(self, extracted: Extraction | None = None) -> Search:
+    def search(self, extracted: Extraction | Index | None = None) -> Search:
         """Rank the database for every query."""
-        return find(self.experiment, extracted or self.extract())
+        extracted = extracted or self.prepare()  # first, as it looks at the settings before any folder
+        return find(self.experiment, extracted)
 
     def measure(self) -> Evaluation:
         """Judge the first stage alone, and store no result."""
@@ -122,7 +133,7 @@ class Pipeline:
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
         plan = plan_local(self.config) if self.config.rerank.features != "none" else None
-        extracted = self.extract()
+        extracted = self.prepare()
         searched = self.search(extracted)
         truth, axes = self._truth(searched.ranking)
         ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
@@ -154,7 +165,7 @@ class Pipeline:
             evaluation=evaluation,
             cost=account.cost(self.experiment, extracted, searched, local, reranked),
             skipped=extracted.skipped,
-            provenance=account.provenance(self.experiment, self.extractor.spec, searched, self.layer),
+            provenance=account.provenance(self.experiment, extracted.model, searched, self.layer),
             reranking=reranking,
         )
         self._keep(result)
@@ -180,7 +191,7 @@ class Pipeline:
             evaluation=self._judge(exact, truth, axes),
             cost=unknown_cost(),
             skipped=(),
-            provenance=account.provenance(self.experiment, unknown_model(settings.name), searched),
+            provenance=account.provenance(self.experiment, unknown_model(settings.name).as_dict(), searched),
         )
         self._keep(result)
         return result

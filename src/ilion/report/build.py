@@ -18,7 +18,7 @@ from ilion.report.context import Context, Section, Selection, select
 from ilion.report.facts import Outcome
 from ilion.report.pictures import Pictures, find_records
 from ilion.report.sections import SECTIONS
-from ilion.report.words import load_words
+from ilion.report.words import Words, load_words
 from ilion.store import write_bytes
 from ilion.types import ImageRecord
 
@@ -102,16 +102,8 @@ def _shown(
 
 
 def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
-    environment = Environment(
-        loader=PackageLoader("ilion.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(t=context.words, exact=exact)
     css, script = asset("report.css"), asset("report.js")
-    template = environment.get_template("report.html.j2")
+    template = page_environment(context.words).get_template("report.html.j2")
 
     def render(definitions: Markup, left_out: int) -> str:
         return template.render(
@@ -137,6 +129,19 @@ def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
             "allow more, or show fewer queries in the gallery"
         )
     return html
+
+
+def page_environment(words: Words) -> Environment:
+    """Return the templates, which escape everything and speak one language."""
+    environment = Environment(
+        loader=PackageLoader("ilion.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=words, exact=exact)
+    return environment
 
 
 def asset(name: str) -> str:
