@@ -58,6 +58,9 @@ class ExtractionConfig:
         scales: Image scales whose descriptors are averaged; empty keeps the model's own.
         rotations: Degrees whose descriptors are averaged; empty keeps the model's own.
         query_box: What happens to a query that has boxes: ``crop``, ``mask`` or ``none``.
+        prompts: Templates around text queries, such as ``a photo of {}.``; the descriptors of all of them are
+            averaged. Empty asks with the text alone.
+        long_texts: ``cut`` drops what a model cannot read of a long text; ``average`` reads it in pieces.
         text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: At most so many database images are looked at by models that learn a codebook.
@@ -77,6 +80,8 @@ class ExtractionConfig:
     scales: tuple[float, ...] = ()
     rotations: tuple[int, ...] = ()
     query_box: Literal["crop", "mask", "none"] = "crop"
+    prompts: tuple[str, ...] = ()
+    long_texts: Literal["cut", "average"] = "cut"
     text_weight: float = 0.5
     on_bad_image: Literal["error", "skip"] = "error"
     fit_images: int = 500

@@ -101,6 +101,8 @@ def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
             batch_size=settings.batch_size,
             precision=settings.precision,
             seed=seed,
+            prompts=settings.prompts or ("{}",),
+            long_texts=settings.long_texts,
         ),
     )
 
@@ -194,6 +196,8 @@ def _describe_queries(
     config = experiment.config
     settings = config.extraction
     inputs = {**common, "box": settings.query_box}
+    if settings.prompts or settings.long_texts != "cut":
+        inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
     if experiment.companions:
         inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
     artifact = store.open_artifact(experiment.artifacts, "queries", inputs)
