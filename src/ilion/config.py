@@ -31,7 +31,8 @@ class DatasetConfig:
         layout: ``auto``, ``ilias``, ``folder`` or ``ids`` (no images: see docs/interop.md).
         distractors: A further folder with distractors (tars or images), or "".
         subset: An id file; only these database images take part. "" takes all.
-        queries: ``image`` or ``text``.
+        queries: ``image`` or ``text``; ``both`` asks either and shows them side by side; ``image+text`` asks
+            with each image together with the text of its object.
         shard_size: Images in one shard of loose files; extraction loses at most one shard when it is killed.
     """
 
@@ -39,7 +40,7 @@ class DatasetConfig:
     layout: Literal["auto", "ilias", "folder", "ids"] = "auto"
     distractors: str = ""
     subset: str = ""
-    queries: Literal["image", "text"] = "image"
+    queries: Literal["image", "text", "both", "image+text"] = "image"
     shard_size: int = 500
 
 
@@ -57,6 +58,10 @@ class ExtractionConfig:
         scales: Image scales whose descriptors are averaged; empty keeps the model's own.
         rotations: Degrees whose descriptors are averaged; empty keeps the model's own.
         query_box: What happens to a query that has boxes: ``crop``, ``mask`` or ``none``.
+        prompts: Templates around text queries, such as ``a photo of {}.``; the descriptors of all of them are
+            averaged. Empty asks with the text alone.
+        long_texts: ``cut`` drops what a model cannot read of a long text; ``average`` reads it in pieces.
+        text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: At most so many database images are looked at by models that learn a codebook.
         dtype: How descriptors are stored.
@@ -75,6 +80,9 @@ class ExtractionConfig:
     scales: tuple[float, ...] = ()
     rotations: tuple[int, ...] = ()
     query_box: Literal["crop", "mask", "none"] = "crop"
+    prompts: tuple[str, ...] = ()
+    long_texts: Literal["cut", "average"] = "cut"
+    text_weight: float = 0.5
     on_bad_image: Literal["error", "skip"] = "error"
     fit_images: int = 500
     dtype: Literal["float16", "float32"] = "float16"
@@ -175,6 +183,30 @@ class SearchConfig:
     database_expansion_top: int = 0
     block_size: int = 16384
     asmk: AsmkConfig = field(default_factory=AsmkConfig)
+
+
+@dataclass(frozen=True)
+class ReadingConfig:
+    """What the words on things are used for; see docs/reading.md.
+
+    Args:
+        use: ``none`` reads nothing. ``only`` ranks by the text in photos alone, without any model of images:
+            for text queries, or for the text in query photos. ``fused`` adds it to the visual ranking, before
+            re-ranking; texts that the model cannot describe are then found by reading alone.
+        side: The longer side, in pixels, at which text is looked for.
+        smallest: Lines of less height are not read, as a share of the longer side.
+        confidence: Lines of which the reader is less sure do not count.
+        fusion: ``score`` adds ``weight`` times the similarity of the text; ``calibrated`` learns the weight
+            of each query on the other objects; ``rank`` fuses both orders.
+        weight: Of the text, for ``score``.
+    """
+
+    use: Literal["none", "only", "fused"] = "none"
+    side: int = 640
+    smallest: float = 0.0
+    confidence: float = 0.5
+    fusion: Literal["score", "calibrated", "rank"] = "score"
+    weight: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -292,6 +324,7 @@ class ExperimentConfig:
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -7,7 +7,7 @@ of descriptors.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -174,15 +174,21 @@ def extract_queries(
     *,
     box_use: BoxUse = "crop",
     workers: int = 0,
+    companions: Mapping[str, str] | None = None,
+    text_weight: float = 0.5,
+    blind: bool = False,
 ) -> tuple[str, bool]:
     """Describe image or text queries; an unreadable query is always an error: no result may lack it.
 
     Args:
-        queries: All of one kind.
+        queries: Images, texts, or both.
         extractor: The model, fitted; for texts it needs a text tower.
         artifact: Where the descriptors belong.
         box_use: For queries with boxes.
         workers: Decoding threads.
+        companions: Image query -> text that is asked with it; their descriptors are added.
+        text_weight: Share of the text in such a sum, [0, 1].
+        blind: Texts that the model cannot describe are no error but similar to nothing (a row of zeros).
 
     Returns:
         The key of the stored shard, and whether it was there already.
@@ -195,21 +201,38 @@ def extract_queries(
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()
-    texts = [q.text for q in queries if q.text is not None]
-    if texts:
-        if not isinstance(extractor, TextExtractor):
-            raise ExtractionError(
-                f"{extractor.spec.name} has no text tower; text queries need a vision-language model "
-                "('ilion models --text' lists them)"
-            )
-        values = extractor.extract_text(texts)
-        descriptors = Descriptors(tuple(q.id for q in queries), values.astype(np.float32))
-    else:
-        images = [q.image for q in queries if q.image is not None]
-        found, _ = describe(images, extractor, box_use=box_use, dtype="float32", workers=workers)
-        descriptors = Descriptors(tuple(q.id for q in queries), found.values)
+    values = np.zeros((len(queries), extractor.spec.dim), np.float32)
+    photos = [(row, q.image) for row, q in enumerate(queries) if q.image is not None]
+    if photos:
+        found, _ = describe(
+            [image for _, image in photos], extractor, box_use=box_use, dtype="float32", workers=workers
+        )
+        values[[row for row, _ in photos]] = found.values
+    asked = {row: q.text for row, q in enumerate(queries) if q.text is not None}
+    added = {row: companions[q.id] for row, q in enumerate(queries) if companions and q.id in companions}
+    for texts, share in ((asked, 1.0), (added, text_weight)):
+        rows = list(texts)
+        if rows and _reads_texts(extractor, blind):
+            described = extractor.extract_text([texts[row] for row in rows])  # type: ignore[attr-defined]
+            mixed = (1 - share) * values[rows] + share * described
+            values[rows] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
+    descriptors = Descriptors(tuple(q.id for q in queries), values)
     write_descriptors(artifact, key, descriptors, stats_since(started, len(queries)))
     return key, False
+
+
+def _reads_texts(extractor: Extractor, blind: bool) -> bool:
+    """Tell whether a model can describe texts.
+
+    Raises:
+        ExtractionError: It cannot, and must.
+    """
+    if not isinstance(extractor, TextExtractor) and not blind:
+        raise ExtractionError(
+            f"{extractor.spec.name} has no text tower; text queries need a vision-language model "
+            "('ilion models --text' lists them), or the words on things: set reading.use to only or fused"
+        )
+    return isinstance(extractor, TextExtractor)
 
 
 def sample_records(shards: Sequence[Shard], count: int, seed: int) -> list[ImageRecord]:

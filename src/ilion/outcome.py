@@ -204,6 +204,51 @@ class Reranking:
 
 
 @dataclass(frozen=True)
+class ReadPair:
+    """What was read in a result, and what of it speaks for it.
+
+    Args:
+        asked: Words of the query, each with whether the result has something like it.
+        lines: Lines read in the result: words, each with whether the query asks for something like it.
+    """
+
+    asked: tuple[tuple[str, bool], ...]
+    lines: tuple[tuple[tuple[str, bool], ...], ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the words on things did for a run.
+
+    Args:
+        use: ``only`` or ``fused``.
+        fusion: How text was fused; "" where it was used alone.
+        weights: (Q,) weight of the text; NaN for rank fusion and where it was used alone.
+        folds: (Q,) part of each query; a calibrated weight was learnt on the other parts. All 0 where nothing
+            was learnt.
+        before: Evaluation of the visual ranking; None where there was none.
+        change: From the visual to the fused ranking; None where there was none.
+        with_text: Share of the database images in which something was read.
+        silent: Queries that have no word which the database has.
+        ms_per_image: Milliseconds to read a database image.
+        bytes_per_image: Stored bytes of texts an image.
+        explain: From a query number and a database row to what was read in both.
+    """
+
+    use: str
+    fusion: str
+    weights: Float32
+    folds: Int64
+    before: Evaluation | None
+    change: Change | None
+    with_text: float
+    silent: int
+    ms_per_image: float
+    bytes_per_image: float
+    explain: Callable[[int, int], ReadPair]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything that a report or a comparison needs to know about one run.
 
@@ -218,6 +263,7 @@ class RunResult:
         skipped: Images that could not be used.
         provenance: Nested, printable facts: config, extractor spec, fingerprints, versions, date.
         reranking: What re-ranking changed; None without it.
+        reading: What reading did; None without it.
     """
 
     name: str
@@ -230,6 +276,7 @@ class RunResult:
     skipped: tuple[Skipped, ...]
     provenance: Mapping[str, object]
     reranking: Reranking | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)

@@ -319,7 +319,24 @@ def test_open_clip_says_when_a_text_is_cut(open_clip: Any, caplog: pytest.LogCap
         extractor.extract_text(["a " * 18])
         assert "tokens" not in caplog.text
         extractor.extract_text(["a " * 19])
-    assert "reads the first 20 of 21 tokens" in caplog.text
+    assert "reads 20 tokens; 1 of 1 texts are longer and lose their end" in caplog.text
+
+
+def test_open_clip_reads_long_texts_in_pieces_and_averages_prompts(open_clip: Any) -> None:
+    torch.manual_seed(0)
+    model = open_clip.create_model("ilion-test-vit").eval()
+    tokenizer = open_clip.get_tokenizer("ilion-test-vit")
+
+    def alone(text: str) -> Any:
+        return torch.nn.functional.normalize(model.encode_text(tokenizer([text])), dim=-1)
+
+    first, second = " ".join(["a"] * 18), " ".join(["red"] * 5)
+    long = _build("openclip:ilion-test-vit", long_texts="average")
+    assert isinstance(long, TextExtractor)
+    _same(long.extract_text([f"{first} {second}"]), alone(first) + alone(second))
+    prompted = _build("openclip:ilion-test-vit", prompts=("{}", "a photo of {}"))
+    assert isinstance(prompted, TextExtractor)
+    _same(prompted.extract_text(["a shoe"]), alone("a shoe") + alone("a photo of a shoe"))
 
 
 def test_open_clip_timm_tower_takes_any_size(open_clip: Any) -> None:

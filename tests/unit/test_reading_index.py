@@ -32,7 +32,7 @@ def naive(images: Sequence[Sequence[TextLine]], query: Mapping[str, float]) -> l
     for term, weight in query.items():
         found = [
             [
-                np.float32(ln.confidence) * max(likeness(term, sorted(line_terms(ln.text))), default=0.0)
+                np.float32(ln.confidence) * max(likeness(term, sorted(line_terms(ln.text))), default=0.0) ** 2
                 for ln in lines
             ]
             if lines
@@ -40,7 +40,7 @@ def naive(images: Sequence[Sequence[TextLine]], query: Mapping[str, float]) -> l
             for lines in images
         ]
         df = sum(max(values, default=0.0) for values in found)
-        idf = log(1 + max(0.0, len(images) - df + 0.5) / (df + 0.5))
+        idf = log(1 + max(0.0, len(images) - df + 0.5) / (df + 5))
         for row, values in enumerate(found):
             tf = sum(values)
             length = 1 - LENGTH_SHARE + LENGTH_SHARE * len(images[row]) / mean

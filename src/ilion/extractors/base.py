@@ -136,6 +136,8 @@ class ExtractorOptions:
         batch_size: Images of one shape computed together.
         precision: ``float32``, ``float16`` or ``bfloat16`` (the latter two on accelerators).
         seed: For weights that are not loaded and for fitting.
+        prompts: Templates around texts; see `ilion.extractors.texts`.
+        long_texts: ``cut`` or ``average``: what happens to texts beyond the limit of the model.
     """
 
     weights: str | None = None
@@ -149,6 +151,8 @@ class ExtractorOptions:
     batch_size: int = 8
     precision: str = "float32"
     seed: int = 0
+    prompts: tuple[str, ...] = ("{}",)
+    long_texts: Literal["cut", "average"] = "cut"
 
 
 OPEN_LICENCES = ("Apache-2.0", "BSD-3-Clause", "MIT")

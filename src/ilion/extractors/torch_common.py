@@ -18,6 +18,7 @@ import numpy as np
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.extractors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
 from ilion.extractors.batching import check_side, describe_by_shape
+from ilion.extractors.texts import TextOptions, described
 from ilion.pooling import l2_normalise, pool
 from ilion.torchlib import seeded as seeded
 from ilion.torchlib import torch_device as torch_device
@@ -205,22 +206,32 @@ class TorchTextExtractor(TorchExtractor):
     def __init__(self, tower: Tower, text: TextTower, spec: ExtractorSpec, options: ExtractorOptions) -> None:
         super().__init__(tower, spec, options)
         self._text = text
+        self._texts = TextOptions(options.prompts, options.long_texts)
 
     def extract_text(self, texts: Sequence[str]) -> Float32:
         """Describe texts; returns (B, D) float32 in the space of the images, each row L2-normalised."""
+        values, long = described(texts, self._texts, self._encode, self._length, self._text.context)
+        if long:
+            log.warning(
+                "%s reads %d tokens; %d of %d texts are longer and %s",
+                self.spec.name,
+                self._text.context,
+                long,
+                len(texts),
+                "are read in pieces whose descriptors are averaged"
+                if self._texts.long == "average"
+                else "lose their end (long_texts = average reads all of it)",
+            )
+        return values
+
+    def _length(self, text: str) -> int:
+        return self._text.tokenize([text])[1][0]
+
+    def _encode(self, texts: Sequence[str]) -> Float32:
         values = np.empty((len(texts), self.spec.dim), np.float32)
         for start in range(0, len(texts), self._batch_size):
             part = texts[start : start + self._batch_size]
-            tokens, lengths = self._text.tokenize(part)
-            for text, length in zip(part, lengths, strict=True):
-                if length > self._text.context:
-                    log.warning(
-                        "%s reads the first %d of %d tokens of the text %r",
-                        self.spec.name,
-                        self._text.context,
-                        length,
-                        text,
-                    )
+            tokens, _ = self._text.tokenize(part)
             with self.inference():
                 encoded = self._text.encode(tokens.to(self.device))
             values[start : start + len(part)] = l2_normalise(encoded.float().cpu().numpy())

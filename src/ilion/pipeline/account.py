@@ -12,30 +12,53 @@ from ilion.adapt import StoredLayer
 from ilion.config import ExperimentConfig, to_dict
 from ilion.extractors.base import models
 from ilion.interop.imported import from_elsewhere
-from ilion.outcome import Cost
+from ilion.machine import machine
+from ilion.outcome import Cost, Machine
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search
 from ilion.pipeline.inverted import Index
 from ilion.pipeline.local import LocalStage, Reranked
+from ilion.pipeline.read import Fused, ReadingStage
 from ilion.store import fingerprint
 
 
 def cost(
     experiment: Experiment,
-    extracted: Extraction | Index,
+    extracted: Extraction | Index | None,
     searched: Search,
+    stage: ReadingStage | None,
+    fused: Fused | None,
     local: LocalStage | None,
     reranked: Reranked | None,
 ) -> Cost:
     """Add up what the stages took, when they were computed."""
     queries = len(experiment.queries)
-    seconds = {**extracted.seconds, "search": searched.seconds}
-    per_image = extracted.image_seconds / max(1, extracted.images)
-    per_query, per_search = seconds["queries"] / queries, searched.seconds / queries
-    stored = extracted.bytes_per_image
-    peaks = [extracted.peak_memory, searched.peak_memory]
-    reused = [*extracted.reused, *(["search"] if searched.reused else [])]
+    seconds: dict[str, float] = {}
+    per_image, per_query, stored = 0.0, 0.0, 0.0
+    per_search, peaks, reused = searched.seconds / queries, [searched.peak_memory], list[str]()
+    where: Machine | None = None
+    if extracted:
+        seconds |= extracted.seconds
+        per_image += extracted.image_seconds / max(1, extracted.images)
+        per_query += seconds["queries"] / queries
+        stored += extracted.bytes_per_image
+        peaks.append(extracted.peak_memory)
+        reused += extracted.reused
+        where = extracted.machine
+    seconds["search"] = searched.seconds
+    reused += ["search"] if searched.reused else []
+    if stage:
+        seconds |= stage.seconds
+        per_image += stage.seconds["reading"] / max(1, stage.images)
+        per_query += stage.seconds["query reading"] / queries
+        stored += stage.texts.bytes_per_image
+        peaks.append(stage.peak_memory)
+        reused += stage.reused
+        where = where or stage.machine
+    if fused:
+        seconds["search by reading"] = fused.search.seconds
+        per_search += fused.search.seconds / queries
     if local and reranked:
         seconds |= {**local.seconds, "re-ranking": reranked.seconds}
         per_image += local.seconds["local features"] / max(1, local.images)
@@ -52,20 +75,29 @@ def cost(
         peak_memory_bytes=max(peaks),
         stage_seconds=seconds,
         reused=tuple(reused),
-        machine=extracted.machine,
+        machine=where or machine(),
     )
 
 
 def provenance(
-    experiment: Experiment, model: Mapping[str, Any], searched: Search, layer: StoredLayer | None = None
+    experiment: Experiment,
+    model: Mapping[str, Any] | None,
+    searched: Search,
+    layer: StoredLayer | None = None,
+    stage: ReadingStage | None = None,
 ) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
+    described: dict[str, object] = {}
+    if model:
+        described["model"] = dict(model)
+        described["domain"] = next((info.domain for info in models() if info.name == model["name"]), "")
+    if stage:
+        described["reader"] = stage.spec
     return {
         "ilion": __version__,
         "date": time.strftime("%Y-%m-%d"),
         "config": to_dict(experiment.config),
-        "model": dict(model),
-        "domain": next((info.domain for info in models() if info.name == model["name"]), ""),
+        **described,
         **({"adaptation": layer.printable()} if layer else {}),
         "fingerprints": {
             "dataset": fingerprint([s.fingerprint() for s in experiment.dataset.database]),
@@ -83,15 +115,19 @@ def provenance(
 def design(config: ExperimentConfig) -> str:
     """A short name of the method."""
     settings = config.search
-    parts = [from_elsewhere(config.extraction.model) or config.extraction.model]
-    adaptation = config.adaptation
-    if adaptation.layer or adaptation.method != "none":
-        parts.append(f"adapted ({Path(adaptation.layer).stem or adaptation.method})")
-    if settings.method == "asmk":
-        parts = [f"ASMK of {settings.asmk.features}, {settings.asmk.words} words"]
-    if settings.expansion != "none":
+    use, adaptation = config.reading.use, config.adaptation
+    parts = ["reading"]
+    if use != "only":
+        parts = [from_elsewhere(config.extraction.model) or config.extraction.model]
+        if adaptation.layer or adaptation.method != "none":
+            parts.append(f"adapted ({Path(adaptation.layer).stem or adaptation.method})")
+        if settings.method == "asmk":
+            parts = [f"ASMK of {settings.asmk.features}, {settings.asmk.words} words"]
+    if use == "fused":
+        parts.append("reading")
+    if settings.expansion != "none" and use != "only":
         parts.append(f"{settings.expansion} QE {settings.expansion_top}")
-    if settings.database_expansion_top:
+    if settings.database_expansion_top and use != "only":
         parts.append(f"DBA {settings.database_expansion_top}")
     local = config.rerank
     if local.features != "none":

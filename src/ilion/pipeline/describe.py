@@ -123,6 +123,8 @@ def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
             batch_size=settings.batch_size,
             precision=settings.precision,
             seed=seed,
+            prompts=settings.prompts or ("{}",),
+            long_texts=settings.long_texts,
         ),
     )
 
@@ -214,10 +216,23 @@ def fit_model(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, 
 def _describe_queries(
     experiment: Experiment, extractor: Extractor, common: Mapping[str, Any], locks: ExitStack
 ) -> tuple[Artifact, str, bool]:
-    settings = experiment.config.extraction
-    artifact = store.open_artifact(experiment.artifacts, "queries", {**common, "box": settings.query_box})
+    config = experiment.config
+    settings = config.extraction
+    inputs = {**common, "box": settings.query_box}
+    if settings.prompts or settings.long_texts != "cut":
+        inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
+    if experiment.companions:
+        inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
+    artifact = store.open_artifact(experiment.artifacts, "queries", inputs)
     locks.enter_context(store.locked(artifact.folder))
     key, reused = extraction.extract_queries(
-        experiment.queries, extractor, artifact, box_use=settings.query_box, workers=settings.workers
+        experiment.queries,
+        extractor,
+        artifact,
+        box_use=settings.query_box,
+        workers=settings.workers,
+        companions=experiment.companions,
+        text_weight=settings.text_weight,
+        blind=config.reading.use == "fused",
     )
     return artifact, key, reused

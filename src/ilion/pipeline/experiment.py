@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
@@ -25,6 +25,7 @@ class Experiment:
         artifacts: Folder of the artifacts.
         progress: Told of what is going on.
         ledger: Keeps the record that ``ilion status`` shows.
+        companions: Query id -> text that is asked together with its image.
     """
 
     config: ExperimentConfig
@@ -33,6 +34,7 @@ class Experiment:
     artifacts: Path
     progress: Progress | None = None
     ledger: Ledger | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""

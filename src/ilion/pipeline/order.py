@@ -1,6 +1,6 @@
 """The only module that knows the order of the stages.
 
-    dataset -> descriptors -> (adaptation) -> search -> re-ranking -> evaluation -> report
+    dataset -> descriptors -> (adaptation) -> search -> (reading) -> re-ranking -> evaluation -> report
 
 Every stage keeps its result as an artifact named by a fingerprint of all it depends on: a stage whose inputs
 are unchanged is not computed again, and nothing that changed is reused.
@@ -8,7 +8,7 @@ are unchanged is not computed again, and nothing that changed is reused.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ilion.evaluate import evaluate as evaluate_ranking
 from ilion.extractors.base import Extractor
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
-from ilion.outcome import Evaluation, RunResult
+from ilion.outcome import Evaluation, RunResult, Skipped
 from ilion.pipeline import account
 from ilion.pipeline.adaptation import adapt, unseen
 from ilion.pipeline.changes import at_full_precision, changes
@@ -31,12 +31,49 @@ from ilion.pipeline.find import Search, find
 from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.inverted import Index, asmk_extractor, build_index
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.pipeline.read import (
+    Fused,
+    ReadingStage,
+    find_by_reading,
+    fuse_reading,
+    read,
+    what_reading_did,
+)
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run
 from ilion.tasks import Ledger
 from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
+
+
+@dataclass(frozen=True)
+class Found:
+    """The first stage of a search.
+
+    Args:
+        extracted: Global descriptors, or an inverted file; None where reading alone ranks.
+        first: The ranking by sight, or by reading alone.
+        stage: What was read; None without reading.
+        fused: Sight and reading together; None where only one of them ranks.
+    """
+
+    extracted: Extraction | Index | None
+    first: Search
+    stage: ReadingStage | None
+    fused: Fused | None
+
+    @property
+    def final(self) -> Search:
+        """The ranking that goes on to re-ranking and evaluation."""
+        return self.fused.search if self.fused else self.first
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Database images that could not be used."""
+        if self.extracted:
+            return self.extracted.skipped
+        return self.stage.skipped if self.stage else ()
 
 
 class Pipeline:
@@ -89,16 +126,38 @@ class Pipeline:
     def queries(self) -> tuple[Query, ...]:
         """The queries of the wanted kind."""
         wanted = self.config.dataset.queries
-        queries = tuple(q for q in self.dataset.queries if (q.image is not None) == (wanted == "image"))
-        if not queries:
-            raise DatasetError(f"{self.dataset.root}: the data set has no {wanted} queries")
+        kinds = {"image": (True,), "text": (False,), "both": (True, False), "image+text": (True,)}[wanted]
+        queries = tuple(q for q in self.dataset.queries if (q.image is not None) in kinds)
+        missing = [kind for kind in kinds if not any((q.image is not None) == kind for q in queries)]
+        if missing:
+            name = "image" if missing[0] else "text"
+            raise DatasetError(f"{self.dataset.root}: the data set has no {name} queries")
         return queries
+
+    @cached_property
+    def companions(self) -> dict[str, str]:
+        """Texts that are asked together with images: query id -> text of the same object."""
+        if self.config.dataset.queries != "image+text":
+            return {}
+        texts: dict[str, str] = {}
+        for query in self.dataset.queries:
+            if query.text is not None:
+                texts.setdefault(query.instance, query.text)
+        without = [q.id for q in self.queries if q.instance not in texts]
+        if without:
+            raise DatasetError(
+                f"{self.dataset.root}: {len(without)} queries have no text to be asked with, such as "
+                f"{without[0]!r}; add the texts, or ask with dataset.queries = image"
+            )
+        return {q.id: texts[q.instance] for q in self.queries}
 
     @cached_property
     def experiment(self) -> Experiment:
         """What the stages work from."""
         ledger = Ledger(self.output)
-        return Experiment(self.config, self.dataset, self.queries, self.artifacts, self._progress, ledger)
+        return Experiment(
+            self.config, self.dataset, self.queries, self.artifacts, self._progress, ledger, self.companions
+        )
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -122,8 +181,22 @@ class Pipeline:
 
     def search(self, extracted: Extraction | Index | None = None) -> Search:
         """Rank the database for every query."""
+        return self._found(extracted).final
+
+    def _found(self, extracted: Extraction | Index | None = None) -> Found:
+        """Search by sight, by reading, or by both."""
+        use = self.config.reading.use
+        if use == "only":
+            stage = read(self.experiment)
+            return Found(None, find_by_reading(self.experiment, stage), stage, None)
         extracted = extracted or self.prepare()  # first, as it looks at the settings before any folder
-        return find(self.experiment, extracted)
+        seen = find(self.experiment, extracted)
+        if use == "none":
+            return Found(extracted, seen, None, None)
+        stage = read(self.experiment)
+        truth, axes = self._truth(seen.ranking)
+        fused = fuse_reading(self.experiment, stage, seen, truth, axes.instances)
+        return Found(extracted, seen, stage, fused)
 
     def measure(self) -> Evaluation:
         """Judge the first stage alone, and store no result."""
@@ -133,10 +206,14 @@ class Pipeline:
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
         plan = plan_local(self.config) if self.config.rerank.features != "none" else None
-        extracted = self.prepare()
-        searched = self.search(extracted)
+        found = self._found()
+        searched = found.final
         truth, axes = self._truth(searched.ranking)
         ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
+        reading = None
+        if found.stage is not None:
+            before = self._judge(found.first.ranking, truth, axes) if found.fused else None
+            reading = what_reading_did(self.experiment, found.stage, found.fused, ranking, before, evaluation)
         local, reranked, reranking = None, None, None
         if plan is not None:
             local = extract_local(self.experiment, plan)
@@ -163,10 +240,19 @@ class Pipeline:
             ranking=ranking,
             ground_truth=truth,
             evaluation=evaluation,
-            cost=account.cost(self.experiment, extracted, searched, local, reranked),
-            skipped=extracted.skipped,
-            provenance=account.provenance(self.experiment, extracted.model, searched, self.layer),
+            cost=account.cost(
+                self.experiment, found.extracted, found.first, found.stage, found.fused, local, reranked
+            ),
+            skipped=found.skipped,
+            provenance=account.provenance(
+                self.experiment,
+                found.extracted.model if found.extracted else None,
+                searched,
+                self.layer if found.extracted else None,
+                found.stage,
+            ),
             reranking=reranking,
+            reading=reading,
         )
         self._keep(result)
         return result

@@ -1,16 +1,16 @@
 """An inverted file over what was read: images by their words, as reading and typing get them wrong.
 
 The score of an image for a query is BM25 (Robertson and Zaragoza, 2009) with soft counts. For a term u of
-the query and a line l of an image with confidence c(l), let m(u, l) be c(l) times the largest
+the query and a line l of an image with confidence c(l), let m(u, l) be c(l) times the square of the largest
 `likeness(u, t)` over the terms t of l. Then, over the N images,
 
     tf(u, d) = sum of m(u, l) over the lines l of image d
     df(u)    = sum over images of the largest m(u, l) in them
-    idf(u)   = ln(1 + (N - df(u) + 1/2) / (df(u) + 1/2))
+    idf(u)   = ln(1 + (N - df(u) + 1/2) / (df(u) + r))
     S(q, d)  = sum over u of w(u) idf(u) tf(u, d) (k1 + 1) / (tf(u, d) + k1 (1 - b + b L(d) / mean L))
 
-where w(u) is the weight of the term in the query and L(d) the number of lines. The similarity is S(q, d) as a
-share of what an image with all of the query's terms that occur in the database would get at most.
+where w(u) is the weight of the term in the query and L(d) the number of lines. The similarity is S(q, d) as
+a share of what an image could get at most from those terms of the query that occur in the database.
 """
 
 from __future__ import annotations
@@ -29,10 +29,16 @@ from ilion.reading.words import line_terms
 from ilion.store import read_array, read_json, write_array, write_json
 from ilion.types import Float32, Float64, Int64, Ranking, TextLine
 
-SATURATION = 0.6
-"""k1: how soon more lines with the same word stop to count."""
-LENGTH_SHARE = 0.0
-"""b: how much a photo with many lines is held back."""
+VERSION = 1
+"""Raised when the same texts and queries give other scores."""
+SATURATION = 1.2
+"""k1: how soon more lines with the same word stop to count. The usual value."""
+LENGTH_SHARE = 0.75
+"""b: how much a photo with many lines is held back. The usual value."""
+RARITY = 5.0
+"""r: words that a handful of photos hold count alike, because among them are misread ones."""
+SHARPNESS = 2.0
+"""Exponent of the likeness."""
 
 _ARRAYS = ("grams", "gram_starts", "gram_terms", "starts", "lines", "rows", "confidences", "counts")
 
@@ -108,6 +114,11 @@ class TextIndex:
         }
         return cls(vocabulary, arrays, len(counts))
 
+    @property
+    def with_text(self) -> float:
+        """Share of the images that have at least one line."""
+        return float((self._arrays["counts"] > 0).mean()) if self.images else 0.0
+
     def save(self, folder: Path) -> None:
         """Store the index; ``index.json`` is written last and makes it count."""
         for name in _ARRAYS:
@@ -160,7 +171,9 @@ class TextIndex:
             return np.empty(0, np.int64), np.empty(0)
         spans = [lines[starts[t] : starts[t + 1]] for t in terms]
         found = np.concatenate(spans)
-        values = np.repeat(like, [len(span) for span in spans]) * self._arrays["confidences"][found]
+        values = (
+            np.repeat(like**SHARPNESS, [len(span) for span in spans]) * self._arrays["confidences"][found]
+        )
         order = np.lexsort((-values, found))
         found, values = found[order], values[order]
         first = np.append(True, np.diff(found) > 0)
@@ -183,7 +196,7 @@ class TextIndex:
             images, first = np.unique(owners, return_index=True)
             counts = np.add.reduceat(values, first)
             df = float(np.maximum.reduceat(values, first).sum())
-            idf = np.log(1 + max(0.0, self.images - df + 0.5) / (df + 0.5))
+            idf = np.log(1 + max(0.0, self.images - df + 0.5) / (df + RARITY))
             length = 1 - LENGTH_SHARE + LENGTH_SHARE * self._arrays["counts"][images] / self._mean_lines
             rows.append(images)
             gains.append(weight * idf * counts * (SATURATION + 1) / (counts + SATURATION * length))

@@ -8,7 +8,9 @@ readers split and merge words, and people write part numbers with and without hy
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from ilion.types import TextLine
 
 CODE_WEIGHT = 2.0
 """A part number says more than a word that is as rare."""
@@ -29,6 +31,16 @@ _PREFIX = 3
 """Letters in a part number that stand alone are no more than this."""
 _LONGEST_JOIN = 32
 
+_FUNCTION_WORDS = """
+a an the and or but nor so yet if than then that this these those there here it its he she they we you i
+me my your our their his her them us who whom whose which what when where why how is are was were be been
+being am do does did has have had having can could may might must shall should will would not no of in on
+at by for from to into onto with without within over under about above below between through during before
+after up down out off as such very more most much many some any all both each other another same own only
+just also too even ever every well made make makes
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+"""English words that say nothing about an object. Among photos they are rare, so rarity does not tell."""
 _SAME_SHAPE = str.maketrans("oqdil|zsgb", "0001112568")
 """Characters that readers take for one another, as one of them."""
 _UNDECOMPOSED = str.maketrans(
@@ -124,13 +136,43 @@ def query_terms(text: str) -> dict[str, float]:
     """Return the terms that a text asks for, with their weights.
 
     Args:
-        text: A description, a brand, a part number.
+        text: A description, a brand, a part number. Its function words count only if it has no others.
 
-    >>> query_terms("Filter AB-1234")
+    >>> query_terms("the filter AB-1234")
     {'filter': 1.0, 'ab': 1.0, '1234': 2.0, 'ab1234': 2.0}
     """
     parts = tokens(text)
-    return {term: term_weight(term) for term in [*parts, *joins(parts, words=False)]}
+    telling = [part for part in parts if part not in FUNCTION_WORDS] or parts
+    return {term: term_weight(term) for term in [*telling, *joins(parts, words=False)]}
+
+
+def photo_terms(lines: Sequence[TextLine], confidence: float) -> dict[str, float]:
+    """Return the terms that a query photo asks for, weighted by how sure the reader is.
+
+    Args:
+        lines: Read in the photo.
+        confidence: Lines below it are left out.
+
+    >>> import numpy as np
+    >>> quad = np.zeros((4, 2), np.float32)
+    >>> photo_terms([TextLine("Arla", 0.5, quad), TextLine("ARLA AB-12", 1.0, quad)], 0.4)
+    {'arla': 1.0, 'ab': 1.0, '12': 1.0, 'ab12': 2.0}
+    """
+    found: dict[str, float] = {}
+    for line in lines:
+        if line.confidence >= confidence:
+            sure = {term: weight * line.confidence for term, weight in query_terms(line.text).items()}
+            found = merged(found, sure)
+    return found
+
+
+def merged(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Return the terms of both, each with its larger weight.
+
+    >>> merged({"milk": 1.0, "oat": 0.5}, {"oat": 1.0})
+    {'milk': 1.0, 'oat': 1.0}
+    """
+    return {**one, **{term: max(weight, one.get(term, 0.0)) for term, weight in other.items()}}
 
 
 def term_weight(term: str) -> float:

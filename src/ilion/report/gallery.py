@@ -66,8 +66,8 @@ def gallery_section(context: Context) -> Section:
         facts = context.outcome.queries[wrong.query]
         instance = context.selection.instances.get(int(facts.rows[wrong.position]))
         shows = words("gallery.wrong_shows", name=instance) if instance else words("gallery.wrong_unlabelled")
-        answer = _result(context, facts, wrong.position)
-        mistakes.append(Mistake(facts, _query(context, facts), answer, shows))
+        answer = result_tile(context, facts, wrong.position)
+        mistakes.append(Mistake(facts, query_tile(context, facts), answer, shows))
     return Section("gallery", words("gallery.title"), {"groups": groups, "mistakes": mistakes})
 
 
@@ -86,13 +86,14 @@ def _card(context: Context, number: int) -> Card:
     )
     positions = context.selection.shown[number]
     tiles = tuple(
-        _result(context, facts, position, further=position > order)
+        result_tile(context, facts, position, further=position > order)
         for order, position in enumerate(positions)
     )
-    return Card(facts, _query(context, facts), lines, tiles)
+    return Card(facts, query_tile(context, facts), lines, tiles)
 
 
-def _query(context: Context, facts: QueryFacts) -> Tile | None:
+def query_tile(context: Context, facts: QueryFacts) -> Tile | None:
+    """Return the picture of an image query."""
     image = facts.query.image
     if image is None:
         return None
@@ -100,7 +101,8 @@ def _query(context: Context, facts: QueryFacts) -> Tile | None:
     return Tile(context.pictures[image], image.boxes, "query", 0, "", description)
 
 
-def _result(context: Context, facts: QueryFacts, position: int, further: bool = False) -> Tile:
+def result_tile(context: Context, facts: QueryFacts, position: int, further: bool = False) -> Tile:
+    """Return the picture of a result."""
     record = context.records[int(facts.rows[position])]
     rank, hit = int(facts.ranks[position]), bool(facts.hits[position])
     kind = "hit" if hit else "miss" if rank else "ignored"

@@ -16,6 +16,7 @@ from ilion.report.context import Context, Section
 from ilion.report.domains import domains_section
 from ilion.report.facts import recall_by_rank
 from ilion.report.gallery import gallery_section
+from ilion.report.reading import kinds_section, reading_section
 from ilion.report.reranking import reranking_section
 from ilion.report.verdict import (
     all_skipped,
@@ -233,6 +234,8 @@ SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     runs_section,
     domains_section,
     plots_section,
+    kinds_section,
+    reading_section,
     reranking_section,
     gallery_section,
     queries_section,
