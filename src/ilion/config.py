@@ -203,6 +203,33 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """Where the work is done. Nothing here changes a result, but for ``allow_incomplete``.
+
+    Args:
+        processes: Worker processes on this machine, one shard each at a time; 1 works in this process, 0
+            takes one a core.
+        on: ``""`` for this machine; ``ray`` for Ray on this machine; ``ray://HOST:PORT`` or ``HOST:PORT`` for
+            a running Ray cluster, whose machines see data set and run under the same paths.
+        retries: Further attempts at a shard that failed; bad images and settings are not tried again.
+        allow_incomplete: Go on without the shards that failed; the result says what it lacks.
+        cpus: Cores that Ray sets aside for a shard.
+        gpus: Graphics cards that Ray sets aside for a shard; may be a fraction.
+        search_rows: Database rows that one task of a distributed search looks at.
+        rerank_queries: Queries that one task of a distributed re-ranking looks at.
+    """
+
+    processes: int = 1
+    on: str = ""
+    retries: int = 2
+    allow_incomplete: bool = False
+    cpus: float = 1.0
+    gpus: float = 0.0
+    search_rows: int = 1_000_000
+    rerank_queries: int = 32
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """What the report shows.
 
@@ -256,6 +283,7 @@ class ExperimentConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     price: PriceConfig = field(default_factory=PriceConfig)
 

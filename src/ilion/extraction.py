@@ -34,6 +34,9 @@ from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard
 FIT_SHARDS = 20
 """Shards that are looked into for a sample; the database may have thousands."""
 
+STATE = "state.npz"
+"""What a model learnt, in the folder of its artifact."""
+
 BoxUse = Literal["crop", "mask", "none"]
 
 
@@ -259,7 +262,7 @@ def fit(
         ImageError: See `describe`.
         ExtractionError: The sample is too poor to learn from.
     """
-    path = artifact.folder / "state.npz"
+    path = artifact.folder / STATE
     if path.exists():
         extractor.load_state(read_arrays(path))
         return True

@@ -158,6 +158,7 @@ class LocalSet:
 
     def __init__(self, artifact: Artifact, keys: Sequence[str]) -> None:
         self.artifact = artifact
+        self.keys = tuple(keys)
         self.codec = read_codec(artifact.folder)
         if artifact.inputs.get("codec") not in (None, self.codec.digest):
             raise ArtifactError(

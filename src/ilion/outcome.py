@@ -203,6 +203,21 @@ class Reranking:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MissingShard:
+    """A part of the database that could not be described, where a result without it was asked for.
+
+    Args:
+        name: Of the shard.
+        images: How many images it holds; 0 where that is not known.
+        reason: What went wrong.
+    """
+
+    name: str
+    images: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class RunResult:
     """Everything that a report or a comparison needs to know about one run.
@@ -218,6 +233,7 @@ class RunResult:
         skipped: Images that could not be used.
         provenance: Nested, printable facts: config, extractor spec, fingerprints, versions, date.
         reranking: What re-ranking changed; None without it.
+        missing: Parts of the database that the run lacks.
     """
 
     name: str
@@ -230,3 +246,4 @@ class RunResult:
     skipped: tuple[Skipped, ...]
     provenance: Mapping[str, object]
     reranking: Reranking | None = None
+    missing: tuple[MissingShard, ...] = ()

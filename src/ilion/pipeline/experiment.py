@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
-from ilion.tasks import Ledger
+from ilion.tasks import RunRecord
 from ilion.types import Query, RetrievalDataset
 
 Progress = Callable[[str, int, int], None]
@@ -23,16 +23,16 @@ class Experiment:
         dataset: The data set.
         queries: Its queries of the wanted kind, in order.
         artifacts: Folder of the artifacts.
+        record: Keeps the record that ``ilion status`` shows.
         progress: Told of what is going on.
-        ledger: Keeps the record that ``ilion status`` shows.
     """
 
     config: ExperimentConfig
     dataset: RetrievalDataset
     queries: tuple[Query, ...]
     artifacts: Path
+    record: RunRecord
     progress: Progress | None = None
-    ledger: Ledger | None = None
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""
@@ -40,8 +40,7 @@ class Experiment:
         def told(done: int, total: int) -> None:
             if self.progress:
                 self.progress(stage, done, total)
-            if self.ledger:
-                self.ledger.passed(stage, done, total)
+            self.record.passed(stage, done, total)
 
         return told
 

@@ -25,15 +25,16 @@ from ilion.outcome import Evaluation, RunResult
 from ilion.pipeline import account
 from ilion.pipeline.adaptation import adapt, unseen
 from ilion.pipeline.changes import at_full_precision, changes
-from ilion.pipeline.describe import Extraction, describe, extractor_of
+from ilion.pipeline.describe import Extraction, describe
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
 from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.pipeline.model import extractor_of
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run
-from ilion.tasks import Ledger
+from ilion.tasks import RunRecord
 from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
 
@@ -96,8 +97,8 @@ class Pipeline:
     @cached_property
     def experiment(self) -> Experiment:
         """What the stages work from."""
-        ledger = Ledger(self.output)
-        return Experiment(self.config, self.dataset, self.queries, self.artifacts, self._progress, ledger)
+        record = RunRecord(self.output)
+        return Experiment(self.config, self.dataset, self.queries, self.artifacts, record, self._progress)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -156,6 +157,7 @@ class Pipeline:
             skipped=extracted.skipped,
             provenance=account.provenance(self.experiment, self.extractor.spec, searched, self.layer),
             reranking=reranking,
+            missing=extracted.missing,
         )
         self._keep(result)
         return result
