@@ -59,6 +59,8 @@ class ExtractionConfig:
         query_box: What happens to a query that has boxes: ``crop``, ``mask`` or ``none``.
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: At most so many database images are looked at by models that learn a codebook.
+        refit: Learn anew from the present state of the data set. Else what the first run learnt stays, so
+            that images can be added and removed without describing the others again.
         dtype: How descriptors are stored.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``float32``, ``float16`` or ``bfloat16``.
@@ -77,6 +79,7 @@ class ExtractionConfig:
     query_box: Literal["crop", "mask", "none"] = "crop"
     on_bad_image: Literal["error", "skip"] = "error"
     fit_images: int = 500
+    refit: bool = False
     dtype: Literal["float16", "float32"] = "float16"
     device: str = "auto"
     precision: Literal["float32", "float16", "bfloat16"] = "float32"

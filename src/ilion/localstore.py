@@ -201,6 +201,16 @@ class LocalSet:
             )
         return self._rows[name]
 
+    def stored(self, row: int) -> bytes:
+        """Read the record of one image as it is stored.
+
+        Raises:
+            ArtifactError: The record is damaged.
+        """
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        [record] = self._shards[number].read(np.array([row - self._starts[number]]))
+        return record
+
     def features(self, row: int) -> LocalFeatures:
         """Read and decode the features of one image; see `many`."""
         return self.many([row])[0]

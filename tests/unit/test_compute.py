@@ -47,6 +47,9 @@ def experiment(data: Path, model: str, output: Path, **sections: Any) -> Experim
         "evaluation": {"bootstrap": 10},
     }
     for section, settings in sections.items():
+        if isinstance(settings, str):
+            values[section] = settings
+            continue
         values[section] = {**values.get(section, {}), **settings}
     return from_dict(ExperimentConfig, values)
 

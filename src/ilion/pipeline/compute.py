@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from ilion._version import __version__
 from ilion.config import ComputeConfig, ExperimentConfig, to_dict
 from ilion.datasets.shards import FileShard, plain_shard
 from ilion.errors import TaskError
+from ilion.growing import STAMPS
 from ilion.outcome import MissingShard
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.work import perform
@@ -21,6 +23,7 @@ from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
 from ilion.tasks.base import Advance
 from ilion.types import Shard
 
+_NUMBER = re.compile(r"_\d{5}$")
 _SHOWN = 10
 """Failures that an error names."""
 
@@ -88,7 +91,7 @@ def do_shards(
     artifact: Artifact,
     work: str,
     values: Mapping[str, Any],
-    here: Callable[[Shard, Progress], None],
+    here: Callable[[Shard, Sequence[str], Progress], None],
 ) -> tuple[list[str], bool, tuple[MissingShard, ...]]:
     """Describe the shards of the database that are not described yet, one task each.
 
@@ -98,7 +101,7 @@ def do_shards(
         artifact: Where the shards belong; this process holds its lock.
         work: Kind of the tasks, see `ilion.pipeline.work`.
         values: What their workers need to know, beside the shard.
-        here: Does one shard in this process.
+        here: Does one shard in this process; given the keys of earlier shards that may hold its images.
 
     Returns:
         The keys of the shards that are there, in the order of the database; whether all were there before;
@@ -111,6 +114,7 @@ def do_shards(
     keys = shard_keys(shards)
     by_key = dict(zip(keys, shards, strict=True))
     bad = config.extraction.on_bad_image
+    earlier = _earlier(artifact, keys)
     left = [key for key in keys if not is_finished(artifact, key, bad)]
     before = [store.read_stats(artifact, key) for key in keys if key not in set(left)]
     away = distributed(config.compute)
@@ -119,7 +123,8 @@ def do_shards(
         if not away:
             return {}
         place = {"config": worker_config(config), "artifact": str(artifact.folder)}
-        return {**place, **values, "key": key, "shard": plain_shard(by_key[key])}
+        own = {"key": key, "shard": plain_shard(by_key[key]), "earlier": earlier(by_key[key])}
+        return {**place, **values, **own}
 
     tasks = [Task(key, work, described(key), _size(by_key[key])) for key in left]
     failures = _do(
@@ -127,7 +132,7 @@ def do_shards(
         stage,
         tasks,
         [stats.images + len(stats.skipped) for stats in before],
-        None if away else lambda name, progress: here(by_key[name], progress),
+        None if away else lambda name, progress: here(by_key[name], earlier(by_key[name]), progress),
     )
     if failures and not config.compute.allow_incomplete:
         raise TaskError(
@@ -138,6 +143,25 @@ def do_shards(
     lacking = {failure.name: failure.error for failure in failures}
     missing = tuple(MissingShard(by_key[n].name, _size(by_key[n]), error) for n, error in lacking.items())
     return [key for key in keys if key not in lacking], not left, missing
+
+
+def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[str]]:
+    """Return what names the shards of earlier states of the database that may hold images of a shard."""
+    families: dict[str, list[str]] = {}
+    present = set(keys)
+    for path in sorted(artifact.folder.glob(f"*{STAMPS}")):
+        key = path.name.removesuffix(STAMPS)
+        if key not in present:
+            name = key.rpartition("-")[0]
+            # a tar keeps its name; files move between the numbered shards of their folder
+            for family in {name, _NUMBER.sub("", name)}:
+                families.setdefault(family, []).append(key)
+
+    def earlier(shard: Shard) -> list[str]:
+        name = _NUMBER.sub("", shard.name) if isinstance(shard, FileShard) else shard.name
+        return families.get(name, [])
+
+    return earlier
 
 
 def _size(shard: Shard) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from ilion.extractors.base import Extractor, ExtractorSpec, Fittable
 from ilion.outcome import Machine, MissingShard, Skipped
 from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.learnt import learnt
 from ilion.pipeline.model import Imported
 from ilion.store import Artifact, DescriptorSet, fingerprint
 from ilion.streaming import Progress
@@ -80,7 +81,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         )
         locks.enter_context(store.locked(artifact.folder))
 
-        def here(shard: Shard, progress: Progress) -> None:
+        def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
             extraction.extract_shards(
                 [shard],
                 extractor,
@@ -88,6 +89,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
                 on_bad_image=settings.on_bad_image,
                 dtype=settings.dtype,
                 workers=settings.workers,
+                earlier=earlier,
                 progress=progress,
             )
 
@@ -120,12 +122,9 @@ def fit_model(
     experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack
 ) -> tuple[str, bool]:
     settings, shards = experiment.config.extraction, experiment.dataset.database
-    sample = {
-        "shards": [shard.fingerprint() for shard in shards],
-        "images": settings.fit_images,
-        "seed": experiment.config.seed,
-    }
-    artifact = store.open_artifact(experiment.artifacts, "fit", {"spec": spec.as_dict(), "sample": sample})
+    artifact = learnt(
+        experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / extraction.STATE).exists()
+    )
     locks.enter_context(store.locked(artifact.folder))
     known = extraction.fit(
         lambda: extraction.sample_records(shards, settings.fit_images, experiment.config.seed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
@@ -25,6 +25,7 @@ class Experiment:
         artifacts: Folder of the artifacts.
         record: Keeps the record that ``ilion status`` shows.
         progress: Told of what is going on.
+        notes: What a reader of the result should know, one sentence each; stages add to it.
     """
 
     config: ExperimentConfig
@@ -33,6 +34,7 @@ class Experiment:
     artifacts: Path
     record: RunRecord
     progress: Progress | None = None
+    notes: list[str] = field(default_factory=list)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""

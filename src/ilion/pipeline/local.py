@@ -19,11 +19,12 @@ from ilion.extraction import sample_records
 from ilion.fuse import Calibration, calibrate
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localisation import enclosing, textured
-from ilion.localstore import LocalSet
+from ilion.localstore import LocalSet, has_codec
 from ilion.machine import peak_memory
 from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.features import Rows
+from ilion.pipeline.learnt import learnt
 from ilion.pipeline.parts import gathered
 from ilion.pipeline.scorer import LocalPlan
 from ilion.recoding import find_source, recode, settle
@@ -93,7 +94,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
         else:
             settle(artifact, codec)
 
-            def here(shard: Shard, progress: Progress) -> None:
+            def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
                 local_extraction.extract_local_shards(
                     [shard],
                     extractor,
@@ -101,6 +102,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
                     artifact,
                     on_bad_image=general.on_bad_image,
                     workers=general.workers,
+                    earlier=earlier,
                     progress=progress,
                 )
 
@@ -152,13 +154,8 @@ def _codec(
     experiment: Experiment, plan: LocalPlan, source: LocalSet | None, locks: ExitStack
 ) -> tuple[Codec, bool]:
     config, dataset, spec = experiment.config, experiment.dataset, plan.extractor.spec
-    sample = {
-        "shards": [shard.fingerprint() for shard in dataset.database],
-        "images": config.extraction.fit_images,
-        "seed": config.seed,
-    }
-    inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec), "sample": sample}
-    artifact = store.open_artifact(experiment.artifacts, "codec", inputs)
+    inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec)}
+    artifact = learnt(experiment, "codec", inputs, has_codec)
     locks.enter_context(store.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),

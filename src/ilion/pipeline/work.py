@@ -103,6 +103,7 @@ def _describe(values: Mapping[str, Any], advance: Advance) -> None:
         on_bad_image=settings.on_bad_image,
         dtype=settings.dtype,
         workers=settings.workers,
+        earlier=values.get("earlier", ()),
         progress=_deltas(advance),
     )
 
@@ -121,6 +122,7 @@ def _describe_local(values: Mapping[str, Any], advance: Advance) -> None:
         artifact,
         on_bad_image=settings.on_bad_image,
         workers=settings.workers,
+        earlier=values.get("earlier", ()),
         progress=_deltas(advance),
     )
 

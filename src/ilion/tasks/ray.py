@@ -20,7 +20,7 @@ from ilion.tasks.worker import function_name, function_of
 
 LOCAL = "ray"
 """The address that stands for Ray on this machine."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds that a cluster may take to answer, or may have no machine at all, before that is an error."""
 QUEUED = 2
 """Tasks given out for each that can run at once, so that no machine waits for the driver."""
