@@ -121,6 +121,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
 def fit_model(
     experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack
 ) -> tuple[str, bool]:
+    """Let a model learn from the database; return the folder of what it learnt, and whether it was there."""
     settings, shards = experiment.config.extraction, experiment.dataset.database
     artifact = learnt(
         experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / extraction.STATE).exists()
