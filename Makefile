@@ -25,7 +25,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(EXTRAS_VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(EXTRAS_VENV)
-	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models]'
+	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models,ray]'
 	touch $@
 
 demo: $(VENV)/.core

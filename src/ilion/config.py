@@ -64,6 +64,8 @@ class ExtractionConfig:
         text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: At most so many database images are looked at by models that learn a codebook.
+        refit: Learn anew from the present state of the data set. Else what the first run learnt stays, so
+            that images can be added and removed without describing the others again.
         dtype: How descriptors are stored.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``float32``, ``float16`` or ``bfloat16``.
@@ -85,6 +87,7 @@ class ExtractionConfig:
     text_weight: float = 0.5
     on_bad_image: Literal["error", "skip"] = "error"
     fit_images: int = 500
+    refit: bool = False
     dtype: Literal["float16", "float32"] = "float16"
     device: str = "auto"
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -273,6 +276,33 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """Where the work is done. Nothing here changes a result, but for ``allow_incomplete``.
+
+    Args:
+        processes: Worker processes on this machine, one shard each at a time; 1 works in this process, 0
+            takes one a core.
+        on: ``""`` for this machine; ``ray`` for Ray on this machine; ``ray://HOST:PORT`` or ``HOST:PORT`` for
+            a running Ray cluster, whose machines see data set and run under the same paths.
+        retries: Further attempts at a shard that failed; bad images and settings are not tried again.
+        allow_incomplete: Go on without the shards that failed; the result says what it lacks.
+        cpus: Cores that Ray sets aside for a shard.
+        gpus: Graphics cards that Ray sets aside for a shard; may be a fraction.
+        search_rows: Database rows that one task of a distributed search looks at.
+        rerank_queries: Queries that one task of a distributed re-ranking looks at.
+    """
+
+    processes: int = 1
+    on: str = ""
+    retries: int = 2
+    allow_incomplete: bool = False
+    cpus: float = 1.0
+    gpus: float = 0.0
+    search_rows: int = 1_000_000
+    rerank_queries: int = 32
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """What the report shows.
 
@@ -327,6 +357,7 @@ class ExperimentConfig:
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     price: PriceConfig = field(default_factory=PriceConfig)
 

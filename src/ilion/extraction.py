@@ -14,6 +14,7 @@ import numpy as np
 
 from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
+from ilion.growing import put_together, recall, stamps_of, write_stamps
 from ilion.images import crop, decode, least_size, mask, resize
 from ilion.outcome import Skipped
 from ilion.store import Artifact, has_descriptors, read_arrays, write_arrays, write_descriptors
@@ -33,6 +34,9 @@ from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard
 
 FIT_SHARDS = 20
 """Shards that are looked into for a sample; the database may have thousands."""
+
+STATE = "state.npz"
+"""What a model learnt, in the folder of its artifact."""
 
 BoxUse = Literal["crop", "mask", "none"]
 
@@ -133,6 +137,7 @@ def extract_shards(
     on_bad_image: OnBadImage = "error",
     dtype: str = "float16",
     workers: int = 0,
+    earlier: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[list[str], bool]:
     """Describe the shards that are not described yet.
@@ -144,6 +149,7 @@ def extract_shards(
         on_bad_image: ``error`` or ``skip``.
         dtype: Stored type.
         workers: Decoding threads.
+        earlier: Keys of shards that may hold some of the images, see `ilion.growing`.
         progress: Called with images done and in all; the total is an estimate until the last shard.
 
     Returns:
@@ -160,10 +166,20 @@ def extract_shards(
     ):
         reused = False
         started = time.perf_counter()
-        descriptors, skipped = describe(
-            records, extractor, on_bad_image=on_bad_image, dtype=dtype, workers=workers, progress=advance
+        known = recall(artifact, earlier, stamps_of(records))
+        advance(len(known.places))
+        fresh, skipped = describe(
+            known.fresh(records),
+            extractor,
+            on_bad_image=on_bad_image,
+            dtype=dtype,
+            workers=workers,
+            progress=advance,
         )
-        write_descriptors(artifact, key, descriptors, stats_since(started, len(descriptors.ids), skipped))
+        descriptors = put_together(artifact, records, known, fresh)
+        write_stamps(artifact, key, records, known.stamps, descriptors.ids)
+        stats = stats_since(started - known.seconds, len(descriptors.ids), skipped)
+        write_descriptors(artifact, key, descriptors, stats)
     return keys, reused
 
 
@@ -282,7 +298,7 @@ def fit(
         ImageError: See `describe`.
         ExtractionError: The sample is too poor to learn from.
     """
-    path = artifact.folder / "state.npz"
+    path = artifact.folder / STATE
     if path.exists():
         extractor.load_state(read_arrays(path))
         return True

@@ -17,12 +17,13 @@ import numpy as np
 
 from ilion.codecs import Codec, CodecSettings, fit_codec, raw_codec
 from ilion.errors import ExtractionError
+from ilion.growing import Recall, recall, stamps_of, write_stamps
 from ilion.images import crop, decode, least_size, resize
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localstore import LocalSet, has_codec, read_codec, write_codec, write_features
 from ilion.outcome import Skipped
 from ilion.recoding import as_stored, full_precision, settle, stored_features
-from ilion.store import Artifact, has_descriptors
+from ilion.store import Artifact, ShardStats, has_descriptors
 from ilion.streaming import (
     CHUNK,
     OnBadImage,
@@ -259,6 +260,7 @@ def extract_local_shards(
     *,
     on_bad_image: OnBadImage = "error",
     workers: int = 0,
+    earlier: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[list[str], bool]:
     """Describe and encode the shards that are not there yet.
@@ -271,6 +273,7 @@ def extract_local_shards(
             ``codec``.
         on_bad_image: ``error`` or ``skip``.
         workers: Decoding threads.
+        earlier: Keys of shards that may hold some of the images, see `ilion.growing`.
         progress: Called with images done and in all; the total is an estimate until the last shard.
 
     Returns:
@@ -289,16 +292,54 @@ def extract_local_shards(
         reused = False
         started = time.perf_counter()
         skipped: list[Skipped] = []
+        known = recall(artifact, earlier, stamps_of(records))
+        advance(len(known.places))
         found = describe_local(
-            records, extractor, skipped, on_bad_image=on_bad_image, workers=workers, progress=advance
+            known.fresh(records),
+            extractor,
+            skipped,
+            on_bad_image=on_bad_image,
+            workers=workers,
+            progress=advance,
         )
-        write_features(
-            artifact,
-            key,
-            ((record.id, codec.encode(as_stored(features, codec))) for record, features in found),
-            partial(stats_since, started, skipped=skipped),
-        )
+        stats = partial(stats_since, started - known.seconds, skipped=skipped)
+        _store(artifact, key, records, known, found, codec, stats)
     return keys, reused
+
+
+def _store(
+    artifact: Artifact,
+    key: str,
+    records: Sequence[ImageRecord],
+    known: Recall,
+    found: Iterator[tuple[ImageRecord, LocalFeatures]],
+    codec: Codec,
+    stats: Callable[[int], ShardStats],
+) -> None:
+    """Store the features of a shard, taken over or new, in the order of its images."""
+    shards = {earlier: LocalSet(artifact, [earlier]) for earlier, _ in known.places.values()}
+    ids: list[str] = []
+
+    def encoded() -> Iterator[tuple[str, bytes]]:
+        new = next(found, None)
+        for number, record in enumerate(records):
+            if number in known.places:
+                earlier, row = known.places[number]
+                data = shards[earlier].stored(row)
+            elif new is not None and new[0].id == record.id:
+                data = codec.encode(as_stored(new[1], codec))
+                new = next(found, None)
+            else:
+                continue
+            ids.append(record.id)
+            yield record.id, data
+
+    def ending(images: int) -> ShardStats:
+        # called when all is written and before the shard counts
+        write_stamps(artifact, key, records, known.stamps, ids)
+        return stats(images)
+
+    write_features(artifact, key, encoded(), ending)
 
 
 def extract_local_queries(

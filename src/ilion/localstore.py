@@ -158,6 +158,7 @@ class LocalSet:
 
     def __init__(self, artifact: Artifact, keys: Sequence[str]) -> None:
         self.artifact = artifact
+        self.keys = tuple(keys)
         self.codec = read_codec(artifact.folder)
         if artifact.inputs.get("codec") not in (None, self.codec.digest):
             raise ArtifactError(
@@ -199,6 +200,16 @@ class LocalSet:
                 f"{self.artifact.folder}: no local features of {name!r}; extract them for the whole database"
             )
         return self._rows[name]
+
+    def stored(self, row: int) -> bytes:
+        """Read the record of one image as it is stored.
+
+        Raises:
+            ArtifactError: The record is damaged.
+        """
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        [record] = self._shards[number].read(np.array([row - self._starts[number]]))
+        return record
 
     def features(self, row: int) -> LocalFeatures:
         """Read and decode the features of one image; see `many`."""

@@ -203,6 +203,21 @@ class Reranking:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MissingShard:
+    """A part of the database that could not be described, where a result without it was asked for.
+
+    Args:
+        name: Of the shard.
+        images: How many images it holds; 0 where that is not known.
+        reason: What went wrong.
+    """
+
+    name: str
+    images: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class ReadPair:
     """What was read in a result, and what of it speaks for it.
@@ -264,6 +279,7 @@ class RunResult:
         provenance: Nested, printable facts: config, extractor spec, fingerprints, versions, date.
         reranking: What re-ranking changed; None without it.
         reading: What reading did; None without it.
+        missing: Parts of the database that the run lacks.
     """
 
     name: str
@@ -277,6 +293,7 @@ class RunResult:
     provenance: Mapping[str, object]
     reranking: Reranking | None = None
     reading: Reading | None = None
+    missing: tuple[MissingShard, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ilion.outcome import (
     FullPrecision,
     Interval,
     Machine,
+    MissingShard,
     Reranking,
     RunResult,
     Skipped,
@@ -43,6 +44,7 @@ def write_run(folder: Path, result: RunResult) -> None:
         "evaluation": _plain_evaluation(result.evaluation),
         "cost": result.cost,
         "skipped": result.skipped,
+        "missing": result.missing,
         "provenance": result.provenance,
     }
     if result.reranking is not None:
@@ -130,6 +132,11 @@ def evaluation_from(plain: Mapping[str, Any]) -> Evaluation:
 def cost_from(plain: Mapping[str, Any]) -> Cost:
     """Build a cost from the plain values in ``run.json``."""
     return Cost(**{**plain, "reused": tuple(plain["reused"]), "machine": Machine(**plain["machine"])})
+
+
+def missing_from(plain: list[dict[str, Any]]) -> tuple[MissingShard, ...]:
+    """Build the missing shards from the plain values in ``run.json``."""
+    return tuple(MissingShard(**m) for m in plain)
 
 
 def skipped_from(plain: list[dict[str, str]]) -> tuple[Skipped, ...]:

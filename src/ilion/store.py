@@ -343,7 +343,8 @@ class DescriptorSet:
         if len(dims) > 1:
             raise ArtifactError(f"{artifact.folder}: shards of different dimensions {sorted(dims)}")
         self.dim = dims.pop() if dims else 0
-        self._starts = np.cumsum([0, *(len(rows) for rows in self._rows)])
+        self.sizes = tuple(len(rows) for rows in self._rows)
+        self._starts = np.cumsum([0, *self.sizes])
 
     def __len__(self) -> int:
         return len(self.ids)

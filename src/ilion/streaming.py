@@ -89,6 +89,20 @@ def shard_keys(shards: Sequence[Shard]) -> list[str]:
     return [shard_key(shard.name, shard.fingerprint()) for shard in shards]
 
 
+def is_finished(artifact: Artifact, key: str, on_bad_image: OnBadImage) -> bool:
+    """Tell whether a shard is described.
+
+    Args:
+        artifact: Where finished ones are.
+        key: Of the shard.
+        on_bad_image: Images that were skipped once are an error when skipping is not asked for any more, so
+            their shard counts as unfinished.
+    """
+    if not has_descriptors(artifact, key):
+        return False
+    return on_bad_image == "skip" or not read_stats(artifact, key).skipped
+
+
 def unfinished(
     shards: Sequence[Shard],
     keys: Sequence[str],
@@ -103,8 +117,7 @@ def unfinished(
         shards: In database order.
         keys: Theirs.
         artifact: Where finished ones are.
-        on_bad_image: ``error`` or ``skip``. Images that were skipped once are an error when skipping is not
-            asked for any more, so their shard counts as unfinished.
+        on_bad_image: ``error`` or ``skip``; see `is_finished`.
         progress: Called with images done and in all; the total is an estimate until the last shard.
 
     Yields:
@@ -112,11 +125,10 @@ def unfinished(
     """
     done = 0
     for number, (shard, key) in enumerate(zip(shards, keys, strict=True)):
-        if has_descriptors(artifact, key):
+        if is_finished(artifact, key, on_bad_image):
             stats = read_stats(artifact, key)
-            if on_bad_image == "skip" or not stats.skipped:
-                done += stats.images + len(stats.skipped)
-                continue
+            done += stats.images + len(stats.skipped)
+            continue
         log.info("describing shard %s (%d of %d)", shard.name, number + 1, len(shards))
         records = list(shard.records())
         total = round((done + len(records)) / (number + 1) * len(shards))

@@ -24,7 +24,15 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
 from ilion.pipeline.changes import recalled
-from ilion.results import cost_from, evaluation_from, read_evaluation, read_run, reranking_from, skipped_from
+from ilion.results import (
+    cost_from,
+    evaluation_from,
+    missing_from,
+    read_evaluation,
+    read_run,
+    reranking_from,
+    skipped_from,
+)
 from ilion.sweep import sweep as sweep
 from ilion.tasks import StageStatus, read_status
 from ilion.truth import truth_from_ids
@@ -71,6 +79,7 @@ def load_run(folder: Path) -> RunResult:
         skipped=skipped_from(plain["skipped"]),
         provenance=plain["provenance"],
         reranking=reranking,
+        missing=missing_from(plain.get("missing", [])),
     )
 
 

@@ -19,7 +19,7 @@ from tests.work import perform
 from ilion import cli, verbs
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, ImageError
-from ilion.tasks import Failure, InlinePool, Ledger, Pool, Task, read_status, run_tasks
+from ilion.tasks import Failure, InlinePool, Pool, RunRecord, Task, read_status, run_tasks
 from ilion.tasks.local import LocalPool
 from ilion.tasks.worker import function_name
 
@@ -41,7 +41,7 @@ def task(folder: Path, name: str, work: str = "write", size: int = 3, **values: 
 
 
 def do(run: Path, start: Callable[[str], Pool], tasks: list[Task], **options: Any) -> list[Failure]:
-    with Ledger(run).stage("work", [task.size for task in tasks]) as log:
+    with RunRecord(run).stage("work", [task.size for task in tasks]) as log:
         return run_tasks(tasks, start(log.claims), log, **options)
 
 
@@ -189,7 +189,7 @@ def test_status_of_another_process_alive_and_killed(tmp_path: Path) -> None:
 
 
 def test_silence_of_another_machine_counts_as_death(tmp_path: Path) -> None:
-    with Ledger(tmp_path).stage("work", [1]) as log:
+    with RunRecord(tmp_path).stage("work", [1]) as log:
         path = Path(log.claims).parent / "stage.json"
         note = {**json.loads(path.read_text()), "host": "elsewhere", "pid": 1}
         path.write_text(json.dumps(note))
@@ -199,21 +199,21 @@ def test_silence_of_another_machine_counts_as_death(tmp_path: Path) -> None:
 
 
 def test_stages_without_tasks_are_seen_too(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.passed("query expansion", 1, 4)
+    record = RunRecord(tmp_path)
+    record.passed("query expansion", 1, 4)
     [status] = read_status(tmp_path)
     assert (status.stage, status.state, status.tasks) == ("query expansion", "running", 0)
-    ledger.passed("query expansion", 4, 4)
-    ledger.passed("search", 2, 2)
+    record.passed("query expansion", 4, 4)
+    record.passed("search", 2, 2)
     assert [(s.stage, s.state, s.units_done) for s in read_status(tmp_path)] == [
         ("query expansion", "done", 4),
         ("search", "done", 2),
     ]
     # the next run begins a new record
-    ledger = Ledger(tmp_path)
-    ledger.begin()
-    ledger.passed("search", 1, 2)
-    ledger.begin()
+    record = RunRecord(tmp_path)
+    record.begin()
+    record.passed("search", 1, 2)
+    record.begin()
     assert [s.stage for s in read_status(tmp_path)] == ["search"]
 
 
@@ -229,9 +229,9 @@ def test_a_record_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) 
 
 
 def test_the_command_shows_all_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.passed("fit", 5, 5)
-    with ledger.stage("descriptors", [10, 10, 10], reused=2, units_reused=20) as log:
+    record = RunRecord(tmp_path)
+    record.passed("fit", 5, 5)
+    with record.stage("descriptors", [10, 10, 10], reused=2, units_reused=20) as log:
         run_tasks(
             [task(tmp_path, "a", size=10), task(tmp_path, "b", "bug")], inline(log.claims), log, retries=0
         )

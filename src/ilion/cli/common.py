@@ -39,6 +39,18 @@ Output = Annotated[
 BadImage = Annotated[
     Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or count it and go on.")
 ]
+On = Annotated[
+    str | None,
+    typer.Option(help="Where shards are computed: 'ray', or the address of a Ray cluster (ray://HOST:PORT)."),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(help="Worker processes on this machine; 1 works in this one, 0 takes one a core."),
+]
+Incomplete = Annotated[
+    bool,
+    typer.Option("--allow-incomplete", help="Go on without shards that failed and say what is missing."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -65,7 +77,14 @@ def progress_bars() -> Iterator[Any]:
 
 
 def experiment_of(
-    path: Path, settings: list[str] | None, model: str | None, output: Path | None, bad: str | None = None
+    path: Path,
+    settings: list[str] | None,
+    model: str | None,
+    output: Path | None,
+    bad: str | None = None,
+    on: str | None = None,
+    processes: int | None = None,
+    allow_incomplete: bool = False,
 ) -> ExperimentConfig:
     """Read the experiment with the short options applied."""
     overrides = list(settings or [])
@@ -73,6 +92,12 @@ def experiment_of(
         overrides.append(f"extraction.model={json.dumps(model)}")
     if bad is not None:
         overrides.append(f"extraction.on_bad_image={json.dumps(bad)}")
+    if on is not None:
+        overrides.append(f"compute.on={json.dumps(on)}")
+    if processes is not None:
+        overrides.append(f"compute.processes={processes}")
+    if allow_incomplete:
+        overrides.append("compute.allow_incomplete=true")
     config = load_experiment(path, overrides)
     return config if output is None else dataclasses.replace(config, output=str(output.resolve()))
 
@@ -118,6 +143,7 @@ def summary(result: Any) -> dict[str, Any]:
         "database": len(result.ranking.database_ids),
         "unreachable": e.unreachable,
         "skipped": [dataclasses.asdict(s) for s in result.skipped],
+        "missing": [dataclasses.asdict(m) for m in result.missing],
         "cost": dataclasses.asdict(cost),
     }
 
@@ -128,6 +154,10 @@ def say_result(result: Any) -> None:
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
     print(f"{result.name}: {result.design}")
     print(f"  queries {len(e.query_ids)}, database {len(result.ranking.database_ids)} images{skipped}")
+    if result.missing:
+        names = ", ".join(part.name for part in result.missing[:3])
+        more = " ..." if len(result.missing) > 3 else ""
+        print(f"  incomplete: {len(result.missing)} parts of the database are missing ({names}{more})")
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")

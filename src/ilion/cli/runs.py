@@ -12,8 +12,11 @@ from ilion.cli.common import (
     AsJson,
     BadImage,
     Experiment,
+    Incomplete,
     Model,
+    On,
     Output,
+    Processes,
     Set,
     experiment_of,
     progress_bars,
@@ -29,12 +32,15 @@ def run(
     model: Model = None,
     output: Output = None,
     on_bad_image: BadImage = None,
+    on: On = None,
+    processes: Processes = None,
+    allow_incomplete: Incomplete = False,
     as_json: AsJson = False,
 ) -> None:
     """Run all stages and write report.html. What is done already and unchanged is not computed again."""
     from ilion import verbs
 
-    config = experiment_of(experiment, settings, model, output, on_bad_image)
+    config = experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete)
     with progress_bars() as progress:
         result, path = verbs.run(config, progress)
     if as_json:
@@ -50,13 +56,19 @@ def extract(
     model: Model = None,
     output: Output = None,
     on_bad_image: BadImage = None,
+    on: On = None,
+    processes: Processes = None,
+    allow_incomplete: Incomplete = False,
     as_json: AsJson = False,
 ) -> None:
     """Describe queries and database; survives being killed and goes on where it stopped."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        done = verbs.extract(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+        done = verbs.extract(
+            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
+            progress,
+        )
     facts = {
         "images": done.images,
         "size": done.size,
@@ -78,13 +90,19 @@ def rank(
     model: Model = None,
     output: Output = None,
     on_bad_image: BadImage = None,
+    on: On = None,
+    processes: Processes = None,
+    allow_incomplete: Incomplete = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the database for every query, extracting what is missing."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        done = verbs.rank(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+        done = verbs.rank(
+            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
+            progress,
+        )
     if as_json:
         ranking = done.ranking
         say_json(
@@ -107,13 +125,19 @@ def evaluate(
     model: Model = None,
     output: Output = None,
     on_bad_image: BadImage = None,
+    on: On = None,
+    processes: Processes = None,
+    allow_incomplete: Incomplete = False,
     as_json: AsJson = False,
 ) -> None:
     """Run up to the evaluation and print it, with its cost; slices included."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        result = verbs.evaluate(experiment_of(experiment, settings, model, output, on_bad_image), progress)
+        result = verbs.evaluate(
+            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
+            progress,
+        )
     if as_json:
         say_json({**summary(result), "slices": [dataclasses.asdict(s) for s in result.evaluation.slices]})
         return

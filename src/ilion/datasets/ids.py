@@ -100,6 +100,7 @@ class IdSet:
 
     Args:
         ids: The listed ids.
+        source: The file that lists them, from which another process can build the same set.
 
     >>> subset = IdSet(["a.tar/1", "2", "caf#U00e9"])
     >>> subset.take("a.tar/1", "1"), subset.take("b.tar/2", "2"), subset.take("café", "x")
@@ -110,7 +111,8 @@ class IdSet:
     (3, 3)
     """
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    def __init__(self, ids: Iterable[str], source: Path | None = None) -> None:
+        self.source = source
         self._values = np.unique(hashes_of(unescape_id(i) for i in ids))
         self._found = np.zeros(len(self._values), dtype=bool)
 

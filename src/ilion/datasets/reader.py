@@ -61,7 +61,7 @@ def open_dataset(
     listing = list_dataset(path, layout=layout, distractors=distractors)
     _refuse_errors(listing)
     notes = list(_warnings(listing))
-    wanted = IdSet(read_ids(subset)) if subset else None
+    wanted = IdSet(read_ids(subset), subset) if subset else None
     attributes = _attributes(listing, notes)
     database = tuple(_shards(listing, wanted, shard_size))
     if subset and wanted:

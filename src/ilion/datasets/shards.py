@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
 from ilion.datasets.listing import is_hidden, is_image_name
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 from ilion.tarindex import index_tar
-from ilion.types import Box, FileSource, ImageRecord, NoSource, TarSource
+from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, TarSource
 
 
 def _stamp(path: Path) -> str:
@@ -155,3 +156,52 @@ class IdShard:
         content = _stamp(self.ids) if isinstance(self.ids, Path) else "\n".join(self.ids)
         subset = self.subset.digest if self.subset else "all"
         return blake2b(f"{content}\0{subset}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def plain_shard(shard: Shard) -> dict[str, Any]:
+    """Return plain values from which another process can build the same shard.
+
+    Args:
+        shard: A `FileShard` or `TarShard`.
+
+    Raises:
+        ConfigError: It is another kind of shard.
+    """
+    if isinstance(shard, FileShard):
+        boxes = {
+            name: [[box.x, box.y, box.width, box.height] for box in each]
+            for name, each in shard.boxes.items()
+        }
+        return {
+            "kind": "files",
+            "name": shard.name,
+            "base": str(shard.base),
+            "prefix": shard.prefix,
+            "names": list(shard.names),
+            "boxes": boxes,
+        }
+    if isinstance(shard, TarShard):
+        subset = str(shard.subset.source) if shard.subset else ""
+        return {"kind": "tar", "name": shard.name, "path": str(shard.path), "subset": subset}
+    raise ConfigError(f"{shard.name}: a {type(shard).__name__} cannot be sent to another process")
+
+
+def shard_from(plain: Mapping[str, Any]) -> Shard:
+    """Build the shard that `plain_shard` described; its fingerprint tells whether it still is the same.
+
+    Args:
+        plain: The plain values.
+
+    Raises:
+        DatasetError: The id file of a subset cannot be read.
+    """
+    if plain["kind"] == "tar":
+        subset = _subset(plain["subset"]) if plain["subset"] else None
+        return TarShard(plain["name"], Path(plain["path"]), subset)
+    boxes = {name: tuple(Box(*box) for box in each) for name, each in plain["boxes"].items()}
+    return FileShard(plain["name"], Path(plain["base"]), plain["prefix"], tuple(plain["names"]), boxes)
+
+
+@lru_cache(maxsize=2)
+def _subset(path: str) -> IdSet:
+    return IdSet(read_ids(Path(path)), Path(path))

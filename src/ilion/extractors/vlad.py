@@ -160,8 +160,10 @@ class VladExtractor:
             lonely = np.zeros(self._words * self._dims, np.float32)
             lonely[0] = 1.0
             return lonely
-        reduced = (local - self._mean) @ self._basis
-        nearest = np.argmax(reduced @ self._codebook.T - 0.5 * np.square(self._codebook).sum(axis=1), axis=1)
+        # in float64: the last bits of a float32 product depend on how many threads share it
+        basis, codebook = self._basis.astype(np.float64), self._codebook.astype(np.float64)
+        reduced = ((local - self._mean) @ basis).astype(np.float32)
+        nearest = np.argmax(reduced @ codebook.T - 0.5 * np.square(codebook).sum(axis=1), axis=1)
         residuals = reduced - self._codebook[nearest]
         sums = np.stack([np.bincount(nearest, column, self._words) for column in residuals.T], axis=1).ravel()
         powered = np.sign(sums) * np.abs(sums) ** POWER

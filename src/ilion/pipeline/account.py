@@ -107,7 +107,7 @@ def provenance(
             "queries": len(experiment.queries),
             "instances": len({q.instance for q in experiment.queries}),
             "database images": len(searched.ranking.database_ids),
-            "notes": list(experiment.dataset.notes),
+            "notes": [*experiment.dataset.notes, *experiment.notes],
         },
     }
 

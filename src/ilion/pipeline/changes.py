@@ -197,7 +197,7 @@ def _opened(experiment: Experiment, evidence: store.Artifact, ranking: Ranking) 
             found = own.many(own.rows_of(ranking.query_ids))
             codec = features.codec
             queries = tuple(found if plan.original else map(codec.query, found))
-            local = LocalStage(queries, features, {}, {}, (), 0, 0, plan.original)
+            local = LocalStage(queries, features, {}, {}, (), 0, 0, own, plan.original)
             opened.append(explainer(experiment, plan, local, ranking))
         return opened[0](query, row)
 

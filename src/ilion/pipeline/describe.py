@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ilion import extraction, store
-from ilion.config import ExtractionConfig
-from ilion.errors import DatasetError, ExtractionError
-from ilion.extractors.base import Extractor, ExtractorOptions, ExtractorSpec, Fittable, build
-from ilion.interop.imported import imported_folder, open_imported
-from ilion.outcome import Machine, Skipped
+from ilion.errors import DatasetError
+from ilion.extractors.base import Extractor, ExtractorSpec, Fittable
+from ilion.outcome import Machine, MissingShard, Skipped
+from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
-from ilion.store import Artifact, DescriptorSet
-from ilion.types import RGB, Descriptors, Float32
+from ilion.pipeline.learnt import learnt
+from ilion.pipeline.model import Imported
+from ilion.store import Artifact, DescriptorSet, fingerprint
+from ilion.streaming import Progress
+from ilion.types import Descriptors, Shard
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Extraction:
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Where the database was described.
         model: What described the images, printable.
+        missing: Parts of the database that could not be described, where that was allowed.
     """
 
     queries: Descriptors
@@ -47,6 +50,7 @@ class Extraction:
     peak_memory: int
     machine: Machine
     model: Mapping[str, Any]
+    missing: tuple[MissingShard, ...] = ()
 
     @property
     def image_seconds(self) -> float:
@@ -69,66 +73,6 @@ class Extraction:
         return self.database.artifact.folder
 
 
-class Imported:
-    """Stands for the model of imported descriptors: its spec is known, but it cannot describe anything.
-
-    Args:
-        folder: What ``ilion import features`` made.
-
-    Raises:
-        ConfigError: The folder holds no imported descriptors.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        found = open_imported(folder)
-        self.spec = ExtractorSpec(
-            name=found.name,
-            weights="imported",
-            revision=found.artifact.fingerprint,
-            dim=found.dim,
-            resize="none",
-            side=0,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-            pooling="unknown",
-            licence="unknown",
-            text="text_queries" in found.partitions,
-        )
-
-    def extract(self, images: Sequence[RGB]) -> Float32:
-        """Raise.
-
-        Raises:
-            ExtractionError: Always: the model is not here.
-        """
-        raise ExtractionError(f"{self.spec.name}: the descriptors were imported; there is no model to run")
-
-
-def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
-    """Build the model; one that learns something is fitted by `describe`."""
-    if (folder := imported_folder(settings.model)) is not None:
-        return Imported(folder)
-    return build(
-        settings.model,
-        ExtractorOptions(
-            weights=settings.weights or None,
-            resize=settings.resize or None,
-            side=settings.side or None,
-            pooling=settings.pooling or None,
-            scales=settings.scales or None,
-            rotations=settings.rotations or None,
-            device=settings.device,
-            threads=settings.threads,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            seed=seed,
-            prompts=settings.prompts or ("{}",),
-            long_texts=settings.long_texts,
-        ),
-    )
-
-
 def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     """Describe queries and database, as far as that is not done.
 
@@ -143,31 +87,37 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         from ilion.pipeline.imported import describe_imported  # which gives what this module defines
 
         return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
-    settings, shards = experiment.config.extraction, experiment.dataset.database
-    if experiment.ledger:
-        experiment.ledger.begin()
+    settings = experiment.config.extraction
+    experiment.record.begin()
     seconds: dict[str, float] = {}
     reused: list[str] = []
+    fitted = ""
     with ExitStack() as locks:
         if isinstance(extractor, Fittable):
             started = time.perf_counter()
-            if fit_model(experiment, extractor, extractor.spec, locks):
-                reused.append("fit")
+            fitted, known = fit_model(experiment, extractor, extractor.spec, locks)
+            reused += ["fit"] * known
             seconds["fit"] = time.perf_counter() - started
         common = {"spec": extractor.spec.as_dict(), "precision": settings.precision}
         artifact = store.open_artifact(
             experiment.artifacts, "descriptors", {**common, "dtype": settings.dtype}
         )
         locks.enter_context(store.locked(artifact.folder))
-        keys, whole = extraction.extract_shards(
-            shards,
-            extractor,
-            artifact,
-            on_bad_image=settings.on_bad_image,
-            dtype=settings.dtype,
-            workers=settings.workers,
-            progress=experiment.tell("descriptors"),
-        )
+
+        def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
+            extraction.extract_shards(
+                [shard],
+                extractor,
+                artifact,
+                on_bad_image=settings.on_bad_image,
+                dtype=settings.dtype,
+                workers=settings.workers,
+                earlier=earlier,
+                progress=progress,
+            )
+
+        values = {"fit": fitted, "spec": fingerprint(common["spec"])}
+        keys, whole, missing = do_shards(experiment, "descriptors", artifact, "describe", values, here)
         queries, query_key, query_reused = _describe_queries(experiment, extractor, common, locks)
     stats = [store.read_stats(artifact, key) for key in keys]
     query_stats = store.read_stats(queries, query_key)
@@ -188,20 +138,20 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
         machine=stats[0].machine,
         model=extractor.spec.as_dict(),
+        missing=missing,
     )
 
 
-def fit_model(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack) -> bool:
-    """Let a model learn from the database; return whether what it learnt was there already."""
+def fit_model(
+    experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack
+) -> tuple[str, bool]:
+    """Let a model learn from the database; return the folder of what it learnt, and whether it was there."""
     settings, shards = experiment.config.extraction, experiment.dataset.database
-    sample = {
-        "shards": [shard.fingerprint() for shard in shards],
-        "images": settings.fit_images,
-        "seed": experiment.config.seed,
-    }
-    artifact = store.open_artifact(experiment.artifacts, "fit", {"spec": spec.as_dict(), "sample": sample})
+    artifact = learnt(
+        experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / extraction.STATE).exists()
+    )
     locks.enter_context(store.locked(artifact.folder))
-    return extraction.fit(
+    known = extraction.fit(
         lambda: extraction.sample_records(shards, settings.fit_images, experiment.config.seed),
         extractor,
         spec,
@@ -211,6 +161,7 @@ def fit_model(experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, 
         workers=settings.workers,
         progress=experiment.tell("fit"),
     )
+    return str(artifact.folder), known
 
 
 def _describe_queries(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
-from ilion.tasks import Ledger
+from ilion.tasks import RunRecord
 from ilion.types import Query, RetrievalDataset
 
 Progress = Callable[[str, int, int], None]
@@ -23,18 +23,20 @@ class Experiment:
         dataset: The data set.
         queries: Its queries of the wanted kind, in order.
         artifacts: Folder of the artifacts.
+        record: Keeps the record that ``ilion status`` shows.
         progress: Told of what is going on.
-        ledger: Keeps the record that ``ilion status`` shows.
         companions: Query id -> text that is asked together with its image.
+        notes: What a reader of the result should know, one sentence each; stages add to it.
     """
 
     config: ExperimentConfig
     dataset: RetrievalDataset
     queries: tuple[Query, ...]
     artifacts: Path
+    record: RunRecord
     progress: Progress | None = None
-    ledger: Ledger | None = None
     companions: Mapping[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""
@@ -42,8 +44,7 @@ class Experiment:
         def told(done: int, total: int) -> None:
             if self.progress:
                 self.progress(stage, done, total)
-            if self.ledger:
-                self.ledger.passed(stage, done, total)
+            self.record.passed(stage, done, total)
 
         return told
 

@@ -17,6 +17,7 @@ from ilion.machine import machine, peak_memory
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.inverted import Index, rank_by_postings, settings_of
+from ilion.pipeline.parts import searched
 from ilion.search import Database, search
 from ilion.store import DescriptorSet
 from ilion.types import Descriptors, Float32, Ranking
@@ -67,28 +68,16 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
 
 def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
     settings = experiment.config.search
-    database: Database = extracted.database
+    database = extracted.database
     if settings.database_expansion_top:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     if settings.expansion != "none":
-        first = search(
-            extracted.queries.ids,
-            queries,
-            database,
-            k=settings.expansion_top,
-            block_size=settings.block_size,
-            progress=experiment.tell("query expansion"),
+        first = searched(
+            experiment, "query expansion", extracted.queries.ids, queries, database, settings.expansion_top
         )
         queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
-    return search(
-        extracted.queries.ids,
-        queries,
-        database,
-        k=experiment.results_kept,
-        block_size=settings.block_size,
-        progress=experiment.tell("search"),
-    )
+    return searched(experiment, "search", extracted.queries.ids, queries, database, experiment.results_kept)
 
 
 def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:

@@ -137,8 +137,7 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
     """
     general, settings = experiment.config.extraction, experiment.config.search.asmk
     shards = experiment.dataset.database
-    if experiment.ledger:
-        experiment.ledger.begin()
+    experiment.record.begin()
     common = {"spec": extractor.spec.as_dict(), "enlarge": settings.enlarge}
     with ExitStack() as locks:
         codebook, learning, known = _codebook(experiment, extractor, common, locks)

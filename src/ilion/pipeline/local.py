@@ -19,15 +19,20 @@ from ilion.extraction import sample_records
 from ilion.fuse import Calibration, calibrate
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localisation import enclosing, textured
-from ilion.localstore import LocalSet
+from ilion.localstore import LocalSet, has_codec
 from ilion.machine import peak_memory
+from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.features import Rows
+from ilion.pipeline.learnt import learnt
+from ilion.pipeline.parts import gathered
 from ilion.pipeline.scorer import LocalPlan
-from ilion.recoding import find_source, recode
-from ilion.rerank import Evidence, gather, rerank
+from ilion.recoding import find_source, recode, settle
+from ilion.rerank import Evidence, rerank
 from ilion.scorers import Explanation
-from ilion.streaming import queries_key, shard_keys
-from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Ranking
+from ilion.store import fingerprint
+from ilion.streaming import Progress, queries_key, shard_keys
+from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Ranking, Shard
 
 EVIDENCE = "evidence.npz"
 
@@ -44,6 +49,7 @@ class LocalStage:
         reused: Stages that were not computed this time.
         images: Database images described.
         peak_memory: Largest resident memory of the processes that computed, bytes.
+        stored_queries: The features of the queries as they are stored.
         original: Queries are, and stored features are to be, as the extractor gives them.
     """
 
@@ -54,7 +60,7 @@ class LocalStage:
     reused: tuple[str, ...]
     images: int
     peak_memory: int
-
+    stored_queries: LocalSet
     original: bool = False
 
     def rows_of(self, ranking: Ranking) -> Rows:
@@ -62,36 +68,6 @@ class LocalStage:
         nothing = self.queries[0].take(np.empty(0, np.int64))
         rows = self.database.rows_of(ranking.database_ids)
         return Rows(self.database, rows, nothing, self.original)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Database rows of a ranking, as features; an image without stored features shows none.
-
-    Args:
-        features: Stored features.
-        rows: (N,) row in ``features`` of each row of the ranking, -1 where there is none.
-        nothing: Features that show nothing.
-        original: Bring decoded features back to what the extractor gives.
-    """
-
-    features: LocalSet
-    rows: Int64
-    nothing: LocalFeatures
-    original: bool = False
-
-    def many(self, rows: Sequence[int]) -> list[LocalFeatures]:
-        """Return the features of database rows."""
-        wanted = self.rows[np.asarray(rows, np.int64)]
-        there = wanted >= 0
-        decoded = self.features.many(wanted[there])
-        found = iter([self.features.codec.original(f) for f in decoded] if self.original else decoded)
-        return [next(found) if ok else self.nothing for ok in there]
-
-    def count_missing(self, rows: Int64) -> int:
-        """Count the different database rows among ``rows`` that have no stored features; -1 is no row."""
-        shown = np.unique(rows[rows >= 0])
-        return int((self.rows[shown] < 0).sum())
 
 
 def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
@@ -116,15 +92,22 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
         if source is not None and source.artifact.folder != artifact.folder:
             whole = recode(source, keys, codec, artifact, features=spec.features)
         else:
-            keys, whole = local_extraction.extract_local_shards(
-                shards,
-                extractor,
-                codec,
-                artifact,
-                on_bad_image=general.on_bad_image,
-                workers=general.workers,
-                progress=experiment.tell("local features"),
-            )
+            settle(artifact, codec)
+
+            def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
+                local_extraction.extract_local_shards(
+                    [shard],
+                    extractor,
+                    codec,
+                    artifact,
+                    on_bad_image=general.on_bad_image,
+                    workers=general.workers,
+                    earlier=earlier,
+                    progress=progress,
+                )
+
+            values = {"spec": fingerprint(spec.as_dict())}
+            keys, whole, _ = do_shards(experiment, "local features", artifact, "describe local", values, here)
         own, key, seen = _queries(experiment, extractor, locks)
     reused += ["local features"] * whole + ["local queries"] * seen
     stats = [store.read_stats(artifact, k) for k in keys]
@@ -141,6 +124,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
         reused=tuple(reused),
         images=sum(s.images for s in stats),
         peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
+        stored_queries=stored,
         original=plan.original,
     )
 
@@ -170,13 +154,8 @@ def _codec(
     experiment: Experiment, plan: LocalPlan, source: LocalSet | None, locks: ExitStack
 ) -> tuple[Codec, bool]:
     config, dataset, spec = experiment.config, experiment.dataset, plan.extractor.spec
-    sample = {
-        "shards": [shard.fingerprint() for shard in dataset.database],
-        "images": config.extraction.fit_images,
-        "seed": config.seed,
-    }
-    inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec), "sample": sample}
-    artifact = store.open_artifact(experiment.artifacts, "codec", inputs)
+    inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec)}
+    artifact = learnt(experiment, "codec", inputs, has_codec)
     locks.enter_context(store.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),
@@ -285,14 +264,8 @@ def _gather(
         stats["seconds"] *= share
     else:
         started = time.perf_counter()
-        found = gather(
-            ranking,
-            local.queries,
-            rows,
-            plan.scorer,
-            shortlist=shortlist,
-            workers=plan.workers or experiment.config.extraction.workers,
-            progress=experiment.tell("re-ranking"),
+        found = gathered(
+            experiment, plan, local.database, local.stored_queries, local.queries, rows, ranking, artifact
         )
         stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
     stats["missing"] = rows.count_missing(found.rows)

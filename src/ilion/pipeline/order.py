@@ -21,16 +21,17 @@ from ilion.evaluate import evaluate as evaluate_ranking
 from ilion.extractors.base import Extractor
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
-from ilion.outcome import Evaluation, RunResult, Skipped
+from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline import account
 from ilion.pipeline.adaptation import adapt, unseen
 from ilion.pipeline.changes import at_full_precision, changes
-from ilion.pipeline.describe import Extraction, describe, extractor_of
+from ilion.pipeline.describe import Extraction, describe
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
 from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.inverted import Index, asmk_extractor, build_index
 from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.pipeline.model import extractor_of
 from ilion.pipeline.read import (
     Fused,
     ReadingStage,
@@ -42,7 +43,7 @@ from ilion.pipeline.read import (
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run
-from ilion.tasks import Ledger
+from ilion.tasks import RunRecord
 from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
 
@@ -74,6 +75,11 @@ class Found:
         if self.extracted:
             return self.extracted.skipped
         return self.stage.skipped if self.stage else ()
+
+    @property
+    def missing(self) -> tuple[MissingShard, ...]:
+        """Parts of the database that could not be described."""
+        return self.extracted.missing if isinstance(self.extracted, Extraction) else ()
 
 
 class Pipeline:
@@ -154,9 +160,15 @@ class Pipeline:
     @cached_property
     def experiment(self) -> Experiment:
         """What the stages work from."""
-        ledger = Ledger(self.output)
+        record = RunRecord(self.output)
         return Experiment(
-            self.config, self.dataset, self.queries, self.artifacts, self._progress, ledger, self.companions
+            self.config,
+            self.dataset,
+            self.queries,
+            self.artifacts,
+            record,
+            self._progress,
+            self.companions,
         )
 
     @cached_property
@@ -253,6 +265,7 @@ class Pipeline:
             ),
             reranking=reranking,
             reading=reading,
+            missing=found.missing,
         )
         self._keep(result)
         return result

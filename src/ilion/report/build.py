@@ -79,7 +79,7 @@ def _records(result: RunResult, outcome: Outcome, selection: Selection) -> dict[
     rows = {int(outcome.queries[i].rows[position]) for i, position in shown}
     rows |= {move.row for move in selection.moves.all()} if selection.moves else set()
     ids = {row: result.ranking.database_ids[row] for row in sorted(rows)}
-    found = find_records(result.dataset, ids.values())
+    found = find_records(result.dataset, ids.values(), {part.name for part in result.missing})
     return {row: found[image_id] for row, image_id in ids.items()}
 
 

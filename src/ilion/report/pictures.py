@@ -7,7 +7,7 @@ the same picture costs nothing the second time.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -46,10 +46,17 @@ class Picture:
     id: str = ""
 
 
-def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, ImageRecord]:
+def find_records(
+    dataset: RetrievalDataset, ids: Iterable[str], without: Collection[str] = ()
+) -> dict[str, ImageRecord]:
     """Find database records by id, reading shards only until all are found.
 
     Images that are not here get a record without a source, if the data set says that it is not complete.
+
+    Args:
+        dataset: Where to look.
+        ids: Of the records.
+        without: Names of shards that the run lacks, which perhaps cannot even be read.
 
     Raises:
         ArtifactError: The data set has no such image.
@@ -61,6 +68,8 @@ def find_records(dataset: RetrievalDataset, ids: Iterable[str]) -> dict[str, Ima
             continue  # a list of very many ids
         if not missing:
             break
+        if shard.name in without:
+            continue
         for record in shard.records():
             if record.id in missing:
                 missing.discard(record.id)

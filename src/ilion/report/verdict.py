@@ -201,6 +201,11 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
     skipped = all_skipped(results)
     if skipped:
         say("skipped", count=len(skipped))
+    missing = list(dict.fromkeys(part for result in results for part in result.missing))
+    if missing:
+        images = sum(part.images for part in missing)
+        key = "missing" if all(part.images for part in missing) else "missing_at_least"
+        say(key, count=len(missing), images=images, names=", ".join(part.name for part in missing[:_NAMES]))
     if evaluation.unreachable:
         say("unreachable", count=evaluation.unreachable)
     texts = sum(facts.query.text is not None for facts in outcome.queries)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ilion.errors import ConfigError, DatasetError, IlionError, TaskError
-from ilion.tasks.ledger import StageLog, claim
+from ilion.tasks.record import StageLog, claim
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,10 @@ def _said(error: Exception) -> str:
 def _may_pass(error: BaseException) -> bool:
     """Tell whether another attempt may end better: what is wrong with data or settings stays wrong."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    # an error may name itself as its cause
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError | PermissionError):
             return True
         cause = cause.__cause__

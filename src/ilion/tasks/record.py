@@ -164,6 +164,11 @@ class StageLog:
         """Name of the stage."""
         return self._state.stage
 
+    @property
+    def expected(self) -> int:
+        """Images or queries in all, as far as that is known."""
+        return self._state.units
+
     def _estimate(self) -> None:
         tasks, units = self._found
         self._state.units = self._known + units + round(self._unknown * units / max(1, tasks))
@@ -218,7 +223,7 @@ class StageLog:
         _replace(self._folder / "stage.json", asdict(self._state))
 
 
-class Ledger:
+class RunRecord:
     """The record of one run, as its driver keeps it.
 
     Args:

@@ -1,0 +1,41 @@
+"""Stored local features by the rows of a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.localstore import LocalSet
+from ilion.types import Int64, LocalFeatures
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Database rows of a ranking, as features; an image without stored features shows none.
+
+    Args:
+        features: Stored features.
+        rows: (N,) row in ``features`` of each row of the ranking, -1 where there is none.
+        nothing: Features that show nothing.
+        original: Bring decoded features back to what the extractor gives.
+    """
+
+    features: LocalSet
+    rows: Int64
+    nothing: LocalFeatures
+    original: bool = False
+
+    def many(self, rows: Sequence[int]) -> list[LocalFeatures]:
+        """Return the features of database rows."""
+        wanted = self.rows[np.asarray(rows, np.int64)]
+        there = wanted >= 0
+        decoded = self.features.many(wanted[there])
+        found = iter([self.features.codec.original(f) for f in decoded] if self.original else decoded)
+        return [next(found) if ok else self.nothing for ok in there]
+
+    def count_missing(self, rows: Int64) -> int:
+        """Count the different database rows among ``rows`` that have no stored features; -1 is no row."""
+        shown = np.unique(rows[rows >= 0])
+        return int((self.rows[shown] < 0).sum())
