@@ -14,11 +14,15 @@ from ilion import store
 from ilion.config import to_dict
 from ilion.expand import expand, expansion_weights
 from ilion.machine import machine, peak_memory
+from ilion.pipeline.coded import coded
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
-from ilion.search import Database, search
+from ilion.search import Code, search, search_compressed
 from ilion.store import DescriptorSet
 from ilion.types import Descriptors, Float32, Ranking
+
+CUT = ("block_size", "threads", "memory_mb", "device")
+"""Settings of how the work is cut and where it is done."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ def find(experiment: Experiment, extracted: Extraction) -> Search:
     """Rank the database for every query, as far as that is not done."""
     settings = experiment.config.search
     # how the work is cut does not change the result, so it does not belong to the fingerprint
-    method = {k: v for k, v in to_dict(settings).items() if k != "block_size"}
+    unused = CUT if settings.method == "compressed" else (*CUT, "method", "code", "shortlist")
+    method = {k: v for k, v in to_dict(settings).items() if k not in unused}
     method["k"] = experiment.results_kept
     artifact = store.open_artifact(experiment.artifacts, "ranking", {**extracted.inputs, "search": method})
     with store.locked(artifact.folder):
@@ -61,27 +66,52 @@ def find(experiment: Experiment, extracted: Extraction) -> Search:
 
 def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
     settings = experiment.config.search
-    database: Database = extracted.database
+    database: DescriptorSet = extracted.database
+    if settings.method == "compressed":
+        Code.named(settings.code)  # a misspelt code is said before anything is computed
     if settings.database_expansion_top:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     if settings.expansion != "none":
-        first = search(
-            extracted.queries.ids,
+        first = _search(experiment, extracted, queries, database, settings.expansion_top, "query expansion")
+        queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
+    return _search(experiment, extracted, queries, database, experiment.results_kept, "search")
+
+
+def _search(
+    experiment: Experiment,
+    extracted: Extraction,
+    queries: Float32,
+    database: DescriptorSet,
+    k: int,
+    stage: str,
+) -> Ranking:
+    """Search by the method of the settings."""
+    settings, ids = experiment.config.search, extracted.queries.ids
+    if settings.method == "compressed":
+        expanded = (settings.database_expansion_top, settings.expansion_alpha)
+        inputs = [extracted.inputs["database"], *(expanded if settings.database_expansion_top else ())]
+        codes = coded(experiment, database, inputs, settings.code)
+        return search_compressed(
+            ids,
             queries,
             database,
-            k=settings.expansion_top,
-            block_size=settings.block_size,
-            progress=experiment.tell("query expansion"),
+            codes,
+            k=k,
+            shortlist=settings.shortlist,
+            threads=settings.threads,
+            progress=experiment.tell(stage),
         )
-        queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
     return search(
-        extracted.queries.ids,
+        ids,
         queries,
         database,
-        k=experiment.results_kept,
+        k=k,
         block_size=settings.block_size,
-        progress=experiment.tell("search"),
+        threads=settings.threads,
+        memory=settings.memory_mb * 2**20,
+        device=settings.device,
+        progress=experiment.tell(stage),
     )
 
 
@@ -114,7 +144,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
     return DescriptorSet(artifact, keys)
 
 
-def _expanded(own: Float32, database: Database, found: Ranking, method: str, alpha: float) -> Float32:
+def _expanded(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
     neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
     return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
 

@@ -1,6 +1,6 @@
 """Short codes of descriptors: learnt on a sample, stored block by block as plain arrays.
 
-Before it is coded, a descriptor is centred and rotated, which changes the inner products of a query by a constant:
+Before it is coded, a descriptor is centred and rotated; all inner products of a query change by one constant:
 
 - ``pqB``: product quantisation in B bytes, two 4-bit codes a byte, searched with registers as look-up tables
   (Jégou et al., TPAMI 2011; André et al., VLDB 2015). The principal directions are dealt to the parts so that
@@ -8,8 +8,8 @@ Before it is coded, a descriptor is centred and rotated, which changes the inner
 - ``rabitq``: one bit a dimension after a random rotation, and two numbers (Gao and Long, SIGMOD 2024).
 - ``sq4``, ``sq8``: 4 or 8 bits a dimension.
 
-FAISS does the arithmetic. Its own index files are never read or written: codes, centres and rotations are plain
-arrays with checksums, so nothing in a folder can do more than be wrong, and that is noticed.
+FAISS does the arithmetic. Its own index files are never read or written: codes, centres and rotations are
+plain arrays with checksums, so nothing in a folder can do more than be wrong, and that is noticed.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def search_compressed(
 ) -> Ranking:
     """Rank the database for every query by inner product, looking only at the shortlist of the codes.
 
-    What is in the shortlist has its exact similarity and order, see `ilion.search.exact`; what is not cannot be
-    found. How much that loses depends on the descriptors: measure it (`ilion tune`).
+    What is in the shortlist has its exact similarity and order, see `ilion.search.exact`; what is not cannot
+    be found. How much that loses depends on the descriptors: measure it (`ilion tune`).
 
     Args:
         query_ids: Q unique ids.
