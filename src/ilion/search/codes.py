@@ -177,6 +177,7 @@ class Coder:
         import faiss
 
         metric = faiss.METRIC_INNER_PRODUCT
+        index: Any
         try:
             if self.code.kind == "pq":
                 index = faiss.IndexPQ(self.dims, 2 * self.code.size, 4, metric)
