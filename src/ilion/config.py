@@ -167,24 +167,35 @@ class SearchConfig:
     """How the database is searched.
 
     Args:
-        method: ``exact`` compares global descriptors, ``asmk`` searches by local ones and computes no global
-            descriptor.
+        method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
+            puts it in exact order (docs/search.md); ``asmk`` searches by local features and computes no
+            global descriptor.
         k: How many results are kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
         expansion_top: How many first results are averaged into the query.
         expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
         database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
-        block_size: Database descriptors compared at once; bounds the memory.
+        block_size: Database descriptors read at once.
+        code: For ``compressed``: ``pq`` and the bytes of a descriptor, ``rabitq``, ``sq4`` or ``sq8``.
+        shortlist: For ``compressed``: rows that the codes propose for a query.
+        threads: That compare; 0 takes one a core.
+        memory_mb: For candidates; more queries than fit are searched in several passes.
+        device: ``cpu``, or where torch multiplies the matrices of exact search, such as ``cuda``.
         asmk: Settings of ``asmk``.
     """
 
-    method: Literal["exact", "asmk"] = "exact"
+    method: Literal["exact", "compressed", "asmk"] = "exact"
     k: int = 1000
     expansion: Literal["none", "average", "alpha"] = "none"
     expansion_top: int = 5
     expansion_alpha: float = 3.0
     database_expansion_top: int = 0
     block_size: int = 16384
+    code: str = "pq64"
+    shortlist: int = 2000
+    threads: int = 0
+    memory_mb: int = 1024
+    device: str = "cpu"
     asmk: AsmkConfig = field(default_factory=AsmkConfig)
 
 

@@ -24,6 +24,7 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
 from ilion.pipeline.changes import recalled
+from ilion.pipeline.coded import CODES, Tuning
 from ilion.results import (
     cost_from,
     evaluation_from,
@@ -142,6 +143,26 @@ def run(config: ExperimentConfig, progress: Progress | None = None) -> tuple[Run
     pipeline = Pipeline(config, progress)
     result = pipeline.evaluate()
     return result, pipeline.write_report(result)
+
+
+def tune(
+    config: ExperimentConfig,
+    codes: Sequence[str] = (),
+    shortlists: Sequence[int] = (),
+    loss: float = 0.005,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Measure recall, mAP, bytes and time of search through short codes, beside exact search.
+
+    Args:
+        config: The experiment.
+        codes: Codes to try; none tries those that `ilion.pipeline.coded` names.
+        shortlists: Rows refined; none tries the number of results, twice and four times as many.
+        loss: mAP that the recommended code may lose, at the lower end of the interval.
+        progress: Told of what is going on.
+    """
+    pipeline = Pipeline(config, progress)
+    return pipeline.tune(codes or CODES, shortlists, loss)
 
 
 def report(runs: Sequence[Path], output: Path | None = None, progress: Progress | None = None) -> Path:

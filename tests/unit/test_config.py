@@ -26,7 +26,7 @@ def test_defaults_survive_a_round_trip(tmp_path: Path) -> None:
     [
         ({"serach": {}}, "unknown setting 'serach'; did you mean 'search'?"),
         ({"search": {"kk": 1}}, "unknown setting 'search.kk'; did you mean 'search.k'?"),
-        ({"search": {"xyzzy": 1}}, "unknown setting 'search.xyzzy'; known are k, expansion"),
+        ({"search": {"xyzzy": 1}}, "unknown setting 'search.xyzzy'; known are method, k"),
         ({"search": 3}, "'search' must be a table, got 3"),
         ({"search": {"k": "ten"}}, "'search.k' must be int, got 'ten'"),
         ({"search": {"k": True}}, "'search.k' must be int, got True"),

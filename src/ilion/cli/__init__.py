@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, ahead, download, interop, learning, runs, sets, sweeps, watching
+from ilion.cli import about, ahead, download, interop, learning, runs, sets, sweeps, tuning, watching
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -34,6 +34,7 @@ for _command in (
     runs.extract,
     runs.rank,
     runs.evaluate,
+    tuning.tune,
     watching.status,
     runs.report,
     runs.compare,

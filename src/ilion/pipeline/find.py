@@ -14,13 +14,17 @@ from ilion import store
 from ilion.config import to_dict
 from ilion.expand import expand, expansion_weights
 from ilion.machine import machine, peak_memory
+from ilion.pipeline.coded import coded
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.inverted import Index, rank_by_postings, settings_of
 from ilion.pipeline.parts import searched
-from ilion.search import Database, search
+from ilion.search import Code, search, search_compressed
 from ilion.store import DescriptorSet
 from ilion.types import Descriptors, Float32, Ranking
+
+CUT = ("block_size", "threads", "memory_mb", "device")
+"""Settings of how the work is cut and where it is done."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
     """Rank the database for every query, as far as that is not done."""
     settings = experiment.config.search
     # how the work is cut does not change the result, so it does not belong to the fingerprint
-    method = {k: v for k, v in to_dict(settings).items() if k not in ("block_size", "method", "asmk")}
+    unused = {*CUT, "asmk"}
+    if settings.method != "compressed":
+        unused |= {"method", "code", "shortlist"}
+    method = {k: v for k, v in to_dict(settings).items() if k not in unused}
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
     method["k"] = experiment.results_kept
@@ -69,15 +76,42 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
 def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
     settings = experiment.config.search
     database = extracted.database
+    if settings.method == "compressed":
+        Code.named(settings.code)  # a misspelt code is said before anything is computed
     if settings.database_expansion_top:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     if settings.expansion != "none":
-        first = searched(
-            experiment, "query expansion", extracted.queries.ids, queries, database, settings.expansion_top
-        )
+        first = _search(experiment, extracted, queries, database, settings.expansion_top, "query expansion")
         queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
-    return searched(experiment, "search", extracted.queries.ids, queries, database, experiment.results_kept)
+    return _search(experiment, extracted, queries, database, experiment.results_kept, "search")
+
+
+def _search(
+    experiment: Experiment,
+    extracted: Extraction,
+    queries: Float32,
+    database: DescriptorSet,
+    k: int,
+    stage: str,
+) -> Ranking:
+    """Search by the method of the settings."""
+    settings, ids = experiment.config.search, extracted.queries.ids
+    if settings.method == "compressed":
+        expanded = (settings.database_expansion_top, settings.expansion_alpha)
+        inputs = [extracted.inputs["database"], *(expanded if settings.database_expansion_top else ())]
+        codes = coded(experiment, database, inputs, settings.code)
+        return search_compressed(
+            ids,
+            queries,
+            database,
+            codes,
+            k=k,
+            shortlist=settings.shortlist,
+            threads=settings.threads,
+            progress=experiment.tell(stage),
+        )
+    return searched(experiment, stage, ids, queries, database, k)
 
 
 def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:
@@ -109,7 +143,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
     return DescriptorSet(artifact, keys)
 
 
-def _expanded(own: Float32, database: Database, found: Ranking, method: str, alpha: float) -> Float32:
+def _expanded(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
     neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
     return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
 

@@ -8,6 +8,7 @@ are unchanged is not computed again, and nothing that changed is reused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline import account
 from ilion.pipeline.adaptation import adapt, unseen
 from ilion.pipeline.changes import at_full_precision, changes
+from ilion.pipeline.coded import CODES, LOSS, Tuning, tune
 from ilion.pipeline.describe import Extraction, describe
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
@@ -214,6 +216,17 @@ class Pipeline:
         """Judge the first stage alone, and store no result."""
         searched = self.search()
         return self._judge(searched.ranking, *self._truth(searched.ranking))
+
+    def tune(
+        self, codes: Sequence[str] = CODES, shortlists: Sequence[int] = (), loss: float = LOSS
+    ) -> Tuning:
+        """Measure what search through short codes costs and loses here, beside exact search."""
+
+        def judge(ranking: Ranking) -> Evaluation:
+            return self._judge(ranking, *self._truth(ranking))
+
+        extracted = self.extract()
+        return tune(self.experiment, extracted, judge, codes=codes, shortlists=shortlists, loss=loss)
 
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""

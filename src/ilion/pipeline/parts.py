@@ -43,10 +43,19 @@ def searched(
         database: N stored descriptors.
         k: Results kept.
     """
-    block_size, compute = experiment.config.search.block_size, experiment.config.compute
+    settings, compute = experiment.config.search, experiment.config.compute
     if not distributed(compute):
-        tell = experiment.tell(stage)
-        return search(query_ids, queries, database, k=k, block_size=block_size, progress=tell)
+        return search(
+            query_ids,
+            queries,
+            database,
+            k=k,
+            block_size=settings.block_size,
+            threads=settings.threads,
+            memory=settings.memory_mb * 2**20,
+            device=settings.device,
+            progress=experiment.tell(stage),
+        )
     digest = hashlib.blake2b(np.ascontiguousarray(queries).tobytes(), digest_size=16).hexdigest()
     inputs = {"database": database.artifact.fingerprint, "queries": digest, "k": k}
     artifact = store.open_artifact(experiment.artifacts, "ranking-parts", inputs)
@@ -64,7 +73,7 @@ def searched(
                     "database": str(database.artifact.folder),
                     "keys": list(keys),
                     "k": k,
-                    "block_size": block_size,
+                    "block_size": settings.block_size,
                     "part": str(path),
                 },
                 size,

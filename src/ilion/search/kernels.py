@@ -113,24 +113,28 @@ class Filtered:
         if len(flat) > DENSE_SHARE * bounds.size:
             return self._dense.of(rows, norms, start, thresholds)
         row, query = np.divmod(flat, len(self._queries))
-        return self._dense.reaching(query, row, self._score(query, row, rows), norms, start, thresholds)
-
-    def _score(self, query: Int64, row: Int64, rows: Float32) -> Float32:
-        faiss: Any = importlib.import_module("faiss")
-        values = np.empty(len(row), np.float32)
-        # this thread's own setting: the threads of the search share the cores already
-        faiss.omp_set_num_threads(1)
-        query, row = np.ascontiguousarray(query), np.ascontiguousarray(row)
-        faiss.pairwise_indexed_inner_product(
-            rows.shape[1],
-            len(row),
-            faiss.swig_ptr(self._queries),
-            faiss.swig_ptr(query),
-            faiss.swig_ptr(rows),
-            faiss.swig_ptr(row),
-            faiss.swig_ptr(values),
+        return self._dense.reaching(
+            query, row, pair_values(self._queries, query, rows, row), norms, start, thresholds
         )
-        return values
+
+
+def pair_values(queries: Float32, query: Int64, rows: Float32, row: Int64) -> Float32:
+    """Return the float32 inner products (P,) of pairs of a query and a row, in the calling thread."""
+    faiss: Any = importlib.import_module("faiss")
+    values = np.empty(len(row), np.float32)
+    # this thread's own setting: the threads of a search share the cores already
+    faiss.omp_set_num_threads(1)
+    query, row = np.ascontiguousarray(query, np.int64), np.ascontiguousarray(row, np.int64)
+    faiss.pairwise_indexed_inner_product(
+        rows.shape[1],
+        len(row),
+        faiss.swig_ptr(queries),
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(rows),
+        faiss.swig_ptr(row),
+        faiss.swig_ptr(values),
+    )
+    return values
 
 
 class Torch:
