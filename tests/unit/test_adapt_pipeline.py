@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.networks import tiny_network
+from tests.stages import described
 
 from ilion import cli, verbs
 from ilion.adapt import Adapter, identity, is_identity, load_layer, save_layer
@@ -62,14 +63,14 @@ def experiment(folder: Path, network: Path, output: str = "out", **adaptation: A
 
 
 def test_a_layer_is_applied_to_queries_and_database(folder: Path, network: Path) -> None:
-    plain = verbs.extract(experiment(folder, network))
+    plain = described(experiment(folder, network))
     dim = plain.database.dim
     rng = np.random.default_rng(0)
     layer = Adapter(rng.standard_normal((5, dim)).astype(np.float32), np.zeros(5, np.float32))
     save_layer(folder.parent / "layer.pt", layer)
     config = experiment(folder, network, layer=str(folder.parent / "layer.pt"))
     result, report = verbs.run(config)
-    adapted = verbs.extract(config)
+    adapted = described(config)
     values = layer.apply(plain.database.gather(np.arange(len(plain.database)))).astype(np.float16)
     assert (adapted.database.gather(np.arange(len(values))) == values).all()
     expected = search(plain.queries.ids, layer.apply(plain.queries.values), adapted.database, k=10)
@@ -88,7 +89,7 @@ def test_a_layer_is_applied_to_queries_and_database(folder: Path, network: Path)
 
 def test_the_identity_changes_nothing_and_stores_nothing(folder: Path, network: Path) -> None:
     before = verbs.evaluate(experiment(folder, network))
-    dim = verbs.extract(experiment(folder, network)).database.dim
+    dim = described(experiment(folder, network)).database.dim
     save_layer(folder.parent / "same.npz", identity(dim))
     after = verbs.evaluate(experiment(folder, network, layer=str(folder.parent / "same.npz")))
     assert after.ranking.similarities.tolist() == before.ranking.similarities.tolist()
@@ -169,11 +170,11 @@ def test_wrong_wishes_are_named(folder: Path, network: Path) -> None:
 
 def test_the_layer_artifact_is_kept(folder: Path, network: Path) -> None:
     config = experiment(folder, network, method="pca", labels=str(folder / "adapt" / "labels.csv"))
-    verbs.extract(config)
+    described(config)
     [kept] = (folder.parent / "cache").glob("layer-*")
     stamp = (kept / "layer.npz").stat().st_mtime_ns
     assert load_artifact(kept, "layer").inputs["options"]["method"] == "pca"
-    verbs.extract(config)
+    described(config)
     assert (kept / "layer.npz").stat().st_mtime_ns == stamp
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.conftest import draw_photo, write, write_tar
 from tests.networks import tiny_network
+from tests.stages import described
 
 from ilion import verbs
 from ilion.config import ExperimentConfig, from_dict, to_dict
@@ -119,7 +120,7 @@ def test_a_search_in_parts_is_the_search_of_the_whole(tmp_path: Path) -> None:
     first = verbs.rank(
         experiment(data, model, output, compute={"processes": 2, "search_rows": 5}, search={"k": 40})
     )
-    extracted = verbs.extract(experiment(data, model, output))
+    extracted = described(experiment(data, model, output))
     queries = np.asarray(extracted.queries.values, np.float32)
     whole = search(extracted.queries.ids, queries, extracted.database, k=40)
     np.testing.assert_array_equal(first.ranking.indices, whole.indices)
@@ -185,7 +186,7 @@ def test_shards_cross_to_another_process_as_plain_values(tmp_path: Path) -> None
 def test_a_worker_refuses_what_its_driver_did_not_see(tmp_path: Path) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
     config = experiment(data, model, tmp_path / "out")
-    done = verbs.extract(config)
+    done = described(config)
     shard = open_dataset(data, shard_size=4).database[0]
     values = {
         "config": to_dict(config),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.conftest import draw_photo, write, write_tar
 from tests.networks import tiny_network
+from tests.stages import described
 from tests.unit.test_compute import dataset, digest, experiment
 
 from ilion import extraction, local_extraction, verbs
@@ -90,7 +91,7 @@ def test_a_grown_set_is_its_rebuild_and_only_what_is_new_was_looked_at(
 def test_what_a_model_learnt_stays_until_asked(tmp_path: Path, looked_at: list[str]) -> None:
     data = dataset(tmp_path / "data", 4, 3)
     config = experiment(data, "rootsift-vlad", tmp_path / "out")
-    first = verbs.extract(config)
+    first = described(config)
     new = grow(data)
     looked_at.clear()
     grown = verbs.evaluate(config)
@@ -128,14 +129,14 @@ def test_a_subset_of_what_is_described_looks_at_no_image(tmp_path: Path, looked_
 def test_an_image_of_the_same_size_and_name_is_described_anew(tmp_path: Path, looked_at: list[str]) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
     config = experiment(data, model, tmp_path / "out")
-    verbs.extract(config)
+    described(config)
     path = data / "distractors" / "loose_1.jpg"
     before = path.stat()
-    content = draw_photo(777)
-    path.write_bytes(content[: before.st_size].ljust(before.st_size, b"\0"))
+    content = next(p for p in map(draw_photo, range(700, 900)) if len(p) <= before.st_size)
+    path.write_bytes(content.ljust(before.st_size, b"\0"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     looked_at.clear()
-    verbs.extract(config)
+    described(config)
     assert looked_at == ["distractors/loose_1.jpg"]
 
 
@@ -144,11 +145,11 @@ def test_a_damaged_earlier_shard_is_passed_over(
 ) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
     config = experiment(data, model, tmp_path / "out")
-    done = verbs.extract(config)
+    done = described(config)
     for path in done.database.artifact.folder.glob("distractors_0_*.stamps.npy"):
         path.write_bytes(b"damaged")
     write(data / "distractors" / "loose_00.jpg", draw_photo(501))
     looked_at.clear()
-    verbs.extract(config)
+    described(config)
     assert len(looked_at) == 5
     assert "damaged" in caplog.text

@@ -92,8 +92,8 @@ def test_pq_scores_are_those_of_the_reconstruction() -> None:
     rebuilt = np.empty((600, 32))
     for row, code in enumerate(codes):
         # two codes a byte, the low half first
-        digits = np.stack([code & 15, code >> 4], axis=1).ravel()
-        rebuilt[row] = np.concatenate([centres[part, digit] for part, digit in enumerate(digits)])
+        halves = np.stack([code & 15, code >> 4], axis=1).ravel()
+        rebuilt[row] = np.concatenate([centres[part, digit] for part, digit in enumerate(halves)])
     nearest = (
         ((coder.turn(values - coder.mean).reshape(600, 16, 1, 2) - centres) ** 2).sum(axis=3).argmin(axis=2)
     )

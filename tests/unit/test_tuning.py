@@ -17,6 +17,7 @@ from ilion.pipeline.coded import tune
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import find
+from ilion.tasks.record import RunRecord
 from ilion.types import Axes, Descriptors, GroundTruth, Query, Ranking, RetrievalDataset
 
 QUERIES, POSITIVES, IMAGES = 8, 5, 400
@@ -49,8 +50,9 @@ def setting(folder: Path, **search: object) -> tuple[Experiment, Extraction]:
         images=IMAGES,
         peak_memory=0,
         machine=machine(),
+        model={"name": "made"},
     )
-    return Experiment(config, dataset, queries, folder), extracted
+    return Experiment(config, dataset, queries, folder, RunRecord(folder / "run")), extracted
 
 
 def judge(ranking: Ranking) -> Evaluation:

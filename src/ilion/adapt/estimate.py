@@ -100,7 +100,7 @@ def gain(before: Float64, after: Float64, photos: int, *, samples: int = 2000, s
         samples: Bootstrap samples.
         seed: Of the samples.
 
-    >>> gain(np.array([0.5, 0.4]), np.array([0.6, 0.5]), 9).difference.round(3)
+    >>> round(gain(np.array([0.5, 0.4]), np.array([0.6, 0.5]), 9).difference, 3)
     0.1
     """
     differences = after - before

@@ -90,7 +90,7 @@ class CostPoint:
 
 
 ID_OVERHEAD = 80
-"""Bytes of a Python string beside its characters, and of its place in a tuple and a dictionary (estimated)."""
+"""Bytes of a Python string beside its characters, and of its place in tuple and dictionary (estimated)."""
 GIGABYTE = 1e9
 
 
