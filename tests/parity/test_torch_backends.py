@@ -485,7 +485,7 @@ def test_transformers_texts(tmp_path: Path, family: str, caplog: pytest.LogCaptu
     assert isinstance(extractor, TextExtractor)
     with caplog.at_level(logging.WARNING):
         found = extractor.extract_text(texts)
-    assert "reads the first 12 of 13 tokens" in caplog.text
+    assert "reads 12 tokens; 1 of 3 texts are longer" in caplog.text
     pad = len(WORDS[:1])
     rows = [[2, *[WORDS.index(w) for w in text.split()][:10], 3] for text in texts]
     ids = torch.tensor([row + [pad] * (12 - len(row)) for row in rows])

@@ -22,6 +22,8 @@ LOCAL = "ray"
 """The address that stands for Ray on this machine."""
 PATIENCE = 180.0
 """Seconds that a cluster may take to answer, or may have no machine at all, before that is an error."""
+KNOCK = 10.0
+"""Seconds that the port of a cluster may take to open."""
 QUEUED = 2
 """Tasks given out for each that can run at once, so that no machine waits for the driver."""
 
@@ -34,6 +36,13 @@ def _work(function: str, text: str, claims: str) -> str:
 def _version() -> str:
     """Say what is installed on a worker."""
     return f"{socket.gethostname()} has {__version__}"
+
+
+def _knock(address: str) -> None:
+    """Raise OSError unless something listens at ``HOST:PORT``; addresses of another form are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 class RayPool:
@@ -83,6 +92,8 @@ class RayPool:
         else:
             options["address"] = address
         try:
+            if address != LOCAL:
+                _knock(address)  # Ray itself would try for minutes
             self._ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise ConfigError(
