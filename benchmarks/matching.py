@@ -197,6 +197,9 @@ def compare_matching(pool: Pool) -> None:
         print(f"  faster: {ratios(sides[1].times, sides[0].times)}")
         stable = theirs == (np.array(again) >= FLOOR)
         print(f"  same decision on {np.mean(ours == theirs):.2%} of the pairs")
+        for floor in (12, 15, 20):
+            same = [np.array(side.counts) >= floor for side in sides]
+            print(f"    with {floor} inliers as the limit: {np.mean(same[0] == same[1]):.2%}")
         print(f"  OpenCV, given its matches in reverse order, decides the same on {stable.mean():.2%}; there")
         print(f"  Ilion decides as OpenCV does on {np.mean((ours == theirs)[stable]):.2%}")
         print(f"  only Ilion matches {only[right].sum()} positives and {only[~right].sum()} others")
