@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.shuffles import least_by_shuffle
+from ilion.shuffles import least_by_shuffle, nibbles, words
 
 Packed = NDArray[np.uint8]
 """(M, d / 8) bytes; the first dimension is the highest bit of the first byte."""
@@ -96,10 +96,10 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
     least = np.empty((len(many), len(a)), np.int32)
     kernel = least_by_shuffle()
     if kernel is not None:
-        rows = np.ascontiguousarray(a)
+        rows = nibbles(a)
         for b, row in zip(many, least, strict=True):
             _check(a, b)
-            kernel(rows, np.ascontiguousarray(b), row)
+            kernel(rows, words(b), row)
         return least
     pieces, space = _pieces(a), np.empty((2, BLOCK), np.int32)
     for b, row in zip(many, least, strict=True):

@@ -239,7 +239,7 @@ class RerankConfig:
             and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
             compares sets. See docs/matching.md.
         weights: File with the weights of ``lightglue`` ("" fetches the published ones) or ``ames``.
-        ratio: Of the ratio test.
+        ratio: Of the ratio test; 0 takes 0.9, or what fits compressed descriptors.
         model: Family of motions that matches must agree on.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
         floor: Verified matches that are no evidence yet; 0 takes what fits the number of stored features.
@@ -259,7 +259,7 @@ class RerankConfig:
     shortlist: int = 400
     scorer: Literal["geometry", "lightglue", "chamfer", "ames"] = "geometry"
     weights: str = ""
-    ratio: float = 0.9
+    ratio: float = 0.0
     model: Literal["similarity", "affine", "homography"] = "homography"
     threshold: float = 1 / 128
     floor: int = 0

@@ -36,12 +36,24 @@ def floor_for(features: int) -> int:
         features: Stored features an image.
 
     Returns:
-        From 2, for the smallest budgets, to the 10 of thousands of features.
+        From 3, for the smallest budgets, to the 10 of thousands of features.
 
     >>> [floor_for(features) for features in (111, 225, 370, 500, 1000, 5000)]
-    [2, 2, 3, 4, 9, 10]
+    [3, 3, 3, 4, 9, 10]
     """
-    return min(max(features // FEATURES_PER_CHANCE, 2), 10)
+    return min(max(features // FEATURES_PER_CHANCE, 3), 10)
+
+
+def ratio_for(codec: str) -> float:
+    """Choose the ratio of the ratio test: few bytes blur distances, and a strict test loses true matches.
+
+    Args:
+        codec: Kind of the codec of the stored features.
+
+    >>> ratio_for("raw"), ratio_for("pq")
+    (0.9, 0.95)
+    """
+    return 0.95 if codec in ("pca", "pq") else 0.9
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_the_least_of_all_pairs(kernel: shuffles.Kernel, size: int, tokens: int)
     codes = rng.integers(0, 256, (tokens, size), np.uint8)
     codes[-1] = queries[3]
     found = np.empty(13, np.int32)
-    kernel(queries, codes, found)
+    kernel(shuffles.nibbles(queries), shuffles.words(codes), found)
     pairs = np.bitwise_count(queries[:, None] ^ codes[None]).sum(axis=2, dtype=np.int64)
     assert found.tolist() == pairs.min(axis=1).tolist()
     assert found[3] == 0
@@ -35,7 +35,7 @@ def test_the_least_of_all_pairs(kernel: shuffles.Kernel, size: int, tokens: int)
 def test_opposite_codes_do_not_overflow(kernel: shuffles.Kernel) -> None:
     zeros, ones = np.zeros((1, 512), np.uint8), np.full((161, 512), 255, np.uint8)
     found = np.empty(1, np.int32)
-    kernel(zeros, ones, found)
+    kernel(shuffles.nibbles(zeros), shuffles.words(ones), found)
     assert found.tolist() == [4096]
 
 

@@ -14,7 +14,7 @@ from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, LocalSpec, build
 from ilion.localfeatures.lightglue import KINDS, LightGlue
 from ilion.matching import Metric
-from ilion.scorers import Matcher, Scorer, SetScorer, TokenScorer, floor_for
+from ilion.scorers import Matcher, Scorer, SetScorer, TokenScorer, floor_for, ratio_for
 
 GEOMETRY_WEIGHT = 0.08
 """Of the local score of verified matches; it fits every budget (docs/local.md)."""
@@ -99,7 +99,7 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
             return LocalPlan(extractor, codec, TokenScorer(metric), told, weight)
     matcher = Matcher(
         metric=metric,
-        ratio=settings.ratio,
+        ratio=settings.ratio or ratio_for(codec.kind),
         model=settings.model,
         threshold=settings.threshold,
         floor=settings.floor or floor_for(kept),
@@ -107,7 +107,7 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
     inputs: dict[str, Any] = {
         "scorer": "geometry",
         "metric": metric,
-        "ratio": settings.ratio,
+        "ratio": matcher.ratio,
         **_geometry(matcher),
     }
     return LocalPlan(extractor, codec, matcher, inputs, settings.weight or GEOMETRY_WEIGHT)
