@@ -1,10 +1,11 @@
 """kill -9 of every kind of job at random moments: what is resumed ends with the bytes of an undisturbed run.
 
-Kinds: extraction, search and re-ranking, each in one process and in worker processes. In each round the
-driver, or one of its workers, is killed at a random moment; then the same command runs again, over what the
-killed one left behind. After the last kill it runs to its end, and every stored array is compared.
+Kinds: extraction, search and re-ranking, each in one process and in worker processes; inverted file, short
+codes, reading, and learning an adaptation layer. In each round the driver, or one of its workers, is killed
+at a random moment; then the same command runs again, over what the killed one left behind. After the last
+kill it runs to its end, and every stored array is compared.
 
-Run: python benchmarks/kills.py [--kills 20] [--seed 0] [--folder DIR]
+Run: python benchmarks/kills.py [--kills 20] [--seed 0] [--folder DIR] [--kinds KIND ...]
 """
 
 from __future__ import annotations
@@ -40,6 +41,20 @@ KINDS = {
         "--set",
         "compute.rerank_queries=1",
     ],
+    "inverted file": ["evaluate", "--set", "search.method=asmk", "--set", "search.asmk.words=64"],
+    "short codes": [
+        "rank",
+        "--set",
+        "search.method=compressed",
+        "--set",
+        "search.code=pq64",
+        "--set",
+        "search.k=20",
+        "--set",
+        "search.shortlist=40",
+    ],
+    "reading": ["evaluate", "--set", "reading.use=fused"],
+    "adaptation": ["adapt", "--method", "linear", "--set", "adaptation.seen=keep"],
 }
 STORED = (".npy", ".npz", ".bin", ".ids.json", "ranking.json")
 
@@ -60,6 +75,12 @@ def make(folder: Path) -> Path:
             path = home / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(photo(10 * number + seed))
+    lines = ["path,class,domain"]
+    (folder / "labelled").mkdir()
+    for number in range(80):
+        (folder / "labelled" / f"{number}.jpg").write_bytes(photo(5000 + number))
+        lines.append(f"{number}.jpg,class {number % 20},all")
+    (folder / "labelled" / "labels.csv").write_text("\n".join(lines) + "\n")
     (folder / "distractors").mkdir()
     for tar in range(8):
         with tarfile.open(folder / "distractors" / f"shard_{tar:05d}.tar", "w") as file:
@@ -74,7 +95,7 @@ def make(folder: Path) -> Path:
 def digest(output: Path) -> dict[str, str]:
     """Return what a run stored, by file; times are left out."""
     found = {}
-    for path in sorted((output / "artifacts").rglob("*")):
+    for path in sorted([*(output / "artifacts").rglob("*"), *output.glob("layer.npz")]):
         if path.name.startswith((".", "block-")) or not path.name.endswith(STORED):
             continue
         content = path.read_bytes()
@@ -112,6 +133,18 @@ def kill(command: list[str], after: float, draw: random.Random) -> str:
     return "driver"
 
 
+def command(kind: str, data: Path, output: Path) -> list[str]:
+    """Return the command line of a job."""
+    verb, *options = KINDS[kind]
+    line = [sys.executable, "-m", "ilion", verb, str(data), *options]
+    line += ["--model", "efficientnet-lite2", "--set", "dataset.shard_size=4"]
+    if verb == "adapt":
+        labelled = data / "labelled"
+        line += ["--labels", str(labelled / "labels.csv"), "--set", f"cache={output / 'artifacts'}"]
+        return [*line, "-o", str(output / "layer.npz")]
+    return [*line, "-o", str(output)]
+
+
 def main() -> None:
     """Kill and compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -126,14 +159,12 @@ def main() -> None:
         data = make(folder / "data")
         for kind in options.kinds:
             whole, killed = folder / "whole", folder / "killed"
-            start = [sys.executable, "-m", "ilion", KINDS[kind][0], str(data), *KINDS[kind][1:]]
-            start += ["--model", "efficientnet-lite2", "--set", "dataset.shard_size=4"]
             began = time.perf_counter()
-            subprocess.run([*start, "-o", str(whole)], check=True, capture_output=True)
+            subprocess.run(command(kind, data, whole), check=True, capture_output=True)
             took = time.perf_counter() - began
             counts = {"driver": 0, "worker": 0, "through": 0, "failed": 0}
             while counts["driver"] + counts["worker"] < options.kills:
-                ended = kill([*start, "-o", str(killed)], draw.uniform(0.2, 1.0) * took, draw)
+                ended = kill(command(kind, data, killed), draw.uniform(0.2, 1.0) * took, draw)
                 counts[ended] += 1
                 if ended == "failed":
                     sys.exit(f"{kind}: the run did not survive a lost worker")
@@ -141,7 +172,7 @@ def main() -> None:
                     if digest(killed) != digest(whole):
                         sys.exit(f"{kind}: DIFFERENT after {counts}")
                     shutil.rmtree(killed)
-            subprocess.run([*start, "-o", str(killed)], check=True, capture_output=True)
+            subprocess.run(command(kind, data, killed), check=True, capture_output=True)
             same = digest(killed) == digest(whole)
             print(
                 f"{kind:<24} {counts['driver']} drivers and {counts['worker']} workers killed, "
