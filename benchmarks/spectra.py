@@ -39,8 +39,9 @@ def unit(values: Float64) -> Float64:
 
 def load(folder: Path) -> Float64:
     """Read all descriptors of an artifact."""
-    files = sorted(folder.glob("*.npy"))
-    return np.concatenate([np.load(path) for path in files]).astype(np.float64)
+    keys = sorted(path.name.removesuffix(".ids.json") for path in folder.glob("*.ids.json"))
+    database = store.DescriptorSet(store.load_artifact(folder), keys)
+    return database.gather(np.arange(len(database))).astype(np.float64)
 
 
 def like_photos(rng: np.random.Generator, number: int = 2464) -> Float64:

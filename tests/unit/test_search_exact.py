@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from ilion import store
 from ilion.errors import ArtifactError, MissingExtraError
 from ilion.machine import machine
-from ilion.search import exact, search
+from ilion.search import exact, lowbit, search
 from ilion.search.bounds import Filter, leading_basis, norms_of
 from ilion.search.candidates import Pool, exact_values
 from ilion.search.kernels import Dense, Filtered, Kernel, Torch
+from ilion.search.lowbit import Lowbit
 from ilion.types import Descriptors, Float32, Int64, Ranking
 
 
@@ -106,6 +107,53 @@ def test_kernels_equal_the_naive_loop(name: str, dims: int) -> None:
     expected, exactly = naive(queries, values, 40)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(similarities, exactly)
+
+
+@pytest.mark.parametrize("name", adversarial())
+@pytest.mark.parametrize("learnt_on", ["all", "the first", "something else"])
+def test_bytes_equal_the_naive_loop(name: str, learnt_on: str) -> None:
+    queries, values = adversarial()[name]
+    other = np.random.default_rng(0).standard_normal((20, values.shape[1]), np.float32)
+    sample = {"all": values, "the first": values[:1], "something else": other}[learnt_on]
+    rows, similarities = scan(Lowbit(queries, sample), queries, values, 40, 100)
+    expected, exactly = naive(queries, values, 40)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(similarities, exactly)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    dim=st.integers(1, 70),
+    power=st.floats(-12, 4),
+    decay=st.floats(0, 3),
+    centre=st.floats(0, 10),
+)
+def test_bytes_never_exclude_a_pair_that_reaches_its_threshold(
+    seed: int, dim: int, power: float, decay: float, centre: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    spread = np.arange(1, dim + 1) ** -decay * 10.0**power
+    values = ((rng.standard_normal((60, dim)) + centre) * spread).astype(np.float32)
+    queries = rng.standard_normal((5, dim)).astype(np.float32)
+    exactly = queries.astype(np.float64) @ values.astype(np.float64).T
+    thresholds = np.sort(exactly, axis=1)[:, -7].astype(np.float32)
+    found = Lowbit(queries, values[:30]).pairs(values, 0, thresholds)
+    kept = set(zip(found.queries.tolist(), found.rows.tolist(), strict=True))
+    wanted = np.argwhere(exactly.astype(np.float32) >= thresholds[:, None])
+    assert {(int(q), int(r)) for q, r in wanted} <= kept
+
+
+def test_bytes_exclude_nearly_everything_where_they_fit() -> None:
+    rng = np.random.default_rng(0)
+    values, queries = rng.standard_normal((4000, 256), np.float32), rng.standard_normal((20, 256), np.float32)
+    thresholds = -np.sort(-(queries @ values.T), axis=1)[:, 40]
+    scored: list[int] = []
+    kernel = Lowbit(queries, values[:500])
+    with pytest.MonkeyPatch.context() as patch:
+        real = lowbit.pair_values
+        patch.setattr(lowbit, "pair_values", lambda *pairs: scored.append(len(pairs[1])) or real(*pairs))
+        kernel.pairs(values, 0, thresholds)
+    assert sum(scored) < 0.04 * 20 * 4000, "1% reach the threshold"
 
 
 @pytest.mark.parametrize("name", adversarial())

@@ -16,6 +16,8 @@ UNIT = 2.0**-24
 """Unit roundoff of float32."""
 FLOOR = 2.0**-74
 """Times sqrt(D): what a float32 norm can lose because squares of tiny numbers vanish."""
+BASIS_ROWS = 4096
+"""Rows, and queries, that directions are learnt on at most."""
 FROM_ROWS = 2048
 """Up to so many dimensions the moments are a (D, D) matrix; above, the same basis comes from as many rows."""
 
@@ -60,7 +62,8 @@ def leading_basis(rows: Float32, queries: Float32, dims: int) -> Float32:
     dim = rows.shape[1]
     parts = []
     for values in (rows, queries):
-        values = values if dim <= FROM_ROWS else values[: FROM_ROWS // 2]
+        most = BASIS_ROWS if dim <= FROM_ROWS else FROM_ROWS // 2
+        values = values[:: max(1, len(values) // most)][:most]
         wide = values.astype(np.float64)
         parts.append(wide / max(float(np.linalg.norm(wide)), 1e-200))
     stacked = np.concatenate(parts)

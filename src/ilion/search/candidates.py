@@ -38,6 +38,10 @@ class Pairs(NamedTuple):
         """Return some of the pairs."""
         return Pairs(self.queries[places], self.rows[places], self.values[places], self.errors[places])
 
+    def moved(self, rows: Int64) -> Pairs:
+        """Return the same pairs with row r called ``rows[r]``."""
+        return self._replace(rows=rows[self.rows])
+
     @staticmethod
     def join(parts: list[Pairs]) -> Pairs:
         """Put pairs together."""

@@ -30,12 +30,15 @@ from ilion.errors import ArtifactError
 from ilion.search.bounds import leading_basis
 from ilion.search.candidates import Pairs, Pool
 from ilion.search.kernels import Dense, Filtered, Kernel, Torch, rows_at_once
+from ilion.search.lowbit import Lowbit
 from ilion.threads import in_order
 from ilion.types import Float32, Int64, Ranking
 
-SAMPLE_VALUES = 2**23
-"""Values of the database in the sample (32 MiB): 16,384 rows of 512 dimensions."""
-SHARES = (0.125, 0.1875, 0.25, 0.375, 0.5)
+SAMPLE_VALUES = 2**22
+"""Values of the database in the sample (16 MiB): 8,192 rows of 512 dimensions."""
+SHARPER = 8
+"""How much larger the sample is that thresholds are sharpened with."""
+SHARES = (0.125, 0.25, 0.375, 0.5)
 """Shares of the dimensions that the bound is tried with."""
 RACE_FROM = 2**34
 """Multiplications from which it is worth trying out the bound (some tenths of a second)."""
@@ -185,7 +188,10 @@ class _Scan:
             rank = _rank_in_sample(self.k, self.total, len(sample))
             while True:
                 guess = _at_rank(ranked[left], rank)
-                kernel = self._kernel(self.queries[left], sample, guess)
+                kernels = self._kernels(self.queries[left], sample)
+                if len(left) == len(self.queries):
+                    guess = self._sharpened(kernels[-1], guess, len(sample))
+                kernel = self._fastest(kernels, sample, guess)
                 pool = Pool(self.queries[left], self.k, guess, self.database, self.threads)
                 self._pass(kernel, pool)
                 best = pool.finish()
@@ -220,19 +226,52 @@ class _Scan:
             ranked[first : first + step] = -np.sort(-np.partition(values, len(rows) - deepest)[:, -deepest:])
         return rows, ranked
 
-    def _kernel(self, queries: Float32, sample: Float32, guess: Float32) -> Kernel:
-        """Return the kernel that is fastest on the sample."""
+    def _sharpened(self, kernel: Kernel, guess: Float32, seen: int) -> Float32:
+        """Return higher thresholds from a larger sample, searched as the database will be.
+
+        A sample says where the k-th best of the whole is the better the larger it is, and the bounds exclude
+        far more above a higher threshold.
+        """
+        size = SHARPER * seen
+        if not self._worth_it or self.total < 4 * size:
+            return guess
+        rank = _rank_in_sample(self.k, self.total, size)
+        rows, step = sample_rows(self.total, size, seed=1), rows_at_once(len(guess))
+
+        def look(start: int) -> Pairs:
+            return kernel.pairs(self.database.gather(rows[start : start + step]), 0, guess)
+
+        parts = in_order(range(0, size, step), look, workers=self.threads, ahead=self.threads + 1)
+        found = Pairs.join([future.result() for _, future in parts])
+        order = np.lexsort((-found.values, found.queries))
+        first = np.searchsorted(found.queries[order], np.arange(len(guess) + 1))
+        enough = np.diff(first) >= rank
+        sharper = guess.copy()
+        sharper[enough] = found.values[order][first[:-1][enough] + rank - 1]
+        return np.maximum(sharper, guess)
+
+    @property
+    def _worth_it(self) -> bool:
+        """Whether there is enough to do for trying out how to do it."""
+        return self.device == "cpu" and self.total * self.queries.size >= RACE_FROM
+
+    def _kernels(self, queries: Float32, sample: Float32) -> list[Kernel]:
+        """Return the kernels that are worth trying."""
         if self.device != "cpu":
-            return Torch(queries, self.device)
+            return [Torch(queries, self.device)]
         dense = Dense(queries)
-        worth_it = self.total * queries.size >= RACE_FROM
-        if not (worth_it and np.isfinite(sample).all() and np.isfinite(guess).all()):
-            return dense
+        if not (self._worth_it and np.isfinite(sample).all()):
+            return [dense]
         dim = queries.shape[1]
         basis = leading_basis(sample, queries, int(max(SHARES) * dim))
-        kernels: list[Kernel] = [dense]
-        kernels += [Filtered(queries, basis[:, : int(share * dim)]) for share in SHARES if share * dim >= 1]
-        rows = sample[: rows_at_once(len(queries))]
+        few = [basis[:, : int(share * dim)] for share in SHARES if share * dim >= 1]
+        return [dense, *(Filtered(queries, each) for each in few), Lowbit(queries, sample)]
+
+    def _fastest(self, kernels: list[Kernel], sample: Float32, guess: Float32) -> Kernel:
+        """Race kernels on some of the sample."""
+        if len(kernels) == 1 or not np.isfinite(guess).all():
+            return kernels[0]
+        rows = sample[: rows_at_once(len(guess))]
         times = []
         for kernel in kernels:
             kernel.pairs(rows, 0, guess)
@@ -276,9 +315,9 @@ class _Scan:
 
 
 def _rank_in_sample(k: int, total: int, size: int) -> int:
-    """Return at which rank of a sample the k-th best of the whole lies, with five deviations to spare."""
+    """Return at which rank of a sample the k-th best of the whole lies, with four deviations to spare."""
     expected = k * size / max(total, 1)
-    return int(np.ceil(expected + 5.0 * np.sqrt(expected) + 5.0))
+    return int(np.ceil(expected + 4.0 * np.sqrt(expected) + 4.0))
 
 
 def _at_rank(ranked: Float32, rank: int) -> Float32:
