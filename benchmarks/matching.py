@@ -52,6 +52,8 @@ PAIRS_A_QUERY = 65
 ORDERS = 4
 """Further orders of the matches in which OpenCV decides."""
 TOKENS = 600
+IMAGES = 128
+"""With which tokens are compared at once."""
 
 
 @dataclass
@@ -275,14 +277,14 @@ def repeat(times: Times, work: Callable[[], Float32], rounds: int) -> Float32:
     time.sleep(0.5)
     found = work()
     for _ in range(rounds):
-        times.add(work, 32)
+        times.add(work, IMAGES)
     return found
 
 
 def compare_chamfer(pool: Pool, rounds: int, threads: int) -> None:
     print(f"\nChamfer similarity, {TOKENS} tokens an image")
     for dims in (128, 256, 512, 768):
-        query, database = drawn_tokens(dims, 32)
+        query, database = drawn_tokens(dims, IMAGES)
         floats, units = unit_rows(query), [unit_rows(d) for d in database]
         bits, packed = pack_signs(query), [pack_signs(d) for d in database]
         plain, full, one = Times(), Times(), Times()

@@ -1,7 +1,7 @@
 """Compressed search of real descriptors mixed into millions of made ones, against exact faiss.knn.
 
 The database is the images of real photos and of a drawn set (`ilion synth`), and as many made descriptors as
-wanted, whose spectrum and neighbours follow those of the real ones (benchmarks/spectra.py). Their queries are
+wanted, whose spectrum and neighbours follow those of their distractors (benchmarks/spectra.py). Queries are
 all real; made ones fill up to the 1,232 of the benchmark, for the time. Descriptors of all sets come from
 one model and are brought to 512 dimensions by their own leading directions.
 
@@ -62,6 +62,12 @@ class RealSet:
     query_ids: tuple[str, ...]
     truth: GroundTruth
     axes: Axes
+
+    @property
+    def distractors(self) -> Float64:
+        """The descriptors of images that show none of the objects."""
+        shown = np.unique(np.concatenate([*self.truth.positives, *self.truth.ignored]))
+        return np.delete(self.database, shown, axis=0)
 
     def moved(self, rows: int) -> GroundTruth:
         """Return the ground truth for a database in which this set starts at a row."""
@@ -141,7 +147,8 @@ def part(ranking: Ranking, rows: slice, names: tuple[str, ...]) -> Ranking:
 def race(sets: list[RealSet], given: argparse.Namespace) -> None:
     real = np.concatenate([one.database for one in sets])
     asked = np.concatenate([one.queries for one in sets])
-    generator = Realistic(real, asked)
+    # one drawn around a positive would look like a positive and count as wrong
+    generator = Realistic(np.concatenate([one.distractors for one in sets]), asked)
     database = mixed(sets, generator, given)
     queries = unit(asked @ generator.basis).astype(np.float32)
     queries = np.concatenate([queries, generator.queries(max(0, given.queries - len(queries)))])

@@ -8,8 +8,10 @@ makes it fast:
   softmax is gathered on the way with a running maximum (Milakov and Gimelshein, arXiv 1805.02867, 2018).
 - Class vectors are never normalised in memory: their inverse lengths scale columns, and the gradient's part
   along a vector is taken off where Adam reads it anyway.
-- Gradient, both moments and the update of a block are one sequence of in-place passes, shared by threads; the
-  classifier's gradient is never stored.
+- Gradient, both moments and the update of a block are one sequence of in-place passes; the classifier's
+  gradient is never stored.
+- Each thread takes a group of classes from the matrix product to the update, with the products in that very
+  thread: threads of the linear algebra library and our own would wait for each other at every step.
 
 Letters: B descriptors in a batch, D dimensions in, E dimensions out, C classes.
 """
@@ -17,10 +19,10 @@ Letters: B descriptors in a batch, D dimensions in, E dimensions out, C classes.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, reduce
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -32,6 +34,8 @@ from ilion.types import Int64
 Margin = Literal["cosface", "arcface"]
 Array = NDArray[np.floating[Any]]
 
+GROUPS = 16
+"""Groups of classes that threads take; neither they nor the result depend on the number of threads."""
 BLOCK_VALUES = 2**19
 """Values of the classifier worked on at a time: with gradient and moments 8 MB in float32."""
 CACHE_VALUES = 2**15
@@ -85,6 +89,31 @@ class Adam:
 
 
 @dataclass(frozen=True)
+class _Gathered:
+    """A softmax over some blocks of classes.
+
+    Args:
+        top: (B,) the largest logit.
+        total: (B,) sum of the exponentials against it.
+        towards: (B, E) class vectors, weighted by them.
+        seen: For each block, (B,) the largest logit when it was its turn.
+    """
+
+    top: Array
+    total: Array
+    towards: Array
+    seen: list[Array]
+
+    def joined(self, other: _Gathered) -> _Gathered:
+        """Return the softmax over the blocks of both."""
+        top = np.maximum(self.top, other.top)
+        mine, theirs = np.exp(self.top - top), np.exp(other.top - top)
+        total = self.total * mine + other.total * theirs
+        towards = self.towards * mine[:, None] + other.towards * theirs[:, None]
+        return _Gathered(top, total, towards, [])
+
+
+@dataclass(frozen=True)
 class _Forward:
     """What the way forward leaves for the way back; B descriptors, E dimensions, C classes.
 
@@ -95,7 +124,8 @@ class _Forward:
         unit: (B, E) adapted descriptors.
         lengths: (B,) their lengths before normalisation.
         softmax: (C, B) exponentials over class lengths, each block of classes against its own maximum.
-        shares: For each block, (B,) what turns its exponentials into probabilities over B, times the scale.
+        shares: For each block of a group, (B,) what turns its exponentials into probabilities over B, times
+            the scale.
         pull: (B,) weight of the right class's vector in the gradient.
         towards: (B, E) gradient by the adapted descriptors.
     """
@@ -106,7 +136,7 @@ class _Forward:
     unit: Array
     lengths: Array
     softmax: Array
-    shares: list[Array]
+    shares: list[list[Array]]
     pull: Array
     towards: Array
 
@@ -123,7 +153,7 @@ class Classifier:
         classes: (C, E) class vectors.
         loss: The loss.
         adam: The optimiser.
-        threads: Threads of the in-place passes; 0 takes one a core. They do not change the result.
+        threads: 0 takes one a core. They do not change the result.
     """
 
     def __init__(
@@ -135,16 +165,20 @@ class Classifier:
         self.second = {name: np.zeros_like(p) for name, p in self.parameters.items()}
         self.steps = 0
         self.loss, self.adam = loss, adam
-        self._threads = threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads)
-        self._block = max(1, BLOCK_VALUES // classes.shape[1])
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+        most = max(1, BLOCK_VALUES // classes.shape[1])
+        edges = np.unique(np.linspace(0, len(classes), GROUPS + 1).astype(int)).tolist()
+        self._groups = [
+            [slice(start, min(start + most, last)) for start in range(first, last, most)]
+            for first, last in pairwise(edges)
+        ]
         self._inverse = np.empty(len(classes), classes.dtype)
         self._held: dict[str, Array] = {}
         self.remeasure()
 
     def remeasure(self) -> None:
         """Take note that the class vectors were changed from outside."""
-        for block in self._blocks():
+        for block in (block for group in self._groups for block in group):
             self._inverse[block] = _inverse_lengths(self.parameters["classes"][block])
 
     def step(self, values: Array, labels: Int64) -> float:
@@ -157,9 +191,10 @@ class Classifier:
         Returns:
             The mean loss before the update.
         """
-        loss, passed = self._forward(values, labels)
-        self.steps += 1
-        self._backward(passed, self._update)
+        with _blas().limit(limits=1, user_api="blas"):
+            loss, passed = self._forward(values, labels)
+            self.steps += 1
+            self._backward(passed, self._update)
         return loss
 
     def gradients(self, values: Array, labels: Int64) -> tuple[float, dict[str, Array]]:
@@ -181,7 +216,13 @@ class Classifier:
         batch, scale, dtype = len(values), self.loss.scale, values.dtype
         order = np.argsort(labels, kind="stable")
         ordered = labels[order]
-        unit = np.matmul(values, weight.T, out=self._array("unit", batch, len(weight)))
+        unit = self._array("unit", batch, len(weight))
+
+        def adapt(rows: slice) -> None:
+            np.matmul(values[rows], weight.T, out=unit[rows])
+
+        for _ in self._pool.map(adapt, _parts(batch)):
+            pass
         unit += bias
         lengths = np.maximum(np.sqrt(np.einsum("be,be->b", unit, unit)), _TINY)
         unit /= lengths[:, None]
@@ -190,49 +231,66 @@ class Classifier:
         targets = scale * cosines
 
         softmax = self._array("softmax", len(classes), batch)
-        top, total = np.full(batch, -np.inf, dtype), np.zeros(batch, dtype)
-        towards, tops = np.zeros_like(unit), []
-        for block in self._blocks():
-            # one row a class, so that what belongs to a class scales a row
-            part, inverse = softmax[block], self._inverse[block]
-            first, last = np.searchsorted(ordered, (block.start, block.stop))
-            here = order[first:last]
-            np.matmul(classes[block], unit.T, out=part)
-            self._threaded(len(part), partial(_scale, part, inverse * scale))
-            part[ordered[first:last] - block.start, here] = targets[here]
-            higher = np.maximum(top, part.max(axis=0))
-            fade, top = np.exp(top - higher), higher
-            self._threaded(len(part), partial(_exponential, part, top))
-            total = total * fade + part.sum(axis=0)
-            part[ordered[first:last] - block.start, here] *= slope[here]
-            self._threaded(len(part), partial(_scale, part, inverse))
-            towards *= fade[:, None]
-            towards += part.T @ classes[block]
-            tops.append(top)
+
+        def gather(group: list[slice]) -> _Gathered:
+            top, total = np.full(batch, -np.inf, dtype), np.zeros(batch, dtype)
+            towards, seen = np.zeros_like(unit), []
+            for block in group:
+                # one row a class, so that what belongs to a class scales a row
+                part, inverse = softmax[block], self._inverse[block]
+                first, last = np.searchsorted(ordered, (block.start, block.stop))
+                here = order[first:last]
+                np.matmul(classes[block], unit.T, out=part)
+                part *= (inverse * scale)[:, None]
+                part[ordered[first:last] - block.start, here] = targets[here]
+                higher = np.maximum(top, part.max(axis=0))
+                fade, top = np.exp(top - higher), higher
+                part -= top
+                np.exp(part, out=part)
+                total = total * fade + part.sum(axis=0)
+                part[ordered[first:last] - block.start, here] *= slope[here]
+                part *= inverse[:, None]
+                towards *= fade[:, None]
+                towards += part.T @ classes[block]
+                seen.append(top)
+            return _Gathered(top, total, towards, seen)
+
+        groups = list(self._pool.map(gather, self._groups))
+        whole = reduce(_Gathered.joined, groups)
         pull = scale / batch * slope * own_inverse
-        towards *= (scale / batch / total)[:, None]
+        towards = whole.towards * (scale / batch / whole.total)[:, None]
         towards -= pull[:, None] * own
-        shares = [scale / batch / total * np.exp(seen - top) for seen in tops]
-        loss = float(np.mean(np.log(total) + top - targets))
+        shares = [[scale / batch / whole.total * np.exp(s - whole.top) for s in g.seen] for g in groups]
+        loss = float(np.mean(np.log(whole.total) + whole.top - targets))
         return loss, _Forward(values, order, ordered, unit, lengths, softmax, shares, pull, towards)
 
     def _backward(self, passed: _Forward, update: Update) -> None:
         """Hand the gradients to ``update``; those of class vectors still hold their part along the vector."""
         weight, classes = self.parameters["weight"], self.parameters["classes"]
         unit, pulled = passed.unit, (passed.unit * passed.pull[:, None])[passed.order]
-        for block, share in zip(self._blocks(), passed.shares, strict=True):
-            gradient = self._array("gradient", len(classes[block]), classes.shape[1])
-            np.matmul(passed.softmax[block], unit * share[:, None], out=gradient)
-            first, last = np.searchsorted(passed.labels, (block.start, block.stop))
-            if first < last:
-                of = passed.labels[first:last] - block.start
-                starts = np.flatnonzero(np.diff(of, prepend=-1))
-                gradient[of[starts]] -= np.add.reduceat(pulled[first:last], starts, axis=0)
-            update("classes", block, gradient)
+
+        def learn(number: int) -> None:
+            for block, share in zip(self._groups[number], passed.shares[number], strict=True):
+                gradient = self._array(f"gradient {number}", len(classes[block]), classes.shape[1])
+                np.matmul(passed.softmax[block], unit * share[:, None], out=gradient)
+                first, last = np.searchsorted(passed.labels, (block.start, block.stop))
+                if first < last:
+                    of = passed.labels[first:last] - block.start
+                    starts = np.flatnonzero(np.diff(of, prepend=-1))
+                    gradient[of[starts]] -= np.add.reduceat(pulled[first:last], starts, axis=0)
+                update("classes", block, gradient)
+
         slide = passed.towards - unit * np.einsum("be,be->b", passed.towards, unit)[:, None]
         slide /= passed.lengths[:, None]
-        gradient = np.matmul(slide.T, passed.values, out=self._array("layer", *weight.shape))
-        update("weight", slice(0, len(weight)), gradient)
+        turned = np.ascontiguousarray(slide.T)
+
+        def adapt(rows: slice) -> None:
+            update("weight", rows, np.matmul(turned[rows], passed.values))
+
+        for _ in self._pool.map(learn, range(len(self._groups))):
+            pass
+        for _ in self._pool.map(adapt, _parts(len(weight))):
+            pass
         update("bias", slice(0, len(weight)), slide.sum(axis=0))
 
     def _along(self, gradient: Array, own: Array, rows: slice) -> Array:
@@ -250,45 +308,28 @@ class Classifier:
         ]
         gradients = gradient.reshape(len(gradient), -1)
 
-        def work(part: slice) -> None:
-            step = max(1, CACHE_VALUES // gradients.shape[1])
-            for start in range(part.start, part.stop, step):
-                few = slice(start, min(start + step, part.stop))
-                g, (w, m, v) = gradients[few], (array[few] for array in wide)
-                decay: Any = adam.weight_decay
-                absolute = slice(rows.start + few.start, rows.start + few.stop)
-                if name == "classes":
-                    decay = (adam.weight_decay - self._along(g, w, absolute))[:, None]
-                scratch = w * decay
-                g += scratch
-                m *= adam.beta1
-                m += g
-                g *= g
-                v *= adam.beta2
-                v += g
-                np.sqrt(v, out=scratch)
-                scratch += adam.epsilon * root
-                np.divide(m, scratch, out=scratch)
-                scratch *= rate
-                w -= scratch
-                if name == "classes":
-                    self._inverse[absolute] = _inverse_lengths(w)
-
-        self._threaded(len(gradient), work)
-
-    def _threaded(self, count: int, work: Callable[[slice], None]) -> None:
-        """Share rows among the threads; what they do must not depend on how rows are shared."""
-        edges = np.linspace(0, count, self._threads + 1).astype(int).tolist()
-        parts = [slice(a, b) for a, b in pairwise(edges) if a < b]
-        others = [self._pool.submit(work, part) for part in parts[1:]]
-        work(parts[0])
-        for other in others:
-            other.result()
-
-    def _blocks(self) -> Iterator[slice]:
-        count = len(self.parameters["classes"])
-        for start in range(0, count, self._block):
-            yield slice(start, min(start + self._block, count))
+        step = max(1, CACHE_VALUES // gradients.shape[1])
+        for start in range(0, len(gradients), step):
+            few = slice(start, start + step)
+            g, (w, m, v) = gradients[few], (array[few] for array in wide)
+            decay: Any = adam.weight_decay
+            absolute = slice(rows.start + start, rows.start + start + len(g))
+            if name == "classes":
+                decay = (adam.weight_decay - self._along(g, w, absolute))[:, None]
+            scratch = w * decay
+            g += scratch
+            m *= adam.beta1
+            m += g
+            g *= g
+            v *= adam.beta2
+            v += g
+            np.sqrt(v, out=scratch)
+            scratch += adam.epsilon * root
+            np.divide(m, scratch, out=scratch)
+            scratch *= rate
+            w -= scratch
+            if name == "classes":
+                self._inverse[absolute] = _inverse_lengths(w)
 
     def _array(self, name: str, rows: int, columns: int) -> Array:
         """Return a kept array of the given shape; its content is old."""
@@ -298,14 +339,18 @@ class Classifier:
         return held[: rows * columns].reshape(rows, columns)
 
 
-def _scale(array: Array, factors: Array, rows: slice) -> None:
-    array[rows] *= factors[rows, None]
+def _parts(count: int) -> list[slice]:
+    """Cut rows in parts that do not depend on the number of threads."""
+    edges = np.unique(np.linspace(0, count, 5).astype(int)).tolist()
+    return [slice(first, last) for first, last in pairwise(edges)]
 
 
-def _exponential(array: Array, top: Array, rows: slice) -> None:
-    part = array[rows]
-    part -= top
-    np.exp(part, out=part)
+@cache
+def _blas() -> Any:
+    """Look for the linear algebra libraries once: that takes longer than a step."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _inverse_lengths(rows: Array) -> Array:
