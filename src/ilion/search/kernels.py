@@ -122,18 +122,22 @@ def pair_values(queries: Float32, query: Int64, rows: Float32, row: Int64) -> Fl
     """Return the float32 inner products (P,) of pairs of a query and a row, in the calling thread."""
     faiss: Any = importlib.import_module("faiss")
     values = np.empty(len(row), np.float32)
-    # this thread's own setting: the threads of a search share the cores already
-    faiss.omp_set_num_threads(1)
     query, row = np.ascontiguousarray(query, np.int64), np.ascontiguousarray(row, np.int64)
-    faiss.pairwise_indexed_inner_product(
-        rows.shape[1],
-        len(row),
-        faiss.swig_ptr(queries),
-        faiss.swig_ptr(query),
-        faiss.swig_ptr(rows),
-        faiss.swig_ptr(row),
-        faiss.swig_ptr(values),
-    )
+    # this thread's own setting: the threads of a search share the cores already
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        faiss.pairwise_indexed_inner_product(
+            rows.shape[1],
+            len(row),
+            faiss.swig_ptr(queries),
+            faiss.swig_ptr(query),
+            faiss.swig_ptr(rows),
+            faiss.swig_ptr(row),
+            faiss.swig_ptr(values),
+        )
+    finally:
+        faiss.omp_set_num_threads(before)
     return values
 
 
