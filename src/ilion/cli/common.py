@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,6 +100,34 @@ def experiment_of(
         overrides.append("compute.allow_incomplete=true")
     config = load_experiment(path, overrides)
     return config if output is None else dataclasses.replace(config, output=str(output.resolve()))
+
+
+def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callable[..., None]:
+    """Give a command the argument and the options of all that run stages of an experiment.
+
+    Args:
+        command: Takes the settings that come of them, and whether its result is printed as JSON.
+    """
+
+    def given(
+        experiment: Experiment,
+        settings: Set = None,
+        model: Model = None,
+        output: Output = None,
+        on_bad_image: BadImage = None,
+        on: On = None,
+        processes: Processes = None,
+        allow_incomplete: Incomplete = False,
+        as_json: AsJson = False,
+    ) -> None:
+        config = experiment_of(
+            experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete
+        )
+        command(config, as_json)
+
+    # not functools.wraps: the options are those of this signature, not of the command's own
+    given.__name__, given.__module__, given.__doc__ = command.__name__, command.__module__, command.__doc__
+    return given
 
 
 def say_json(value: object) -> None:

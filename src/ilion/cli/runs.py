@@ -8,39 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ilion.cli.common import (
-    AsJson,
-    BadImage,
-    Experiment,
-    Incomplete,
-    Model,
-    On,
-    Output,
-    Processes,
-    Set,
-    experiment_of,
-    progress_bars,
-    say_json,
-    say_result,
-    summary,
-)
+from ilion.cli.common import AsJson, progress_bars, say_json, say_result, summary, with_experiment
+from ilion.config import ExperimentConfig
 
 
-def run(
-    experiment: Experiment,
-    settings: Set = None,
-    model: Model = None,
-    output: Output = None,
-    on_bad_image: BadImage = None,
-    on: On = None,
-    processes: Processes = None,
-    allow_incomplete: Incomplete = False,
-    as_json: AsJson = False,
-) -> None:
+@with_experiment
+def run(config: ExperimentConfig, as_json: bool) -> None:
     """Run all stages and write report.html. What is done already and unchanged is not computed again."""
     from ilion import verbs
 
-    config = experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete)
     with progress_bars() as progress:
         result, path = verbs.run(config, progress)
     if as_json:
@@ -50,25 +26,13 @@ def run(
         print(f"report: {path}")
 
 
-def extract(
-    experiment: Experiment,
-    settings: Set = None,
-    model: Model = None,
-    output: Output = None,
-    on_bad_image: BadImage = None,
-    on: On = None,
-    processes: Processes = None,
-    allow_incomplete: Incomplete = False,
-    as_json: AsJson = False,
-) -> None:
+@with_experiment
+def extract(config: ExperimentConfig, as_json: bool) -> None:
     """Describe queries and database; survives being killed and goes on where it stopped."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        done = verbs.extract(
-            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
-            progress,
-        )
+        done = verbs.extract(config, progress)
     facts = {
         "images": done.images,
         "size": done.size,
@@ -84,25 +48,13 @@ def extract(
         print(f"stored in {facts['folder']}")
 
 
-def rank(
-    experiment: Experiment,
-    settings: Set = None,
-    model: Model = None,
-    output: Output = None,
-    on_bad_image: BadImage = None,
-    on: On = None,
-    processes: Processes = None,
-    allow_incomplete: Incomplete = False,
-    as_json: AsJson = False,
-) -> None:
+@with_experiment
+def rank(config: ExperimentConfig, as_json: bool) -> None:
     """Rank the database for every query, extracting what is missing."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        done = verbs.rank(
-            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
-            progress,
-        )
+        done = verbs.rank(config, progress)
     if as_json:
         ranking = done.ranking
         say_json(
@@ -119,25 +71,13 @@ def rank(
         print(f"ranking: {done.folder}")
 
 
-def evaluate(
-    experiment: Experiment,
-    settings: Set = None,
-    model: Model = None,
-    output: Output = None,
-    on_bad_image: BadImage = None,
-    on: On = None,
-    processes: Processes = None,
-    allow_incomplete: Incomplete = False,
-    as_json: AsJson = False,
-) -> None:
+@with_experiment
+def evaluate(config: ExperimentConfig, as_json: bool) -> None:
     """Run up to the evaluation and print it, with its cost; slices included."""
     from ilion import verbs
 
     with progress_bars() as progress:
-        result = verbs.evaluate(
-            experiment_of(experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete),
-            progress,
-        )
+        result = verbs.evaluate(config, progress)
     if as_json:
         say_json({**summary(result), "slices": [dataclasses.asdict(s) for s in result.evaluation.slices]})
         return

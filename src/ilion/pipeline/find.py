@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,32 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
     method["k"] = experiment.results_kept
-    artifact = store.open_artifact(experiment.artifacts, "ranking", {**extracted.inputs, "search": method})
+
+    def rank() -> Ranking:
+        if isinstance(extracted, Index):
+            return rank_by_postings(experiment, extracted)
+        return _rank(experiment, extracted)
+
+    return ranked(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
+
+
+def ranked(
+    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[], Ranking]
+) -> Search:
+    """Make a ranking, or read the one that was made from the same inputs.
+
+    Args:
+        experiment: Whose artifacts are used.
+        kind: Of the artifact.
+        inputs: All that the ranking depends on.
+        make: Makes it; called only when it is needed.
+    """
+    artifact = store.open_artifact(experiment.artifacts, kind, inputs)
     with store.locked(artifact.folder):
         done = (artifact.folder / "ranking.json").exists()
         if not done:
             started = time.perf_counter()
-            if isinstance(extracted, Index):
-                ranking = rank_by_postings(experiment, extracted)
-            else:
-                ranking = _rank(experiment, extracted)
+            ranking = make()
             stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
             store.write_json(artifact.folder / "stats.json", stats)
             store.write_ranking(artifact.folder, ranking)

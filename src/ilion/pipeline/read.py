@@ -16,10 +16,9 @@ from ilion.config import ExperimentConfig
 from ilion.errors import DatasetError
 from ilion.evaluate import evaluate
 from ilion.fuse import calibrate
-from ilion.machine import peak_memory
 from ilion.outcome import Change, Evaluation, Machine, Reading, ReadPair, Skipped
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.find import Search
+from ilion.pipeline.find import Search, ranked
 from ilion.reading.base import Reader, ReaderOptions
 from ilion.reading.combine import combined
 from ilion.reading.extract import read_queries, read_shards
@@ -187,7 +186,7 @@ def _terms(
 def find_by_reading(experiment: Experiment, stage: ReadingStage) -> Search:
     """Rank the database for every query by what was read alone, as far as that is not done."""
     inputs = {**stage.inputs, "k": experiment.results_kept}
-    return _stored(
+    return ranked(
         experiment,
         "read-ranking",
         inputs,
@@ -230,37 +229,13 @@ def fuse_reading(
     weights, folds = _weights(experiment, visual.ranking, evidence, truth, instances)
     used = [] if settings.fusion == "rank" else weights.tolist()
     inputs = {**stage.inputs, "visual": visual.fingerprint, "weights": used}
-    search = _stored(
+    search = ranked(
         experiment,
         "fused-ranking",
         inputs,
         lambda: combined(visual.ranking, evidence, weights if used else None),
     )
     return Fused(search, weights, folds)
-
-
-def _stored(
-    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[], Ranking]
-) -> Search:
-    """Make a ranking, or read the one that was made from the same inputs."""
-    artifact = store.open_artifact(experiment.artifacts, kind, inputs)
-    with store.locked(artifact.folder):
-        done = (artifact.folder / "ranking.json").exists()
-        if not done:
-            started = time.perf_counter()
-            ranking = make()
-            stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
-            store.write_json(artifact.folder / "stats.json", stats)
-            store.write_ranking(artifact.folder, ranking)
-        stats = store.read_json(artifact.folder / "stats.json")
-        return Search(
-            store.read_ranking(artifact.folder),
-            artifact.folder,
-            artifact.fingerprint,
-            stats["seconds"],
-            done,
-            stats["peak_memory"],
-        )
 
 
 def _weights(

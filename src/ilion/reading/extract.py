@@ -19,11 +19,11 @@ from ilion.errors import ExtractionError
 from ilion.images import crop, decode, least_size, resize
 from ilion.outcome import Skipped
 from ilion.reading.base import Reader
-from ilion.store import Artifact, has_descriptors, shard_key
+from ilion.store import Artifact, has_descriptors
 from ilion.streaming import (
     OnBadImage,
     Progress,
-    queries_fingerprint,
+    queries_key,
     readable,
     reading,
     shard_keys,
@@ -173,7 +173,7 @@ def read_queries(
         ImageError: A query image is unreadable.
         ExtractionError: A query is a text.
     """
-    key = shard_key("queries", queries_fingerprint(queries))
+    key = queries_key(queries)
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()

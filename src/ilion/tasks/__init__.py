@@ -1,7 +1,8 @@
 """Work cut into tasks: what one is, who does them (this process, a pool, a Ray cluster), how far they are."""
 
 from ilion.tasks.base import Failure, InlinePool, Outcome, Perform, Pool, Task, run_tasks
-from ilion.tasks.record import RunningTask, RunRecord, StageStatus, read_status
+from ilion.tasks.record import RunRecord
+from ilion.tasks.status import RunningTask, StageStatus, read_status
 
 __all__ = [
     "Failure",

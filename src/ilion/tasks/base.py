@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ilion.errors import ConfigError, DatasetError, IlionError, TaskError
-from ilion.tasks.record import StageLog, claim
+from ilion.tasks.notes import claim
+from ilion.tasks.record import StageLog
 
 log = logging.getLogger(__name__)
 

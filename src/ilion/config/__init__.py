@@ -1,0 +1,28 @@
+"""Settings: frozen dataclasses to and from TOML, one file a subject."""
+
+from ilion.config.describing import AdaptationConfig, DatasetConfig, ExtractionConfig
+from ilion.config.experiment import ComputeConfig, ExperimentConfig, load_experiment
+from ilion.config.judging import EvaluationConfig, PriceConfig, ReportConfig
+from ilion.config.plain import apply_overrides, dump_toml, from_dict, load_toml, to_dict
+from ilion.config.searching import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
+
+__all__ = [
+    "AdaptationConfig",
+    "AsmkConfig",
+    "ComputeConfig",
+    "DatasetConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "ExtractionConfig",
+    "PriceConfig",
+    "ReadingConfig",
+    "ReportConfig",
+    "RerankConfig",
+    "SearchConfig",
+    "apply_overrides",
+    "dump_toml",
+    "from_dict",
+    "load_experiment",
+    "load_toml",
+    "to_dict",
+]

@@ -1,0 +1,113 @@
+"""Settings of what is searched in and how it is described: data set, descriptors, adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which data set.
+
+    Args:
+        path: Folder of the data set; relative to the experiment file.
+        layout: ``auto``, ``ilias``, ``folder`` or ``ids`` (no images: see docs/interop.md).
+        distractors: A further folder with distractors (tars or images), or "".
+        subset: An id file; only these database images take part. "" takes all.
+        queries: ``image`` or ``text``; ``both`` asks either and shows them side by side; ``image+text`` asks
+            with each image together with the text of its object.
+        shard_size: Images in one shard of loose files; extraction loses at most one shard when it is killed.
+    """
+
+    path: str = ""
+    layout: Literal["auto", "ilias", "folder", "ids"] = "auto"
+    distractors: str = ""
+    subset: str = ""
+    queries: Literal["image", "text", "both", "image+text"] = "image"
+    shard_size: int = 500
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """Which descriptor and how it is computed.
+
+    Args:
+        model: A name that ``ilion models`` lists, ``backend:name``, or ``imported:FOLDER`` for descriptors of
+            others (see docs/interop.md).
+        weights: File or hub id in place of the model's own weights; "" keeps them.
+        side: Input side in pixels; 0 keeps the model's own.
+        resize: ``long``, ``short``, ``square``, ``center-crop`` or ``pad``; "" keeps the model's own.
+        pooling: ``head``, ``cls``, ``gap``, ``mac``, ``gem``, ``rmac`` or ``rgem``; "" keeps the model's own.
+        scales: Image scales whose descriptors are averaged; empty keeps the model's own.
+        rotations: Degrees whose descriptors are averaged; empty keeps the model's own.
+        query_box: What happens to a query that has boxes: ``crop``, ``mask`` or ``none``.
+        prompts: Templates around text queries, such as ``a photo of {}.``; the descriptors of all of them are
+            averaged. Empty asks with the text alone.
+        long_texts: ``cut`` drops what a model cannot read of a long text; ``average`` reads it in pieces.
+        text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
+        on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
+        fit_images: At most so many database images are looked at by models that learn a codebook.
+        refit: Learn anew from the present state of the data set. Else what the first run learnt stays, so
+            that images can be added and removed without describing the others again.
+        dtype: How descriptors are stored.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``float32``, ``float16`` or ``bfloat16``.
+        batch_size: Images of one shape computed together.
+        workers: Threads that read and decode; 0 takes one a core.
+        threads: Compute threads; 0 takes one a core.
+    """
+
+    model: str = "default"
+    weights: str = ""
+    side: int = 0
+    resize: str = ""
+    pooling: str = ""
+    scales: tuple[float, ...] = ()
+    rotations: tuple[int, ...] = ()
+    query_box: Literal["crop", "mask", "none"] = "crop"
+    prompts: tuple[str, ...] = ()
+    long_texts: Literal["cut", "average"] = "cut"
+    text_weight: float = 0.5
+    on_bad_image: Literal["error", "skip"] = "error"
+    fit_images: int = 500
+    refit: bool = False
+    dtype: Literal["float16", "float32"] = "float16"
+    device: str = "auto"
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    batch_size: int = 8
+    workers: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """A learnt linear layer between descriptors and search; see docs/adaptation.md.
+
+    Args:
+        layer: File of a layer: ``.npz`` of ``ilion adapt``, or a torch state dict of the ILIAS benchmark.
+        method: Learn a layer for this run from ``labels``: ``pca``, ``lda``, ``wccn``, ``ridge``, ``linear``
+            or ``few-shot``. ``none`` learns nothing.
+        labels: A CSV file with lines ``path,class,domain``.
+        photos: Where its paths start; "" means the folder of the CSV file.
+        dim: Dimensions of the result, at most, for ``pca``, ``lda`` and ``linear``.
+        shrinkage: For ``pca``, ``lda`` and ``wccn``, from 0 (as measured) to 1 (all directions alike).
+        alpha: For ``ridge``.
+        epochs: For ``linear``, at most.
+        held_out: For ``linear``: share of the classes that choose the epoch instead of being learnt.
+        folds: For the estimate on unseen classes; 0 makes none.
+        seen: What to do with queries of objects that the layer was learnt from: ``refuse`` to judge them,
+            ``leave-out`` these queries, or ``keep`` them.
+    """
+
+    layer: str = ""
+    method: Literal["none", "pca", "lda", "wccn", "ridge", "linear", "few-shot"] = "none"
+    labels: str = ""
+    photos: str = ""
+    dim: int = 512
+    shrinkage: float = 0.5
+    alpha: float = 1.0
+    epochs: int = 5
+    held_out: float = 0.0
+    folds: int = 5
+    seen: Literal["refuse", "leave-out", "keep"] = "refuse"

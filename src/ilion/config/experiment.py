@@ -1,0 +1,121 @@
+"""The settings of one experiment: all sections together, where the work is done, and the file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ilion.config.describing import AdaptationConfig, DatasetConfig, ExtractionConfig
+from ilion.config.judging import EvaluationConfig, PriceConfig, ReportConfig
+from ilion.config.plain import apply_overrides, from_dict, load_toml
+from ilion.config.searching import ReadingConfig, RerankConfig, SearchConfig
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """Where the work is done. Nothing here changes a result, but for ``allow_incomplete``.
+
+    Args:
+        processes: Worker processes on this machine, one shard each at a time; 1 works in this process, 0
+            takes one a core.
+        on: ``""`` for this machine; ``ray`` for Ray on this machine; ``ray://HOST:PORT`` or ``HOST:PORT`` for
+            a running Ray cluster, whose machines see data set and run under the same paths.
+        retries: Further attempts at a shard that failed; bad images and settings are not tried again.
+        allow_incomplete: Go on without the shards that failed; the result says what it lacks.
+        cpus: Cores that Ray sets aside for a shard.
+        gpus: Graphics cards that Ray sets aside for a shard; may be a fraction.
+        search_rows: Database rows that one task of a distributed search looks at.
+        rerank_queries: Queries that one task of a distributed re-ranking looks at.
+    """
+
+    processes: int = 1
+    on: str = ""
+    retries: int = 2
+    allow_incomplete: bool = False
+    cpus: float = 1.0
+    gpus: float = 0.0
+    search_rows: int = 1_000_000
+    rerank_queries: int = 32
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: what ``ilion run`` reads.
+
+    Args:
+        name: Shown in the report.
+        output: Folder of the run; relative to the experiment file.
+        cache: Folder of the artifacts; experiments that share it share descriptors. "" means ``artifacts`` in
+            ``output``.
+        seed: Of everything that is drawn at random.
+    """
+
+    name: str = "experiment"
+    output: str = "runs/experiment"
+    cache: str = ""
+    seed: int = 0
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    price: PriceConfig = field(default_factory=PriceConfig)
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment file, or make the default experiment of a data set's folder.
+
+    Args:
+        path: An experiment file, whose relative paths start at its own folder; or the folder of a data set,
+            whose run then goes to ``runs/<name of the folder>`` below the working directory.
+        overrides: Settings as ``section.key=value``.
+
+    Raises:
+        ConfigError: See `from_dict` and `load_toml`.
+    """
+    if path.is_dir():
+        name = path.resolve().name
+        values: dict[str, Any] = {"name": name, "output": f"runs/{name}", "dataset": {"path": str(path)}}
+        base = Path.cwd()
+    else:
+        values, base = load_toml(path), path.resolve().parent
+    config = from_dict(ExperimentConfig, apply_overrides(values, overrides))
+
+    def absolute(text: str) -> str:
+        return str((base / Path(text).expanduser()).resolve()) if text else text
+
+    dataset = dataclasses.replace(
+        config.dataset,
+        path=absolute(config.dataset.path),
+        distractors=absolute(config.dataset.distractors),
+        subset=absolute(config.dataset.subset),
+    )
+    extraction = config.extraction
+    if extraction.model.startswith("imported:"):
+        folder = absolute(extraction.model.removeprefix("imported:"))
+        extraction = dataclasses.replace(extraction, model=f"imported:{folder}")
+    adaptation = dataclasses.replace(
+        config.adaptation,
+        layer=absolute(config.adaptation.layer),
+        labels=absolute(config.adaptation.labels),
+        photos=absolute(config.adaptation.photos),
+    )
+    rerank = config.rerank
+    if rerank.weights != "none":
+        rerank = dataclasses.replace(rerank, weights=absolute(rerank.weights))
+    return dataclasses.replace(
+        config,
+        dataset=dataset,
+        extraction=extraction,
+        adaptation=adaptation,
+        rerank=rerank,
+        output=absolute(config.output),
+        cache=absolute(config.cache),
+    )

@@ -1,0 +1,56 @@
+"""Settings of what is said about results: evaluation, report and prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How results are judged.
+
+    Args:
+        definition: ``ilias``, ``trec`` or ``revisited``; see docs/metrics.md.
+        k: Cut-off of AP.
+        bootstrap: Resamples for the intervals.
+        ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
+            step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
+    """
+
+    definition: Literal["ilias", "trec", "revisited"] = "ilias"
+    k: int = 1000
+    bootstrap: int = 2000
+    ties: Literal["rank", "step"] = "rank"
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report shows.
+
+    Args:
+        gallery: Queries in the gallery: a third each of the best, the worst and typical ones.
+        language: Language of the text.
+        domain: What the model is specialised in, shown in tables by domain; "" takes what is known of it.
+    """
+
+    gallery: int = 12
+    language: str = "en"
+    domain: str = ""
+
+
+@dataclass(frozen=True)
+class PriceConfig:
+    """What machines and disks cost, for `ilion forecast`; 0 is unknown, and then no price is foretold.
+
+    Args:
+        hour: Of the machine that the experiment is measured on.
+        gigabyte_month: Of disk.
+        months: How long the database is kept.
+        currency: Shown beside prices.
+    """
+
+    hour: float = 0.0
+    gigabyte_month: float = 0.0
+    months: float = 1.0
+    currency: str = ""

@@ -1,0 +1,145 @@
+"""Dataclasses to and from plain values and TOML.
+
+A key that no dataclass has, a value of the wrong type or an impossible choice is an error that names the
+place and, for a key, the closest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from ilion.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a config dataclass from plain values.
+
+    Args:
+        cls: A dataclass whose fields are scalars, literals, tuples of scalars, or such dataclasses.
+        values: As read from TOML.
+        where: Prefix for messages, such as ``search``.
+
+    Raises:
+        ConfigError: Unknown key, wrong type or impossible choice.
+
+    >>> from ilion.config import SearchConfig
+    >>> from_dict(SearchConfig, {"k": 10}).k
+    10
+    >>> from_dict(SearchConfig, {"kk": 10})
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: unknown setting 'kk'; did you mean 'k'?
+    """
+    hints = get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else key
+        if key not in known:
+            close = get_close_matches(key, known, n=1, cutoff=0.4)
+            prefix = f"{where}." if where else ""
+            hint = f"; did you mean '{prefix}{close[0]}'?" if close else f"; known are {', '.join(known)}"
+            raise ConfigError(f"unknown setting '{path}'{hint}")
+        arguments[key] = _convert(hints[key], value, path)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Check one value against its annotation; integers are accepted where floats are expected."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"'{path}' must be a table, got {value!r}")
+        return from_dict(hint, value, path)  # type: ignore[arg-type]
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"'{path}' must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ConfigError(f"'{path}' must be a list, got {value!r}")
+        return tuple(_convert(get_args(hint)[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin in (Union, types.UnionType):
+        options = [a for a in get_args(hint) if a is not type(None)]
+        return None if value is None else _convert(options[0], value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"'{path}' must be {hint.__name__}, got {value!r}")
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return plain values, tuples as lists, None left out; the inverse of `from_dict`.
+
+    >>> from ilion.config import EvaluationConfig
+    >>> to_dict(EvaluationConfig())["k"]
+    1000
+    """
+    plain: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        if value is not None:
+            plain[f.name] = value
+    return plain
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: It is missing or not TOML; the message names file and line.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; 'ilion demo' writes an example") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def dump_toml(config: Any) -> str:
+    """Return a config as TOML text."""
+    return tomli_w.dumps(to_dict(config))
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy with ``section.key=value`` settings applied; values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: An override has no ``=`` or walks through something that is not a table.
+
+    >>> apply_overrides({}, ["search.k=10", "extraction.model=siglip2-l-512"])
+    {'search': {'k': 10}, 'extraction': {'model': 'siglip2-l-512'}}
+    """
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override!r}: write it as section.key=value")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *sections, last = key.strip().split(".")
+        table = result
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {override!r}: '{section}' is a value, not a section")
+        table[last] = value
+    return result

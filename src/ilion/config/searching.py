@@ -1,0 +1,145 @@
+"""Settings of the order of the results: search, reading and re-ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AsmkConfig:
+    """Search by local descriptors from the start, for ``search.method = "asmk"``; see docs/asmk.md.
+
+    Args:
+        features: Which local features: ``rootsift`` or a learned kind.
+        keypoints: At most so many features an image.
+        side: Longer side of the image in pixels.
+        enlarge: Whether smaller images are enlarged to it.
+        words: Size of the codebook.
+        bits: Components of a stored residual, a multiple of 64 where ``binary``.
+        binary: One bit a component, or else 16.
+        assignments: Nearest words that a query's feature goes to.
+        alpha: Exponent of the selectivity; higher lets only very similar residuals count.
+        tau: Threshold of the selectivity, from 0 to 1.
+        burst: From 0 to 1, how much less a word counts of which much of the database matches.
+        votes: Whether matches must agree on one rotation, scale and place.
+    """
+
+    features: str = "rootsift"
+    keypoints: int = 1000
+    side: int = 512
+    enlarge: bool = True
+    words: int = 4096
+    bits: int = 128
+    binary: bool = True
+    assignments: int = 2
+    alpha: float = 2.0
+    tau: float = 0.2
+    burst: float = 1.0
+    votes: bool = True
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How the database is searched.
+
+    Args:
+        method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
+            puts it in exact order (docs/search.md); ``asmk`` searches by local features and computes no
+            global descriptor.
+        k: How many results are kept for a query.
+        expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
+        expansion_top: How many first results are averaged into the query.
+        expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
+        database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
+        block_size: Database descriptors read at once.
+        code: For ``compressed``: ``pq`` and the bytes of a descriptor, ``rabitq``, ``sq4`` or ``sq8``.
+        shortlist: For ``compressed``: rows that the codes propose for a query.
+        threads: That compare; 0 takes one a core.
+        memory_mb: For candidates; more queries than fit are searched in several passes.
+        device: ``cpu``, or where torch multiplies the matrices of exact search, such as ``cuda``.
+        asmk: Settings of ``asmk``.
+    """
+
+    method: Literal["exact", "compressed", "asmk"] = "exact"
+    k: int = 1000
+    expansion: Literal["none", "average", "alpha"] = "none"
+    expansion_top: int = 5
+    expansion_alpha: float = 3.0
+    database_expansion_top: int = 0
+    block_size: int = 16384
+    code: str = "pq64"
+    shortlist: int = 2000
+    threads: int = 0
+    memory_mb: int = 1024
+    device: str = "cpu"
+    asmk: AsmkConfig = field(default_factory=AsmkConfig)
+
+
+@dataclass(frozen=True)
+class ReadingConfig:
+    """What the words on things are used for; see docs/reading.md.
+
+    Args:
+        use: ``none`` reads nothing. ``only`` ranks by the text in photos alone, without any model of images:
+            for text queries, or for the text in query photos. ``fused`` adds it to the visual ranking, before
+            re-ranking; texts that the model cannot describe are then found by reading alone.
+        side: The longer side, in pixels, at which text is looked for.
+        smallest: Lines of less height are not read, as a share of the longer side.
+        confidence: Lines of which the reader is less sure do not count.
+        fusion: ``score`` adds ``weight`` times the similarity of the text; ``calibrated`` learns the weight
+            of each query on the other objects; ``rank`` fuses both orders.
+        weight: Of the text, for ``score``.
+    """
+
+    use: Literal["none", "only", "fused"] = "none"
+    side: int = 640
+    smallest: float = 0.0
+    confidence: float = 0.5
+    fusion: Literal["score", "calibrated", "rank"] = "score"
+    weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class RerankConfig:
+    """How the first results are put in a better order by local descriptors.
+
+    Args:
+        features: ``none`` leaves the order as it is; else ``rootsift``, ``orb``, ``akaze`` or a learned kind.
+        keypoints: At most so many features an image; 0 keeps the kind's own number.
+        side: Longer side of the image in pixels; 0 keeps the kind's own.
+        budget: Bytes an image may take, from about 1,000 to 60,000: the one setting that slides along the
+            cost axis. 0 stores full precision.
+        codec: How descriptors are stored: ``auto`` chooses by the budget; ``binary`` keeps a bit a dimension.
+        shortlist: How many first results are looked at.
+        scorer: ``geometry`` matches nearest neighbours and verifies them, ``lightglue`` matches by a network
+            and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
+            compares sets. See docs/matching.md.
+        weights: File with the weights of ``lightglue`` ("" fetches the published ones) or ``ames``.
+        ratio: Of the ratio test; 0 takes 0.9, or what fits compressed descriptors.
+        model: Family of motions that matches must agree on.
+        threshold: Largest distance of an inlier, as a share of the database image's longer side.
+        floor: Verified matches that are no evidence yet; 0 takes what fits the number of stored features.
+        fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
+            query on the other objects; ``rank`` fuses both orders.
+        weight: Of the local score; 0 takes what fits the scorer.
+        diagnose: Re-rank with features at full precision too, to say in the report what compression costs.
+            They take the disk and the time of a run with ``budget = 0``. Without it this is only said where
+            such a run has left its evidence in the same cache.
+    """
+
+    features: str = "none"
+    keypoints: int = 0
+    side: int = 0
+    budget: int = 0
+    codec: Literal["auto", "raw", "uint8", "pca", "pq", "binary"] = "auto"
+    shortlist: int = 400
+    scorer: Literal["geometry", "lightglue", "chamfer", "ames"] = "geometry"
+    weights: str = ""
+    ratio: float = 0.0
+    model: Literal["similarity", "affine", "homography"] = "homography"
+    threshold: float = 1 / 128
+    floor: int = 0
+    fusion: Literal["score", "calibrated", "rank"] = "score"
+    weight: float = 0.0
+    diagnose: bool = False
