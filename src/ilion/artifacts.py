@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,19 @@ def fingerprint(*parts: object) -> str:
     """
     text = json.dumps(parts, sort_keys=True, default=plain, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def fingerprint_of_ids(ids: Iterable[str]) -> str:
+    """Return the fingerprint of a list of ids, of which only one is held at a time.
+
+    >>> fingerprint_of_ids(["a", "ü"]) == fingerprint(["a", "ü"]), fingerprint_of_ids([]) == fingerprint([])
+    (True, True)
+    """
+    digest = hashlib.blake2b(b"[[", digest_size=16)
+    for number, name in enumerate(ids):
+        digest.update(f"{', ' if number else ''}{json.dumps(name)}".encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and folders that one process writes to.
 
-Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new one.
+Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
+one.
 """
 
 from __future__ import annotations
@@ -134,10 +135,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the folder for one writing process; the lock goes with the process, however it ends.
 
     What a killed process left half-written is removed.
+
+    Args:
+        folder: Made if it is not there.
+        wait: Whether to wait for another process that holds it.
 
     Raises:
         ArtifactError: Another process holds it.
@@ -145,7 +150,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
     try:
