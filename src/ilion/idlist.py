@@ -293,7 +293,7 @@ def first_repeated(ids: Sequence[str], repeats: Repeats) -> str | None:
         seen: set[str] = set()
         for start in range(0, len(ids), BLOCK):
             block = ids[start : start + BLOCK]
-            for row in np.flatnonzero(np.isin(hashes(*encoded(block)), suspects)):
+            for row in np.flatnonzero(np.isin(hashes(*encoded(block)), suspects)).tolist():
                 if block[row] in seen:
                     return block[row]
                 seen.add(block[row])

@@ -56,7 +56,7 @@ def check(found: store.DescriptorSet, expected: Descriptors, sizes: Sequence[int
     """Compare all that a set promises."""
     assert found.ids == expected.ids
     assert (len(found), found.sizes, found.dim) == (len(expected.ids), tuple(sizes), expected.dim)
-    assert (found.shards, found.dtype) == (len(sizes), np.float16)
+    assert (found.shards, found.dtype) == (len(sizes), np.dtype(np.float16))
     stored = list(found.stored_blocks(4))
     assert max(len(block) for block in stored) <= 4
     assert {(block.dtype, type(block)) for block in stored} == {(np.dtype(np.float16), np.ndarray)}
@@ -265,7 +265,8 @@ def test_few_of_many_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(look, range(40)))
-    assert most <= 8 + 4  # a thread may still look at one that was closed
+    # each thread may still look at one that was closed, and one is just being opened (a file and its map)
+    assert most <= 8 + 4 + 2
     np.testing.assert_array_equal(np.concatenate(list(found.stored_blocks(3))), whole.values)
 
 

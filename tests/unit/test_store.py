@@ -158,7 +158,7 @@ def test_ids_of_a_large_ranking_are_a_list(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "1" / "database.text").samefile(tmp_path / "2" / "database.text")
     # a small one in its place leaves nothing behind, and the other stays
     store.write_ranking(
-        tmp_path / "1", Ranking(("q",), ids[:3], np.array([[2]]), rows[:, :1] * 0.5, np.array([1]))
+        tmp_path / "1", Ranking(("q",), ids[:3], np.array([[2]]), similarities[:, :1], np.array([1]))
     )
     assert store.read_ranking(tmp_path / "1").database_ids == ids[:3]
     assert not list((tmp_path / "1").glob("database.*"))
