@@ -187,7 +187,7 @@ class LocalSet:
 
     def rows_of(self, ids: Iterable[str]) -> Int64:
         """Return the row of each id, -1 for images that have no entry here (skipped ones, say)."""
-        return np.array([self._rows.get(name, -1) for name in ids], np.int64)
+        return np.fromiter((self._rows.get(name, -1) for name in ids), np.int64)
 
     def row_of(self, name: str) -> int:
         """Return the row of an id.

@@ -13,7 +13,7 @@ import pytest
 from tests.networks import tiny_network
 
 import ilion
-from ilion import cli, verbs
+from ilion import cli, idlist, verbs
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from ilion.outcome import RunResult
@@ -60,6 +60,24 @@ def test_a_run_writes_everything_and_a_second_one_reuses_it(
     assert again.cost.reused == ("descriptors", "queries", "search")
     assert numbers(again) == numbers(first)
     assert again.cost.stage_seconds["descriptors"] == first.cost.stage_seconds["descriptors"]
+
+
+def test_results_are_the_same_where_ids_are_many(
+    tiny_dataset: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, _ = verbs.run(experiment(tiny_dataset, network, tmp_path / "few"))
+    monkeypatch.setattr(idlist, "IN_MEMORY", 5)
+    monkeypatch.setattr(idlist, "BLOCK", 4)
+    many, report = verbs.run(experiment(tiny_dataset, network, tmp_path / "many"))
+    assert numbers(many) == numbers(few)
+    assert isinstance(many.ranking.database_ids, idlist.IdList)
+    assert report.exists()
+    assert numbers(verbs.load_run(tmp_path / "many")) == numbers(few)
+    for run in ("few", "many"):
+        verbs.export_results(tmp_path / run, tmp_path / f"{run}.json")
+        verbs.export_results(tmp_path / run, tmp_path / f"{run}.pickle", "pickle")
+    for form in ("json", "pickle"):
+        assert (tmp_path / f"many.{form}").read_bytes() == (tmp_path / f"few.{form}").read_bytes()
 
 
 def test_results_do_not_depend_on_shards_workers_or_blocks(

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ilion import store
+from ilion import idlist, store
 from ilion.errors import ArtifactError
 from ilion.machine import machine
 from ilion.outcome import Skipped
@@ -143,6 +144,35 @@ def test_ranking_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.similarities, ranking.similarities)
 
 
+def test_ids_of_a_large_ranking_are_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idlist, "IN_MEMORY", 3)
+    ids = ("a/1", "ü/2", "c", "d")
+    rows, similarities = np.array([[3, 0]]), np.array([[0.5, 0.1]], np.float32)
+    store.write_ranking(tmp_path / "1", Ranking(("q",), ids, rows, similarities, np.array([2])))
+    assert "c" not in (tmp_path / "1" / "ranking.json").read_text()
+    read = store.read_ranking(tmp_path / "1")
+    assert read.database_ids == ids
+    assert read.database_ids[rows[0, 0]] == "d"
+    store.write_ranking(tmp_path / "2", read)  # where a run keeps its own
+    assert store.read_ranking(tmp_path / "2").database_ids == ids
+    assert (tmp_path / "1" / "database.text").samefile(tmp_path / "2" / "database.text")
+    # a small one in its place leaves nothing behind, and the other stays
+    store.write_ranking(
+        tmp_path / "1", Ranking(("q",), ids[:3], np.array([[2]]), similarities[:, :1], np.array([1]))
+    )
+    assert store.read_ranking(tmp_path / "1").database_ids == ids[:3]
+    assert not list((tmp_path / "1").glob("database.*"))
+    assert store.read_ranking(tmp_path / "2").database_ids == ids
+    idlist.save_ids(tmp_path / "2", "database", ids[:2])
+    with pytest.raises(ArtifactError, match="list of ids is that of another ranking"):
+        store.read_ranking(tmp_path / "2")
+
+
+def test_the_fingerprint_of_ids_is_that_of_their_list() -> None:
+    for ids in ([], ["a"], ["ü", 'quote"', "line\n", "a"]):
+        assert store.fingerprint_of_ids(iter(ids)) == store.fingerprint(ids) == store.fingerprint(tuple(ids))
+
+
 def test_equal_arrays_give_equal_bytes(tmp_path: Path) -> None:
     arrays = {"b": np.arange(3), "a": np.eye(2)}
     store.write_arrays(tmp_path / "1.npz", arrays)
@@ -174,3 +204,19 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process is writing" in other.stderr
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_process_can_wait_for_another_one(tmp_path: Path) -> None:
+    done = []
+
+    def write() -> None:
+        with store.locked(tmp_path, wait=True):
+            done.append("second")
+
+    with store.locked(tmp_path):
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join(0.2)
+        done.append("first")
+    thread.join()
+    assert done == ["first", "second"]

@@ -14,7 +14,6 @@ from typing import Any, get_args
 import numpy as np
 
 from ilion import store
-from ilion.datasets.ids import hashes_of
 from ilion.errors import ArtifactError, ConfigError
 from ilion.interop.features import (
     BLOCK,
@@ -26,6 +25,7 @@ from ilion.interop.features import (
     normalised,
 )
 from ilion.machine import machine, peak_memory
+from ilion.repeats import Repeats, encoded, hashes
 from ilion.store import Artifact, DescriptorSet, ShardStats
 
 FORMAT = 1
@@ -206,24 +206,23 @@ def _store(file: FeatureFile, start: int, artifact: Artifact, key: str, normalis
 
 
 def _refuse_repeated(artifact: Artifact, keys: Sequence[str]) -> None:
-    """Refuse ids that occur twice, in 8 bytes an id as long as there are none."""
+    """Refuse ids that occur twice; ids are read one shard at a time, and again if there are suspects."""
 
     def ids(key: str) -> list[str]:
         found: list[str] = store.read_json(artifact.folder / f"{key}.ids.json")["ids"]
         return found
 
-    values = [hashes_of(ids(key)) for key in keys]
-    found, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *values]), return_counts=True)
-    suspects = found[counts > 1]
-    if not suspects.size:
-        return
-    seen: dict[str, str] = {}
-    for key, hashes in zip(keys, values, strict=True):
-        names = ids(key)
-        for row in np.flatnonzero(np.isin(hashes, suspects)):
-            if names[row] in seen:
-                raise ArtifactError(
-                    f"the id {names[row]!r} occurs twice ({seen[names[row]]} and {key}); ids must be unique, "
-                    "so give each file once, and files of one set only"
-                )
-            seen[names[row]] = key
+    with Repeats(artifact.folder) as repeats:
+        for key in keys:
+            repeats.add(hashes(*encoded(ids(key))))
+        for suspects in repeats.suspects():
+            seen: dict[str, str] = {}
+            for key in keys:
+                names = ids(key)
+                for row in np.flatnonzero(np.isin(hashes(*encoded(names)), suspects)):
+                    if names[row] in seen:
+                        raise ArtifactError(
+                            f"the id {names[row]!r} occurs twice ({seen[names[row]]} and {key}); ids must be "
+                            "unique, so give each file once, and files of one set only"
+                        )
+                    seen[names[row]] = key

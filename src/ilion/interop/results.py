@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
+from ilion.idlist import IdList, Ids, repeated_id
 from ilion.interop import unpickle
 from ilion.store import writing
 from ilion.types import Int64, Ranking
@@ -43,7 +44,7 @@ class Results:
     """
 
     query_ids: tuple[str, ...]
-    database_ids: tuple[str, ...]
+    database_ids: Ids
     similarities: NDArray[np.floating[Any]]
     indices: Int64
     counts: Int64
@@ -57,8 +58,9 @@ class Results:
                 f"results of {q} queries: similarities {self.similarities.shape} and ranks {shape} do not fit"
             )
         for what, ids in (("query", self.query_ids), ("database", self.database_ids)):
-            if len(set(ids)) != len(ids):
-                raise ArtifactError(f"the {what} id {_twice(ids)!r} occurs twice; ids must be unique")
+            twice = _twice(ids) if isinstance(ids, tuple) else repeated_id(ids)
+            if twice is not None:
+                raise ArtifactError(f"the {what} id {twice!r} occurs twice; ids must be unique")
         kept = np.arange(shape[1]) < self.counts[:, None]
         bad = np.argwhere(kept & ((self.indices < 0) | (self.indices >= n)))
         if bad.size:
@@ -114,12 +116,11 @@ def write_json_results(path: Path, results: Results) -> None:
         path: The file; written aside and renamed.
         results: The results; float32 values are written as the doubles that they are.
     """
-    names = [escape_id(i) for i in results.database_ids]
     with writing(path) as file:
         for q, query in enumerate(results.query_ids):
             count = int(results.counts[q])
             rows, values = results.indices[q, :count].tolist(), results.similarities[q, :count].tolist()
-            found = {names[row]: value for row, value in zip(rows, values, strict=True)}
+            found = {escape_id(results.database_ids[r]): value for r, value in zip(rows, values, strict=True)}
             text = f"{json.dumps(escape_id(query))}: {json.dumps(found)}"
             file.write((("{" if not q else ",\n") + text).encode())
         file.write(b"}" if results.query_ids else b"{}")
@@ -144,9 +145,10 @@ def write_pickle_results(path: Path, results: Results) -> None:
 
 def from_ranking(ranking: Ranking) -> Results:
     """Return a ranking as results; the database is every id of the ranking."""
+    ids = ranking.database_ids
     return Results(
         ranking.query_ids,
-        tuple(ranking.database_ids),
+        ids if isinstance(ids, IdList) else tuple(ids),
         ranking.similarities,
         ranking.indices,
         ranking.counts,
@@ -310,10 +312,10 @@ def _table(part: object, name: str) -> NDArray[Any]:
     return values
 
 
-def _twice(ids: Sequence[str]) -> str:
+def _twice(ids: Sequence[str]) -> str | None:
     seen: set[str] = set()
     for name in ids:
         if name in seen:
             return name
         seen.add(name)
-    return ""
+    return None

@@ -121,6 +121,6 @@ def sample(database: DescriptorSet, without: Sequence[str], count: int, seed: in
         (M, D) float32.
     """
     left_out = set(without)
-    rows = np.array([i for i, name in enumerate(database.ids) if name not in left_out], np.int64)
+    rows = np.fromiter((i for i, name in enumerate(database.ids) if name not in left_out), np.int64)
     chosen = np.sort(np.random.default_rng((seed, 5)).permutation(rows)[:count])
     return database.gather(chosen)

@@ -14,7 +14,7 @@ from ilion.outcome import RunResult
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import find
-from ilion.store import DescriptorSet, fingerprint
+from ilion.store import fingerprint_of_ids
 from ilion.truth import truth_from_ids
 from ilion.types import Bool, Ranking, RetrievalDataset
 
@@ -22,7 +22,16 @@ from ilion.types import Bool, Ranking, RetrievalDataset
 def distractor_rows(dataset: RetrievalDataset, database_ids: Sequence[str]) -> Bool:
     """Return (N,) which images are positive or ignored for no query, of whatever kind."""
     shown = {image for ids in (*dataset.positives.values(), *dataset.ignored.values()) for image in ids}
-    return np.array([image not in shown for image in database_ids], dtype=np.bool_)
+    return np.fromiter((image not in shown for image in database_ids), np.bool_, len(database_ids))
+
+
+def mean_bytes(ids: Sequence[str]) -> float:
+    """Return the mean length of ids in UTF-8.
+
+    >>> mean_bytes(["a", "ü", "abc"])
+    2.0
+    """
+    return sum(len(name.encode()) for name in ids) / max(len(ids), 1)
 
 
 def default_sizes(available: int) -> tuple[int, ...]:
@@ -50,7 +59,6 @@ def measure_parts(
     Raises:
         ConfigError: A size is larger than the database.
     """
-    ids = np.array(extracted.database.ids, dtype=object)
     is_distractor = distractor_rows(experiment.dataset, extracted.database.ids)
     joining = np.random.default_rng(seed).permutation(np.flatnonzero(is_distractor))
     wanted = sorted(set(sizes)) or default_sizes(len(joining))
@@ -59,15 +67,14 @@ def measure_parts(
             f"--sizes asks for {wanted[-1]} distractors; the database has {len(joining)} (images that are "
             "positive or ignored for no query)"
         )
-    artifact, keys = extracted.database.artifact, extracted.database.keys
     runs = []
     for number, size in enumerate(wanted):
         rows = np.sort(np.concatenate([np.flatnonzero(~is_distractor), joining[:size]]))
-        kept = ids[rows].tolist()
+        database = extracted.database.take(rows)
         part = dataclasses.replace(
             extracted,
-            database=DescriptorSet(artifact, keys, kept),
-            inputs={**extracted.inputs, "part": fingerprint(kept)},
+            database=database,
+            inputs={**extracted.inputs, "part": fingerprint_of_ids(database.ids)},
         )
         found = find(experiment, part)
         runs.append(
@@ -76,12 +83,12 @@ def measure_parts(
                 experiment,
                 found.ranking,
                 Measured(
-                    images=len(kept),
+                    images=len(database),
                     queries=len(experiment.queries),
                     describe_seconds=extracted.seconds["descriptors"] / max(1, extracted.images),
                     search_seconds=found.seconds,
                     bytes_per_image=extracted.database.dim * _itemsize(experiment),
-                    id_bytes=float(np.mean([len(name.encode()) for name in kept])),
+                    id_bytes=mean_bytes(database.ids),
                     peak_memory=max(found.peak_memory, extracted.peak_memory),
                 ),
             )
@@ -144,7 +151,7 @@ def measured_runs(results: Sequence[RunResult]) -> list[Run]:
                     describe_seconds=cost.extraction_ms_per_image / 1e3,
                     search_seconds=cost.stage_seconds["search"],
                     bytes_per_image=cost.bytes_per_image,
-                    id_bytes=float(np.mean([len(name.encode()) for name in ids])),
+                    id_bytes=mean_bytes(ids),
                     peak_memory=cost.peak_memory_bytes,
                 ),
             )

@@ -19,8 +19,8 @@ from ilion.outcome import Cost
 from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search
-from ilion.store import DescriptorSet, fingerprint
-from ilion.types import Descriptors
+from ilion.store import DescriptorSet, fingerprint, fingerprint_of_ids
+from ilion.types import Descriptors, Int64
 
 SHARDS_A_FILE = 10
 """Of distractors, in one feature file, like the benchmark's own."""
@@ -45,11 +45,11 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     database = found.descriptors(*DATABASE)
     subset = experiment.config.dataset.subset
     if subset:
-        database = found.descriptors(*DATABASE, ids=_subset(experiment, database, Path(subset)))
+        database = database.take(_subset(experiment, database, Path(subset)))
     if not len(database):
         raise DatasetError(f"{folder}: no positives or distractors were imported; there is nothing to search")
     queries, keys = _queries(experiment, found)
-    chosen = fingerprint(database.ids) if subset else "all"
+    chosen = fingerprint_of_ids(database.ids) if subset else "all"
     database_keys = [key for partition in DATABASE for key in found.partitions.get(partition, ())]
     return Extraction(
         queries=queries,
@@ -135,11 +135,13 @@ def export_features(
     return written
 
 
-def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> list[str]:
+def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int64:
+    """Return the rows of what the ground truth names or a file lists."""
     dataset = experiment.dataset
     listed = IdSet(read_ids(path))
     always = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-    return [i for i in database.ids if i in always or listed.take(i, i.partition("/")[2])]
+    taken = (i in always or listed.take(i, i.partition("/")[2]) for i in database.ids)
+    return np.flatnonzero(np.fromiter(taken, np.bool_, len(database)))
 
 
 def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tuple[str, ...]]:

@@ -117,7 +117,8 @@ def learn_from_objects(
     instance = {q.id: q.instance for q in pipeline.queries}
     split = split_objects(instance, dataset.positives, objects=objects, shots=shots, seed=options.seed)
     extracted = pipeline.extract()
-    row_of = {name: row for row, name in enumerate(extracted.database.ids)}
+    wanted = set(split.photos)
+    row_of = {name: row for row, name in enumerate(extracted.database.ids) if name in wanted}
     there = [i for i, photo in enumerate(split.photos) if photo in row_of]
     photos = [split.photos[i] for i in there]
     rows = np.array([row_of[photo] for photo in photos], np.int64)

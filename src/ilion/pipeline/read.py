@@ -68,16 +68,14 @@ class ReadingStage:
 
     def evidence(self, database_ids: Sequence[str]) -> list[tuple[Int64, Float64]]:
         """Return what speaks for images, for each query, as rows of a database and similarities."""
-        same = self.texts.ids == tuple(database_ids)
-        rows_of = {} if same else {name: row for row, name in enumerate(database_ids)}
+        there = self.texts.rows_of(database_ids)
+        row_of = np.full(len(self.texts), -1)
+        row_of[there[there >= 0]] = np.flatnonzero(there >= 0)
         found = []
         for query in self.queries:
             evidence = self.index.score(query)
-            rows, values = evidence.rows, evidence.similarities
-            if not same:
-                rows = np.array([rows_of.get(self.texts.ids[r], -1) for r in rows.tolist()], np.int64)
-                rows, values = rows[rows >= 0], values[rows >= 0]
-            found.append((rows, values))
+            rows = row_of[evidence.rows]
+            found.append((rows[rows >= 0], evidence.similarities[rows >= 0]))
         return found
 
 

@@ -1,0 +1,168 @@
+"""Files that are written whole or not at all, and folders that one process writes to.
+
+Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
+one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+
+
+def plain(value: object) -> object:
+    """Return what JSON can hold of a value that it does not know.
+
+    Raises:
+        TypeError: It is of a kind that is not stored.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write so that a kill or a full disk leaves either the old content or the new one.
+
+    Raises:
+        ArtifactError: The disk is full or the folder cannot be written.
+    """
+    # a name of its own: workers of several machines may write the same shard
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a whole file like `writing`."""
+    with writing(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON like `write_bytes`."""
+    write_bytes(path, json.dumps(value, default=plain, ensure_ascii=False, indent=1).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: there is no such file") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as ``.npy`` like `write_bytes`."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """Read a ``.npy`` array, memory-mapped if asked.
+
+    Raises:
+        ArtifactError: The file is missing, cut off, or not a plain array.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: there is no such file") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+    return array
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as ``.npz`` like `write_bytes`; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    contiguous: dict[str, Any] = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    np.savez(buffer, **contiguous)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what `write_arrays` wrote.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: there is no such file") from None
+    except (ValueError, EOFError, OSError, BadZipFile) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the folder for one writing process; the lock goes with the process, however it ends.
+
+    What a killed process left half-written is removed.
+
+    Args:
+        folder: Made if it is not there.
+        wait: Whether to wait for another process that holds it.
+
+    Raises:
+        ArtifactError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
+    try:
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def forget(values: NDArray[Any]) -> None:
+    """Give the touched pages of a mapped file back: they would count as memory of this process."""
+    pages = getattr(values, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
