@@ -250,6 +250,7 @@ class ShardStats:
         peak_memory: Largest resident memory of the process until then, bytes.
         machine: Where.
         skipped: Images that were counted instead of described.
+        long_texts: Text queries that exceed what the model reads.
     """
 
     images: int
@@ -257,6 +258,7 @@ class ShardStats:
     peak_memory: int
     machine: Machine
     skipped: tuple[Skipped, ...] = ()
+    long_texts: int = 0
 
 
 def shard_key(name: str, content: str) -> str:

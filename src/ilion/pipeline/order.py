@@ -275,6 +275,7 @@ class Pipeline:
                 searched,
                 self.layer if found.extracted else None,
                 found.stage,
+                found.extracted.long_texts if isinstance(found.extracted, Extraction) else 0,
             ),
             reranking=reranking,
             reading=reading,
