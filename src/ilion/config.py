@@ -121,7 +121,7 @@ class AdaptationConfig:
         folds: For the estimate on unseen classes; 0 makes none.
         guard: Keep the identity where that estimate shows no certain gain; ``few-shot`` always does.
         seen: What to do with queries of objects that the layer was learnt from: ``refuse`` to judge them,
-            ``leave-out`` these queries, or ``keep`` them.
+            ``leave-out`` these queries, or ``keep`` them. ``keep`` also lets labelled photos be distractors.
     """
 
     layer: str = ""
