@@ -167,8 +167,8 @@ def rerank(
     else:
         per_query = np.broadcast_to(np.asarray(weight, np.float32), (len(indices),))
         fused = by_score(first, local * per_query[:, None], 1.0)
-    asked = (evidence.rows >= 0).any(axis=1)
-    fused = np.where(asked[:, None], fused, first)
+    asked = (evidence.rows >= 0).any(axis=1, keepdims=True)
+    fused = np.where(asked, fused, first)
     order = np.argsort(-fused, axis=1, kind="stable")
     indices[:, :size] = np.take_along_axis(indices[:, :size], order, axis=1)
     similarities[:, :size] = np.take_along_axis(fused, order, axis=1)

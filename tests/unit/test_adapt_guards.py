@@ -83,7 +83,7 @@ def test_only_images_of_the_size_of_a_labelled_photo_are_read(
 def test_a_guard_leaves_results_as_they_were(folder: Path, network: Path, method: str) -> None:
     plain = verbs.evaluate(experiment(folder, network))
     # the labels name no things: there is nothing to learn
-    settings = {"method": method, "labels": str(folder / "adapt" / "labels.csv"), "epochs": 2}
+    settings: dict[str, Any] = {"method": method, "labels": str(folder / "adapt" / "labels.csv"), "epochs": 2}
     free = verbs.evaluate(experiment(folder, network, **settings))
     guarded = verbs.evaluate(experiment(folder, network, **settings, guard=True))
     assert guarded.ranking.similarities.tolist() == plain.ranking.similarities.tolist()
@@ -94,7 +94,11 @@ def test_a_guard_leaves_results_as_they_were(folder: Path, network: Path, method
 
 
 def test_an_interrupted_training_goes_on(folder: Path, network: Path) -> None:
-    settings = {"method": "linear", "labels": str(folder / "adapt" / "labels.csv"), "epochs": 7}
+    settings: dict[str, Any] = {
+        "method": "linear",
+        "labels": str(folder / "adapt" / "labels.csv"),
+        "epochs": 7,
+    }
     layer, cache = folder.parent / "layer.npz", folder.parent / "cache"
     verbs.adapt(experiment(folder, network, **settings), folder.parent / "whole.npz")
     assert not list(cache.glob("training-*"))

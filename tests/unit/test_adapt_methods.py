@@ -11,12 +11,13 @@ from tests.unit.test_adapt_fewshot import objects
 
 from ilion.adapt import Labels, LinearOptions, is_identity, make_labels, train_linear
 from ilion.adapt import methods as module
+from ilion.adapt.classifier import Classifier
 from ilion.adapt.methods import MethodOptions, learn
 from ilion.adapt.training import Trained
 from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.pipeline.learn import method_options
-from ilion.types import Float32
+from ilion.types import Float32, Int64
 
 METHODS = ("pca", "lda", "wccn", "ridge", "linear")
 
@@ -129,11 +130,14 @@ def test_an_interrupted_training_and_its_folds_go_on(tmp_path: Path, monkeypatch
     with pytest.raises(StoppedError):
         learn(values, labels, options, checkpoints=tmp_path, progress=stop)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["fold-0", "fold-1", "fold-2", "whole"]
-    steps = []
-    step = module.train_linear.__globals__["Classifier"].step
-    monkeypatch.setattr(
-        "ilion.adapt.classifier.Classifier.step", lambda *args: steps.append(1) or step(*args)
-    )
+    steps: list[int] = []
+    step = Classifier.step
+
+    def counted(self: Classifier, block: Float32, classes: Int64) -> float:
+        steps.append(len(block))
+        return step(self, block, classes)
+
+    monkeypatch.setattr(Classifier, "step", counted)
     resumed = learn(values, labels, options, checkpoints=tmp_path)
     batches = 7 * -(-len(labels) // 128)
     assert len(steps) == batches - 4
