@@ -1,12 +1,20 @@
-"""A network small enough for tests: a 1 x 1 convolution and a 3 x 3 one, exported as ONNX."""
+"""A network small enough for tests: a 1 x 1 convolution and a 3 x 3 one, exported as ONNX; a text tower."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from ilion.config import ExtractionConfig
+from ilion.extractors.base import Extractor
+from ilion.pipeline.model import extractor_of
+from ilion.types import RGB, Float32
 
 
 def tiny_network(path: Path, *, channels: int = 24, seed: int = 0) -> Path:
@@ -32,3 +40,37 @@ def tiny_network(path: Path, *, channels: int = 24, seed: int = 0) -> Path:
     settings = 'side = 64\nresize = "long"\npooling = "gem"\nmean = [127, 127, 127]\nstd = [64, 64, 64]\n'
     path.with_name(f"{path.name}.toml").write_text(settings, encoding="utf-8")
     return path
+
+
+class WithTexts:
+    """Any extractor, with a text tower that counts letters.
+
+    Args:
+        inner: Describes images.
+        longest: Words that the tower reads.
+    """
+
+    def __init__(self, inner: Extractor, longest: int = 1000) -> None:
+        self.inner, self.longest = inner, longest
+        self.spec = replace(inner.spec, text=True)
+
+    def extract(self, images: Sequence[RGB]) -> Float32:
+        return self.inner.extract(images)
+
+    def extract_text(self, texts: Sequence[str]) -> Float32:
+        dim = self.spec.dim
+        counts = [np.bincount([ord(c) % dim for c in text], minlength=dim) for text in texts]
+        values = np.array(counts, np.float32) + 0.1
+        return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        return sum(len(text.split()) > self.longest for text in texts)
+
+
+def read_texts(monkeypatch: pytest.MonkeyPatch, longest: int = 1000) -> None:
+    """Give every model of an experiment a text tower."""
+
+    def build(settings: ExtractionConfig, seed: int) -> WithTexts:
+        return WithTexts(extractor_of(settings, seed), longest)
+
+    monkeypatch.setattr("ilion.pipeline.order.extractor_of", build)

@@ -123,6 +123,7 @@ class ShardStats:
         peak_memory: Largest resident memory of the process until then, bytes.
         machine: Where.
         skipped: Images that were counted instead of described.
+        long_texts: Text queries that exceed what the model reads.
     """
 
     images: int
@@ -130,6 +131,7 @@ class ShardStats:
     peak_memory: int
     machine: Machine
     skipped: tuple[Skipped, ...] = ()
+    long_texts: int = 0
 
 
 def shard_key(name: str, content: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from ilion.errors import DatasetError, ExtractionError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
+from ilion.extractors.texts import count_long
 from ilion.growing import put_together, recall, stamps_of, write_stamps
 from ilion.images import crop, decode, least_size, mask, resize
 from ilion.outcome import Skipped
@@ -226,14 +228,17 @@ def extract_queries(
         values[[row for row, _ in photos]] = found.values
     asked = {row: q.text for row, q in enumerate(queries) if q.text is not None}
     added = {row: companions[q.id] for row, q in enumerate(queries) if companions and q.id in companions}
+    long = 0
     for texts, share in ((asked, 1.0), (added, text_weight)):
         rows = list(texts)
         if rows and _reads_texts(extractor, blind):
+            long += count_long(extractor, [texts[row] for row in rows])
             described = extractor.extract_text([texts[row] for row in rows])  # type: ignore[attr-defined]
             mixed = (1 - share) * values[rows] + share * described
             values[rows] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
     descriptors = Descriptors(tuple(q.id for q in queries), values)
-    write_descriptors(artifact, key, descriptors, stats_since(started, len(queries)))
+    stats = replace(stats_since(started, len(queries)), long_texts=long)
+    write_descriptors(artifact, key, descriptors, stats)
     return key, False
 
 

@@ -91,6 +91,7 @@ def keep_ledger(
     definition: Definition = "ilias",
     k: int = 1000,
     verifies: bool = True,
+    asked: Bool | None = None,
 ) -> Ledger:
     """Account for every positive and for all of mAP.
 
@@ -102,6 +103,8 @@ def keep_ledger(
         definition: Of AP.
         k: Its cut-off.
         verifies: See `Ledger`.
+        asked: (Q,) which queries were re-ranked at all; None for all. Of the others (texts) nothing was
+            shortlisted, so their positives are ``beyond`` and what they miss is ``out_of_reach``.
 
     Raises:
         ArtifactError: The rankings are not of the same queries, or their shortlists hold other images.
@@ -122,6 +125,8 @@ def keep_ledger(
     if not np.array_equal(np.sort(first, axis=1), np.sort(second, axis=1)):
         raise ArtifactError("re-ranking may only change the order of a shortlist, but it holds other images")
     positive = _positive(second, truth)
+    if asked is not None:
+        positive &= asked[:, None]
     seen = _carried(verified, first, second) & positive
     judged = [
         _precisions(order, truth, definition, k)

@@ -173,8 +173,8 @@ class Reranking:
         before: Evaluation of the ranking before.
         ranking: The ranking before.
         shortlist: How many first results were looked at.
-        inliers: (Q, S) verified matches, in the order of the ranking before.
-        weights: (Q,) weight of the local score; NaN for rank fusion.
+        inliers: (Q, S) verified matches, in the order of the ranking before; a text has none.
+        weights: (Q,) weight of the local score; NaN for rank fusion and for texts.
         fusion: How scores were fused.
         missing: Shortlisted images without stored local features.
         explain: From a query number and a database row to the features, matches and box behind it.

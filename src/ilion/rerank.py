@@ -16,7 +16,7 @@ from ilion.errors import ArtifactError
 from ilion.fuse import by_rank, by_score
 from ilion.scorers import Scorer
 from ilion.threads import in_order
-from ilion.types import Float32, Int64, LocalFeatures, Ranking
+from ilion.types import Bool, Float32, Int64, LocalFeatures, Ranking
 
 Fusion = Literal["score", "rank"]
 Progress = Callable[[int, int], None]
@@ -53,6 +53,23 @@ class Evidence:
         """Return the evidence about shorter shortlists, the beginnings of these."""
         cut = (slice(None), slice(shortlist))
         return Evidence(self.rows[cut], self.inliers[cut], self.scores[cut], self.clock[cut])
+
+    def spread(self, asked: Bool) -> Evidence:
+        """Return the evidence about more queries, of which only some were asked; the others have none.
+
+        Args:
+            asked: (Q',) as many true as there are queries here.
+
+        >>> one = Evidence(*(np.ones((1, 2), t) for t in (np.int64, np.int64, np.float32, np.float32)))
+        >>> one.spread(np.array([False, True])).rows.tolist()
+        [[-1, -1], [1, 1]]
+        """
+        found = []
+        for values, nothing in ((self.rows, -1), (self.inliers, 0), (self.scores, np.nan), (self.clock, 0)):
+            whole = np.full((len(asked), values.shape[1]), nothing, values.dtype)
+            whole[asked] = values
+            found.append(whole)
+        return Evidence(*found)
 
 
 def gather(
@@ -139,6 +156,7 @@ def rerank(
     Returns:
         A ranking whose first results are permuted; ties keep their order. The similarities of a shortlist are
         the fused scores; with ``rank`` they stand above the largest global similarity, so that all descend.
+        A query whose shortlist is empty (a text) keeps its results as they were.
     """
     size = evidence.rows.shape[1]
     indices, similarities = ranking.indices.copy(), ranking.similarities.copy()
@@ -149,6 +167,8 @@ def rerank(
     else:
         per_query = np.broadcast_to(np.asarray(weight, np.float32), (len(indices),))
         fused = by_score(first, local * per_query[:, None], 1.0)
+    asked = (evidence.rows >= 0).any(axis=1, keepdims=True)
+    fused = np.where(asked, fused, first)
     order = np.argsort(-fused, axis=1, kind="stable")
     indices[:, :size] = np.take_along_axis(indices[:, :size], order, axis=1)
     similarities[:, :size] = np.take_along_axis(fused, order, axis=1)

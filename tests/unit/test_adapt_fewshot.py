@@ -68,7 +68,8 @@ def test_no_held_out_object_is_learnt_from() -> None:
     row_of = {row.tobytes(): i for i, row in enumerate(values)}
     left_out: list[int] = []
 
-    def learn(some: Float32, classes: Int64) -> list[Layer]:
+    def learn(some: Float32, classes: Int64, rows: Int64) -> list[Layer]:
+        assert (values[rows] == some).all()
         seen = labels.classes[[row_of[row.tobytes()] for row in some]]
         assert (np.unique(seen, return_inverse=True)[1].reshape(-1) == classes).all()
         left_out.extend(set(range(16)) - set(seen.tolist()))
@@ -86,7 +87,11 @@ def test_only_what_asks_is_judged() -> None:
     values, labels = objects(nuisance=0.5)
     asking = np.zeros(len(values), np.bool_)
     asking[[0, 5, 10, 15, 20]] = True  # one photo each of the first five objects
-    found = cross_validate(values, labels.classes, lambda some, of: [wccn(some, of)], folds=16, asking=asking)
+
+    def learn(some: Float32, classes: Int64, _rows: Int64) -> list[Layer]:
+        return [wccn(some, classes)]
+
+    found = cross_validate(values, labels.classes, learn, folds=16, asking=asking)
     assert found.photos == 5
     assert found.before.shape == (5,)
     everything = photo_precisions(values, labels.classes)

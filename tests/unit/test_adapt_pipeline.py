@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.networks import tiny_network
+from tests.networks import read_texts, tiny_network
 from tests.stages import described
 
 from ilion import cli, verbs
-from ilion.adapt import Adapter, identity, is_identity, load_layer, save_layer
+from ilion.adapt import Adapter, Correction, Layer, identity, is_identity, load_layer, save_layer
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError, DatasetError
 from ilion.search import search
@@ -50,8 +50,14 @@ def network(tmp_path: Path) -> Path:
     return tiny_network(tmp_path / "tiny.onnx")
 
 
-def experiment(folder: Path, network: Path, output: str = "out", **adaptation: Any) -> ExperimentConfig:
-    values = {
+def experiment(
+    folder: Path,
+    network: Path,
+    output: str = "out",
+    sections: dict[str, dict[str, Any]] | None = None,
+    **adaptation: Any,
+) -> ExperimentConfig:
+    values: dict[str, Any] = {
         "output": str(folder.parent / output),
         "cache": str(folder.parent / "cache"),
         "dataset": {"path": str(folder)},
@@ -59,6 +65,8 @@ def experiment(folder: Path, network: Path, output: str = "out", **adaptation: A
         "evaluation": {"k": 10, "bootstrap": 50},
         "adaptation": adaptation,
     }
+    for name, settings in (sections or {}).items():
+        values[name] = {**values.get(name, {}), **settings}
     return from_dict(ExperimentConfig, values)
 
 
@@ -85,6 +93,58 @@ def test_a_layer_is_applied_to_queries_and_database(folder: Path, network: Path)
     save_layer(folder.parent / "layer.pt", other)
     changed = verbs.evaluate(config)
     assert "adaptation" not in changed.cost.reused
+
+
+def moved(layer: Layer, values: Any) -> Any:
+    """Apply a layer by its definition, one descriptor at a time."""
+    found = []
+    for x in np.asarray(values, np.float64):
+        a = layer.arrays()
+        y = a["weight"] @ x if "weight" in a else x + a["up"] @ (a["down"] @ x)
+        y = y + a["bias"] if x.any() else 0 * y
+        found.append(y / max(float(np.sqrt((y**2).sum())), 1e-30))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("form", ["full", "few directions"])
+@pytest.mark.parametrize("blind", [False, True])
+def test_one_layer_serves_pictures_texts_and_database(
+    folder: Path, network: Path, monkeypatch: pytest.MonkeyPatch, form: str, blind: bool
+) -> None:
+    for number in range(8):
+        path = folder / "ilias_core" / f"thing_{number}" / "query" / f"T{number}.txt"
+        path.write_text("thing " * (number + 1))
+    if not blind:
+        read_texts(monkeypatch)
+    # where reading finds what the model cannot describe, such texts are rows of zeros
+    sections = {"reading": {"use": "fused" if blind else "none"}, "dataset": {"queries": "both"}}
+    plain = described(experiment(folder, network, sections=sections))
+    of_text = np.array([name.rsplit("/", 1)[-1].startswith("T") for name in plain.queries.ids])
+    assert of_text.sum() == 8
+    assert len(of_text) == 16
+    assert plain.queries.values[~of_text].any(axis=1).all()
+    assert plain.queries.values[of_text].any(axis=1).all() != blind
+    rng, dim = np.random.default_rng(0), plain.database.dim
+
+    def random(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    layer: Layer = Adapter(random(5, dim), random(5) + 3)
+    if form == "few directions":
+        layer = Correction(random(2, dim), random(dim, 2), random(dim) + 3)
+    save_layer(folder.parent / "layer.npz", layer)
+    config = experiment(folder, network, layer=str(folder.parent / "layer.npz"), sections=sections)
+    adapted = described(config)
+    assert adapted.queries.ids == plain.queries.ids
+    np.testing.assert_allclose(adapted.queries.values, moved(layer, plain.queries.values), atol=1e-5)
+    assert adapted.queries.values[of_text].any() != blind  # the bias lifts no row of zeros
+    rows = np.arange(len(plain.database))
+    expected = moved(layer, plain.database.gather(rows))
+    np.testing.assert_allclose(adapted.database.gather(rows), expected, atol=1e-3)  # 16 bits
+    if not blind:
+        ranking = verbs.rank(config).ranking
+        similarities = adapted.queries.values @ adapted.database.gather(rows).T
+        np.testing.assert_allclose(ranking.similarities, np.sort(similarities)[:, ::-1], atol=1e-5)
 
 
 def test_the_identity_changes_nothing_and_stores_nothing(folder: Path, network: Path) -> None:
@@ -190,6 +250,14 @@ def test_adapt_from_the_command_line(
     for arguments, word in (
         (["--labels", str(folder / "adapt" / "labels.csv")], "30 photos of 5 classes"),
         (["--objects", "5", "--shots", "3", "--method", "wccn"], "3 objects left to judge by"),
+        (
+            [
+                *("--labels", str(folder / "adapt" / "labels.csv"), "--method", "linear"),
+                *("--set", "adaptation.margin=0.2", "--set", "adaptation.margin_kind=arcface"),
+                *("--set", "adaptation.balance=class+domain", "--set", "adaptation.guard=true"),
+            ],
+            "The layer is the identity",
+        ),
     ):
         monkeypatch.setattr("sys.argv", [*common, *arguments])
         with pytest.raises(SystemExit) as stopped:
@@ -197,6 +265,9 @@ def test_adapt_from_the_command_line(
         out, err = capsys.readouterr()
         assert not stopped.value.code, err
         assert word in out
+    facts = load_layer(tmp_path / "layer.npz").facts
+    told = [facts[name] for name in ("margin", "margin_kind", "balance", "guard", "patience")]
+    assert told == [0.2, "arcface", "class+domain", True, 3]
     monkeypatch.setattr("sys.argv", [*common, "--objects", "5", "--json"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.networks import read_texts, tiny_network
 
-from ilion import store
+from ilion import store, verbs
 from ilion.config import ExperimentConfig, from_dict
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, ExtractionError
@@ -120,6 +122,37 @@ def test_the_words_of_a_prompt_count_against_the_limit() -> None:
 
     described(["one two three four"], TextOptions(("a photo of {}",), "average"), encode, words, 7)
     assert asked == ["a photo of one two", "a photo of three four"]
+
+
+@pytest.mark.parametrize("long", ["cut", "average"])
+@pytest.mark.parametrize("queries", ["text", "both", "image+text"])
+def test_the_report_says_how_many_texts_exceed_the_limit(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: str, queries: str
+) -> None:
+    for number, path in enumerate(sorted(tiny_dataset.rglob("T*.txt"))):
+        path.write_text("word " * (3 + number), encoding="utf-8")  # 3, 4 and 5 words
+    read_texts(monkeypatch, longest=3)
+    values = {
+        "output": str(tmp_path / "run"),
+        "dataset": {"path": str(tiny_dataset), "queries": queries},
+        "extraction": {
+            "model": f"onnx:{tiny_network(tmp_path / 'tiny.onnx')}",
+            "threads": 1,
+            "long_texts": long,
+        },
+        "evaluation": {"bootstrap": 50},
+    }
+    config = from_dict(ExperimentConfig, values)
+    said = "2 texts are longer than the model reads and " + {"cut": "lost", "average": "were read in"}[long]
+    for _ in range(2):  # the second time the queries are not described again
+        result, page = verbs.run(config)
+        assert result.provenance["long texts"] == {"count": 2, "read": long}
+        told = page.read_text("utf-8").count(said)
+        assert told == (2 if queries == "both" else 1)
+    read_texts(monkeypatch, longest=5)
+    again, page = verbs.run(replace(config, output=str(tmp_path / "other")))
+    assert "long texts" not in again.provenance
+    assert "longer than the model reads" not in page.read_text("utf-8")
 
 
 @given(st.lists(st.text(alphabet=LETTERS, min_size=1, max_size=9), min_size=1), st.integers(4, 12))

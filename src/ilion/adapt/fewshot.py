@@ -24,8 +24,9 @@ from ilion.types import Bool, Float32, Float64, Int64
 SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2)
 """Points of the path, from near the identity on."""
 
-Learn = Callable[[NDArray[np.floating], Int64], Sequence[Layer]]
-"""From (N, D) descriptors and (N,) classes 0 to C - 1 to one layer, or one for each point of a path."""
+Learn = Callable[[NDArray[np.floating], Int64, Int64], Sequence[Layer]]
+"""From (N, D) descriptors, (N,) classes 0 to C - 1 and (N,) rows among all labelled photos to one layer, or
+one for each point of a path."""
 
 Progress = Callable[[int, int], None]
 
@@ -113,7 +114,7 @@ def cross_validate(
     for fold in range(folds):
         held = fold_of[classes] == fold
         _, compact = np.unique(classes[~held], return_inverse=True)
-        layers = learn(single[~held], compact.reshape(-1))
+        layers = learn(single[~held], compact.reshape(-1), np.flatnonzero(~held))
         around = single[~held] if background is None else background
         everything = np.concatenate([single[held], around])
         of = np.concatenate([classes[held], np.full(len(around), -1)])
@@ -191,7 +192,7 @@ def learn_few_shot(
 
     shrinkages = sorted(shrinkages, reverse=True)
 
-    def learn(some: NDArray[np.floating], classes: Int64) -> Sequence[Layer]:
+    def learn(some: NDArray[np.floating], classes: Int64, _rows: Int64) -> Sequence[Layer]:
         scatter = within(some, classes)
         return [wccn_of(scatter, s) for s in shrinkages]
 

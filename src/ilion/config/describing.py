@@ -95,9 +95,17 @@ class AdaptationConfig:
         alpha: For ``ridge``.
         epochs: For ``linear``, at most.
         held_out: For ``linear``: share of the classes that choose the epoch instead of being learnt.
+        patience: For ``linear`` with ``held_out``: epochs without a better one after which training ends.
+        margin: For ``linear``: of the right class; 0 is the published recipe.
+        margin_kind: ``cosface`` takes it off the cosine, ``arcface`` adds it to the angle.
+        balance: For ``linear``: ``none`` shows every photo once an epoch, as published; ``class``, ``domain``
+            and ``class+domain`` draw all of these as often.
+        checkpoint_every: For ``linear``: batches between two checkpoints, from which an interrupted training
+            goes on to the same layer; 0 keeps none.
         folds: For the estimate on unseen classes; 0 makes none.
+        guard: Keep the identity where that estimate shows no certain gain; ``few-shot`` always does.
         seen: What to do with queries of objects that the layer was learnt from: ``refuse`` to judge them,
-            ``leave-out`` these queries, or ``keep`` them.
+            ``leave-out`` these queries, or ``keep`` them. ``keep`` also lets labelled photos be distractors.
     """
 
     layer: str = ""
@@ -109,5 +117,11 @@ class AdaptationConfig:
     alpha: float = 1.0
     epochs: int = 5
     held_out: float = 0.0
+    patience: int = 3
+    margin: float = 0.0
+    margin_kind: Literal["cosface", "arcface"] = "cosface"
+    balance: Literal["none", "class", "domain", "class+domain"] = "none"
+    checkpoint_every: int = 2000
     folds: int = 5
+    guard: bool = False
     seen: Literal["refuse", "leave-out", "keep"] = "refuse"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,35 @@ class TextOptions:
                 raise ConfigError(f"prompt {prompt!r}: write one {PLACE} where the text belongs")
         if not self.prompts:
             raise ConfigError(f"there is no prompt; {PLACE!r} is the text alone")
+
+
+@runtime_checkable
+class LimitedTexts(Protocol):
+    """Text towers that read a limited number of tokens."""
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """Count the texts that exceed the limit in at least one prompt."""
+        ...
+
+
+def count_long(extractor: object, texts: Sequence[str]) -> int:
+    """Count the texts that exceed what a model reads; 0 for one that does not say what it reads."""
+    return extractor.count_long(texts) if isinstance(extractor, LimitedTexts) else 0
+
+
+def longer(texts: Sequence[str], options: TextOptions, length: Callable[[str], int], most: int) -> int:
+    """Count the texts that exceed a limit in at least one prompt.
+
+    Args:
+        texts: Texts.
+        options: Prompts.
+        length: Length of a text in tokens, marks included.
+        most: Tokens that the model reads.
+
+    >>> longer(["mug", "red mug"], TextOptions(("{}", "a {}")), len, 8)
+    1
+    """
+    return sum(any(length(p.replace(PLACE, text)) > most for p in options.prompts) for text in texts)
 
 
 def pieces(text: str, length: Callable[[str], int], most: int) -> list[str]:
@@ -105,12 +134,9 @@ def described(
     """
     asked: list[str] = []
     owners: list[int] = []
-    long: set[int] = set()
     for number, text in enumerate(texts):
         for prompt in options.prompts:
             whole = prompt.replace(PLACE, text)
-            if length(whole) > most:
-                long.add(number)
             if options.long == "average":
                 # what the prompt itself takes is counted by measuring a piece inside it
                 parts = [
@@ -124,4 +150,4 @@ def described(
     encoded = encode(asked)
     sums = np.zeros((len(texts), encoded.shape[1]), np.float64)
     np.add.at(sums, owners, encoded)
-    return l2_normalise(sums.astype(np.float32)), len(long)
+    return l2_normalise(sums.astype(np.float32)), longer(texts, options, length, most)

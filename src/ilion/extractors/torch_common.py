@@ -18,7 +18,7 @@ import numpy as np
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.extractors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
 from ilion.extractors.batching import check_side, describe_by_shape
-from ilion.extractors.texts import TextOptions, described
+from ilion.extractors.texts import TextOptions, described, longer
 from ilion.pooling import l2_normalise, pool
 from ilion.torchlib import seeded as seeded
 from ilion.torchlib import torch_device as torch_device
@@ -223,6 +223,10 @@ class TorchTextExtractor(TorchExtractor):
                 else "lose their end (long_texts = average reads all of it)",
             )
         return values
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """Count the texts that exceed what the model reads in at least one prompt."""
+        return longer(texts, self._texts, self._length, self._text.context)
 
     def _length(self, text: str) -> int:
         return self._text.tokenize([text])[1][0]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ilion.errors import ConfigError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
+from ilion.extractors.texts import count_long
 from ilion.images import resize, rotate
 from ilion.pooling import l2_normalise
 from ilion.types import RGB, Float32
@@ -81,6 +82,10 @@ class _TextMultiView(MultiView):
         """Describe texts, which have no views."""
         result: Float32 = self._inner.extract_text(texts)
         return result
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """Count the texts that exceed what the model reads."""
+        return count_long(self._inner, texts)
 
 
 class _FittableMultiView(MultiView):

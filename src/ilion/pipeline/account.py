@@ -85,9 +85,12 @@ def provenance(
     searched: Search,
     layer: StoredLayer | None = None,
     stage: ReadingStage | None = None,
+    long_texts: int = 0,
 ) -> dict[str, object]:
     """Return what is needed to repeat a run, printable."""
     described: dict[str, object] = {}
+    if long_texts:
+        described["long texts"] = {"count": long_texts, "read": experiment.config.extraction.long_texts}
     if model:
         described["model"] = dict(model)
         described["domain"] = next((info.domain for info in models() if info.name == model["name"]), "")

@@ -14,22 +14,24 @@ from ilion.config import ExperimentConfig
 from ilion.errors import ArtifactError
 from ilion.evaluate import evaluate
 from ilion.ledger import keep_ledger
+from ilion.localisation import enclosing, textured
 from ilion.localstore import LocalSet
 from ilion.outcome import Change, Evaluation, FullPrecision, Reranking
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.features import comparable
 from ilion.pipeline.find import Search
 from ilion.pipeline.local import (
     EVIDENCE,
     LocalStage,
     Reranked,
     evidence_inputs,
-    explainer,
     extract_local,
     rerank_stage,
 )
 from ilion.pipeline.scorer import LocalPlan, plan_local
 from ilion.recoding import find_source
 from ilion.rerank import Evidence
+from ilion.scorers import Explanation
 from ilion.streaming import shard_keys
 from ilion.types import Axes, Bool, GroundTruth, Ranking
 
@@ -57,6 +59,7 @@ def changes(
         definition=config.evaluation.definition,
         k=config.evaluation.k,
         verifies=scorer in VERIFYING,
+        asked=reranked.asked,
     )
     return Reranking(
         before=before,
@@ -160,6 +163,23 @@ def _known(experiment: Experiment, plan: LocalPlan, local: LocalStage, searched:
     return (root / f"evidence-{digest[:16]}" / EVIDENCE).exists()
 
 
+def explainer(
+    experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking
+) -> Callable[[int, int], Explanation]:
+    """Return what says why a database row was found for a query, for pictures of the matches."""
+    rows = local.rows_of(ranking)
+    boxed = experiment.config.extraction.query_box != "none"
+
+    def explain(query: int, row: int) -> Explanation:
+        [image] = rows.many([row])
+        photo = experiment.queries[query].image
+        outline = enclosing(photo.boxes) if boxed and photo is not None else None
+        own = local.queries[query]
+        return plan.scorer.explain(own, image, outline or textured(own))
+
+    return explain
+
+
 def recalled(experiment: Experiment, stored: Reranking) -> Reranking:
     """Read again what artifacts still hold of a finished run's re-ranking.
 
@@ -194,9 +214,7 @@ def _opened(experiment: Experiment, evidence: store.Artifact, ranking: Ranking) 
                 folder = experiment.artifacts / f"{kind}-{digest[:16]}"
                 parts.append(LocalSet(store.load_artifact(folder, kind), keys))
             features, own = parts
-            found = own.many(own.rows_of(ranking.query_ids))
-            codec = features.codec
-            queries = tuple(found if plan.original else map(codec.query, found))
+            queries = comparable(own, ranking.query_ids, features.codec, plan.original)
             local = LocalStage(queries, features, {}, {}, (), 0, 0, own, plan.original)
             opened.append(explainer(experiment, plan, local, ranking))
         return opened[0](query, row)

@@ -38,6 +38,7 @@ class Extraction:
         machine: Where the database was described.
         model: What described the images, printable.
         missing: Parts of the database that could not be described, where that was allowed.
+        long_texts: Texts asked with that exceed what the model reads.
     """
 
     queries: Descriptors
@@ -51,6 +52,7 @@ class Extraction:
     machine: Machine
     model: Mapping[str, Any]
     missing: tuple[MissingShard, ...] = ()
+    long_texts: int = 0
 
     @property
     def image_seconds(self) -> float:
@@ -139,6 +141,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         machine=stats[0].machine,
         model=extractor.spec.as_dict(),
         missing=missing,
+        long_texts=query_stats.long_texts,
     )
 
 

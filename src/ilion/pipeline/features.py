@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ilion.codecs import Codec
 from ilion.localstore import LocalSet
 from ilion.types import Int64, LocalFeatures
 
@@ -39,3 +40,21 @@ class Rows:
         """Count the different database rows among ``rows`` that have no stored features; -1 is no row."""
         shown = np.unique(rows[rows >= 0])
         return int((self.rows[shown] < 0).sum())
+
+
+def comparable(
+    stored: LocalSet, query_ids: Sequence[str], codec: Codec, original: bool
+) -> tuple[LocalFeatures, ...]:
+    """Return (Q,) features of queries such that they compare with stored ones; a text shows none.
+
+    Args:
+        stored: Of the image queries.
+        query_ids: Of all queries, in order.
+        codec: Of the database.
+        original: Stored features are brought back to what the extractor gives, so queries are left alone.
+    """
+    rows = stored.rows_of(query_ids)
+    decoded = stored.many(rows[rows >= 0])
+    queries = decoded if original else [codec.query(features) for features in decoded]
+    nothing, described = queries[0].take(np.empty(0, np.int64)), iter(queries)
+    return tuple(next(described) if row >= 0 else nothing for row in rows)

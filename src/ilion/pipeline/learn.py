@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ilion import extraction, store
+from ilion import store
 from ilion.adapt import (
     Labels,
     StoredLayer,
@@ -25,14 +28,11 @@ from ilion.adapt.estimate import Gain
 from ilion.adapt.methods import Learnt, MethodOptions, learn
 from ilion.compare import Comparison, compare
 from ilion.config import AdaptationConfig, ExperimentConfig
-from ilion.datasets.shards import FileShard
-from ilion.errors import ConfigError, DatasetError
-from ilion.extractors.base import Fittable
+from ilion.errors import ConfigError
 from ilion.pipeline.adaptation import sample
-from ilion.pipeline.describe import fit_model
 from ilion.pipeline.experiment import Progress
+from ilion.pipeline.labelled import describe_labelled, refuse_leaks
 from ilion.pipeline.order import Pipeline
-from ilion.types import Descriptors, FileSource
 
 BACKGROUND = 2000
 """Database images that surround the held-out photos in the estimate."""
@@ -74,7 +74,7 @@ def learn_from_labels(
         options: The method.
 
     Raises:
-        DatasetError: A photo is missing, or is one of the positives that will be searched for.
+        DatasetError: A photo is missing, or is one of those that will be searched or asked with.
     """
     labels = read_labels(labels_file)
     refuse_leaks(pipeline, labels, folder)
@@ -83,15 +83,17 @@ def learn_from_labels(
     background = None
     instances = {q.instance for q in pipeline.dataset.queries}
     if not instances & set(labels.class_names):
-        background = sample(extracted.database, (), BACKGROUND, options.seed)
-    found = learn(
-        described.values,
-        labels,
-        options,
-        background=background,
-        progress=pipeline.experiment.tell("learning"),
-    )
-    _save(path, pipeline, found, labels, {"labels": str(labels_file.name)})
+        background = sample(extracted.database, labels.paths, BACKGROUND, options.seed)
+    with _checkpoints(pipeline, options, labels, described.values) as checkpoints:
+        found = learn(
+            described.values,
+            labels,
+            options,
+            background=background,
+            checkpoints=checkpoints,
+            progress=pipeline.experiment.tell("learning"),
+        )
+        _save(path, pipeline, found, labels, {"labels": str(labels_file.name)})
     return Adaptation(path, found, None)
 
 
@@ -131,21 +133,23 @@ def learn_from_objects(
     learnt = set(split.objects)
     shown = {photo for query, of in instance.items() if of in learnt for photo in dataset.positives[query]}
     background = sample(extracted.database, sorted(shown), BACKGROUND, options.seed)
-    found = learn(
-        values,
-        labels,
-        options,
-        background=background if len(background) else None,
-        asking=np.arange(len(labels)) >= len(photos) if asking else None,
-        progress=experiment.tell("learning"),
-    )
     facts = {
         "objects of": dataset.name,
         "shots": shots,
         "query pictures": len(asking),
         "photos without descriptors": len(split.photos) - len(there),
     }
-    _save(path, pipeline, found, labels, facts)
+    with _checkpoints(pipeline, options, labels, values) as checkpoints:
+        found = learn(
+            values,
+            labels,
+            options,
+            background=background if len(background) else None,
+            asking=np.arange(len(labels)) >= len(photos) if asking else None,
+            checkpoints=checkpoints,
+            progress=experiment.tell("learning"),
+        )
+        _save(path, pipeline, found, labels, facts)
     return Adaptation(path, found, judge(pipeline, path))
 
 
@@ -159,70 +163,6 @@ def judge(pipeline: Pipeline, path: Path) -> Comparison:
     return compare(before, after, seed=pipeline.config.seed)
 
 
-def describe_labelled(pipeline: Pipeline, labels: Labels, folder: Path) -> tuple[Descriptors, Labels]:
-    """Describe labelled photos as far as that is not done; they are kept as one more shard.
-
-    Args:
-        pipeline: Whose model, settings and artifacts are used; a model that learns from the database does so.
-        labels: The photos.
-        folder: Where their paths start.
-
-    Returns:
-        Descriptors, and the labels without photos that were skipped.
-
-    Raises:
-        DatasetError: A photo is missing.
-    """
-    missing = [path for path in labels.paths if not (folder / path).is_file()]
-    if missing:
-        raise DatasetError(
-            f"{folder}: {len(missing)} of {len(labels)} labelled photos are not there, such as {missing[0]!r}"
-        )
-    experiment, extractor = pipeline.experiment, pipeline.extractor
-    settings = experiment.config.extraction
-    with ExitStack() as locks:
-        if isinstance(extractor, Fittable):
-            fit_model(experiment, extractor, extractor.spec, locks)
-        inputs = {"spec": extractor.spec.as_dict(), "precision": settings.precision, "dtype": settings.dtype}
-        artifact = store.open_artifact(experiment.artifacts, "descriptors", inputs)
-        locks.enter_context(store.locked(artifact.folder))
-        keys, _ = extraction.extract_shards(
-            [FileShard("labelled", folder, "", labels.paths)],
-            extractor,
-            artifact,
-            on_bad_image=settings.on_bad_image,
-            dtype=settings.dtype,
-            workers=settings.workers,
-            progress=experiment.tell("labelled photos"),
-        )
-        found = store.read_descriptors(artifact, keys[0])
-    if found.ids == labels.paths:
-        return found, labels
-    row_of = {path: row for row, path in enumerate(labels.paths)}
-    return found, labels.take(np.array([row_of[path] for path in found.ids], np.int64))
-
-
-def refuse_leaks(pipeline: Pipeline, labels: Labels, folder: Path) -> None:
-    """Refuse labelled photos that are positives of the data set's queries, by file.
-
-    Raises:
-        DatasetError: There is one.
-    """
-    dataset = pipeline.dataset
-    positives = {image for ids in dataset.positives.values() for image in ids}
-    files = {(folder / path).resolve() for path in labels.paths}
-    for shard in dataset.database:
-        if not isinstance(shard, FileShard):
-            continue
-        for record in shard.records():
-            source = record.source
-            if record.id in positives and isinstance(source, FileSource) and source.path.resolve() in files:
-                raise DatasetError(
-                    f"the labelled photo {source.path} is a positive of the data set: learning from it would "
-                    "spoil the evaluation. Label other photos, or let --objects make the split"
-                )
-
-
 def _save(path: Path, pipeline: Pipeline, found: Learnt, labels: Labels, source: dict[str, Any]) -> None:
     facts = {**found.facts, **source, "model": pipeline.extractor.spec.as_dict(), "verdict": found.verdict}
     if found.estimate is not None:
@@ -230,6 +170,33 @@ def _save(path: Path, pipeline: Pipeline, found: Learnt, labels: Labels, source:
     if len(labels) <= LISTED:
         facts |= {"objects": list(labels.class_names), "learnt_from": list(labels.paths)}
     save_layer(path, found.layer, facts)
+
+
+@contextmanager
+def _checkpoints(
+    pipeline: Pipeline, options: MethodOptions, labels: Labels, values: NDArray[np.floating]
+) -> Iterator[Path | None]:
+    """Give the folder where a training keeps how far it is; the folder goes once the layer is written."""
+    if options.method != "linear" or not options.checkpoint_every:
+        yield None
+        return
+    inputs = _inputs(options, labels, values)
+    artifact = store.open_artifact(pipeline.artifacts, "training", inputs)
+    with store.locked(artifact.folder):
+        yield artifact.folder
+    shutil.rmtree(artifact.folder, ignore_errors=True)
+
+
+def _inputs(options: MethodOptions, labels: Labels, values: NDArray[np.floating]) -> dict[str, Any]:
+    """Return what a layer depends on."""
+    told = dataclasses.asdict(options)
+    del told["checkpoint_every"]  # which changes no layer
+    return {
+        "options": told,
+        "photos": list(labels.paths),
+        "classes": [labels.class_names[c] for c in labels.classes],
+        "described": store.fingerprint(values.sum(axis=1, dtype=np.float64).tolist()),
+    }
 
 
 def learnt_layer(config: ExperimentConfig, progress: Progress | None) -> StoredLayer:
@@ -242,17 +209,18 @@ def learnt_layer(config: ExperimentConfig, progress: Progress | None) -> StoredL
     settings = config.adaptation
     if not settings.labels:
         raise ConfigError(f"adaptation.method = {settings.method!r} needs adaptation.labels, a CSV file")
-    pipeline = Pipeline(dataclasses.replace(config, adaptation=AdaptationConfig()), progress)
+    plain = AdaptationConfig(seen=settings.seen)
+    pipeline = Pipeline(dataclasses.replace(config, adaptation=plain), progress)
     options = method_options(settings, config.seed)
     labels, folder = Path(settings.labels), photos_folder(settings)
     described, kept = describe_labelled(pipeline, read_labels(labels), folder)
     extracted = pipeline.extract()
     inputs = {
-        "options": dataclasses.asdict(options),
-        "photos": list(kept.paths),
-        "classes": [kept.class_names[c] for c in kept.classes],
-        "described": store.fingerprint(described.values.astype(np.float64).sum(axis=1).tolist()),
+        **_inputs(options, kept, described.values),
         "database": extracted.inputs["database"],
+        # what the labels were compared with
+        "judged by": store.fingerprint({q: list(ids) for q, ids in pipeline.dataset.positives.items()}),
+        "lenient": settings.seen == "keep",
     }
     artifact = store.open_artifact(pipeline.artifacts, "layer", inputs)
     path = artifact.folder / "layer.npz"
@@ -282,6 +250,12 @@ def method_options(settings: AdaptationConfig, seed: int) -> MethodOptions:
         alpha=settings.alpha,
         epochs=settings.epochs,
         held_out=settings.held_out,
+        patience=settings.patience,
+        margin=settings.margin,
+        margin_kind=settings.margin_kind,
+        balance=settings.balance,
+        checkpoint_every=settings.checkpoint_every,
         folds=settings.folds,
+        guard=settings.guard,
         seed=seed,
     )

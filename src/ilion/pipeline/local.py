@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +19,21 @@ from ilion.evaluate import evaluate
 from ilion.extraction import sample_records
 from ilion.fuse import Calibration, calibrate
 from ilion.localfeatures.base import LocalExtractor
-from ilion.localisation import enclosing, textured
 from ilion.localstore import LocalSet, has_codec
 from ilion.machine import peak_memory
 from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.features import Rows
+from ilion.pipeline.features import Rows, comparable
 from ilion.pipeline.learnt import learnt
 from ilion.pipeline.parts import gathered
 from ilion.pipeline.scorer import LocalPlan
 from ilion.recoding import find_source, recode, settle
 from ilion.rerank import Evidence, rerank
-from ilion.scorers import Explanation
 from ilion.store import fingerprint
 from ilion.streaming import Progress, queries_key, shard_keys
-from ilion.types import Float32, GroundTruth, Int64, LocalFeatures, Ranking, Shard
+from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Ranking, Shard
+
+log = logging.getLogger(__name__)
 
 EVIDENCE = "evidence.npz"
 
@@ -42,7 +43,8 @@ class LocalStage:
     """Local features of one experiment, ready to compare.
 
     Args:
-        queries: (Q,) features, in the order of the queries, such that they compare with the stored ones.
+        queries: (Q,) features, in the order of the queries, such that they compare with the stored ones; a
+            text shows none.
         database: Stored features.
         inputs: What both depend on.
         seconds: Stage -> seconds when it was computed.
@@ -115,9 +117,8 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
     seconds["local features"] = sum(s.seconds for s in stats)
     seconds["local queries"] = query_stats.seconds
     stored = LocalSet(own, [key])
-    queries = stored.many(stored.rows_of([q.id for q in experiment.queries]))
     return LocalStage(
-        queries=tuple(queries if plan.original else map(codec.query, queries)),
+        queries=comparable(stored, [query.id for query in experiment.queries], codec, plan.original),
         database=LocalSet(artifact, keys),
         inputs={"local": [artifact.fingerprint, *keys], "local queries": [own.fingerprint, key]},
         seconds=seconds,
@@ -133,15 +134,16 @@ def _queries(
     experiment: Experiment, extractor: LocalExtractor, locks: ExitStack
 ) -> tuple[store.Artifact, str, bool]:
     general = experiment.config.extraction
+    pictures = [query for query in experiment.queries if query.image is not None]
     inputs = {"spec": extractor.spec.as_dict(), "box": general.query_box}
-    key = queries_key(experiment.queries)
+    key = queries_key(pictures)
     source = find_source(experiment.artifacts, "local-queries", inputs, [key])
     own = store.open_artifact(experiment.artifacts, "local-queries", inputs)
     locks.enter_context(store.locked(own.folder))
     if source is not None and source.artifact.folder != own.folder:
         return own, key, recode(source, [key], source.codec, own, features=extractor.spec.features)
     key, seen = local_extraction.extract_local_queries(
-        experiment.queries,
+        pictures,
         extractor,
         own,
         box_use="none" if general.query_box == "none" else "crop",
@@ -175,9 +177,10 @@ class Reranked:
     """What re-ranking gives.
 
     Args:
-        ranking: The final ranking.
-        evidence: About the shortlists.
-        weights: (Q,) weight of the local score; NaN for rank fusion.
+        ranking: The final ranking; texts keep the results of the first stage.
+        evidence: About the shortlists; a text has an empty one.
+        asked: (Q,) which queries are pictures, and so were re-ranked.
+        weights: (Q,) weight of the local score; NaN for rank fusion and for texts.
         folds: (Q,) part of each query, whose weight was learnt on the others; all 0 where nothing was learnt.
         missing: Shortlisted images without stored features.
         seconds: When the evidence was computed.
@@ -188,6 +191,7 @@ class Reranked:
 
     ranking: Ranking
     evidence: Evidence
+    asked: Bool
     weights: Float32
     folds: Int64
     missing: int
@@ -206,24 +210,32 @@ def rerank_stage(
     truth: GroundTruth,
     instances: Sequence[str],
 ) -> Reranked:
-    """Gather the evidence about the shortlists, as far as that is not done, and fuse it."""
+    """Gather the evidence about the shortlists, as far as that is not done, and fuse it.
+
+    Texts have no local features: their results stay exactly those of the first stage.
+    """
     settings = experiment.config.rerank
+    asked = np.array([query.image is not None for query in experiment.queries], np.bool_)
+    texts = int((~asked).sum())
+    if texts:
+        log.info("re-ranking: %d text queries have no local features and keep their results", texts)
     inputs = evidence_inputs(plan, local.inputs, search_fingerprint, settings.shortlist)
     artifact = store.open_artifact(experiment.artifacts, "evidence", inputs)
     with store.locked(artifact.folder):
         reused = (artifact.folder / EVIDENCE).exists()
         if not reused:
-            _gather(experiment, plan, local, ranking, artifact)
+            _gather(experiment, plan, local, ranking, asked, artifact)
         stats = store.read_json(artifact.folder / "stats.json")
         evidence = Evidence(**store.read_arrays(artifact.folder / EVIDENCE))
-    fixed = np.full(len(instances), plan.weight, np.float32)
-    weights, folds = fixed, np.zeros(len(instances), np.int64)
+    weights, folds = np.full(len(instances), plan.weight, np.float32), np.zeros(len(instances), np.int64)
     if settings.fusion == "rank":
         weights = np.full(len(instances), np.nan, np.float32)
     elif settings.fusion == "calibrated":
-        learnt = _calibrated(experiment.config, plan, ranking, evidence, truth, instances)
-        weights = np.where(np.isnan(learnt.weights), fixed, learnt.weights).astype(np.float32)
-        folds = learnt.fold
+        pictures = np.flatnonzero(asked)
+        learnt = _calibrated(experiment.config, plan, ranking, evidence, truth, instances, pictures)
+        weights[pictures] = np.where(np.isnan(learnt.weights), plan.weight, learnt.weights)
+        folds[pictures] = learnt.fold
+    weights[~asked] = np.nan
     fused = rerank(
         ranking,
         evidence,
@@ -233,6 +245,7 @@ def rerank_stage(
     return Reranked(
         fused,
         evidence,
+        asked,
         weights,
         folds,
         stats["missing"],
@@ -251,9 +264,14 @@ def evidence_inputs(
 
 
 def _gather(
-    experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking, artifact: store.Artifact
+    experiment: Experiment,
+    plan: LocalPlan,
+    local: LocalStage,
+    ranking: Ranking,
+    asked: Bool,
+    artifact: store.Artifact,
 ) -> None:
-    """Compare queries with their shortlists, or cut what is known of longer ones."""
+    """Compare pictures with their shortlists, or cut what is known of longer ones."""
     shortlist = experiment.config.rerank.shortlist
     longer = _longer(experiment.artifacts, artifact)
     rows = local.rows_of(ranking)
@@ -264,13 +282,28 @@ def _gather(
         stats["seconds"] *= share
     else:
         started = time.perf_counter()
+        queries = [features for features, ok in zip(local.queries, asked, strict=True) if ok]
+        some = ranking if asked.all() else _only(ranking, asked)
         found = gathered(
-            experiment, plan, local.database, local.stored_queries, local.queries, rows, ranking, artifact
+            experiment, plan, local.database, local.stored_queries, queries, rows, some, artifact
         )
+        found = found if asked.all() else found.spread(asked)
         stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
     stats["missing"] = rows.count_missing(found.rows)
     store.write_json(artifact.folder / "stats.json", stats)
     store.write_arrays(artifact.folder / EVIDENCE, vars(found))
+
+
+def _only(ranking: Ranking, chosen: Bool) -> Ranking:
+    """Return the ranking of some of the queries."""
+    ids = tuple(query for query, ok in zip(ranking.query_ids, chosen, strict=True) if ok)
+    return replace(
+        ranking,
+        query_ids=ids,
+        indices=ranking.indices[chosen],
+        similarities=ranking.similarities[chosen],
+        counts=ranking.counts[chosen],
+    )
 
 
 def _longer(root: Path, artifact: store.Artifact) -> store.Artifact | None:
@@ -294,7 +327,9 @@ def _calibrated(
     evidence: Evidence,
     truth: GroundTruth,
     instances: Sequence[str],
+    pictures: Int64,
 ) -> Calibration:
+    """Learn the weight of each picture on the pictures of other objects."""
     judged: dict[float, np.ndarray] = {}
 
     def accuracy(weight: float, queries: Sequence[int]) -> float:
@@ -303,23 +338,7 @@ def _calibrated(
             judged[weight] = evaluate(
                 fused, truth, definition=config.evaluation.definition, k=config.evaluation.k, bootstrap=1
             ).per_query
-        return float(judged[weight][list(queries)].mean())
+        return float(judged[weight][pictures[list(queries)]].mean())
 
-    return calibrate(accuracy, instances, usual=plan.weight, seed=config.seed)
-
-
-def explainer(
-    experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking
-) -> Callable[[int, int], Explanation]:
-    """Return what says why a database row was found for a query, for pictures of the matches."""
-    rows = local.rows_of(ranking)
-    boxed = experiment.config.extraction.query_box != "none"
-
-    def explain(query: int, row: int) -> Explanation:
-        [image] = rows.many([row])
-        photo = experiment.queries[query].image
-        outline = enclosing(photo.boxes) if boxed and photo is not None else None
-        own = local.queries[query]
-        return plan.scorer.explain(own, image, outline or textured(own))
-
-    return explain
+    groups = [instances[number] for number in pictures]
+    return calibrate(accuracy, groups, usual=plan.weight, seed=config.seed)

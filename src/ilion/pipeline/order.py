@@ -25,14 +25,14 @@ from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline import account
 from ilion.pipeline.adaptation import adapt, unseen
-from ilion.pipeline.changes import at_full_precision, changes
+from ilion.pipeline.changes import at_full_precision, changes, explainer
 from ilion.pipeline.coded import CODES, LOSS, Tuning, tune
 from ilion.pipeline.describe import Extraction, describe
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.find import Search, find
 from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.inverted import Index, asmk_extractor, build_index
-from ilion.pipeline.local import explainer, extract_local, rerank_stage
+from ilion.pipeline.local import extract_local, rerank_stage
 from ilion.pipeline.model import extractor_of
 from ilion.pipeline.read import (
     Fused,
@@ -275,6 +275,7 @@ class Pipeline:
                 searched,
                 self.layer if found.extracted else None,
                 found.stage,
+                found.extracted.long_texts if isinstance(found.extracted, Extraction) else 0,
             ),
             reranking=reranking,
             reading=reading,

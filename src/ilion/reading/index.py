@@ -127,7 +127,7 @@ class TextIndex:
 
     @classmethod
     def load(cls, folder: Path) -> TextIndex:
-        """Open a stored index; its arrays are memory-mapped.
+        """Read a stored index into memory.
 
         Raises:
             ArtifactError: It is missing or damaged.

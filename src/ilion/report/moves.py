@@ -56,7 +56,7 @@ class Moves:
     """The moves that the report shows.
 
     Args:
-        groups: Of `GROUPS`: queries by the change of their AP, each with its most telling move.
+        groups: Of `GROUPS`: image queries by the change of their AP, each with its most telling move.
         fallen: Positives that lost most.
         climbed: Wrong results that won most.
         gains: (Q,) change of AP of every query, in the order of the outcome.
@@ -94,11 +94,13 @@ def choose_moves(result: RunResult, gallery: int) -> Moves | None:
         [ap - before_ap[q] for q, ap in zip(evaluation.query_ids, evaluation.per_query.tolist(), strict=True)]
     )
     moves = [*_candidates(result, reranking.ranking, reranking.inliers)]
-    chosen = choose(gains.tolist(), max(gallery // 2, min(gallery, 3)))
+    texts = {query.id for query in result.dataset.queries if query.text is not None}
+    pictures = [q for q, name in enumerate(evaluation.query_ids) if name not in texts]
+    chosen = choose(gains[pictures].tolist(), max(gallery // 2, min(gallery, 3)))
     groups = {
-        "best": tuple(move for q in chosen.best if (move := moves[q].rise)),
-        "typical": tuple(move for q in chosen.typical if (move := moves[q].rise)),
-        "worst": tuple(move for q in chosen.worst if (move := moves[q].worst)),
+        "best": tuple(move for q in chosen.best if (move := moves[pictures[q]].rise)),
+        "typical": tuple(move for q in chosen.typical if (move := moves[pictures[q]].rise)),
+        "worst": tuple(move for q in chosen.worst if (move := moves[pictures[q]].worst)),
     }
     shown = {(m.query, m.row) for group in groups.values() for m in group}
     most = -(-gallery // 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,14 @@ def _exhibit(context: Context, explain: Callable[[int, int], ReadPair], number: 
     return Exhibit(facts.query.instance, facts.query.id, query_tile(context, facts), asked, results)
 
 
+def long_texts(context: Context) -> str:
+    """Say how many texts of the main run exceed what its model reads; "" where none does."""
+    told = context.main.provenance.get("long texts")
+    if not isinstance(told, Mapping):
+        return ""
+    return context.words(f"kinds.long_{told['read']}", count=told["count"])
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of query in one run: means with their intervals."""
@@ -126,7 +134,8 @@ def kinds_section(context: Context) -> Section | None:
                 rows.append(Kind(result.design, words(f"kinds.{name}"), int(chosen.sum()), *figures))
     if len({row.name for row in rows}) < 2:
         return None
-    return Section("kinds", words("kinds.title"), {"rows": rows, "k": context.main.evaluation.k})
+    data = {"rows": rows, "k": context.main.evaluation.k, "note": long_texts(context)}
+    return Section("kinds", words("kinds.title"), data)
 
 
 def _mean(evaluation: Evaluation, values: Float64, chosen: np.ndarray) -> tuple[float, Interval]:

@@ -63,7 +63,7 @@ def reranking_section(context: Context) -> Section | None:
                 groups.append((words(f"reranking.{name}"), words(f"reranking.{name}_intro"), exhibits))
     data = {
         "summary": _summary(context, reranking),
-        "facts": _facts(reranking, words),
+        "facts": [*_texts(context), *_facts(reranking, words)],
         "steps": _steps(context, reranking, ledger) if ledger else None,
         "parts": _parts(reranking, ledger, words) if ledger else None,
         "part_table": _part_list(reranking, ledger, words) if ledger else [],
@@ -104,9 +104,15 @@ def _summary(context: Context, reranking: Reranking) -> list[str]:
     ]
 
 
+def _texts(context: Context) -> list[str]:
+    """Say that texts were not re-ranked, where there are some."""
+    count = sum(facts.query.text is not None for facts in context.outcome.queries)
+    return [context.words("reranking.texts", count=count)] if count else []
+
+
 def _facts(reranking: Reranking, words: Words) -> list[str]:
     """Say how scores were fused, what was missing, and what compression costs."""
-    weights = reranking.weights
+    weights = reranking.weights[~np.isnan(reranking.weights)]  # a text has none
     facts = []
     if reranking.fusion == "rank":
         facts.append(words("reranking.fusion_rank"))

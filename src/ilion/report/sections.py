@@ -16,7 +16,7 @@ from ilion.report.context import Context, Section
 from ilion.report.domains import domains_section
 from ilion.report.facts import recall_by_rank
 from ilion.report.gallery import gallery_section
-from ilion.report.reading import kinds_section, reading_section
+from ilion.report.reading import kinds_section, long_texts, reading_section
 from ilion.report.reranking import reranking_section
 from ilion.report.verdict import (
     all_skipped,
@@ -200,7 +200,8 @@ def _label_bars(context: Context, axis: str) -> tuple[Markup, int]:
 
 def queries_section(context: Context) -> Section:
     """List every query."""
-    return Section("queries", context.words("queries.title"), {"queries": context.outcome.queries})
+    data = {"queries": context.outcome.queries, "note": long_texts(context)}
+    return Section("queries", context.words("queries.title"), data)
 
 
 def skipped_section(context: Context) -> Section:

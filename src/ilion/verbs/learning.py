@@ -43,7 +43,7 @@ def adapt(
     if bool(settings.labels) == bool(objects):
         raise ConfigError("learn either from --labels CSV, or from --objects of the data set itself")
     options = learn.method_options(settings, config.seed)
-    plain = Pipeline(replace(config, adaptation=AdaptationConfig()), progress)
+    plain = Pipeline(replace(config, adaptation=AdaptationConfig(seen=settings.seen)), progress)
     if objects:
         return learn.learn_from_objects(plain, layer, options, objects=objects, shots=shots)
     return learn.learn_from_labels(
