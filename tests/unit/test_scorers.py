@@ -220,7 +220,7 @@ def test_floor_and_weight_follow_from_the_budget(folder: Path) -> None:
         assert isinstance(plan.scorer, Matcher)
         floors[budget] = plan.scorer.floor
         assert plan.weight == GEOMETRY_WEIGHT
-    assert floors == {1024: 2, 2048: 2, 4096: 3, 0: 4}
+    assert floors == {1024: 3, 2048: 3, 4096: 3, 0: 4}
     own = plan_local(experiment(folder, floor=7, weight=0.5))
     assert isinstance(own.scorer, Matcher)
     assert (own.scorer.floor, own.weight) == (7, 0.5)
