@@ -78,7 +78,7 @@ def test_the_report_says_that_texts_stayed_and_keeps_them_out_of_the_account(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_texts(monkeypatch)
-    settings = {**LOCAL, "budget": 1024, "diagnose": True, "shortlist": 12}
+    settings = {**LOCAL, "budget": 1024, "diagnose": True}
     alone = verbs.evaluate(experiment(folder, "image", rerank=settings)).reranking
     result, page = verbs.run(experiment(folder, rerank=settings))
     assert "5 queries are texts, which have no local features" in page.read_text("utf-8")
