@@ -35,11 +35,13 @@ Margin = Literal["cosface", "arcface"]
 Array = NDArray[np.floating[Any]]
 
 GROUPS = 16
-"""Groups of classes that threads take; neither they nor the result depend on the number of threads."""
-BLOCK_VALUES = 2**19
-"""Values of the classifier worked on at a time: with gradient and moments 8 MB in float32."""
-CACHE_VALUES = 2**15
-"""Values of one in-place pass: with gradient, moments and scratch 640 KB in float32."""
+"""Groups of classes that threads take, at most; they, and so the result, depend on no number of threads."""
+GROUP_CLASSES = 512
+"""Classes of a group at least: fewer are not worth handing over."""
+BLOCK_VALUES = 2**20
+"""Values of the classifier worked on at a time: 4 MB in float32, and as much of gradient and each moment."""
+CACHE_VALUES = 2**17
+"""Values of one in-place pass: with gradient, moments and scratch 2.5 MB in float32."""
 _TINY = 1e-12
 """Smallest length that is divided by, as in torch's ``normalize``."""
 
@@ -167,7 +169,8 @@ class Classifier:
         self.loss, self.adam = loss, adam
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
         most = max(1, BLOCK_VALUES // classes.shape[1])
-        edges = np.unique(np.linspace(0, len(classes), GROUPS + 1).astype(int)).tolist()
+        groups = min(GROUPS, max(2, len(classes) // GROUP_CLASSES))
+        edges = np.unique(np.linspace(0, len(classes), groups + 1).astype(int)).tolist()
         self._groups = [
             [slice(start, min(start + most, last)) for start in range(first, last, most)]
             for first, last in pairwise(edges)
@@ -341,7 +344,7 @@ class Classifier:
 
 def _parts(count: int) -> list[slice]:
     """Cut rows in parts that do not depend on the number of threads."""
-    edges = np.unique(np.linspace(0, count, 5).astype(int)).tolist()
+    edges = np.unique(np.linspace(0, count, 3).astype(int)).tolist()
     return [slice(first, last) for first, last in pairwise(edges)]
 
 
