@@ -12,7 +12,8 @@ decides otherwise on some pairs. So Ilion is compared with one call of OpenCV, w
 decide (the same matches in five orders; only the first call is timed), and so are OpenCV's single calls.
 
 Chamfer: 600 tokens an image; real ones are RootSIFT, centred and rotated, drawn ones come in clusters. Each
-side has all cores: float32 through the threads of its matrix products, bits through one thread a core.
+side has all cores, with one thread a core for one query each, or with threads of the matrix product for plain
+numpy where that is faster.
 
 Times are medians over queries, in wall-clock and in processor time; the latter says more on a busy machine.
 OMP_NUM_THREADS=1 gives one core to both sides.
@@ -38,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 from photos import grocery
 from scipy.stats import spearmanr
+from threadpoolctl import ThreadpoolController
 
 from ilion.bits import pack_signs, unpack_signs
 from ilion.geometry import FLOOR, THRESHOLD_PX, verify
@@ -260,24 +262,25 @@ def plain_chamfer(query: Float32, database: Sequence[Float32]) -> Float32:
     return np.array([(query @ tokens.T).max(axis=1).mean() for tokens in database], np.float32)
 
 
-def threaded_bits(
-    query: NDArray[np.uint8], database: Sequence[NDArray[np.uint8]], dims: int, threads: int
-) -> Float32:
-    """Compare bits with equal parts of the images in each thread, as re-ranking does with its queries."""
-    parts = [database[start::threads] for start in range(threads)]
-    scores = np.empty(len(database), np.float32)
-    jobs = in_order(range(threads), lambda n: chamfer_bits(query, parts[n], dims=dims), workers=threads)
-    for start, future in jobs:
-        scores[start::threads] = future.result()
-    return scores
+def on_all_cores(work: Callable[[], Float32], threads: int) -> Callable[[], Float32]:
+    """Do the same work in one thread a core, as re-ranking does with its queries."""
+    libraries = ThreadpoolController()
+
+    def whole() -> Float32:
+        with libraries.limit(limits=1, user_api="blas"):
+            jobs = in_order(range(threads), lambda _: work(), workers=threads)
+            results = [future.result() for _, future in jobs]
+        return results[0]
+
+    return whole
 
 
-def repeat(times: Times, work: Callable[[], Float32], rounds: int) -> Float32:
+def repeat(times: Times, work: Callable[[], Float32], rounds: int, copies: int = 1) -> Float32:
     """Time some rounds, after a pause: threads of matrix products wait busily for the next one."""
     time.sleep(0.5)
     found = work()
     for _ in range(rounds):
-        times.add(work, IMAGES)
+        times.add(work, IMAGES * copies)
     return found
 
 
@@ -287,10 +290,13 @@ def compare_chamfer(pool: Pool, rounds: int, threads: int) -> None:
         query, database = drawn_tokens(dims, IMAGES)
         floats, units = unit_rows(query), [unit_rows(d) for d in database]
         bits, packed = pack_signs(query), [pack_signs(d) for d in database]
-        plain, full, one = Times(), Times(), Times()
+        plain, side, full, one = Times(), Times(), Times(), Times()
+        spread = partial(on_all_cores, threads=threads)
         want = repeat(plain, partial(plain_chamfer, floats, units), rounds)
-        repeat(full, partial(chamfer_many, query, database), rounds)
-        found = repeat(one, partial(threaded_bits, bits, packed, dims, threads), rounds)
+        repeat(side, spread(partial(plain_chamfer, floats, units)), rounds, threads)
+        repeat(full, spread(partial(chamfer_many, query, database)), rounds, threads)
+        found = repeat(one, spread(partial(chamfer_bits, bits, packed, dims=dims)), rounds, threads)
+        plain = min(plain, side, key=lambda times: statistics.median(times.wall))
         mixed = chamfer_many(query, [unpack_signs(p, dims) for p in packed])
         print(f"  {dims} dimensions, {4 * dims} bytes a token or {dims // 8}")
         print(f"    float32, plain numpy {plain} an image")
