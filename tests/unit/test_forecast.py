@@ -257,9 +257,14 @@ def test_costs_are_straight_lines() -> None:
     assert point.search_ms == pytest.approx(1e3 * (0.01 + 1e-6 * 1_000_000), rel=1e-6)
     assert point.describe_hours is not None
     assert point.describe_hours == pytest.approx(1_000_000 * 0.02 / 3600)
-    assert point.disk_bytes == pytest.approx(1_000_000 * 1048)
-    assert point.memory_bytes == pytest.approx(1e9 + 996_000 * 100)
-    assert point.price == pytest.approx(point.describe_hours * 2 + 1.048 * 0.1 * 3)
+    # each id twice: in its shard with 4 bytes of punctuation, and listed with 8 of where it starts
+    assert point.disk_bytes == pytest.approx(1_000_000 * (1024 + 24 + 28))
+    # more than 100,000 ids are not held
+    assert point.memory_bytes == pytest.approx(1e9 + 96_000 * 100)
+    (few,) = forecast_cost(runs, [50_000])
+    assert few.disk_bytes == pytest.approx(50_000 * 1048)
+    assert few.memory_bytes == pytest.approx(1e9 + 46_000 * 100)
+    assert point.price == pytest.approx(point.describe_hours * 2 + 1.076 * 0.1 * 3)
     assert point.search_range is not None
     assert point.search_range.low == pytest.approx(point.search_range.high, rel=1e-6)
 

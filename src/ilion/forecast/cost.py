@@ -1,9 +1,9 @@
 """Time, memory, disk and price at a larger database, from what smaller ones took.
 
 All are straight lines, whose slopes are measured: describing an image costs the same whatever their number;
-exact search takes a fixed time and one for each image; stored bytes and the ids in memory grow with the
-images. What is not known is not invented: without rates there is no price, and a single measurement gives no
-interval.
+exact search takes a fixed time and one for each image; stored bytes grow with the images, and ids in memory
+as long as they are few (`ilion.idlist`). What is not known is not invented: without rates there is no price,
+and a single measurement gives no interval.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ConfigError
+from ilion.idlist import IN_MEMORY
 from ilion.outcome import Interval
 
 
@@ -142,6 +143,9 @@ def forecast_cost(
     points = []
     for size in images:
         disk = size * (last.bytes_per_image + last.id_bytes + 4)
+        if size > IN_MEMORY:  # then they are listed too, with 8 bytes for where each starts
+            disk += size * (last.id_bytes + 8)
+        held = max(min(size, IN_MEMORY) - last.images, 0)
         hours = None if per_image is None else size * per_image / 3600
         spread = _range([size * value / 3600 for value in describe])
         price = _price(hours, disk, prices)
@@ -157,7 +161,7 @@ def forecast_cost(
                     else []
                 ),
                 disk_bytes=disk,
-                memory_bytes=last.peak_memory + max(size - last.images, 0) * (last.id_bytes + ID_OVERHEAD),
+                memory_bytes=last.peak_memory + held * (last.id_bytes + ID_OVERHEAD),
                 price=price,
                 price_range=None
                 if price is None or spread is None
