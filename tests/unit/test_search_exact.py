@@ -266,6 +266,20 @@ def test_a_threshold_guessed_too_high_is_noticed(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(ranking.indices, naive(queries, values, 2000)[0])
 
 
+def test_a_sharpened_threshold_that_is_too_high_is_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    values, queries = decaying(rng, 3000, 16), decaying(rng, 1, 16)
+    monkeypatch.setattr(exact, "RACE_FROM", 0)
+    monkeypatch.setattr(exact, "SAMPLE_VALUES", 0)
+    monkeypatch.setattr(exact, "SHARPER", 2)
+    # the larger sample sees nothing but copies of the query, of which there are fewer than are wanted
+    values[exact.sample_rows(3000, 512, seed=1)[:200]] = queries[0]
+    database = Memory(values)
+    ranking = run(queries, database, k=300)
+    np.testing.assert_array_equal(ranking.indices, naive(queries, values, 300)[0])
+    assert database.reads > 1, "the first guess should have failed"
+
+
 def test_a_crowd_of_ties_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.full((30_000, 4), 0.5, np.float32)
     pool = Pool(values[:2], 10, np.full(2, -np.inf, np.float32), Memory(values))

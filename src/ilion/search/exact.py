@@ -4,14 +4,15 @@ The result is that of scoring every pair in float64, rounding to float32, and or
 by row. So it does not depend on sharding, block size, threads or kernel, and equal images really tie. Most of
 the work is avoided, never guessed:
 
-1. A sample of the database gives every query a threshold that a few more than ``k`` rows should reach. If
-   fewer than ``k`` do, the guess was too high and the query is searched again from a lower one.
-2. The database passes once. An upper bound from a few dimensions (`ilion.search.bounds.Filter`) excludes most
-   pairs; the rest is scored in float32, and what reaches the threshold within the error of float32 is kept.
-   Thresholds rise as better rows come.
+1. A sample of the database gives every query a threshold that a few more than ``k`` rows should reach, and a
+   larger sample raises it. If fewer than ``k`` do, the guess was too high and the query is searched again
+   from a lower one.
+2. The database passes once. An upper bound from a few dimensions (`ilion.search.bounds.Filter`) or from few
+   bits (`ilion.search.lowbit`) excludes most pairs; the rest is scored in float32, and what reaches the
+   threshold within the error of float32 is kept. Thresholds rise as better rows come.
 3. What is kept at the end is scored in float64.
 
-How many dimensions the bound takes, or whether it pays at all, is raced on the sample: it depends on the
+Which bound, with how many dimensions, or whether one pays at all, is raced on the sample: it depends on the
 spectrum of the descriptors and on the processor. The outcome changes the time, not the result.
 """
 
@@ -185,11 +186,11 @@ class _Scan:
         left = np.arange(len(self.queries))
         with single_threaded_products():
             sample, ranked = self._sample()
-            rank = _rank_in_sample(self.k, self.total, len(sample))
+            rank = first = _rank_in_sample(self.k, self.total, len(sample))
             while True:
                 guess = _at_rank(ranked[left], rank)
                 kernels = self._kernels(self.queries[left], sample)
-                if len(left) == len(self.queries):
+                if rank == first:  # once: a guess that was too high must not be raised again
                     guess = self._sharpened(kernels[-1], guess, len(sample))
                 kernel = self._fastest(kernels, sample, guess)
                 pool = Pool(self.queries[left], self.k, guess, self.database, self.threads)
