@@ -39,14 +39,13 @@ import numpy as np
 from numpy.typing import NDArray
 from photos import grocery
 from scipy.stats import spearmanr
-from threadpoolctl import ThreadpoolController
 
 from ilion.bits import pack_signs, unpack_signs
 from ilion.geometry import FLOOR, THRESHOLD_PX, verify
 from ilion.images import resize
 from ilion.matching import chamfer_bits, chamfer_many, match_many, unit_rows
 from ilion.rootsift import rootsift
-from ilion.threads import in_order
+from ilion.threads import in_order, single_threaded_products
 from ilion.types import Float32, LocalFeatures
 
 RATIO = 0.9
@@ -264,10 +263,9 @@ def plain_chamfer(query: Float32, database: Sequence[Float32]) -> Float32:
 
 def on_all_cores(work: Callable[[], Float32], threads: int) -> Callable[[], Float32]:
     """Do the same work in one thread a core, as re-ranking does with its queries."""
-    libraries = ThreadpoolController()
 
     def whole() -> Float32:
-        with libraries.limit(limits=1, user_api="blas"):
+        with single_threaded_products():
             jobs = in_order(range(threads), lambda _: work(), workers=threads)
             results = [future.result() for _, future in jobs]
         return results[0]

@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from photos import grocery
-from search_exact import with_faiss
+from search_exact import measured, with_faiss
 from spectra import SHARD, Realistic, build, keys_of, unit
 
 from ilion import store
@@ -215,12 +214,7 @@ def memory(given: argparse.Namespace) -> None:
     command = [sys.executable, __file__, "--measure", "--folder", str(given.folder)]
     command += ["--queries", str(given.queries), "--k", str(given.k)]
     command += ["--codes", given.codes[0], "--shortlists", str(given.shortlists[-1])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    print(
-        f"  peak memory, {given.codes[0]}: {found['peak'] / 2**20:,.0f} MB, of which "
-        f"{found['before'] / 2**20:,.0f} before the search (libraries, ids, queries)"
-    )
+    print(f"  peak memory, {given.codes[0]}: {measured(command)}")
 
 
 def measure(given: argparse.Namespace) -> None:

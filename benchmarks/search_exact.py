@@ -91,12 +91,17 @@ def memory(given: argparse.Namespace) -> None:
         ]
         command += ["--real", str(given.real)] if given.real else []
         command += ["--queries", str(given.queries), "--k", str(given.k)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        print(
-            f"  peak memory at {number:,} rows: {found['peak'] / 2**20:,.0f} MB, of which "
-            f"{found['before'] / 2**20:,.0f} before the search (libraries, ids, queries)"
-        )
+        print(f"  peak memory at {number:,} rows: {measured(command)}")
+
+
+def measured(command: list[str]) -> str:
+    """Run what prints its memory before and at the peak of a search, and say both."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return (
+        f"{found['peak'] / 2**20:,.0f} MB, of which {found['before'] / 2**20:,.0f} before the search "
+        "(libraries, ids, queries)"
+    )
 
 
 def measure(given: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Work in threads, a bounded number ahead, results in order."""
+"""Work in threads, a bounded number ahead, results in order; and the threads of matrix products."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -37,3 +39,17 @@ def in_order(
             yield waiting.popleft()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def single_threaded_products() -> AbstractContextManager[Any]:
+    """Keep matrix products of numpy to the calling thread, while threads of our own share the cores."""
+    held: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return held
+
+
+@cache
+def _libraries() -> Any:
+    """Look for the linear algebra libraries once: that takes longer than a step of training."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -22,13 +22,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.threads import single_threaded_products
 from ilion.types import Int64
 
 Margin = Literal["cosface", "arcface"]
@@ -194,7 +195,7 @@ class Classifier:
         Returns:
             The mean loss before the update.
         """
-        with _blas().limit(limits=1, user_api="blas"):
+        with single_threaded_products():
             loss, passed = self._forward(values, labels)
             self.steps += 1
             self._backward(passed, self._update)
@@ -346,14 +347,6 @@ def _parts(count: int) -> list[slice]:
     """Cut rows in parts that do not depend on the number of threads."""
     edges = np.unique(np.linspace(0, count, 3).astype(int)).tolist()
     return [slice(first, last) for first, last in pairwise(edges)]
-
-
-@cache
-def _blas() -> Any:
-    """Look for the linear algebra libraries once: that takes longer than a step."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def _inverse_lengths(rows: Array) -> Array:

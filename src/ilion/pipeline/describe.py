@@ -12,45 +12,30 @@ from typing import Any
 from ilion import extraction, store
 from ilion.errors import DatasetError
 from ilion.extractors.base import Extractor, ExtractorSpec, Fittable
-from ilion.outcome import Machine, MissingShard, Skipped
+from ilion.outcome import MissingShard
 from ilion.pipeline.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.learnt import learnt
 from ilion.pipeline.model import Imported
+from ilion.pipeline.prepared import Prepared
 from ilion.store import Artifact, DescriptorSet, fingerprint
 from ilion.streaming import Progress
 from ilion.types import Descriptors, Shard
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Prepared):
     """What `describe` gives.
 
     Args:
         queries: Descriptors of the queries, in the order of the data set.
         database: Descriptors of the database.
-        inputs: What both depend on, for the next stage's fingerprint.
-        skipped: Database images that could not be used.
-        seconds: Stage -> seconds when it was really computed.
-        reused: Stages that were not computed this time.
-        images: Number of database images described.
-        peak_memory: Largest resident memory of the processes that computed, bytes.
-        machine: Where the database was described.
-        model: What described the images, printable.
         missing: Parts of the database that could not be described, where that was allowed.
         long_texts: Texts asked with that exceed what the model reads.
     """
 
     queries: Descriptors
     database: DescriptorSet
-    inputs: Mapping[str, Any]
-    skipped: tuple[Skipped, ...]
-    seconds: Mapping[str, float]
-    reused: tuple[str, ...]
-    images: int
-    peak_memory: int
-    machine: Machine
-    model: Mapping[str, Any]
     missing: tuple[MissingShard, ...] = ()
     long_texts: int = 0
 

@@ -18,8 +18,9 @@ from ilion.extraction import sample_records
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, build
 from ilion.localstore import LocalSet
 from ilion.machine import peak_memory
-from ilion.outcome import Machine, Skipped
+from ilion.outcome import Skipped
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.prepared import Prepared
 from ilion.streaming import shard_keys, unfinished
 from ilion.types import ImageRecord, LocalFeatures, Ranking
 
@@ -28,7 +29,7 @@ SAMPLE_PER_IMAGE = 300
 
 
 @dataclass(frozen=True)
-class Index:
+class Index(Prepared):
     """Queries and database of a search by ASMK.
 
     Args:
@@ -36,28 +37,12 @@ class Index:
         query_ids: (Q,) their ids.
         database: The inverted file.
         folder: Where it is.
-        inputs: What both depend on, for the next stage's fingerprint.
-        skipped: Database images that could not be used.
-        seconds: Stage -> seconds when it was really computed.
-        reused: Stages that were not computed this time.
-        images: Number of database images indexed.
-        peak_memory: Largest resident memory of the processes that computed, bytes.
-        machine: Where the database was indexed.
-        model: What describes the images, printable.
     """
 
     queries: tuple[LocalFeatures, ...]
     query_ids: tuple[str, ...]
     database: asmk.InvertedFile
     folder: Path
-    inputs: Mapping[str, Any]
-    skipped: tuple[Skipped, ...]
-    seconds: Mapping[str, float]
-    reused: tuple[str, ...]
-    images: int
-    peak_memory: int
-    machine: Machine
-    model: Mapping[str, Any]
 
     @property
     def image_seconds(self) -> float:

@@ -10,9 +10,9 @@ import numpy as np
 from ilion.errors import ArtifactError
 from ilion.search.candidates import Pool
 from ilion.search.codes import CodeSet
-from ilion.search.exact import Database, Progress, check_queries, single_threaded_products
+from ilion.search.exact import Database, Progress, check_queries
 from ilion.search.kernels import Dense, checked_norms, pair_values
-from ilion.threads import in_order
+from ilion.threads import in_order, single_threaded_products
 from ilion.types import Float32, Int64, Ranking
 
 GROUP_ROWS = 2**21

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -32,7 +31,7 @@ from ilion.search.bounds import leading_basis
 from ilion.search.candidates import Pairs, Pool
 from ilion.search.kernels import Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.search.lowbit import Lowbit
-from ilion.threads import in_order
+from ilion.threads import in_order, single_threaded_products
 from ilion.types import Float32, Int64, Ranking
 
 SAMPLE_VALUES = 2**22
@@ -326,12 +325,3 @@ def _at_rank(ranked: Float32, rank: int) -> Float32:
     if rank > ranked.shape[1]:
         return np.full(len(ranked), -np.inf, np.float32)
     return np.where(np.isfinite(ranked[:, rank - 1]), ranked[:, rank - 1], np.float32(-np.inf))
-
-
-def single_threaded_products() -> ExitStack:
-    """Keep matrix products to the thread that calls them, while threads of our own share the cores."""
-    from threadpoolctl import threadpool_limits
-
-    stack = ExitStack()
-    stack.enter_context(threadpool_limits(limits=1, user_api="blas"))
-    return stack
