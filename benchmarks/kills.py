@@ -107,12 +107,14 @@ def digest(output: Path) -> dict[str, str]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Return the processes that a driver started."""
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [int(child) for child in listed]
+    """Return the processes that a driver started, from whichever of its threads."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, listed.read_text().split())
+        except OSError:  # the thread has ended
+            continue
+    return sorted(found)
 
 
 def kill(command: list[str], after: float, draw: random.Random) -> str:

@@ -13,7 +13,7 @@ decide (the same matches in five orders; only the first call is timed), and so a
 
 Chamfer: 600 tokens an image; real ones are RootSIFT, centred and rotated, drawn ones come in clusters. Each
 side has all cores, with one thread a core for one query each, or with threads of the matrix product for plain
-numpy where that is faster.
+numpy where that is faster. They take turns in every round, as the clock of a shared machine changes.
 
 Times are medians over queries, in wall-clock and in processor time; the latter says more on a busy machine.
 OMP_NUM_THREADS=1 gives one core to both sides.
@@ -55,6 +55,10 @@ ORDERS = 4
 TOKENS = 600
 IMAGES = 128
 """With which tokens are compared at once."""
+QUERIES_A_THREAD = 4
+"""For which the threads of a call live: new ones may share a core for some milliseconds."""
+PAUSE_S, WHILE_S = 0.1, 0.2
+"""Before and for how long a way to compute Chamfer similarities is timed in each round."""
 
 
 @dataclass
@@ -261,47 +265,74 @@ def plain_chamfer(query: Float32, database: Sequence[Float32]) -> Float32:
     return np.array([(query @ tokens.T).max(axis=1).mean() for tokens in database], np.float32)
 
 
-def on_all_cores(work: Callable[[], Float32], threads: int) -> Callable[[], Float32]:
-    """Do the same work in one thread a core, as re-ranking does with its queries."""
+def on_all_cores(work: Callable[[], Float32], threads: int) -> Contestant:
+    """Do the same work for some queries in one thread a core, as re-ranking does."""
+    queries = threads * QUERIES_A_THREAD
 
     def whole() -> Float32:
         with single_threaded_products():
-            jobs = in_order(range(threads), lambda _: work(), workers=threads)
+            jobs = in_order(range(queries), lambda _: work(), workers=threads)
             results = [future.result() for _, future in jobs]
         return results[0]
 
-    return whole
+    return Contestant(whole, queries)
 
 
-def repeat(times: Times, work: Callable[[], Float32], rounds: int, copies: int = 1) -> Float32:
-    """Time some rounds, after a pause: threads of matrix products wait busily for the next one."""
-    time.sleep(0.5)
-    found = work()
-    for _ in range(rounds):
-        times.add(work, IMAGES * copies)
-    return found
+@dataclass
+class Contestant:
+    """One way to compute the similarities, the queries that a call does at once, and its times an image."""
+
+    work: Callable[[], Float32]
+    copies: int = 1
+    times: Times = field(default_factory=Times)
+
+    def round(self) -> None:
+        """Take the mean of the calls of a while, after a first one that warms up."""
+        # threads of matrix products wait busily for the next one
+        time.sleep(PAUSE_S)
+        self.work()
+        calls, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while not calls or time.perf_counter() - wall < WHILE_S:
+            self.work()
+            calls += 1
+        parts = calls * self.copies * IMAGES
+        self.times.wall.append(1e3 * (time.perf_counter() - wall) / parts)
+        self.times.cpu.append(1e3 * (time.process_time() - cpu) / parts)
+
+
+def ratios_by_round(slow: Times, fast: Times) -> str:
+    """Median of the ratios of rounds: the clock of a shared machine changes from one to the next."""
+    pairs = ((slow.wall, fast.wall), (slow.cpu, fast.cpu))
+    each = [[a / b for a, b in zip(*pair, strict=True)] for pair in pairs]
+    wall, cpu = (f"{statistics.median(r):.1f} ({min(r):.1f} to {max(r):.1f})" for r in each)
+    return f"{wall} times wall, {cpu} times processor"
 
 
 def compare_chamfer(pool: Pool, rounds: int, threads: int) -> None:
-    print(f"\nChamfer similarity, {TOKENS} tokens an image")
+    print(
+        f"\nChamfer similarity, {TOKENS} tokens an image; medians of {rounds} rounds, ratios with their range"
+    )
     for dims in (128, 256, 512, 768):
         query, database = drawn_tokens(dims, IMAGES)
         floats, units = unit_rows(query), [unit_rows(d) for d in database]
         bits, packed = pack_signs(query), [pack_signs(d) for d in database]
-        plain, side, full, one = Times(), Times(), Times(), Times()
         spread = partial(on_all_cores, threads=threads)
-        want = repeat(plain, partial(plain_chamfer, floats, units), rounds)
-        repeat(side, spread(partial(plain_chamfer, floats, units)), rounds, threads)
-        repeat(full, spread(partial(chamfer_many, query, database)), rounds, threads)
-        found = repeat(one, spread(partial(chamfer_bits, bits, packed, dims=dims)), rounds, threads)
-        plain = min(plain, side, key=lambda times: statistics.median(times.wall))
+        naive, single = partial(plain_chamfer, floats, units), partial(chamfer_bits, bits, packed, dims=dims)
+        plain, side = Contestant(naive), spread(naive)
+        full = spread(partial(chamfer_many, query, database))
+        one = spread(single)
+        for _ in range(rounds):
+            for contestant in (plain, side, full, one):
+                contestant.round()
+        want, found = naive(), single()
+        best = min(plain.times, side.times, key=lambda times: statistics.median(times.wall))
         mixed = chamfer_many(query, [unpack_signs(p, dims) for p in packed])
         print(f"  {dims} dimensions, {4 * dims} bytes a token or {dims // 8}")
-        print(f"    float32, plain numpy {plain} an image")
-        print(f"    float32, Ilion       {full}")
-        print(f"    1 bit, Ilion         {one}")
-        print(f"    1 bit is faster than plain float32: {ratios(plain, one)}")
-        print(f"    1 bit is faster than Ilion's float32: {ratios(full, one)}")
+        print(f"    float32, plain numpy {best} an image")
+        print(f"    float32, Ilion       {full.times}")
+        print(f"    1 bit, Ilion         {one.times}")
+        print(f"    1 bit is faster than plain float32: {ratios_by_round(best, one.times)}")
+        print(f"    1 bit is faster than Ilion's float32: {ratios_by_round(full.times, one.times)}")
         print(f"    1 bit against float32: {agreement(want, found)}")
         print(f"    asymmetric against float32: {agreement(want, mixed)}")
     queries, images = real_tokens(pool)

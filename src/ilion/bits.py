@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.shuffles import least_by_shuffle, nibbles, words
+from ilion.shuffles import least_by_shuffle, paired, words
 
 Packed = NDArray[np.uint8]
 """(M, d / 8) bytes; the first dimension is the highest bit of the first byte."""
@@ -19,6 +19,8 @@ Int32 = NDArray[np.int32]
 PIECES = (32, 16, 8)
 """Codes are compared in pieces of so many bytes, for which faiss has fast kernels: 96 bytes at once take
 three times as long; plain numpy (bitwise_count) takes six times as long. `ilion.shuffles` is faster."""
+TOGETHER = 128
+"""Images copied into one array for a call of the kernel, during which other threads need not wait."""
 BLOCK = 300_000
 """Distances computed before their minimum is taken (1.2 MB): about what the cache of one core holds."""
 
@@ -77,7 +79,7 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
     """Count the bits by which each row differs from the nearest row of each other array.
 
     The table of all pairs is never held, which makes this faster than the minimum of `hamming`. With the
-    extra ``fast`` it is three times as fast again (`ilion.shuffles`), after some seconds of compiling once.
+    extra ``fast`` it is four times as fast again (`ilion.shuffles`), after some seconds of compiling once.
 
     Args:
         a: (M, bytes) uint8.
@@ -96,10 +98,13 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
     least = np.empty((len(many), len(a)), np.int32)
     kernel = least_by_shuffle()
     if kernel is not None:
-        rows = nibbles(a)
-        for b, row in zip(many, least, strict=True):
+        for b in many:
             _check(a, b)
-            kernel(rows, words(b), row)
+        pairs = paired(a)
+        for first in range(0, len(many), TOGETHER):
+            some = many[first : first + TOGETHER]
+            starts = np.cumsum([0, *map(len, some)])
+            kernel(pairs, words(np.concatenate(some)), starts, least[first : first + TOGETHER])
         return least
     pieces, space = _pieces(a), np.empty((2, BLOCK), np.int32)
     for b, row in zip(many, least, strict=True):

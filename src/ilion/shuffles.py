@@ -3,8 +3,9 @@
 Counting differing bits one pair after the other is bound by the population count. Here a code is cut into
 nibbles; for each nibble of a query a table of 16 bytes says by how many bits every value differs from it, and
 one shuffle looks up 32 database nibbles at once, as in the fast scan of product quantisers (André, Kermarrec
-and Le Scouarnec, VLDB 2015). Sums are exact. On processors without AVX2, or without the extra, `ilion.bits`
-counts bits instead; the results are the same.
+and Le Scouarnec, VLDB 2015). A nibble differs by at most 4 bits, so two queries share one table: the first
+counts in the lower half of a byte, the second in the upper, three nibbles long. Sums are exact. On processors
+without AVX2, or without the extra, `ilion.bits` counts bits instead; the results are the same.
 """
 
 from __future__ import annotations
@@ -20,28 +21,35 @@ from numpy.typing import NDArray
 
 WIDTH = 32
 """Bytes in a register of AVX2."""
-QUERIES, LANES = 2, 5
-"""Queries that share what is loaded of the tokens, and registers of tokens: 160, which suits 500 to 640 an
-image. Their ten sums just fit the registers."""
+LANES = 4
+"""Registers of tokens that share what is loaded of the queries: 128 tokens; their sums fit the registers."""
 BLOCK = WIDTH * LANES
-WHOLE = 62
-"""Nibbles whose differences (at most 4 each) are added in one byte; an even number keeps bytes together."""
-TABLES = np.array([[(a ^ b).bit_count() for b in range(16)] * 2 for a in range(16)], np.uint8)
-"""(16, 32) by how many bits two nibbles differ, for both halves of a register."""
+STEP = 3
+"""Nibbles that two queries count in one byte: 3 * 4 is less than 16."""
+WHOLE = 63
+"""Nibbles whose differences (at most 4 each) are added in one byte."""
+_BITS = np.bitwise_count(np.arange(16)[:, None] ^ np.arange(16)[None, :]).astype(np.uint8)
+TABLES = np.tile((_BITS[:, None] << 4 | _BITS[None, :]).reshape(256, 16), 2)
+"""(256, 32) by how many bits two nibbles differ from one, for both halves of a register."""
 
-Kernel = Callable[[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.int32]], None]
+Kernel = Callable[[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]], None]
 
 
-def nibbles(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Cut codes (M, bytes) into (M, 2 * bytes) nibbles, the upper one first.
+def paired(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Cut codes (M, bytes) into nibbles and put those of two codes into one byte, the first one lower.
 
-    >>> nibbles(np.array([[0xA5]], np.uint8)).tolist()
-    [[10, 5]]
+    Returns:
+        (ceil(M / 2), nibbles): zeros fill up the nibbles to a multiple of `STEP`, and an odd code.
+
+    >>> paired(np.array([[0xA5], [0x07]], np.uint8)).tolist()
+    [[10, 117, 0]]
     """
-    out = np.empty((len(codes), 2 * codes.shape[1]), np.uint8)
-    np.right_shift(codes, 4, out=out[:, ::2], casting="unsafe")
-    np.bitwise_and(codes, 15, out=out[:, 1::2], casting="unsafe")
-    return out
+    count, size = codes.shape
+    out = np.zeros((count + count % 2, 2 * size + -2 * size % STEP), np.uint8)
+    np.right_shift(codes, 4, out=out[:count, : 2 * size : 2], casting="unsafe")
+    np.bitwise_and(codes, 15, out=out[:count, 1 : 2 * size : 2], casting="unsafe")
+    pairs: NDArray[np.uint8] = out[::2] | out[1::2] << 4
+    return pairs
 
 
 def words(codes: NDArray[np.generic]) -> NDArray[np.uint64]:
@@ -53,10 +61,10 @@ def words(codes: NDArray[np.generic]) -> NDArray[np.uint64]:
 
 @cache
 def least_by_shuffle() -> Kernel | None:
-    """Return what fills (M,) int32 with the bits by which codes differ from the nearest of (N, bytes).
+    """Return what fills (B, M) int32 with the bits by which M codes differ from the nearest of each image.
 
-    The codes of the first side are given as `nibbles` (M, 2 * bytes), so that they are cut up only once;
-    those of the second as `words`.
+    Its arguments: the M codes as `paired`; the codes of all images one after the other, as `words`; where
+    each image begins among them, and where the last ends, (B + 1,); what is filled. No image is empty.
 
     It holds no lock of the interpreter while it works. None where numba is missing, or AVX2.
     """
@@ -82,11 +90,11 @@ def _compiled() -> Kernel:
     )
 
     @njit(nogil=True)
-    def nibbles_by_block(codes: Any) -> Any:
+    def nibbles_by_block(codes: Any, nibbles: Any) -> Any:
         """(N, words) to (blocks, nibbles, BLOCK / 8 words); the last code fills up the last block."""
         count, size = codes.shape
         blocks = (count + BLOCK - 1) // BLOCK
-        out = np.empty((blocks, 16 * size, BLOCK // 8), np.uint64)
+        out = np.zeros((blocks, max(nibbles, 16 * size), BLOCK // 8), np.uint64)
         square = np.empty(8, np.uint64)
         for block in range(blocks):
             for part in range(BLOCK // 8):
@@ -108,36 +116,46 @@ def _compiled() -> Kernel:
         return out
 
     @njit(nogil=True)
-    def least(own: Any, codes: Any, into: Any) -> None:
-        tokens = nibbles_by_block(codes).view(np.uint8)
-        nibbles, last = own.shape[1], len(own) - 1
-        places = np.empty(QUERIES, np.int64)
-        # a block of tokens stays in the nearest cache while all queries look at it
-        for block in range(len(tokens)):
-            for start in range(0, len(own), QUERIES):
-                for q in range(QUERIES):
-                    places[q] = min(start + q, last) * nibbles
+    def least(pairs: Any, codes: Any, starts: Any, into: Any) -> None:
+        nibbles = pairs.shape[1]
+        parts = (nibbles + WHOLE - 1) // WHOLE
+        part = (nibbles // STEP + parts - 1) // parts * STEP
+        # a copy begins at a register's boundary; a constant begins anywhere, and half of its rows cost twice
+        tables = TABLES.copy()
+        narrow = np.empty((len(pairs), 2, WIDTH), np.uint8)
+        wide = np.empty((len(pairs) if parts > 1 else 0, 2, WIDTH), np.uint16)
+        for image in range(len(into)):
+            tokens = nibbles_by_block(codes[starts[image] : starts[image + 1]], nibbles).view(np.uint8)
+            narrow[:] = 255
+            wide[:] = 65535
+            # a block of tokens stays in the nearest cache while all queries look at it
+            for block in range(len(tokens)):
                 at = block * tokens.shape[1] * BLOCK
-                if nibbles <= WHOLE:
-                    found = few(TABLES, own, places, tokens, at, nibbles)
+                for pair in range(len(pairs)):
+                    if parts == 1:
+                        few(tables, pairs, pair * nibbles, tokens, at, nibbles, part, narrow, pair)
+                    else:
+                        many(tables, pairs, pair * nibbles, tokens, at, nibbles, part, wide, pair)
+            for query in range(into.shape[1]):
+                if parts == 1:
+                    into[image, query] = narrow[query >> 1, query & 1].min()
                 else:
-                    found = many(TABLES, own, places, tokens, at, nibbles)
-                for q in range(min(QUERIES, len(own) - start)):
-                    best = np.int32((found >> np.uint64(16 * q)) & np.uint64(65535))
-                    into[start + q] = best if block == 0 else min(into[start + q], best)
+                    into[image, query] = wide[query >> 1, query & 1].min()
 
     # compiled now, so that no measured call pays for it
-    least(np.zeros((1, 16), np.uint8), np.zeros((1, 1), np.uint64), np.empty(1, np.int32))
+    least(
+        np.zeros((1, 18), np.uint8), np.zeros((1, 1), np.uint64), np.array([0, 1]), np.empty((1, 1), np.int32)
+    )
     kernel: Kernel = least
     return kernel
 
 
 def _nearest(*, wide: bool) -> Any:
-    """Return the least ``sum of TABLES[query[n]][tokens[n]] over nibbles`` of two queries, compiled.
+    """Return what lowers the least ``sum of TABLES[pair[n]][tokens[n]] over nibbles``, compiled.
 
-    Two queries share what is loaded of the tokens. The result of the first comes 16 bits higher.
+    For each of two queries, and each byte of a register, it keeps the least of one more block of tokens.
     Arguments are arrays and the offsets in them: slices would be counted references in the inner loop.
-    Sums of `WHOLE` nibbles are kept in bytes, and if ``wide`` added up in 16 bits.
+    Sums of ``part`` nibbles are kept in bytes, and if ``wide`` added up in 16 bits.
     """
     from llvmlite import ir
     from numba import types
@@ -146,26 +164,24 @@ def _nearest(*, wide: bool) -> Any:
 
     cgutils: Any = untyped
     byte, half, word = ir.IntType(8), ir.IntType(16), ir.IntType(64)
-    register = ir.VectorType(byte, WIDTH)
-    element = half if wide else byte
-    final = ir.VectorType(element, WIDTH)
+    register, halves = ir.VectorType(byte, WIDTH), ir.VectorType(half, WIDTH // 2)
+    final = ir.VectorType(half, WIDTH) if wide else register
 
     @intrinsic
-    def nearest(_: Any, tables: Any, query: Any, places: Any, tokens: Any, tokens_at: Any, count: Any) -> Any:
-        signature = types.uint64(tables, query, places, tokens, tokens_at, count)
+    def nearest(
+        _: Any, tables: Any, pairs: Any, pairs_at: Any, tokens: Any, tokens_at: Any,
+        count: Any, part: Any, least: Any, pair: Any,
+    ) -> Any:  # fmt: skip
+        signature = types.void(tables, pairs, pairs_at, tokens, tokens_at, count, part, least, pair)
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             def data(number: int) -> Any:
                 array = context.make_array(signature.args[number])(context, builder, values[number])
                 return builder.bitcast(array.data, byte.as_pointer())
 
-            def vector(base: Any, offset: Any) -> Any:
-                place = builder.bitcast(builder.gep(base, [offset]), register.as_pointer())
+            def vector(base: Any, offset: Any, kind: Any = register) -> Any:
+                place = builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
                 return builder.load(place, align=1)
-
-            def function(name: str, result: Any, *arguments: Any) -> Any:
-                kind = ir.FunctionType(result, arguments)
-                return cgutils.get_or_insert_function(builder.module, kind, name)
 
             def smaller(a: Any, b: Any) -> Any:
                 return builder.select(builder.icmp_unsigned("<", a, b), a, b)
@@ -173,48 +189,80 @@ def _nearest(*, wide: bool) -> Any:
             def number(value: int) -> Any:
                 return ir.Constant(word, value)
 
-            shuffle = function("llvm.x86.avx2.pshuf.b", register, register, register)
-            least = function(f"llvm.vector.reduce.umin.v{WIDTH}{element}", element, final)
-            rows, others = data(0), builder.gep(data(3), [values[4]])
-            places = builder.bitcast(data(2), word.as_pointer())
-            starts = [builder.load(builder.gep(places, [number(query)])) for query in range(QUERIES)]
-            own = [builder.gep(data(1), [start]) for start in starts]
-            none, nothing = ir.Constant(register, [0] * WIDTH), ir.Constant(final, [0] * WIDTH)
-            pairs = [(query, lane) for lane in range(LANES) for query in range(QUERIES)]
-            sums = {pair: cgutils.alloca_once_value(builder, none) for pair in pairs}
-            totals = {pair: cgutils.alloca_once_value(builder, nothing) for pair in pairs}
+            def same(kind: Any, value: int) -> Any:
+                return ir.Constant(kind, [value] * kind.count)
+
+            def shifted(vector: Any, left: int = 0, right: int = 0) -> Any:
+                """Shift whole words of 16 bits; the caller sees to what crosses bytes."""
+                move, bits = (builder.shl, left) if left else (builder.lshr, right)
+                moved = move(builder.bitcast(vector, halves), same(halves, bits))
+                return builder.bitcast(moved, register)
+
+            two = ir.FunctionType(register, [register, register])
+            shuffle = cgutils.get_or_insert_function(builder.module, two, "llvm.x86.avx2.pshuf.b")
+            rows, own = data(0), builder.gep(data(1), [values[2]])
+            others = builder.gep(data(3), [values[4]])
+            lanes = range(LANES)
+            # sums of both queries, overflowing, and those of the second alone
+            both, second = (
+                [cgutils.alloca_once_value(builder, same(register, 0)) for _ in lanes] for _ in "12"
+            )
+            totals = [[cgutils.alloca_once_value(builder, same(final, 0)) for _ in lanes] for _ in "12"]
+
+            def raise_(place: Any, by: Any) -> None:
+                builder.store(builder.add(builder.load(place), by), place)
+
+            def three(at: Any) -> list[Any]:
+                """Look up three nibbles; return 16 times what the second query differs by."""
+                shown, begins = [], []
+                for step in range(STEP):
+                    here = builder.add(at, number(step))
+                    value = builder.zext(builder.load(builder.gep(own, [here])), word)
+                    shown.append(vector(rows, builder.mul(value, number(WIDTH))))
+                    begins.append(builder.mul(here, number(BLOCK)))
+                found = []
+                for lane in lanes:
+                    codes = [vector(others, builder.add(begin, number(lane * WIDTH))) for begin in begins]
+                    first, *rest = (builder.call(shuffle, [t, c]) for t, c in zip(shown, codes, strict=True))
+                    for more in rest:
+                        first = builder.add(first, more)
+                    raise_(both[lane], first)
+                    found.append(builder.and_(first, same(register, 0xF0)))
+                return found
 
             def add_up(start: Any, stop: Any) -> None:
-                with cgutils.for_range_slice(builder, start, stop, number(1)) as (at, _):
-                    nibbles = [builder.zext(builder.load(builder.gep(row, [at])), word) for row in own]
-                    shown = [vector(rows, builder.mul(nibble, number(WIDTH))) for nibble in nibbles]
-                    begin = builder.mul(at, number(BLOCK))
-                    for lane in range(LANES):
-                        codes = vector(others, builder.add(begin, number(lane * WIDTH)))
-                        for query in range(QUERIES):
-                            place = sums[query, lane]
-                            differing = builder.call(shuffle, [shown[query], codes])
-                            builder.store(builder.add(builder.load(place), differing), place)
+                with cgutils.for_range_slice(builder, start, stop, number(STEP)) as (at, _):
+                    for lane, a in enumerate(three(at)):
+                        raise_(second[lane], shifted(a, right=4))
 
-            if not wide:
-                totals = sums
-                add_up(number(0), values[5])
+            def sums(lane: int) -> tuple[Any, Any]:
+                b = builder.load(second[lane])
+                sixteen = builder.and_(shifted(b, left=4), same(register, 0xF0))
+                return builder.sub(builder.load(both[lane]), sixteen), b
+
+            if wide:
+                with cgutils.for_range_slice(builder, number(0), values[5], values[6]) as (start, _):
+                    for place in (*both, *second):
+                        builder.store(same(register, 0), place)
+                    add_up(start, smaller(builder.add(start, values[6]), values[5]))
+                    for lane in lanes:
+                        for query, found in enumerate(sums(lane)):
+                            raise_(totals[query][lane], builder.zext(found, final))
             else:
-                with cgutils.for_range_slice(builder, number(0), values[5], number(WHOLE)) as (start, _):
-                    for pair in pairs:
-                        builder.store(none, sums[pair])
-                    add_up(start, smaller(builder.add(start, number(WHOLE)), values[5]))
-                    for pair in pairs:
-                        more = builder.zext(builder.load(sums[pair]), final)
-                        builder.store(builder.add(builder.load(totals[pair]), more), totals[pair])
-            result = number(0)
-            for query in range(QUERIES):
-                best = builder.load(totals[query, 0])
-                for lane in range(1, LANES):
-                    best = smaller(best, builder.load(totals[query, lane]))
-                found = builder.zext(builder.call(least, [best]), word)
-                result = builder.or_(result, builder.shl(found, number(16 * query)))
-            return result
+                add_up(number(0), values[5])
+            results = [
+                [builder.load(totals[q][lane]) for q in (0, 1)] if wide else sums(lane) for lane in lanes
+            ]
+            bytes_ = WIDTH * (2 if wide else 1)
+            for query in (0, 1):
+                place = builder.gep(data(7), [builder.mul(number(2 * bytes_), values[8])])
+                place = builder.gep(place, [number(query * bytes_)])
+                place = builder.bitcast(place, final.as_pointer())
+                best = builder.load(place, align=1)
+                for found in results:
+                    best = smaller(best, found[query])
+                builder.store(best, place, align=1)
+            return context.get_dummy_value()
 
         return signature, generate
 
