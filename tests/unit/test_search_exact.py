@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from ilion import store
 from ilion.errors import ArtifactError, MissingExtraError
 from ilion.machine import machine
-from ilion.search import exact, lowbit, search
+from ilion.search import exact, instructions, lowbit, search, tiles
 from ilion.search.bounds import Filter, leading_basis, norms_of
 from ilion.search.candidates import Pool, exact_values
+from ilion.search.compiled import Compiled
 from ilion.search.kernels import Dense, Filtered, Kernel, Torch, pair_values
 from ilion.search.lowbit import Lowbit
 from ilion.types import Descriptors, Float32, Int64, Ranking
+
+CODES = [Lowbit, *([Compiled] if tiles.available() else [])]
+"""Bounds from bytes; the compiled one where there are numba and AVX2."""
 
 
 class Memory:
@@ -47,10 +52,10 @@ def decaying(rng: np.random.Generator, number: int, dim: int) -> Float32:
 
 
 def naive(queries: Float32, values: Float32, k: int) -> tuple[Int64, Float32]:
-    """Every pair in float64, from the definition; a plain loop over queries."""
+    """Every pair summed exactly, from the definition; a plain loop over queries."""
     rows, similarities = [], []
     for query in queries.astype(np.float64):
-        row = np.array([float(np.sum(query * x)) for x in values.astype(np.float64)], np.float64)
+        row = np.array([math.fsum((query * x).tolist()) for x in values.astype(np.float64)], np.float64)
         order = np.argsort(-row.astype(np.float32), kind="stable")[:k]
         rows.append(order)
         similarities.append(row[order].astype(np.float32))
@@ -111,25 +116,27 @@ def test_kernels_equal_the_naive_loop(name: str, dims: int) -> None:
 
 @pytest.mark.parametrize("name", adversarial())
 @pytest.mark.parametrize("learnt_on", ["all", "the first", "something else"])
-def test_bytes_equal_the_naive_loop(name: str, learnt_on: str) -> None:
+@pytest.mark.parametrize("codes", CODES)
+def test_bytes_equal_the_naive_loop(name: str, learnt_on: str, codes: type[Lowbit]) -> None:
     queries, values = adversarial()[name]
     other = np.random.default_rng(0).standard_normal((20, values.shape[1]), np.float32)
     sample = {"all": values, "the first": values[:1], "something else": other}[learnt_on]
-    rows, similarities = scan(Lowbit(queries, sample), queries, values, 40, 100)
+    rows, similarities = scan(codes(queries, sample), queries, values, 40, 100)
     expected, exactly = naive(queries, values, 40)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(similarities, exactly)
 
 
+@pytest.mark.parametrize("codes", CODES)
 @given(
     seed=st.integers(0, 10**6),
-    dim=st.integers(1, 70),
+    dim=st.integers(1, 200),
     power=st.floats(-12, 4),
     decay=st.floats(0, 3),
     centre=st.floats(0, 10),
 )
 def test_bytes_never_exclude_a_pair_that_reaches_its_threshold(
-    seed: int, dim: int, power: float, decay: float, centre: float
+    codes: type[Lowbit], seed: int, dim: int, power: float, decay: float, centre: float
 ) -> None:
     rng = np.random.default_rng(seed)
     spread = np.arange(1, dim + 1) ** -decay * 10.0**power
@@ -137,10 +144,87 @@ def test_bytes_never_exclude_a_pair_that_reaches_its_threshold(
     queries = rng.standard_normal((5, dim)).astype(np.float32)
     exactly = queries.astype(np.float64) @ values.astype(np.float64).T
     thresholds = np.sort(exactly, axis=1)[:, -7].astype(np.float32)
-    found = Lowbit(queries, values[:30]).pairs(values, 0, thresholds)
+    found = codes(queries, values[:30]).pairs(values, 0, thresholds)
     kept = set(zip(found.queries.tolist(), found.rows.tolist(), strict=True))
     wanted = np.argwhere(exactly.astype(np.float32) >= thresholds[:, None])
     assert {(int(q), int(r)) for q, r in wanted} <= kept
+
+
+@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+@pytest.mark.parametrize("shape", [(851, 1232, 512), (3, 16, 16), (1, 1, 1), (100, 130, 70), (7, 9, 768)])
+def test_compiled_bits_are_those_of_the_integer_products(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    rows, queries, dim = shape
+    codes = np.zeros((rows + -rows % instructions.ROWS, dim + -dim % instructions.DIMS), np.uint8)
+    codes[:rows, :dim] = rng.integers(0, 128, (rows, dim))
+    others = rng.integers(-63, 64, (queries, dim)).astype(np.int8)
+    codes[0, :dim], others[0] = 127, 63  # the largest sums there are
+    product = codes[:rows, :dim].astype(np.int64) @ others.T.astype(np.int64)
+    limits = np.full(queries + -queries % instructions.QUERIES, 2**31 - 1, np.int32)
+    limits[:queries] = np.quantile(product, 0.7, axis=0)
+    laid = tiles.tiled(others)
+    bits = np.zeros((len(codes), len(laid)), np.uint8)
+    tiles.compiled().compare(codes, laid, limits, bits)
+    found = np.unpackbits(bits[:rows], axis=1, bitorder="little").astype(bool)
+    np.testing.assert_array_equal(found[:, :queries], product > limits[:queries])
+    assert not found[:, queries:].any()
+
+
+@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+def test_compiled_widening_is_numpys() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    every = np.where(np.isnan(every), np.float16(1), every)
+    np.testing.assert_array_equal(tiles.widened(every), every.astype(np.float32))
+    np.testing.assert_array_equal(tiles.widened(every[::2, 1:]), every[::2, 1:].astype(np.float32))
+    plain = np.ones((2, 3), np.float64)
+    assert tiles.widened(plain).dtype == np.float32
+
+
+@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+@pytest.mark.parametrize("dim", [16, 48, 100, 512, 768])
+def test_compiled_codes_are_those_of_the_mix(dim: int) -> None:
+    rng = np.random.default_rng(dim)
+    rows, signs = (
+        rng.standard_normal((40, dim), np.float32),
+        np.sign(rng.standard_normal(dim)).astype(np.float32),
+    )
+    centre, step, mixes = rows.mean(axis=0), np.float32(0.3), tiles.mixes_of(dim)
+    codes, squares = np.zeros((40, dim), np.uint8), np.empty((3, 40), np.float32)
+    tiles.compiled().code(rows, centre, signs, mixes, step, np.int32(64), codes, squares)
+    turned = tiles.mixed(((rows - centre) * signs).astype(np.float64), mixes)
+    assert np.allclose(turned @ turned.T, mixes[:, 0].prod() * (rows - centre) @ (rows - centre).T, atol=1e-3)
+    exactly = np.clip(turned / 0.3, -64, 63)
+    assert np.abs(codes - 64.0 - exactly).max() < 0.501
+    lost = turned - (codes - 64.0) * float(step)
+    for found, values in zip(squares, (rows.astype(np.float64), turned, lost), strict=True):
+        np.testing.assert_allclose(found, np.einsum("nd,nd->n", values, values), rtol=1e-4)
+
+
+def test_kernels_are_compiled_for_long_searches_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    values, queries = decaying(rng, 3000, 64), decaying(rng, 8, 64)
+    monkeypatch.setattr(exact, "RACE_FROM", 0)
+    tried: list[type] = []
+    chosen = exact._Scan._fastest
+
+    def watched(self: Any, kernels: list[Kernel], *rest: Any) -> Kernel:
+        tried.extend(type(kernel) for kernel in kernels)
+        return chosen(self, kernels[-1:], *rest)
+
+    monkeypatch.setattr(exact._Scan, "_fastest", watched)
+    plain = run(queries, Memory(values), k=50)
+    assert Compiled not in tried
+    monkeypatch.setattr(exact, "COMPILE_FROM", 0)
+    fast = run(queries, Memory(values), k=50)
+    assert (Compiled in tried) == tiles.available()
+    np.testing.assert_array_equal(fast.indices, plain.indices)
+    np.testing.assert_array_equal(fast.similarities, plain.similarities)
+    np.testing.assert_array_equal(fast.indices, naive(queries, values, 50)[0])
+
+
+def test_without_numba_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "find_spec", lambda name: None)
+    assert not tiles.available()
 
 
 def test_bytes_exclude_nearly_everything_where_they_fit() -> None:
@@ -295,12 +379,22 @@ def test_a_crowd_of_ties_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_exact_values_do_not_depend_on_their_company() -> None:
     rng = np.random.default_rng(4)
-    values, queries = decaying(rng, 500, 70), decaying(rng, 7, 70).astype(np.float64)
+    values, queries = decaying(rng, 500, 70), decaying(rng, 7, 70)
     of_query, rows = rng.integers(0, 7, 4000), rng.integers(0, 500, 4000)
     together = exact_values(queries, of_query, rows, Memory(values), 2)
     alone = [exact_values(queries, of_query[[i]], rows[[i]], Memory(values))[0] for i in range(200)]
     np.testing.assert_array_equal(together[:200], alone)
     np.testing.assert_allclose(together, (values[rows] * queries[of_query]).sum(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, *([True] if tiles.available() else [])])
+def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
+    queries = np.ones((1, 6), np.float32)
+    values = np.array([[2.0**60, 1, -(2.0**60), 0, 0, 2.0**-30], [1, 2, 3, 0, 0, 0]], np.float32)
+    found = exact_values(
+        queries, np.zeros(2, np.int64), np.arange(2), Memory(values), 1, tiles.products if compiled else None
+    )
+    assert found.tolist() == [1.0, 6.0]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -41,8 +41,11 @@ def product_error(dim: int) -> float:
 
 def norms_of(rows: Float32) -> Float32:
     """Return the norms (N,) of rows, never too small: rounded up by more than their error."""
-    squares = np.einsum("nd,nd->n", rows, rows)
-    dim = rows.shape[1]
+    return norms_from(np.einsum("nd,nd->n", rows, rows), rows.shape[1])
+
+
+def norms_from(squares: Float32, dim: int) -> Float32:
+    """Return the same from float32 sums of ``dim`` squares, in whatever order they were added."""
     return np.asarray(
         np.sqrt(squares) * np.float32(1.0 + gamma(dim + 4)) + np.float32(FLOOR * np.sqrt(dim)), np.float32
     )

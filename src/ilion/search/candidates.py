@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -16,6 +18,10 @@ PAIRS_AT_ONCE = 512
 """Pairs scored in float64 at once: both sides stay in the cache (4 MiB at 512 dimensions)."""
 ROWS_AT_ONCE = 2**20
 """Values of the database widened to float64 at once by one thread (8 MiB)."""
+
+
+Products = Callable[[Float32, Float32, Int64, Int64], Float64]
+"""From rows (B, D), queries (Q, D), and which of both make a pair (P,), to inner products (P,)."""
 
 
 class Gatherer(Protocol):
@@ -67,14 +73,22 @@ class Pool:
         thresholds: (Q,) where to start: rows that surely lie below are not wanted.
         database: To score pairs exactly.
         threads: For that.
+        products: See `exact_values`.
     """
 
     def __init__(
-        self, queries: Float32, k: int, thresholds: Float32, database: Gatherer, threads: int = 1
+        self,
+        queries: Float32,
+        k: int,
+        thresholds: Float32,
+        database: Gatherer,
+        threads: int = 1,
+        products: Products | None = None,
     ) -> None:
         self.k = k
         self.thresholds = thresholds.astype(np.float32)
-        self._queries = queries.astype(np.float64)
+        self._queries = np.ascontiguousarray(queries, np.float32)
+        self._products = products
         self._database = database
         self._threads = threads
         self._held = no_pairs()
@@ -116,7 +130,9 @@ class Pool:
     def _settle(self, pairs: Pairs) -> Pairs:
         """Score pairs exactly, keep the best ``k`` of each query, best first; ties by lower row."""
         pairs = pairs._replace(
-            values=exact_values(self._queries, pairs.queries, pairs.rows, self._database, self._threads)
+            values=exact_values(
+                self._queries, pairs.queries, pairs.rows, self._database, self._threads, self._products
+            )
         )
         pairs = pairs.take(np.lexsort((pairs.rows, -pairs.values, pairs.queries)))
         starts = np.searchsorted(pairs.queries, pairs.queries)
@@ -131,36 +147,63 @@ class Pool:
 
 
 def exact_values(
-    queries: Float64, of_query: Int64, rows: Int64, database: Gatherer, threads: int = 1
+    queries: Float32,
+    of_query: Int64,
+    rows: Int64,
+    database: Gatherer,
+    threads: int = 1,
+    products: Products | None = None,
 ) -> Float32:
-    """Return the inner products of pairs in float64, rounded to float32.
+    """Return the inner products of pairs, rounded to float64 and then to float32.
 
-    The value of a pair depends on nothing but the pair.
+    The value of a pair depends on nothing but the pair: where the errors of a sum in float64 could change its
+    float32, it is summed exactly.
 
     Args:
-        queries: (Q, D) float64.
+        queries: (Q, D).
         of_query: (P,) row of ``queries``.
         rows: (P,) rows of the database; each is read once, in their order.
         database: Where they are.
         threads: That work at once.
+        products: How sums in float64 are computed, in any order; by numpy if left out.
     """
     values = np.empty(len(rows), np.float32)
     order = np.argsort(rows, kind="stable")
     wanted, firsts = np.unique(rows[order], return_index=True)
     ends = np.append(firsts, len(rows))
-    step = max(1, ROWS_AT_ONCE // max(1, queries.shape[1]))
+    dim = queries.shape[1]
+    step = max(1, ROWS_AT_ONCE // max(1, dim))
+    lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
+    share = 1.01 * dim * 2.0**-53
+    products = products or _products
 
     def score(start: int) -> None:
         block = wanted[start : start + step]
-        wide = database.gather(block).astype(np.float64)
+        gathered = database.gather(block)
         places = order[ends[start] : ends[min(start + step, len(wanted))]]
-        at_once = max(1, PAIRS_AT_ONCE * 512 // queries.shape[1])
-        for first in range(0, len(places), at_once):
-            some = places[first : first + at_once]
-            sides = wide[np.searchsorted(block, rows[some])]
-            values[some] = np.einsum("pd,pd->p", sides, queries[of_query[some]])
+        row, query = np.searchsorted(block, rows[places]), of_query[places]
+        found = products(gathered, queries, row, query)
+        theirs = np.sqrt(np.einsum("nd,nd->n", gathered, gathered, dtype=np.float64))
+        errors = share * lengths[query] * theirs[row]
+        with np.errstate(over="ignore"):
+            low, high = (found - errors).astype(np.float32), (found + errors).astype(np.float32)
+        for unsure in np.flatnonzero(low != high):
+            # products of float32 are exact in float64
+            terms = queries[query[unsure]].astype(np.float64) * gathered[row[unsure]]
+            low[unsure] = math.fsum(terms.tolist())
+        values[places] = low
 
     with ThreadPoolExecutor(threads) as workers:
         for _ in workers.map(score, range(0, len(wanted), step)):
             pass
+    return values
+
+
+def _products(rows: Float32, queries: Float32, row: Int64, query: Int64) -> Float64:
+    values = np.empty(len(row), np.float64)
+    at_once = max(1, PAIRS_AT_ONCE * 512 // queries.shape[1])
+    for first in range(0, len(row), at_once):
+        some = slice(first, first + at_once)
+        sides = rows[row[some]].astype(np.float64), queries[query[some]].astype(np.float64)
+        values[some] = np.einsum("pd,pd->p", *sides)
     return values

@@ -1,16 +1,16 @@
 """Exact top-k search over a streamed database.
 
-The result is that of scoring every pair in float64, rounding to float32, and ordering by similarity and then
-by row. So it does not depend on sharding, block size, threads or kernel, and equal images really tie. Most of
-the work is avoided, never guessed:
+The result is that of summing the products of every pair exactly, rounding to float32, and ordering by
+similarity and then by row. So it does not depend on sharding, block size, threads or kernel, and equal images
+really tie. Most of the work is avoided, never guessed:
 
 1. A sample of the database gives every query a threshold that a few more than ``k`` rows should reach, and a
    larger sample raises it. If fewer than ``k`` do, the guess was too high and the query is searched again
    from a lower one.
 2. The database passes once. An upper bound from a few dimensions (`ilion.search.bounds.Filter`) or from few
-   bits (`ilion.search.lowbit`) excludes most pairs; the rest is scored in float32, and what reaches the
-   threshold within the error of float32 is kept. Thresholds rise as better rows come.
-3. What is kept at the end is scored in float64.
+   bits (`ilion.search.lowbit`, `ilion.search.compiled`) excludes most pairs; the rest is scored in float32,
+   and what reaches the threshold within the error of float32 is kept. Thresholds rise as better rows come.
+3. What is kept at the end is scored in float64, or exactly where that could change its float32.
 
 Which bound, with how many dimensions, or whether one pays at all, is raced on the sample: it depends on the
 spectrum of the descriptors and on the processor. The outcome changes the time, not the result.
@@ -27,8 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.search import tiles
 from ilion.search.bounds import leading_basis
 from ilion.search.candidates import Pairs, Pool
+from ilion.search.compiled import Compiled
 from ilion.search.kernels import Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.search.lowbit import Lowbit
 from ilion.threads import in_order, single_threaded_products
@@ -42,6 +44,10 @@ SHARES = (0.125, 0.25, 0.375, 0.5)
 """Shares of the dimensions that the bound is tried with."""
 RACE_FROM = 2**34
 """Multiplications from which it is worth trying out the bound (some tenths of a second)."""
+TRIES = 3
+"""Of each kernel in the race, after a first that warms up."""
+COMPILE_FROM = 2**38
+"""Multiplications from which it is worth compiling kernels (two or three seconds)."""
 BYTES_PER_RESULT = 128
 """Memory of a query for each result, candidates and their sorting included."""
 
@@ -192,7 +198,8 @@ class _Scan:
                 if rank == first:  # once: a guess that was too high must not be raised again
                     guess = self._sharpened(kernels[-1], guess, len(sample))
                 kernel = self._fastest(kernels, sample, guess)
-                pool = Pool(self.queries[left], self.k, guess, self.database, self.threads)
+                products = tiles.products if self._compiles else None
+                pool = Pool(self.queries[left], self.k, guess, self.database, self.threads, products)
                 self._pass(kernel, pool)
                 best = pool.finish()
                 counts = np.bincount(best.queries, minlength=len(left))
@@ -255,6 +262,11 @@ class _Scan:
         """Whether there is enough to do for trying out how to do it."""
         return self.device == "cpu" and self.total * self.queries.size >= RACE_FROM
 
+    @property
+    def _compiles(self) -> bool:
+        """Whether there is enough to do for compiling kernels, and they can be."""
+        return self._worth_it and self.total * self.queries.size >= COMPILE_FROM and tiles.available()
+
     def _kernels(self, queries: Float32, sample: Float32) -> list[Kernel]:
         """Return the kernels that are worth trying."""
         if self.device != "cpu":
@@ -265,7 +277,8 @@ class _Scan:
         dim = queries.shape[1]
         basis = leading_basis(sample, queries, int(max(SHARES) * dim))
         few = [basis[:, : int(share * dim)] for share in SHARES if share * dim >= 1]
-        return [dense, *(Filtered(queries, each) for each in few), Lowbit(queries, sample)]
+        compiled = [Compiled(queries, sample)] if self._compiles else []
+        return [dense, *(Filtered(queries, each) for each in few), Lowbit(queries, sample), *compiled]
 
     def _fastest(self, kernels: list[Kernel], sample: Float32, guess: Float32) -> Kernel:
         """Race kernels on some of the sample."""
@@ -274,10 +287,12 @@ class _Scan:
         rows = sample[: rows_at_once(len(guess))]
         times = []
         for kernel in kernels:
-            kernel.pairs(rows, 0, guess)
-            started = time.perf_counter()
-            kernel.pairs(rows, 0, guess)
-            times.append(time.perf_counter() - started)
+            took = []
+            for _ in range(TRIES + 1):
+                started = time.perf_counter()
+                kernel.pairs(rows, 0, guess)
+                took.append(time.perf_counter() - started)
+            times.append(min(took[1:]))
         return kernels[int(np.argmin(times))]
 
     def _pass(self, kernel: Kernel, pool: Pool) -> None:
@@ -292,9 +307,10 @@ class _Scan:
                     "extract both with the same model"
                 )
             for first in range(0, len(block), step):
-                rows = np.ascontiguousarray(block[first : first + step], np.float32)
+                rows = widened(block[first : first + step])
                 pool.add(kernel.pairs(rows, start + first, pool.thresholds))
 
+        widened = tiles.widened if self._compiles else tiles.float32_of
         done = 0
         workers = self.threads if self.device == "cpu" else 1
         for (start, block), future in in_order(self._numbered(), compare, workers=workers, ahead=workers + 1):

@@ -53,9 +53,17 @@ def checked_norms(rows: Float32, start: int) -> Float32:
         ArtifactError: A norm is not finite: NaN, infinity or a value near the end of float32.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        norms = norms_of(rows)
+        return check_norms(norms_of(rows), start)
+
+
+def check_norms(norms: Float32, start: int) -> Float32:
+    """Return the norms of rows again.
+
+    Raises:
+        ArtifactError: As `checked_norms`.
+    """
     if not np.isfinite(norms).all():
-        raise ArtifactError(f"the database has NaN or infinity between rows {start} and {start + len(rows)}")
+        raise ArtifactError(f"the database has NaN or infinity between rows {start} and {start + len(norms)}")
     return norms
 
 

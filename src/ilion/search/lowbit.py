@@ -11,18 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.search.bounds import FLOOR, UNIT, gamma
+from ilion.search.bounds import UNIT, gamma, norms_from
 from ilion.search.candidates import Pairs
 from ilion.search.kernels import DENSE_SHARE, Dense, checked_norms, pair_values
 from ilion.types import Float32, Float64, Int64
 
-ZERO = 128
-"""Code of the value 0: rows are stored as unsigned bytes, as the fast instructions want one side."""
-LARGEST = 63
-"""Of a query's codes. Sums of two products stay below 2^15, where AVX2 would cut them off."""
 SPREADS = (1.0, 0.9999, 0.999)
 """Shares of the sample's values that are coded without being clipped; the one of least error is taken."""
-USUAL = 0.99
+USUAL = 0.998
 """Share of the sample's rows that may have the error of the codes; the others are multiplied in float32."""
 SAMPLE = 1024
 """Rows of the sample that are looked at."""
@@ -61,6 +57,11 @@ class Lowbit:
         seed: Of the rotation that gives all values about the same spread.
     """
 
+    ZERO = 128
+    """Code of the value 0: rows are stored as unsigned bytes, as the fast instructions want one side."""
+    LARGEST = 63
+    """Of a query's codes. Sums of two products stay below 2^15, where AVX2 would cut them off."""
+
     def __init__(self, queries: Float32, sample: Float32, seed: int = 0) -> None:
         self._queries = queries
         self._dense = Dense(queries)
@@ -68,23 +69,33 @@ class Lowbit:
         self._centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         wide = queries.astype(np.float64)
         self._offset: Float64 = wide @ self._centre.astype(np.float64)
-        self._turn, inexact = _rotation(queries.shape[1], seed)
-        self._step, self._usual = _choose_step(self._turned(sample - self._centre))
-        mine = self._turned(wide)
-        scale = np.abs(mine).max(axis=1, initial=0.0) / LARGEST
+        inexact = self._choose_mix(queries.shape[1], seed)
+        self._step, self._usual = _choose_step(self._turned(sample - self._centre), self.ZERO)
+        mine = self._turned(wide) / self._stretch
+        scale = np.abs(mine).max(axis=1, initial=0.0) / self.LARGEST
         self._scale: Float64 = np.where(scale > 0, scale, 1.0)
         codes = np.rint(mine / self._scale[:, None])
         coded = codes * self._scale[:, None]
         self._length = np.linalg.norm(coded, axis=1) * SAFE
         lost = np.linalg.norm(mine - coded, axis=1) + (inexact + 2.0**-40) * np.linalg.norm(mine, axis=1)
         self._error = lost * SAFE
-        self._session = _product_with(codes.astype(np.int8))
+        self._prepare(codes.astype(np.int8))
+
+    def _choose_mix(self, dims: int, seed: int) -> float:
+        """Choose how values are mixed; return its error in inner products, as a share of both lengths."""
+        self._turn, inexact = _rotation(dims, seed)
+        self._stretch = 1.0
+        return inexact
+
+    def _prepare(self, codes: NDArray[np.int8]) -> None:
+        """Take the codes (Q, D) of the queries."""
+        self._session = _product_with(codes, self.ZERO)
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `ilion.search.kernels.Kernel`."""
         norms = checked_norms(rows, start)
         coded = self._coded(rows, norms)
-        odd = coded.errors > np.float32(1.01 * self._usual)
+        odd = self._odd(coded.errors)
         if not odd.any():
             return self._bounded(rows, coded, norms, np.arange(len(rows)), start, thresholds)
         alone, usual = np.flatnonzero(odd), np.flatnonzero(~odd)
@@ -99,11 +110,8 @@ class Lowbit:
     ) -> Pairs:
         """Score the pairs that the bound does not exclude; ``places`` are the rows that are coded."""
         products = self._session.run(None, {"rows": coded.codes})[0]
-        slack = self._length * float(coded.errors.max()) + self._error * float(coded.lengths.max())
-        slack = self._offset + slack * SAFE + 2.0**-40 * np.abs(self._offset)
-        least = (thresholds.astype(np.float64) - slack) / (self._scale * self._step)
-        # a unit less: what float64 rounds here is far below it
-        limits = np.clip(np.floor(least) - 1, -(2.0**31), 2.0**31 - 1).astype(np.int32)
+        limits = self._limits(float(coded.errors.max()), float(coded.lengths.max()), thresholds)
+        limits = np.clip(limits, -(2.0**31), 2.0**31 - 1).astype(np.int32)
         flat = np.flatnonzero(products >= limits)
         if len(flat) > DENSE_SHARE * products.size:
             return self._dense.of(rows[places], norms[places], 0, thresholds).moved(places + start)
@@ -112,22 +120,39 @@ class Lowbit:
         values = pair_values(self._queries, query, rows, row)
         return self._dense.reaching(query, row, values, norms, start, thresholds)
 
+    def _odd(self, errors: Float32) -> NDArray[np.bool_]:
+        """Tell which rows lose so much that the others are better off without them."""
+        return np.asarray(errors > np.float32(1.01 * self._usual))
+
+    def _limits(self, error: float, length: float, thresholds: Float32) -> Float64:
+        """Return the least products (Q,) of rows of at most that error and length that matter."""
+        slack = self._length * error + self._error * length
+        slack = self._offset + slack * SAFE + 2.0**-40 * np.abs(self._offset)
+        least = (thresholds.astype(np.float64) - slack) / (self._scale * self._step)
+        # a unit less: what float64 rounds here is far below it
+        return np.asarray(np.floor(least) - 1, np.float64)
+
+    def _rounding(self, norms: Float32) -> Float32:
+        """Return what the rounding of differences, products and lengths of rows can be."""
+        return np.asarray(
+            np.float32(8 * UNIT) * (norms + np.float32(np.linalg.norm(self._centre))), np.float32
+        )
+
     def _coded(self, rows: Float32, norms: Float32) -> Coded:
         values = self._turned(rows - self._centre)
-        # what rounding in the differences and products below can be
-        rounding = np.float32(8 * UNIT) * (norms + np.float32(np.linalg.norm(self._centre)))
+        rounding = self._rounding(norms)
         lengths = _lengths(values) + rounding
         whole = values * np.float32(1 / self._step)
         np.rint(whole, out=whole)
-        np.clip(whole, -ZERO, ZERO - 1, out=whole)
+        np.clip(whole, -self.ZERO, self.ZERO - 1, out=whole)
         codes = np.empty(rows.shape, np.uint8)
-        np.add(whole, np.float32(ZERO), out=codes, casting="unsafe")
+        np.add(whole, np.float32(self.ZERO), out=codes, casting="unsafe")
         whole *= np.float32(self._step)
         values -= whole
         return Coded(codes, _lengths(values) + rounding, lengths)
 
     def _turned(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Mix the values of rows, so that all have about the same spread; inner products stay."""
+        """Mix the values of rows, so that all have about the same spread; inner products are stretched."""
         if self._turn is None:
             return values
         size = len(self._turn)
@@ -151,34 +176,32 @@ def _rotation(dims: int, seed: int) -> tuple[Float32 | None, float]:
 
 def _lengths(values: Float32) -> Float32:
     """Return the lengths (B,) of rows, rounded up."""
-    dim = values.shape[1]
-    lengths = np.sqrt(np.einsum("nd,nd->n", values, values)) * np.float32(1 + gamma(dim + 4))
-    return np.asarray(lengths + np.float32(FLOOR * np.sqrt(dim)), np.float32)
+    return norms_from(np.einsum("nd,nd->n", values, values), values.shape[1])
 
 
-def _choose_step(sample: Float32) -> tuple[float, float]:
+def _choose_step(sample: Float32, zero: int) -> tuple[float, float]:
     """Return the size of a code's step, a float32 number, and the usual error of a row."""
     values = np.abs(sample)
     best = (1.0, 0.0)
     for share in SPREADS:
         largest = float(np.quantile(values, share)) if values.size else 0.0
-        step = float(np.float32(max(largest, 1e-30) / (ZERO - 1)))
-        left = values - np.minimum(np.rint(values / np.float32(step)), ZERO - 1) * np.float32(step)
+        step = float(np.float32(max(largest, 1e-30) / (zero - 1)))
+        left = values - np.minimum(np.rint(values / np.float32(step)), zero - 1) * np.float32(step)
         error = float(np.quantile(np.linalg.norm(left, axis=1), USUAL)) if values.size else 0.0
         if share == SPREADS[0] or error < best[1]:
             best = (step, error)
     return best
 
 
-def _product_with(codes: NDArray[np.int8]) -> Any:
-    """Return a session that multiplies rows (B, D) uint8, less `ZERO`, with codes (Q, D): (B, Q) int32."""
+def _product_with(codes: NDArray[np.int8], zero: int) -> Any:
+    """Return a session that multiplies rows (B, D) uint8, less ``zero``, with codes (Q, D): (B, Q) int32."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     number, dim = codes.shape
     constants = [
         numpy_helper.from_array(np.ascontiguousarray(codes.T), "queries"),
-        numpy_helper.from_array(np.array(ZERO, np.uint8), "zero"),
+        numpy_helper.from_array(np.array(zero, np.uint8), "zero"),
     ]
     graph = helper.make_graph(
         [helper.make_node("MatMulInteger", ["rows", "queries", "zero"], ["products"])],
