@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ def rapidocr(*, threads: int = -1, ours: bool = False) -> Read:
     if ours:
         params |= {"Global.use_cls": False, "Det.limit_type": "max", "Det.limit_side_len": SETTINGS.side}
         params |= {"Rec.rec_batch_num": 1}
-    engine = RapidOCR(params=params)
+    engine: Any = RapidOCR(params=params)
 
     def read(path: Path) -> list[Line]:
         if ours:

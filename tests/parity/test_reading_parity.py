@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from math import cos, radians, sin
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def theirs(as_ours: bool) -> Callable[[RGB], list[tuple[str, float]]]:
     if as_ours:
         params |= {"Global.use_cls": False, "Rec.rec_batch_num": 1}
         params |= {"Det.limit_type": "max", "Det.limit_side_len": SIDE}
-    engine = RapidOCR(params=params)
+    engine: Any = RapidOCR(params=params)
 
     def read(image: RGB) -> list[tuple[str, float]]:
         if as_ours:  # it would not enlarge
@@ -136,8 +137,8 @@ def test_lines_are_found_where_the_package_finds_them(seed: int) -> None:
         core = (abs(u) <= rng.uniform(15, 45)) & (abs(v) <= rng.choice([0.6, 4, 7, 10]))
         probability[core] = rng.choice([0.35, 0.7, 0.95])
     found = text_regions(probability)
-    settings = {"thresh": 0.3, "box_thresh": 0.5, "unclip_ratio": 1.6, "use_dilation": True}
-    boxes, _ = DBPostProcess(**settings)(probability[None, None], (320, 480))
+    reference = DBPostProcess(thresh=0.3, box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)
+    boxes, _ = reference(probability[None, None], (320, 480))
     assert len(found) == len(boxes) > 0
     by_place = sorted(found, key=lambda quad: tuple(quad.mean(axis=0).round(-1)))
     expected: list[Float32] = sorted(
