@@ -1,6 +1,8 @@
-"""Stages of experiments whose first stage compares global descriptors."""
+"""Stages of experiments whose first stage compares global descriptors, and reports of finished runs."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from ilion import verbs
 from ilion.config import ExperimentConfig
@@ -12,3 +14,8 @@ def described(config: ExperimentConfig) -> Extraction:
     found = verbs.extract(config)
     assert isinstance(found, Extraction)
     return found
+
+
+def same(report: Path, page: bytes) -> bool:
+    """Tell whether a report is this page, without the difference, which pytest takes minutes to print."""
+    return report.read_bytes() == page

@@ -21,6 +21,7 @@ class Comparison:
         k: Cut-off of both.
         query_ids: Q ids, in the order of a.
         per_query: (Q,) AP of b minus AP of a, in [-1, 1].
+        means: Mean AP of a and of b.
         difference: Mean AP of b minus that of a.
         ci95: 95% bootstrap interval of the difference over instances.
         p_value: Two-sided, of a sign-flip test over instances; in (0, 1].
@@ -34,6 +35,7 @@ class Comparison:
     k: int
     query_ids: tuple[str, ...]
     per_query: Float64
+    means: tuple[float, float]
     difference: float
     ci95: Interval
     p_value: float
@@ -70,8 +72,8 @@ def compare(
     ...     truth = GroundTruth(("q",), (np.array([0]),), (np.array([], int),), np.array([0]))
     ...     return evaluate(ranking, truth)
     >>> result = compare(run([1, 0, 2]), run([0, 1, 2]))
-    >>> result.difference, result.better, result.p_value
-    (0.5, 1, 1.0)
+    >>> result.means, result.difference, result.better, result.p_value
+    ((0.5, 1.0), 0.5, 1, 1.0)
     """
     if bootstrap < 1 or permutations < 1:
         raise ConfigError(f"bootstrap ({bootstrap}) and permutations ({permutations}) must be at least 1")
@@ -92,6 +94,7 @@ def compare(
         k=a.k,
         query_ids=a.query_ids,
         per_query=per_query,
+        means=(a.mean, b.mean),
         difference=float(per_query.mean()),
         ci95=interval,
         p_value=sign_flip_p_value(totals, permutations, seed),

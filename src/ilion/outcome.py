@@ -247,7 +247,10 @@ class Reading:
         silent: Queries that have no word which the database has.
         ms_per_image: Milliseconds to read a database image.
         bytes_per_image: Stored bytes of texts an image.
-        explain: From a query number and a database row to what was read in both.
+        explain: From a query number and a database row to what was read in both; None where a finished run
+            has lost the stored texts.
+        sources: What holds the texts, for reading them again: ``texts`` and ``query-texts`` -> folder of the
+            artifact, then its keys.
     """
 
     use: str
@@ -260,7 +263,8 @@ class Reading:
     silent: int
     ms_per_image: float
     bytes_per_image: float
-    explain: Callable[[int, int], ReadPair]
+    explain: Callable[[int, int], ReadPair] | None
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

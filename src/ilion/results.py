@@ -18,12 +18,14 @@ from ilion.outcome import (
     Interval,
     Machine,
     MissingShard,
+    Reading,
     Reranking,
     RunResult,
     Skipped,
     SliceResult,
 )
 from ilion.store import read_json, write_json
+from ilion.types import Float32
 
 FORMAT = 1
 """Of ``run.json``."""
@@ -49,6 +51,8 @@ def write_run(folder: Path, result: RunResult) -> None:
     }
     if result.reranking is not None:
         plain["reranking"] = _plain_reranking(result.reranking)
+    if result.reading is not None:
+        plain["reading"] = _plain_reading(result.reading)
     write_json(folder / FILE, plain)
 
 
@@ -75,7 +79,7 @@ def _plain_reranking(r: Reranking) -> dict[str, Any]:
     return {
         "before": _plain_evaluation(r.before),
         "shortlist": r.shortlist,
-        "weights": [None if np.isnan(weight) else float(weight) for weight in r.weights],
+        "weights": _plain_weights(r.weights),
         "fusion": r.fusion,
         "missing": r.missing,
         "scorer": r.scorer,
@@ -85,6 +89,27 @@ def _plain_reranking(r: Reranking) -> dict[str, Any]:
         "full": r.full,
         "sources": dict(r.sources),
     }
+
+
+def _plain_reading(r: Reading) -> dict[str, Any]:
+    """Everything but the texts, which artifacts hold."""
+    return {
+        "use": r.use,
+        "fusion": r.fusion,
+        "weights": _plain_weights(r.weights),
+        "folds": r.folds.tolist(),
+        "before": None if r.before is None else _plain_evaluation(r.before),
+        "change": r.change,
+        "with_text": r.with_text,
+        "silent": r.silent,
+        "ms_per_image": r.ms_per_image,
+        "bytes_per_image": r.bytes_per_image,
+        "sources": dict(r.sources),
+    }
+
+
+def _plain_weights(weights: Float32) -> list[float | None]:
+    return [None if np.isnan(weight) else float(weight) for weight in weights]
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -156,7 +181,7 @@ def reranking_from(plain: Mapping[str, Any]) -> Reranking:
         ranking=None,
         shortlist=plain["shortlist"],
         inliers=None,
-        weights=np.array([np.nan if weight is None else weight for weight in plain["weights"]], np.float32),
+        weights=_weights_from(plain["weights"]),
         fusion=plain["fusion"],
         missing=plain["missing"],
         explain=explain,
@@ -167,6 +192,28 @@ def reranking_from(plain: Mapping[str, Any]) -> Reranking:
         full=None if full is None else FullPrecision(**{**full, "change": _change_from(full["change"])}),
         sources=plain["sources"],
     )
+
+
+def reading_from(plain: Mapping[str, Any]) -> Reading:
+    """Build what reading did from the plain values in ``run.json``, without the texts."""
+    return Reading(
+        use=plain["use"],
+        fusion=plain["fusion"],
+        weights=_weights_from(plain["weights"]),
+        folds=np.array(plain["folds"], np.int64),
+        before=None if plain["before"] is None else evaluation_from(plain["before"]),
+        change=None if plain["change"] is None else _change_from(plain["change"]),
+        with_text=plain["with_text"],
+        silent=plain["silent"],
+        ms_per_image=plain["ms_per_image"],
+        bytes_per_image=plain["bytes_per_image"],
+        explain=None,
+        sources={kind: tuple(names) for kind, names in plain["sources"].items()},
+    )
+
+
+def _weights_from(plain: list[float | None]) -> Float32:
+    return np.array([np.nan if weight is None else weight for weight in plain], np.float32)
 
 
 def _change_from(plain: Mapping[str, Any]) -> Change:

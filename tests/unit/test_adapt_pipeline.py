@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.networks import read_texts, tiny_network
-from tests.stages import described
+from tests.stages import described, same
 
 from ilion import cli, verbs
 from ilion.adapt import Adapter, Correction, Layer, identity, is_identity, load_layer, save_layer
+from ilion.compare import Comparison
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError, DatasetError
 from ilion.search import search
@@ -204,6 +206,33 @@ def test_objects_that_were_learnt_from_are_not_judged(folder: Path, network: Pat
     )
 
 
+def test_another_split_describes_nothing_again(folder: Path, network: Path) -> None:
+    layer = folder.parent / "layer.npz"
+    config = experiment(folder, network, method="wccn")
+
+    def learnt(**chosen: Any) -> tuple[list[str], Comparison]:
+        done = verbs.adapt(config, layer, objects=5, shots=3, **chosen)
+        assert done.unseen is not None
+        return load_layer(layer).facts["learnt_from"], done.unseen
+
+    first, _ = learnt()
+    described = {path.name for path in (folder.parent / "cache").glob("descriptors-*/*.npy")}
+    second, judged = learnt(split=3)
+    assert {path.name for path in (folder.parent / "cache").glob("descriptors-*/*.npy")} == described
+    assert load_layer(layer).facts["split"] == 3
+    assert set(first) != set(second)
+    assert learnt(split=0)[0] == first
+    # the same objects, photos, folds and interval as with the seed itself
+    config = dataclasses.replace(config, seed=3)
+    third, again = learnt()
+    assert third == second
+    assert again.means == judged.means
+    assert again.ci95 == judged.ci95
+    labelled = experiment(folder, network, labels=str(folder / "adapt" / "labels.csv"))
+    with pytest.raises(ConfigError, match=r"--split .* needs --objects"):
+        verbs.adapt(labelled, layer, split=1)
+
+
 def test_a_labelled_positive_is_refused(folder: Path, network: Path) -> None:
     labels = folder / "leak.csv"
     first = "ilias_core/thing_0/pos/P0_0.jpg"
@@ -238,6 +267,20 @@ def test_the_layer_artifact_is_kept(folder: Path, network: Path) -> None:
     assert (kept / "layer.npz").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize("kind", ["learnt", "given"])
+def test_a_finished_run_gives_the_report_that_it_gave(folder: Path, network: Path, kind: str) -> None:
+    layer = folder.parent / "layer.npz"
+    settings: dict[str, Any] = {"method": "wccn", "labels": str(folder / "adapt" / "labels.csv")}
+    if kind == "given":
+        verbs.adapt(experiment(folder, network, method="wccn"), layer, objects=5, shots=3)
+        settings = {"layer": str(layer), "seen": "leave-out"}
+    result, report = verbs.run(experiment(folder, network, sections={"report": {"gallery": 3}}, **settings))
+    assert len(result.evaluation.per_query) == (3 if kind == "given" else 8)
+    page = report.read_bytes()
+    assert b"leave-out" in page if kind == "given" else b"wccn" in page
+    assert same(verbs.report([folder.parent / "out"]), page)
+
+
 def test_adapt_from_the_command_line(
     folder: Path,
     network: Path,
@@ -249,7 +292,10 @@ def test_adapt_from_the_command_line(
     common = ["ilion", "adapt", str(folder), "--model", f"onnx:{network}", "-o", "layer.npz"]
     for arguments, word in (
         (["--labels", str(folder / "adapt" / "labels.csv")], "30 photos of 5 classes"),
-        (["--objects", "5", "--shots", "3", "--method", "wccn"], "3 objects left to judge by"),
+        (
+            ["--objects", "5", "--shots", "3", "--method", "wccn"],
+            "15 photos and 5 query pictures of 5 classes",
+        ),
         (
             [
                 *("--labels", str(folder / "adapt" / "labels.csv"), "--method", "linear"),
@@ -265,6 +311,19 @@ def test_adapt_from_the_command_line(
         out, err = capsys.readouterr()
         assert not stopped.value.code, err
         assert word in out
+        kept = is_identity(load_layer(tmp_path / "layer.npz").layer) or "held out: loss" in out
+        assert ("to search with it:" in out) == (not kept)
+        if "--objects" not in arguments:
+            continue
+        # the line that is printed for this works as it stands
+        [line] = [line for line in out.splitlines() if line.startswith("to search with it: ")]
+        monkeypatch.setattr("sys.argv", [*shlex.split(line.removeprefix("to search with it: ")), "--json"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        used, err = capsys.readouterr()
+        assert not stopped.value.code, err
+        judged = next(line for line in out.splitlines() if "3 objects left to judge by" in line)
+        assert f"-> {json.loads(used)['mAP']:.4f}," in judged
     facts = load_layer(tmp_path / "layer.npz").facts
     told = [facts[name] for name in ("margin", "margin_kind", "balance", "guard", "patience")]
     assert told == [0.2, "arcface", "class+domain", True, 3]

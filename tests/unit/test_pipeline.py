@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.networks import tiny_network
+from tests.stages import same
 
 import ilion
 from ilion import cli, idlist, verbs
@@ -247,6 +248,29 @@ def test_two_runs_are_compared_and_reported_together(
         verbs.report([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match="at least one run"):
         verbs.report([])
+
+
+def test_finished_runs_give_the_report_that_their_results_give(
+    tiny_dataset: Path, network: Path, tmp_path: Path
+) -> None:
+    bad = next((tiny_dataset / "ilias_core").glob("mug*/pos/*_01.jpg"))
+    bad.write_bytes(bad.read_bytes()[:200])
+    skip = {"on_bad_image": "skip"}
+    sections: dict[str, dict[str, Any]] = {
+        "extraction": {**skip, "side": 32},
+        "search": {"expansion": "average"},
+        "report": {"domain": "mugs"},
+    }
+    plain = experiment(tiny_dataset, network, tmp_path / "a", extraction=skip)
+    a, report = verbs.run(plain)
+    b, _ = verbs.run(experiment(tiny_dataset, network, tmp_path / "b", **sections))
+    page = report.read_bytes()
+    assert bad.name.encode() in page
+    assert same(verbs.report([tmp_path / "a"]), page)
+    both = Pipeline(plain).write_report(a, b, path=tmp_path / "both.html").read_bytes()
+    assert b'id="domains"' in both
+    again = verbs.report([tmp_path / "a", tmp_path / "b"], tmp_path / "again.html")
+    assert same(again, both)
 
 
 def test_no_data_set_is_a_clear_error() -> None:

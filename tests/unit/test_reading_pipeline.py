@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.networks import tiny_network
+from tests.stages import same
 
 from ilion import verbs
 from ilion.config import ExperimentConfig, from_dict
@@ -176,6 +178,56 @@ def test_reading_comes_before_re_ranking(texts: Path, tmp_path: Path) -> None:
     assert result.reranking is not None
     assert result.reranking.before.mean == 1.0
     assert result.reading is not None
+
+
+SECTIONS: list[dict[str, dict[str, Any]]] = [
+    {"reading": {"use": "only"}, "dataset": {"queries": "both"}},
+    {"reading": {"use": "only"}, "dataset": {"queries": "text"}},
+    {"reading": {"use": "only"}, "dataset": {"queries": "image+text"}},
+    {"reading": {"use": "fused", "fusion": "calibrated"}, "dataset": {"queries": "both"}},
+    {
+        "reading": {"use": "fused", "fusion": "rank"},
+        "rerank": {"features": "rootsift", "shortlist": 4},
+        "search": {"expansion": "alpha"},
+        "report": {"domain": "things", "gallery": 6},
+    },
+]
+
+
+@pytest.mark.parametrize("number", range(len(SECTIONS)))
+def test_a_finished_run_gives_the_report_that_it_gave(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = tmp_path / "out"
+    result, report = verbs.run(experiment(texts, folder, **SECTIONS[number]))
+    page = report.read_bytes()
+    assert b"<mark>" in page
+    monkeypatch.delattr(read_module, "reader_of")  # nothing is read again
+    again = verbs.load_run(folder).reading
+    assert result.reading is not None
+    assert again is not None
+    np.testing.assert_array_equal(again.weights, result.reading.weights)
+    np.testing.assert_array_equal(again.folds, result.reading.folds)
+    assert same(verbs.report([folder]), page)
+    both = verbs.report([folder, folder], tmp_path / "both.html").read_text("utf-8")
+    assert both.count("<mark>") == page.count(b"<mark>")
+
+
+def test_a_report_without_the_stored_texts_says_so(texts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    result, report = verbs.run(experiment(texts, folder, reading={"use": "fused", "weight": 2.0}))
+    assert "no longer stored" not in report.read_text("utf-8")
+    for lost in (folder / "artifacts").glob("query-texts-*"):
+        shutil.rmtree(lost)
+    again = verbs.load_run(folder).reading
+    assert again is not None
+    assert again.explain is None
+    assert result.reading is not None
+    assert again.change == result.reading.change
+    page = verbs.report([folder]).read_text("utf-8")
+    assert "Words on things" in page
+    assert "no longer stored" in page
+    assert "<mark>" not in page
 
 
 def ranking(rows: list[list[int]], values: list[list[float]], images: int = 5) -> Ranking:

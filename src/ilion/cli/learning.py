@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,9 @@ def adapt(
         typer.Option(help="Without labels: learn from so many objects of the data set, judge by the others."),
     ] = 0,
     shots: Annotated[int, typer.Option(help="Photos of each of these objects.")] = 5,
+    split: Annotated[
+        int | None, typer.Option(help="Another number chooses other objects and photos [default: the seed].")
+    ] = None,
     settings: Set = None,
     model: Model = None,
     on_bad_image: BadImage = None,
@@ -34,6 +38,7 @@ def adapt(
 ) -> None:
     """Learn an adaptation layer from labelled photos, and say how it does on objects that it has not seen."""
     from ilion import verbs
+    from ilion.adapt import is_identity
 
     config = experiment_of(experiment, settings, model, None, on_bad_image)
     chosen = dataclasses.replace(
@@ -44,18 +49,27 @@ def adapt(
     )
     config = dataclasses.replace(config, adaptation=chosen)
     with progress_bars() as progress:
-        done = verbs.adapt(config, layer, progress, objects=objects, shots=shots)
+        done = verbs.adapt(config, layer, progress, objects=objects, shots=shots, split=split)
     if as_json:
         facts = {"layer": str(done.path), "verdict": done.learnt.verdict, "estimate": done.estimate}
         say_json({**facts, "unseen": done.unseen, **done.learnt.facts})
         return
-    facts = done.learnt.facts
-    print(f"{facts['method']}: {facts['photos']} photos of {facts['classes']} classes")
+    told = done.learnt.facts
+    pictures = told.get("query pictures", 0)
+    asked = f" and {pictures} query pictures" if pictures else ""
+    print(f"{told['method']}: {told['photos'] - pictures} photos{asked} of {told['classes']} classes")
     print(f"  held out: {done.learnt.verdict}")
     if done.unseen is not None:
         u = done.unseen
         print(
-            f"  {u.instances} objects left to judge by: mAP@{u.k} {u.difference:+.4f} "
-            f"[95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], {u.better} queries better, {u.worse} worse"
+            f"  {u.instances} objects left to judge by: mAP@{u.k} {u.means[0]:.4f} -> {u.means[1]:.4f}, "
+            f"{u.difference:+.4f} [95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], "
+            f"{u.better} queries better, {u.worse} worse"
         )
     print(f"layer: {done.path}")
+    loses = done.estimate is not None and done.estimate.ci95.high < 0
+    if not loses and not is_identity(done.learnt.layer):
+        options = [] if model is None else ["--model", model]
+        options += ["--set", f"adaptation.layer={done.path}"]
+        options += [] if done.unseen is None else ["--set", "adaptation.seen=leave-out"]
+        print("to search with it:", shlex.join(["ilion", "run", str(experiment), *options]))

@@ -111,7 +111,9 @@ def compare(
     if as_json:
         say_json(result)
         return
-    print(f"mAP@{result.k} ({result.definition}), b minus a: {result.difference:+.4f}")
+    before, after = result.means
+    print(f"mAP@{result.k} ({result.definition}): a {before:.4f}, b {after:.4f}")
+    print(f"  b minus a: {result.difference:+.4f}")
     interval = f"{result.ci95.low:+.4f} to {result.ci95.high:+.4f}"
     print(f"  95% interval over {result.instances} instances: {interval}")
     print(f"  randomisation test: p = {result.p_value:.4f}")

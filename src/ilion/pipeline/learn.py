@@ -108,7 +108,7 @@ def learn_from_objects(
     Args:
         pipeline: An experiment without a layer.
         path: The layer's file.
-        options: The method.
+        options: The method; its seed chooses the objects and their photos.
         objects: How many objects are learnt from.
         shots: Photos of each.
 
@@ -136,6 +136,7 @@ def learn_from_objects(
     facts = {
         "objects of": dataset.name,
         "shots": shots,
+        "split": options.seed,
         "query pictures": len(asking),
         "photos without descriptors": len(split.photos) - len(there),
     }
@@ -149,18 +150,25 @@ def learn_from_objects(
             checkpoints=checkpoints,
             progress=experiment.tell("learning"),
         )
-        _save(path, pipeline, found, labels, facts)
-    return Adaptation(path, found, judge(pipeline, path))
+        found = dataclasses.replace(found, facts={**found.facts, **facts})
+        _save(path, pipeline, found, labels, {})
+    return Adaptation(path, found, judge(pipeline, path, options.seed))
 
 
-def judge(pipeline: Pipeline, path: Path) -> Comparison:
-    """Search for the objects that a layer was not learnt from, without and with it, and compare."""
+def judge(pipeline: Pipeline, path: Path, seed: int) -> Comparison:
+    """Search for the objects that a layer was not learnt from, without and with it, and compare.
+
+    Args:
+        pipeline: An experiment without a layer.
+        path: The layer's file.
+        seed: Of the interval and the test.
+    """
     stored = load_layer(path)
     plain = StoredLayer(identity(stored.layer.dim_in), stored.facts)
     settings = AdaptationConfig(layer=str(path), seen="leave-out")
     config = dataclasses.replace(pipeline.config, adaptation=settings)
     before, after = (Pipeline(config, layer=layer).measure() for layer in (plain, stored))
-    return compare(before, after, seed=pipeline.config.seed)
+    return compare(before, after, seed=seed)
 
 
 def _save(path: Path, pipeline: Pipeline, found: Learnt, labels: Labels, source: dict[str, Any]) -> None:

@@ -40,8 +40,8 @@ from ilion.pipeline.read import (
     find_by_reading,
     fuse_reading,
     read,
-    what_reading_did,
 )
+from ilion.pipeline.readout import what_reading_did
 from ilion.pipeline.scorer import plan_local
 from ilion.report import write_report
 from ilion.results import write_run

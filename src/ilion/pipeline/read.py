@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from ilion import store
-from ilion.compare import compare
 from ilion.config import ExperimentConfig
 from ilion.errors import DatasetError
 from ilion.evaluate import evaluate
 from ilion.fuse import calibrate
-from ilion.outcome import Change, Evaluation, Machine, Reading, ReadPair, Skipped
+from ilion.outcome import Machine, Skipped
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.find import Search, ranked
 from ilion.reading.base import Reader, ReaderOptions
@@ -24,7 +23,6 @@ from ilion.reading.combine import combined
 from ilion.reading.extract import read_queries, read_shards
 from ilion.reading.index import VERSION, TextIndex, search_texts
 from ilion.reading.paddle import PaddleReader
-from ilion.reading.shared import shared_words
 from ilion.reading.words import merged, photo_terms, query_terms
 from ilion.store import Artifact
 from ilion.textstore import ReadImage, TextSet
@@ -51,6 +49,7 @@ class ReadingStage:
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Where the database was read.
         spec: Of the reader, for the provenance.
+        sources: Folders of stored texts and their keys, for reading them again: ``texts``, ``query-texts``.
     """
 
     texts: TextSet
@@ -65,6 +64,7 @@ class ReadingStage:
     peak_memory: int
     machine: Machine
     spec: dict[str, Any]
+    sources: dict[str, tuple[str, ...]]
 
     def evidence(self, database_ids: Sequence[str]) -> list[tuple[Int64, Float64]]:
         """Return what speaks for images, for each query, as rows of a database and similarities."""
@@ -107,7 +107,7 @@ def read(experiment: Experiment) -> ReadingStage:
             workers=general.workers,
             progress=experiment.tell("reading"),
         )
-        photos, query_seconds, seen, own = _read_photos(experiment, reader, locks)
+        photos, query_seconds, seen, own, asked = _read_photos(experiment, reader, locks)
         texts = TextSet(artifact, keys)
         if not len(texts):
             raise DatasetError(f"{experiment.dataset.root}: the database holds no readable image")
@@ -134,17 +134,19 @@ def read(experiment: Experiment) -> ReadingStage:
         peak_memory=max(s.peak_memory for s in stats),
         machine=stats[0].machine,
         spec=reader.spec.as_dict(),
+        sources={"texts": (artifact.folder.name, *keys)} | ({"query-texts": asked} if asked else {}),
     )
 
 
 def _read_photos(
     experiment: Experiment, reader: Reader, locks: ExitStack
-) -> tuple[dict[str, ReadImage], float, bool, list[Any]]:
+) -> tuple[dict[str, ReadImage], float, bool, list[Any], tuple[str, ...]]:
+    """Return what was read, seconds, whether it was there, what it depends on, and where it is stored."""
     general = experiment.config.extraction
     queries = [query for query in experiment.queries if query.image is not None]
     asked = [[query.id, query.text] for query in experiment.queries if query.text is not None]
     if not queries:
-        return {}, 0.0, False, asked
+        return {}, 0.0, False, asked, ()
     box = "none" if general.query_box == "none" else "crop"
     artifact = store.open_artifact(
         experiment.artifacts, "query-texts", {"spec": reader.spec.as_dict(), "box": box}
@@ -155,7 +157,8 @@ def _read_photos(
     )
     stored = TextSet(artifact, [key])
     photos = {query.id: stored.read(row) for row, query in enumerate(queries)}
-    return photos, store.read_stats(artifact, key).seconds, seen, [artifact.fingerprint, key, asked]
+    seconds = store.read_stats(artifact, key).seconds
+    return photos, seconds, seen, [artifact.fingerprint, key, asked], (artifact.folder.name, key)
 
 
 def _index(
@@ -265,52 +268,3 @@ def _weights(
     learnt = calibrate(accuracy, instances, usual=USUAL_WEIGHT, seed=config.seed)
     weights = np.where(np.isnan(learnt.weights), fixed, learnt.weights).astype(np.float32)
     return weights, learnt.fold
-
-
-def what_reading_did(
-    experiment: Experiment,
-    stage: ReadingStage,
-    fused: Fused | None,
-    ranking: Ranking,
-    before: Evaluation | None,
-    after: Evaluation,
-) -> Reading:
-    """Put together what the words on things did, for the report."""
-    queries = experiment.queries
-    evidence = stage.evidence(stage.texts.ids)
-    alone = np.full(len(queries), np.nan, np.float32)
-    found = compare(before, after, seed=experiment.config.seed) if before else None
-    return Reading(
-        use=experiment.config.reading.use,
-        fusion=experiment.config.reading.fusion if fused else "",
-        weights=fused.weights if fused else alone,
-        folds=fused.folds if fused else np.zeros(len(queries), np.int64),
-        before=before,
-        change=Change(found.difference, found.ci95, found.p_value, found.better, found.worse)
-        if found
-        else None,
-        with_text=stage.index.with_text,
-        silent=sum(not len(rows) for rows, _ in evidence),
-        ms_per_image=1e3 * stage.seconds["reading"] / max(1, stage.images),
-        bytes_per_image=stage.texts.bytes_per_image,
-        explain=explainer(experiment, stage, ranking),
-    )
-
-
-def explainer(
-    experiment: Experiment, stage: ReadingStage, ranking: Ranking
-) -> Callable[[int, int], ReadPair]:
-    """Return what says which words a query and a database row of a ranking share."""
-    rows, confidence = stage.texts.rows_of(ranking.database_ids), experiment.config.reading.confidence
-
-    def explain(query: int, row: int) -> ReadPair:
-        asked = experiment.queries[query]
-        text = asked.text if asked.text is not None else experiment.companions.get(asked.id, "")
-        photo = stage.photos.get(asked.id)
-        seen = [line.text for line in photo.lines if line.confidence >= confidence] if photo else []
-        shown = stage.texts.read(int(rows[row])).lines if rows[row] >= 0 else ()
-        return shared_words(
-            " ".join([text, *seen]), [line.text for line in shown if line.confidence >= confidence]
-        )
-
-    return explain

@@ -40,9 +40,11 @@ def reading_section(context: Context) -> Section | None:
         return None
     chosen = context.selection.chosen
     numbers = list(dict.fromkeys([*chosen.best, *chosen.typical, *chosen.worst]))[:QUERIES]
+    explain = reading.explain
     data = {
         "summary": _summary(reading, context),
-        "exhibits": [_exhibit(context, reading.explain, number) for number in numbers],
+        "exhibits": [_exhibit(context, explain, number) for number in numbers] if explain else [],
+        "gone": "" if explain else words("reading.gone"),
     }
     return Section("reading", words("reading.title"), data)
 

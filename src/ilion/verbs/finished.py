@@ -13,12 +13,14 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.changes import recalled
+from ilion.pipeline.readout import reread
 from ilion.results import (
     cost_from,
     evaluation_from,
     missing_from,
     read_evaluation,
     read_run,
+    reading_from,
     reranking_from,
     skipped_from,
 )
@@ -50,6 +52,9 @@ def load_run(folder: Path) -> RunResult:
     reranking = None
     if "reranking" in plain:
         reranking = recalled(pipeline.experiment, reranking_from(plain["reranking"]))
+    reading = None
+    if "reading" in plain:
+        reading = reread(pipeline.experiment, reading_from(plain["reading"]), ranking)
     return RunResult(
         name=plain["name"],
         design=plain["design"],
@@ -61,6 +66,7 @@ def load_run(folder: Path) -> RunResult:
         skipped=skipped_from(plain["skipped"]),
         provenance=plain["provenance"],
         reranking=reranking,
+        reading=reading,
         missing=missing_from(plain.get("missing", [])),
     )
 

@@ -23,6 +23,7 @@ def adapt(
     *,
     objects: int = 0,
     shots: int = 5,
+    split: int | None = None,
 ) -> Adaptation:
     """Learn an adaptation layer with the model of an experiment.
 
@@ -32,6 +33,8 @@ def adapt(
         progress: Told of what is going on.
         objects: Without labels: learn from so many objects of the data set itself, and judge by the others.
         shots: Photos of each of these objects.
+        split: Another number chooses other objects and photos; none takes the experiment's seed, on which
+            what a model learns from the database depends as well.
 
     Raises:
         ConfigError: Neither labels nor objects are given, or both.
@@ -45,7 +48,11 @@ def adapt(
     options = learn.method_options(settings, config.seed)
     plain = Pipeline(replace(config, adaptation=AdaptationConfig(seen=settings.seen)), progress)
     if objects:
+        if split is not None:
+            options = replace(options, seed=split)
         return learn.learn_from_objects(plain, layer, options, objects=objects, shots=shots)
+    if split is not None:
+        raise ConfigError("--split chooses among the objects of the data set: it needs --objects")
     return learn.learn_from_labels(
         plain, Path(settings.labels), learn.photos_folder(settings), layer, options
     )
