@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.shuffles import least_by_shuffle, paired, words
+from ilion.shuffles import LIMIT, least_by_shuffle, paired, words
 
 Packed = NDArray[np.uint8]
 """(M, d / 8) bytes; the first dimension is the highest bit of the first byte."""
@@ -89,17 +89,19 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
         (B, M) int32.
 
     Raises:
-        ArtifactError: The rows are not bytes, or not equally many.
+        ArtifactError: The rows are not bytes, or not equally many, or an array is empty.
 
     >>> a, b = np.array([[0b11], [0b100]], np.uint8), np.array([[0b01], [0b111]], np.uint8)
     >>> least_hamming(a, [b]).tolist()
     [[1, 2]]
     """
+    for b in many:
+        _check(a, b)
+        if not b.size:
+            raise ArtifactError(f"nothing is nearest among packed descriptors of shape {b.shape}")
     least = np.empty((len(many), len(a)), np.int32)
-    kernel = least_by_shuffle()
+    kernel = least_by_shuffle() if 8 * a.shape[1] < LIMIT else None
     if kernel is not None:
-        for b in many:
-            _check(a, b)
         pairs = paired(a)
         for first in range(0, len(many), TOGETHER):
             some = many[first : first + TOGETHER]
@@ -108,7 +110,6 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
         return least
     pieces, space = _pieces(a), np.empty((2, BLOCK), np.int32)
     for b, row in zip(many, least, strict=True):
-        _check(a, b)
         others, n = _pieces(b), len(b)
         size = max(1, BLOCK // n)
         if n > BLOCK:

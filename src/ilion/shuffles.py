@@ -10,14 +10,14 @@ without AVX2, or without the extra, `ilion.bits` counts bits instead; the result
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ilion.jit import compiles
 
 WIDTH = 32
 """Bytes in a register of AVX2."""
@@ -31,6 +31,9 @@ WHOLE = 63
 _BITS = np.bitwise_count(np.arange(16)[:, None] ^ np.arange(16)[None, :]).astype(np.uint8)
 TABLES = np.tile((_BITS[:, None] << 4 | _BITS[None, :]).reshape(256, 16), 2)
 """(256, 32) by how many bits two nibbles differ from one, for both halves of a register."""
+
+LIMIT = 2**16
+"""Bits of a code from which sums of 16 bits would not do."""
 
 Kernel = Callable[[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]], None]
 
@@ -68,13 +71,7 @@ def least_by_shuffle() -> Kernel | None:
 
     It holds no lock of the interpreter while it works. None where numba is missing, or AVX2.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64") or find_spec("numba") is None:
-        return None
-    import llvmlite.binding
-
-    if not llvmlite.binding.get_host_cpu_features().get("avx2"):
-        return None
-    return _compiled()
+    return _compiled() if compiles("avx2") else None
 
 
 def _compiled() -> Kernel:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ilion import bits, shuffles
+from ilion.errors import ArtifactError
 
 Codes = NDArray[np.uint8]
 
@@ -72,6 +71,17 @@ def test_with_and_without_the_kernel_results_are_the_same(monkeypatch: pytest.Mo
 
 
 def test_without_the_extra_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffles, "find_spec", lambda name: None)
+    monkeypatch.setattr(shuffles, "compiles", lambda *features: False)
     assert shuffles.least_by_shuffle.__wrapped__() is None
-    assert importlib.util.find_spec("ilion.shuffles") is not None
+
+
+def test_very_long_codes_are_counted() -> None:
+    zeros, ones = np.zeros((1, 8192), np.uint8), np.full((3, 8192), 255, np.uint8)
+    assert bits.least_hamming(zeros, [ones]).tolist() == [[65536]]
+
+
+def test_the_nearest_of_nothing_is_an_error() -> None:
+    with pytest.raises(ArtifactError, match="nothing is nearest"):
+        bits.least_hamming(np.zeros((1, 8), np.uint8), [np.zeros((0, 8), np.uint8)])
+    with pytest.raises(ArtifactError, match="nothing is nearest"):
+        bits.least_hamming(np.zeros((1, 0), np.uint8), [np.zeros((2, 0), np.uint8)])

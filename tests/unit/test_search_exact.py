@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ilion import store
+from ilion import jit, store
 from ilion.errors import ArtifactError, MissingExtraError
 from ilion.machine import machine
 from ilion.search import exact, instructions, lowbit, search, tiles
@@ -223,8 +224,27 @@ def test_kernels_are_compiled_for_long_searches_only(monkeypatch: pytest.MonkeyP
 
 
 def test_without_numba_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "find_spec", lambda name: None)
-    assert not tiles.available()
+    monkeypatch.setattr(jit, "find_spec", lambda name: None)
+    assert not jit.compiles.__wrapped__("avx2")
+
+
+@pytest.mark.parametrize("setting", [("DISABLE_JIT", 1), ("CPU_NAME", "generic"), ("CPU_FEATURES", "+sse")])
+def test_for_another_target_nothing_is_compiled(
+    setting: tuple[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numba = pytest.importorskip("numba")
+    before = jit.compiles.__wrapped__("avx2")
+    assert before == tiles.available() or before
+    monkeypatch.setattr(numba.config, *setting)
+    assert not jit.compiles.__wrapped__("avx2")
+
+
+def test_numba_that_cannot_be_imported_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise ImportError(f"{name} needs another numpy")
+
+    monkeypatch.setattr("ilion.jit.importlib.import_module", broken)
+    assert not jit.compiles.__wrapped__("avx2")
 
 
 def test_bytes_exclude_nearly_everything_where_they_fit() -> None:
@@ -389,12 +409,81 @@ def test_exact_values_do_not_depend_on_their_company() -> None:
 
 @pytest.mark.parametrize("compiled", [False, *([True] if tiles.available() else [])])
 def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
-    queries = np.ones((1, 6), np.float32)
-    values = np.array([[2.0**60, 1, -(2.0**60), 0, 0, 2.0**-30], [1, 2, 3, 0, 0, 0]], np.float32)
-    found = exact_values(
-        queries, np.zeros(2, np.int64), np.arange(2), Memory(values), 1, tiles.products if compiled else None
-    )
-    assert found.tolist() == [1.0, 6.0]
+    terms = (2.0**60, 1.0, -(2.0**60), 0.0, 2.0**-30, -0.5)
+    values = np.array(list(itertools.permutations(terms)), np.float32)
+    plain = values.astype(np.float64).sum(axis=1).astype(np.float32)
+    assert (plain != 0.5).mean() > 0.3, "in most orders float64 is wrong"
+    pairs = np.zeros(len(values), np.int64), np.arange(len(values))
+    products = tiles.products if compiled else None
+    found = exact_values(np.ones((1, 6), np.float32), *pairs, Memory(values), 1, products)
+    assert set(found.tolist()) == {0.5}
+
+
+@pytest.mark.parametrize("compiled", [False, *([True] if tiles.available() else [])])
+def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
+    rng = np.random.default_rng(8)
+    half = rng.standard_normal((300, 1000)).astype(np.float32)
+    # what is left of the sum is a millionth of a millionth of its terms
+    left = 1e-12 * rng.standard_normal((300, 1)).astype(np.float32)
+    values = rng.permuted(np.concatenate([half, -half, left], axis=1), axis=1).astype(np.float32)
+    pairs = np.zeros(len(values), np.int64), np.arange(len(values))
+    products = tiles.products if compiled else None
+    found = exact_values(np.ones((1, 2001), np.float32), *pairs, Memory(values), 1, products)
+    np.testing.assert_array_equal(found, left[:, 0])
+
+
+def test_pairs_without_a_common_term_need_no_exact_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.eye(64, dtype=np.float32)
+    summed: list[int] = []
+
+    def counted(terms: list[float]) -> float:
+        summed.append(len(terms))
+        return 0.0
+
+    monkeypatch.setattr("ilion.search.candidates.math.fsum", counted)
+    rows = np.arange(64)
+    found = exact_values(values[:1] - values[1:2], np.zeros(64, np.int64), rows, Memory(values), 1)
+    assert found.tolist() == [1.0, -1.0, *[0.0] * 62]
+    assert not summed
+    assert not np.signbit(found[2:]).any()
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-20, 1e-21, 1e-22])
+def test_products_that_vanish_in_float32_are_not_lost(scale: float) -> None:
+    rng = np.random.default_rng(9)
+    queries, values = (rng.standard_normal((n, 64)).astype(np.float32) * np.float32(scale) for n in (4, 500))
+    expected, exactly = naive(queries, values, 20)
+    kernels: list[Kernel] = [Dense(queries), Filtered(queries, leading_basis(values, queries, 16))]
+    kernels += [codes(queries, values) for codes in CODES]
+    for kernel in kernels:
+        rows, similarities = scan(kernel, queries, values, 20, 100)
+        np.testing.assert_array_equal(similarities, exactly)
+        np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, 3e38, 1e17])
+def test_rows_that_the_race_would_meet_first_are_named(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    values, queries = decaying(rng, 20_000, 16), decaying(rng, 3, 16)
+    monkeypatch.setattr(exact, "RACE_FROM", 0)
+    monkeypatch.setattr(exact, "SAMPLE_VALUES", 16 * 256)
+    monkeypatch.setattr(exact, "SHARPER", 4)
+    values[exact.sample_rows(20_000, 256)[200], 3] = bad
+    values[exact.sample_rows(20_000, 1024, seed=1)[900], 3] = bad
+    with pytest.raises(ArtifactError, match=r"NaN or infinity between rows 15[0-9]{3} and 1[56][0-9]{3}"):
+        run(queries, Memory(values), block_size=512, threads=1)
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_bounds_hold_for_the_rounding_of_float32(codes: type[Lowbit]) -> None:
+    rng = np.random.default_rng(10)
+    # rows close together and far from nothing: differences from the centre are mostly rounding
+    values = (100 + 1e-6 * rng.standard_normal((400, 128))).astype(np.float32)
+    queries = rng.standard_normal((30, 128)).astype(np.float32)
+    expected, exactly = naive(queries, values, 5)
+    found = codes(queries, values).pairs(values, 0, exactly[:, -1])
+    kept = set(zip(found.queries.tolist(), found.rows.tolist(), strict=True))
+    assert {(q, int(r)) for q in range(30) for r in expected[q]} <= kept
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

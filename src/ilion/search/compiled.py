@@ -72,9 +72,7 @@ class Compiled(Lowbit):
             bits, rows, self._queries, norms, self._dense.slack, thresholds, query, row, values, errors
         )
         # copies: most of what is held is not found, and pairs wait for long
-        pairs = Pairs(
-            query[:found].copy(), row[:found] + start, values[:found].copy(), errors[:found].copy()
-        )
+        pairs = Pairs(query[:found].copy(), row[:found] + start, values[:found].copy(), errors[:found].copy())
         if not odd.any():
             return pairs
         alone = np.flatnonzero(odd)

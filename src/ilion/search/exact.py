@@ -1,8 +1,8 @@
 """Exact top-k search over a streamed database.
 
-The result is that of summing the products of every pair exactly, rounding to float32, and ordering by
-similarity and then by row. So it does not depend on sharding, block size, threads or kernel, and equal images
-really tie. Most of the work is avoided, never guessed:
+The result is that of summing the products of every pair exactly, rounding to float64 and then to float32,
+and ordering by similarity and then by row. So it does not depend on sharding, block size, threads or kernel,
+and equal images really tie. Most of the work is avoided, never guessed:
 
 1. A sample of the database gives every query a threshold that a few more than ``k`` rows should reach, and a
    larger sample raises it. If fewer than ``k`` do, the guess was too high and the query is searched again
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.search import tiles
-from ilion.search.bounds import leading_basis
+from ilion.search.bounds import leading_basis, norms_of
 from ilion.search.candidates import Pairs, Pool
 from ilion.search.compiled import Compiled
-from ilion.search.kernels import Dense, Filtered, Kernel, Torch, rows_at_once
+from ilion.search.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.search.lowbit import Lowbit
 from ilion.threads import in_order, single_threaded_products
 from ilion.types import Float32, Int64, Ranking
@@ -144,7 +144,7 @@ def check_queries(query_ids: Sequence[str], queries: Float32, k: int) -> None:
     if queries.ndim != 2 or len(query_ids) != len(queries):
         raise ArtifactError(f"{len(query_ids)} query ids for descriptors of shape {queries.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
-        sound = np.isfinite(np.einsum("qd,qd->q", queries, queries))
+        sound = np.einsum("qd,qd->q", queries, queries) < LARGEST_NORM**2
     if not sound.all():
         bad = int(np.flatnonzero(~sound)[0])
         raise ArtifactError(f"the descriptor of query {query_ids[bad]!r} has NaN or infinity")
@@ -249,7 +249,10 @@ class _Scan:
             return kernel.pairs(self.database.gather(rows[start : start + step]), 0, guess)
 
         parts = in_order(range(0, size, step), look, workers=self.threads, ahead=self.threads + 1)
-        found = Pairs.join([future.result() for _, future in parts])
+        try:
+            found = Pairs.join([future.result() for _, future in parts])
+        except ArtifactError:  # the pass will say which rows are not finite
+            return guess
         order = np.lexsort((-found.values, found.queries))
         first = np.searchsorted(found.queries[order], np.arange(len(guess) + 1))
         enough = np.diff(first) >= rank
@@ -265,14 +268,18 @@ class _Scan:
     @property
     def _compiles(self) -> bool:
         """Whether there is enough to do for compiling kernels, and they can be."""
-        return self._worth_it and self.total * self.queries.size >= COMPILE_FROM and tiles.available()
+        enough = self.total * self.queries.size >= COMPILE_FROM
+        fits = self.queries.shape[1] <= tiles.MOST_DIMS
+        return self._worth_it and enough and fits and tiles.available()
 
     def _kernels(self, queries: Float32, sample: Float32) -> list[Kernel]:
         """Return the kernels that are worth trying."""
         if self.device != "cpu":
             return [Torch(queries, self.device)]
         dense = Dense(queries)
-        if not (self._worth_it and np.isfinite(sample).all()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            sound = bool((norms_of(sample) < LARGEST_NORM).all())
+        if not (self._worth_it and sound):
             return [dense]
         dim = queries.shape[1]
         basis = leading_basis(sample, queries, int(max(SHARES) * dim))

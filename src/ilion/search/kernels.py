@@ -8,13 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.search.bounds import Filter, norms_of, product_error
+from ilion.search.bounds import FLOOR, Filter, norms_of, product_error
 from ilion.search.candidates import Pairs, no_pairs
 from ilion.torchlib import extra_library, torch_device
 from ilion.types import Float32, Int64
 
 MAX_SIMILARITIES = 2**20
 """Similarities computed at once by one thread (4 MiB): they are compared while they are in the cache."""
+LARGEST_NORM = 2.0**56
+"""Squares of it are float32, also after differences and mixing."""
 DENSE_SHARE = 0.12
 """A pair scored alone costs about eight times as much as one in a matrix product (measured); above this share
 of surviving pairs the whole block is multiplied."""
@@ -62,7 +64,7 @@ def check_norms(norms: Float32, start: int) -> Float32:
     Raises:
         ArtifactError: As `checked_norms`.
     """
-    if not np.isfinite(norms).all():
+    if not (norms < LARGEST_NORM).all():
         raise ArtifactError(f"the database has NaN or infinity between rows {start} and {start + len(norms)}")
     return norms
 
@@ -76,7 +78,9 @@ class Dense:
 
     def __init__(self, queries: Float32) -> None:
         self._queries = queries
-        self.slack = np.asarray(product_error(queries.shape[1]) * norms_of(queries), np.float32)
+        dim = queries.shape[1]
+        # norms are never below FLOOR * sqrt(dim), which makes up for products that vanish in float32
+        self.slack = np.asarray(product_error(dim) * norms_of(queries) + FLOOR * np.sqrt(dim), np.float32)
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `Kernel`."""

@@ -142,7 +142,8 @@ class Lowbit:
         values = self._turned(rows - self._centre)
         rounding = self._rounding(norms)
         lengths = _lengths(values) + rounding
-        whole = values * np.float32(1 / self._step)
+        with np.errstate(over="ignore"):
+            whole = values * np.float32(1 / self._step)
         np.rint(whole, out=whole)
         np.clip(whole, -self.ZERO, self.ZERO - 1, out=whole)
         codes = np.empty(rows.shape, np.uint8)

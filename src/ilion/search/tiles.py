@@ -5,18 +5,19 @@ All of them work in the calling thread and hold no lock of the interpreter.
 
 from __future__ import annotations
 
-import platform
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.jit import compiles
 from ilion.search import instructions
 from ilion.search.instructions import DIMS, GROUP, LINE, PARTS, QUERIES, ROWS
 from ilion.types import Float32, Float64, Int64
 
+MOST_DIMS = 2**17
+"""Whose products are surely below 2^31."""
 CACHED = 2**15
 """Values of queries, and of rows (128 KiB each), whose pairs are scored at once."""
 
@@ -47,12 +48,7 @@ class Kernels(NamedTuple):
 
 def available() -> bool:
     """Say whether the kernels can be compiled: numba, and x86 with AVX2 and conversion of float16."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or find_spec("numba") is None:
-        return False
-    import llvmlite.binding
-
-    features = llvmlite.binding.get_host_cpu_features()
-    return bool(features.get("avx2") and features.get("f16c"))
+    return compiles("avx2", "f16c")
 
 
 def tiled(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -80,7 +76,7 @@ def mixes_of(dim: int) -> NDArray[np.int64]:
     ([[8, 64], [8, 8]], [[8, 96], [4, 24]], [])
     """
     found, left = [], dim
-    while parts := next((p for p in PARTS if left % (p * LINE) == 0), 0):
+    while left and (parts := next((p for p in PARTS if left % (p * LINE) == 0), 0)):
         left //= parts
         found.append((parts, left))
     return np.array(found, np.int64).reshape(-1, 2)
