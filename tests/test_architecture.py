@@ -8,7 +8,8 @@ import inspect
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ HEAVY = [
 ]
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name below ilion -> file."""
     found = {}
@@ -74,10 +76,15 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+@cache
+def imports(path: Path, *, top_level_only: bool = False) -> tuple[str, ...]:
     """Names below ilion that a file imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body if top_level_only else ast.walk(tree):
+    return tuple(named(tree.body if top_level_only else ast.walk(tree)))
+
+
+def named(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ilion":
             module = node.module.partition(".")[2]
             for alias in node.names:

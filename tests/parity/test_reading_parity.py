@@ -92,12 +92,21 @@ def label(seed: int) -> tuple[RGB, Counter[str]]:
     return pixels, Counter(word.casefold() for word in drawn)
 
 
+@cache
+def labels() -> list[tuple[RGB, Counter[str]]]:
+    return [label(seed) for seed in range(6)]
+
+
+@cache
+def words_of_labels_by_us() -> list[Counter[str]]:
+    return [words(read_by_us(image), 0.5) for image, _ in labels()]
+
+
 @pytest.mark.parametrize("as_ours", [False, True])
 def test_words_of_drawn_labels_are_those_of_the_package(as_ours: bool) -> None:
-    labels = [label(seed) for seed in range(6)]
-    mine = [words(read_by_us(image), 0.5) for image, _ in labels]
-    peer = [words(theirs(as_ours)(image), 0.5) for image, _ in labels]
-    truth = [drawn for _, drawn in labels]
+    mine = words_of_labels_by_us()
+    peer = [words(theirs(as_ours)(image), 0.5) for image, _ in labels()]
+    truth = [drawn for _, drawn in labels()]
     assert agreement(peer, truth) > 0.9  # or the labels say nothing
     assert agreement(mine, truth) >= agreement(peer, truth) - 0.06
     assert agreement(mine, peer) > 0.9
