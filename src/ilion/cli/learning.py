@@ -70,6 +70,10 @@ def adapt(
     loses = done.estimate is not None and done.estimate.ci95.high < 0
     if not loses and not is_identity(done.learnt.layer):
         options = [] if model is None else ["--model", model]
-        options += ["--set", f"adaptation.layer={done.path}"]
+        options += [] if on_bad_image is None else ["--on-bad-image", on_bad_image]
+        # how it was learnt is over; a setting that comes later counts
+        kept = [s for s in settings or [] if not s.startswith("adaptation.")]
+        for setting in (*kept, f"adaptation.layer={done.path.resolve()}"):
+            options += ["--set", setting]
         options += [] if done.unseen is None else ["--set", "adaptation.seen=leave-out"]
         print("to search with it:", shlex.join(["ilion", "run", str(experiment), *options]))

@@ -83,7 +83,7 @@ def reread(experiment: Experiment, stored: Reading, ranking: Ranking) -> Reading
         for kind, (folder, *keys) in stored.sources.items():
             sets[kind] = TextSet(store.load_artifact(experiment.artifacts / folder, kind), keys)
         texts = sets["texts"]
-    except (ArtifactError, KeyError):
+    except (ArtifactError, KeyError, ValueError):
         return stored
     asked = sets.get("query-texts")
     photos = {name: asked.read(row) for row, name in enumerate(asked.ids)} if asked else {}
