@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.networks import tiny_network
 from tests.stages import same
 
-from ilion import verbs
+from ilion import store, verbs
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, DatasetError, ExtractionError
 from ilion.pipeline import Pipeline
@@ -217,6 +217,19 @@ def test_a_report_without_the_stored_texts_says_so(texts: Path, tmp_path: Path) 
     folder = tmp_path / "out"
     result, report = verbs.run(experiment(texts, folder, reading={"use": "fused", "weight": 2.0}))
     assert "no longer stored" not in report.read_text("utf-8")
+    plain = store.read_json(folder / "run.json")
+    name = plain["reading"]["sources"]["texts"][0]
+    shutil.copytree(folder / "artifacts" / name, tmp_path / name)
+    plain["reading"]["sources"]["texts"][0] = f"../../{name}"
+    store.write_json(folder / "run.json", plain)
+    outside = verbs.load_run(folder).reading
+    assert outside is not None
+    assert outside.explain is None, "nothing is read outside the run's own cache"
+    plain["reading"]["sources"]["texts"][0] = name
+    store.write_json(folder / "run.json", plain)
+    inside = verbs.load_run(folder).reading
+    assert inside is not None
+    assert inside.explain is not None
     for lost in (folder / "artifacts").glob("query-texts-*"):
         shutil.rmtree(lost)
     again = verbs.load_run(folder).reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -81,6 +82,8 @@ def reread(experiment: Experiment, stored: Reading, ranking: Ranking) -> Reading
     sets = {}
     try:
         for kind, (folder, *keys) in stored.sources.items():
+            if any(Path(name).name != name for name in (folder, *keys)):
+                raise ArtifactError(f"{kind}: the run names {folder!r}, which is not in its cache")
             sets[kind] = TextSet(store.load_artifact(experiment.artifacts / folder, kind), keys)
         texts = sets["texts"]
     except (ArtifactError, KeyError, ValueError):

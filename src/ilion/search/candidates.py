@@ -15,9 +15,9 @@ from ilion.types import Float32, Float64, Int64
 PENDING = 2**21
 """Pairs taken in before they are sorted out (48 MiB)."""
 PAIRS_AT_ONCE = 512
-"""Pairs scored in float64 at once: both sides stay in the cache (4 MiB at 512 dimensions)."""
+"""Pairs of 512 dimensions scored in float64 at once: both sides stay in the cache (4 MiB)."""
 ROWS_AT_ONCE = 2**20
-"""Values of the database widened to float64 at once by one thread (8 MiB)."""
+"""Values of the database gathered at once by one thread (4 MiB)."""
 
 
 Products = Callable[[Float32, Float32, Int64, Int64], Float64]
@@ -175,7 +175,7 @@ def exact_values(
     step = max(1, ROWS_AT_ONCE // max(1, dim))
     lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
     share = 1.01 * dim * 2.0**-53
-    at_once = max(1, PAIRS_AT_ONCE * 512 // max(1, dim))
+    at_once = _pairs_at_once(dim)
     products = products or _products
 
     def score(start: int) -> None:
@@ -197,6 +197,10 @@ def exact_values(
         for _ in workers.map(score, range(0, len(wanted), step)):
             pass
     return values
+
+
+def _pairs_at_once(dim: int) -> int:
+    return max(1, PAIRS_AT_ONCE * 512 // max(1, dim))
 
 
 def _sum_exactly(
@@ -222,7 +226,7 @@ def _sum_exactly(
 
 def _products(rows: Float32, queries: Float32, row: Int64, query: Int64) -> Float64:
     values = np.empty(len(row), np.float64)
-    at_once = max(1, PAIRS_AT_ONCE * 512 // max(1, queries.shape[1]))
+    at_once = _pairs_at_once(queries.shape[1])
     for first in range(0, len(row), at_once):
         some = slice(first, first + at_once)
         sides = rows[row[some]].astype(np.float64), queries[query[some]].astype(np.float64)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ilion.search.bounds import UNIT, norms_from
 from ilion.search.candidates import Pairs
-from ilion.search.instructions import DIMS, QUERIES, ROWS
+from ilion.search.instructions import DIMS, GROUP, ROWS
 from ilion.search.kernels import DENSE_SHARE, check_norms
 from ilion.search.lowbit import Lowbit
 from ilion.search.tiles import compiled, mixed, mixes_of, tiled
@@ -40,8 +40,8 @@ class Compiled(Lowbit):
     def _prepare(self, codes: NDArray[np.int8]) -> None:
         self._kernels = compiled()
         self._tiles = tiled(codes)
-        # a row's code is above its value by ZERO
-        self._above = self.ZERO * codes.sum(axis=1, dtype=np.int64)
+        # a row's code is above its value by ZERO; and what is at least a limit is above one less
+        self._above = self.ZERO * codes.sum(axis=1, dtype=np.int64) - 1
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `ilion.search.kernels.Kernel`."""
@@ -57,11 +57,11 @@ class Compiled(Lowbit):
         bits = np.zeros((len(codes), len(self._tiles)), np.uint8)
         if not odd.all():
             usual = ~odd
-            limits = self._limits(float(errors[usual].max()), float(lengths[usual].max()), thresholds)
-            # at least the limit is above one less; queries that fill up the tile are above none
-            above = np.full(len(self._queries) + -len(self._queries) % QUERIES, 2**31 - 1, np.int32)
-            above[: len(limits)] = np.clip(limits + self._above - 1, -(2.0**31), 2.0**31 - 1)
-            self._kernels.compare(codes, self._tiles, above, bits)
+            most = float(errors[usual].max()), float(lengths[usual].max())
+            # queries that fill up the tile are above no limit
+            limits = np.full(len(self._tiles) * GROUP, 2**31 - 1, np.int32)
+            limits[: len(self._above)] = self._limits(*most, thresholds, self._above)
+            self._kernels.compare(codes, self._tiles, limits, bits)
         bits[:number][odd] = 0
         held = int(np.bitwise_count(bits[:number]).sum(dtype=np.int64))
         if held > DENSE_SHARE * number * len(self._queries):
@@ -75,7 +75,4 @@ class Compiled(Lowbit):
         pairs = Pairs(query[:found].copy(), row[:found] + start, values[:found].copy(), errors[:found].copy())
         if not odd.any():
             return pairs
-        alone = np.flatnonzero(odd)
-        return Pairs.join(
-            [pairs, self._dense.of(rows[alone], norms[alone], 0, thresholds).moved(alone + start)]
-        )
+        return Pairs.join([pairs, self._alone(rows, norms, odd, start, thresholds)])

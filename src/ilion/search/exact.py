@@ -31,7 +31,7 @@ from ilion.search import tiles
 from ilion.search.bounds import leading_basis, norms_of
 from ilion.search.candidates import Pairs, Pool
 from ilion.search.compiled import Compiled
-from ilion.search.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
+from ilion.search.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, float32_of, rows_at_once
 from ilion.search.lowbit import Lowbit
 from ilion.threads import in_order, single_threaded_products
 from ilion.types import Float32, Int64, Ranking
@@ -317,7 +317,7 @@ class _Scan:
                 rows = widened(block[first : first + step])
                 pool.add(kernel.pairs(rows, start + first, pool.thresholds))
 
-        widened = tiles.widened if self._compiles else tiles.float32_of
+        widened = tiles.widened if self._compiles else float32_of
         done = 0
         workers = self.threads if self.device == "cpu" else 1
         for (start, block), future in in_order(self._numbered(), compare, workers=workers, ahead=workers + 1):

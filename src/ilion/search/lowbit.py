@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.search.bounds import UNIT, gamma, norms_from
+from ilion.search.bounds import UNIT, gamma, norms_of
 from ilion.search.candidates import Pairs
 from ilion.search.kernels import DENSE_SHARE, Dense, checked_norms, pair_values
 from ilion.types import Float32, Float64, Int64
@@ -98,8 +98,8 @@ class Lowbit:
         odd = self._odd(coded.errors)
         if not odd.any():
             return self._bounded(rows, coded, norms, np.arange(len(rows)), start, thresholds)
-        alone, usual = np.flatnonzero(odd), np.flatnonzero(~odd)
-        found = self._dense.of(rows[alone], norms[alone], 0, thresholds).moved(alone + start)
+        usual = np.flatnonzero(~odd)
+        found = self._alone(rows, norms, odd, start, thresholds)
         if not len(usual):
             return found
         rest = Coded(coded.codes[usual], coded.errors[usual], coded.lengths[usual])
@@ -111,7 +111,6 @@ class Lowbit:
         """Score the pairs that the bound does not exclude; ``places`` are the rows that are coded."""
         products = self._session.run(None, {"rows": coded.codes})[0]
         limits = self._limits(float(coded.errors.max()), float(coded.lengths.max()), thresholds)
-        limits = np.clip(limits, -(2.0**31), 2.0**31 - 1).astype(np.int32)
         flat = np.flatnonzero(products >= limits)
         if len(flat) > DENSE_SHARE * products.size:
             return self._dense.of(rows[places], norms[places], 0, thresholds).moved(places + start)
@@ -124,13 +123,30 @@ class Lowbit:
         """Tell which rows lose so much that the others are better off without them."""
         return np.asarray(errors > np.float32(1.01 * self._usual))
 
-    def _limits(self, error: float, length: float, thresholds: Float32) -> Float64:
-        """Return the least products (Q,) of rows of at most that error and length that matter."""
+    def _alone(
+        self, rows: Float32, norms: Float32, odd: NDArray[np.bool_], start: int, thresholds: Float32
+    ) -> Pairs:
+        """Compare the odd rows without a bound."""
+        alone = np.flatnonzero(odd)
+        return self._dense.of(rows[alone], norms[alone], 0, thresholds).moved(alone + start)
+
+    def _limits(
+        self, error: float, length: float, thresholds: Float32, above: Int64 | int = 0
+    ) -> NDArray[np.int32]:
+        """Return the least products (Q,) of rows of at most that error and length that matter.
+
+        Args:
+            error: What codes lose, at most.
+            length: Of what is coded, at most.
+            thresholds: (Q,).
+            above: By how much products are higher than those of the codes' values.
+        """
         slack = self._length * error + self._error * length
         slack = self._offset + slack * SAFE + 2.0**-40 * np.abs(self._offset)
         least = (thresholds.astype(np.float64) - slack) / (self._scale * self._step)
         # a unit less: what float64 rounds here is far below it
-        return np.asarray(np.floor(least) - 1, np.float64)
+        whole = np.clip(np.floor(least) - 1 + above, -(2.0**31), 2.0**31 - 1)
+        return np.asarray(whole, np.int32)
 
     def _rounding(self, norms: Float32) -> Float32:
         """Return what the rounding of differences, products and lengths of rows can be."""
@@ -141,7 +157,7 @@ class Lowbit:
     def _coded(self, rows: Float32, norms: Float32) -> Coded:
         values = self._turned(rows - self._centre)
         rounding = self._rounding(norms)
-        lengths = _lengths(values) + rounding
+        lengths = norms_of(values) + rounding
         with np.errstate(over="ignore"):
             whole = values * np.float32(1 / self._step)
         np.rint(whole, out=whole)
@@ -150,7 +166,7 @@ class Lowbit:
         np.add(whole, np.float32(self.ZERO), out=codes, casting="unsafe")
         whole *= np.float32(self._step)
         values -= whole
-        return Coded(codes, _lengths(values) + rounding, lengths)
+        return Coded(codes, norms_of(values) + rounding, lengths)
 
     def _turned(self, values: NDArray[Any]) -> NDArray[Any]:
         """Mix the values of rows, so that all have about the same spread; inner products are stretched."""
@@ -173,11 +189,6 @@ def _rotation(dims: int, seed: int) -> tuple[Float32 | None, float]:
     exact = turn.astype(np.float64)
     skew = float(np.linalg.norm(exact.T @ exact - np.eye(size)))
     return turn, 1.01 * (gamma(size) * np.sqrt(size) + skew + 2 * UNIT)
-
-
-def _lengths(values: Float32) -> Float32:
-    """Return the lengths (B,) of rows, rounded up."""
-    return norms_from(np.einsum("nd,nd->n", values, values), values.shape[1])
 
 
 def _choose_step(sample: Float32, zero: int) -> tuple[float, float]:

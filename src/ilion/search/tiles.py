@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ilion.jit import compiles
 from ilion.search import instructions
 from ilion.search.instructions import DIMS, GROUP, LINE, PARTS, QUERIES, ROWS
+from ilion.search.kernels import float32_of
 from ilion.types import Float32, Float64, Int64
 
 MOST_DIMS = 2**17
@@ -217,13 +218,8 @@ def compiled() -> Kernels:
     return Kernels(widen, code, compare, score, multiply)
 
 
-def float32_of(rows: NDArray[np.floating]) -> Float32:
-    """Return rows as contiguous float32."""
-    return np.ascontiguousarray(rows, np.float32)
-
-
 def widened(rows: NDArray[np.floating]) -> Float32:
-    """Do the same, compiled for float16: numpy takes several times as long."""
+    """Return rows as contiguous float32, compiled for float16: numpy takes several times as long."""
     if rows.dtype != np.float16:
         return float32_of(rows)
     rows = np.ascontiguousarray(rows)
