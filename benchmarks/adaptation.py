@@ -32,7 +32,7 @@ from ilion.adapt import LinearOptions
 from ilion.adapt.classifier import Classifier
 from ilion.adapt.sampling import batches, plan
 from ilion.adapt.training import start_classifier
-from ilion.machine import peak_memory
+from ilion.runtime.machine import peak_memory
 from ilion.types import Int64
 
 DIM, BATCH = 1024, 128

@@ -28,16 +28,17 @@ import cv2
 import numpy as np
 from photos import grocery
 
-from ilion import asmk, verbs
-from ilion.asmk.aggregate import kernel
+from ilion import api
 from ilion.config import ExperimentConfig, from_dict
 from ilion.datasets import open_dataset
-from ilion.evaluate import evaluate
+from ilion.descriptors.rootsift import rootsift
+from ilion.evaluation.evaluate import evaluate
+from ilion.evaluation.truth import axes_from_ids, truth_from_ids
 from ilion.images import decode, least_size, resize
-from ilion.machine import peak_memory
-from ilion.rootsift import rootsift
-from ilion.threads import in_order
-from ilion.truth import axes_from_ids, truth_from_ids
+from ilion.runtime.machine import peak_memory
+from ilion.runtime.threads import in_order
+from ilion.searching import asmk
+from ilion.searching.asmk.aggregate import kernel
 from ilion.types import Axes, FileSource, GroundTruth, ImageRecord, LocalFeatures
 
 PAPER = asmk.AsmkSettings(alpha=3.0, tau=0.0, assignments=1, burst=0.0, votes=False)
@@ -232,7 +233,7 @@ def through_the_pipeline(dataset: Path, options: argparse.Namespace) -> None:
                 },
             },
         }
-        result = verbs.evaluate(from_dict(ExperimentConfig, settings))
+        result = api.evaluate(from_dict(ExperimentConfig, settings))
     found, cost = result.evaluation, result.cost
     print(
         f"{result.design}, {len(found.query_ids)} queries, {len(result.ranking.database_ids)} images:\n"

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from ilion.evaluate import BOUNDARIES, evaluate
+from ilion.evaluation.evaluate import BOUNDARIES, evaluate
+from ilion.evaluation.truth import axes_from_ids, truth_from_ids
 from ilion.outcome import Evaluation
-from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Ranking
 
 K = 1000

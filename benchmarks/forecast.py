@@ -58,7 +58,7 @@ def worlds(decay: float, start: int, size: int, repetitions: int) -> None:
 
 def photos(repetitions: int, start: int) -> None:
     from ilion.pipeline import Pipeline
-    from ilion.pipeline.ahead import measure_parts
+    from ilion.pipeline.jobs.forecast import measure_parts
 
     folder = photos_folder()
     with tempfile.TemporaryDirectory() as name:

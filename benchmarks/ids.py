@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ilion import store
-from ilion.machine import machine, peak_memory
-from ilion.search import search
-from ilion.truth import truth_from_ids
+from ilion import storage
+from ilion.evaluation.truth import truth_from_ids
+from ilion.runtime.machine import machine, peak_memory
+from ilion.searching import search
 from ilion.types import Descriptors, Float32
 
 MEGABYTE = 1 << 20
@@ -49,41 +49,41 @@ def keys_of(images: int, shard: int) -> list[str]:
 
 def build(folder: Path, images: int, shard: int, dim: int) -> None:
     """Write the shards; each image has its own id of 25 characters."""
-    artifact = store.open_artifact(folder, "descriptors", {"images": images})
+    artifact = storage.open_artifact(folder, "descriptors", {"images": images})
     for number, key in enumerate(keys_of(images, shard)):
         first = number * shard
         rows = min(shard, images - first)
         ids = tuple(f"{number:06d}.tar/{image:010d}.jpg" for image in range(first, first + rows))
         values = unit(np.random.default_rng(number), rows, dim).astype(np.float16)
-        store.write_descriptors(
-            artifact, key, Descriptors(ids, values), store.ShardStats(rows, 0.0, 0, machine())
+        storage.write_descriptors(
+            artifact, key, Descriptors(ids, values), storage.ShardStats(rows, 0.0, 0, machine())
         )
 
 
 def measure(folder: Path, step: str, given: argparse.Namespace) -> dict[str, float]:
     """Do one step; runs in a process of its own."""
     [path] = folder.glob("descriptors-*")
-    artifact, keys = store.load_artifact(path), keys_of(given.images, given.shard)
+    artifact, keys = storage.load_artifact(path), keys_of(given.images, given.shard)
     started = time.perf_counter()
     if step == "tuples":
         ids = tuple(
-            name for key in keys for name in store.read_json(artifact.folder / f"{key}.ids.json")["ids"]
+            name for key in keys for name in storage.read_json(artifact.folder / f"{key}.ids.json")["ids"]
         )
         assert len(set(ids)) == given.images
     elif step != "libraries":
-        database = store.DescriptorSet(artifact, keys)
+        database = storage.DescriptorSet(artifact, keys)
         assert len(database) == given.images
         if step == "search":
             find(folder, database, given)
     return {"seconds": time.perf_counter() - started, "peak": peak_memory()}
 
 
-def find(folder: Path, database: store.DescriptorSet, given: argparse.Namespace) -> None:
+def find(folder: Path, database: storage.DescriptorSet, given: argparse.Namespace) -> None:
     queries = unit(np.random.default_rng(10**9), given.queries, database.dim)
     names = [f"q{number}" for number in range(given.queries)]
     ranking = search(names, queries, database, k=given.k)
-    store.write_ranking(folder / "ranking", ranking)
-    read = store.read_ranking(folder / "ranking")
+    storage.write_ranking(folder / "ranking", ranking)
+    read = storage.read_ranking(folder / "ranking")
     positives = {name: (read.database_ids[int(read.indices[q, 0])],) for q, name in enumerate(names)}
     truth = truth_from_ids(names, read.database_ids, positives)
     assert [int(rows[0]) for rows in truth.positives] == read.indices[:, 0].tolist()

@@ -31,9 +31,9 @@ import numpy as np
 from photos import grocery
 from PIL import Image
 
-from ilion.extractors.base import ExtractorOptions, build
+from ilion.datasets.tars import index_tar
+from ilion.descriptors.base import ExtractorOptions, build
 from ilion.images import decode, least_size, resize
-from ilion.tarindex import index_tar
 from ilion.types import RGB, Float32, TarSource
 
 

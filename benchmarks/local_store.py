@@ -30,11 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ilion import store
-from ilion.codecs import Codec, CodecSettings, fit_codec
-from ilion.localstore import LocalSet, read_codec, write_codec, write_features
-from ilion.machine import peak_memory
-from ilion.streaming import stats_since
+from ilion import storage
+from ilion.extraction.shards import stats_since
+from ilion.localfeatures.codecs import Codec, CodecSettings, fit_codec
+from ilion.localfeatures.store import LocalSet, read_codec, write_codec, write_features
+from ilion.runtime.machine import peak_memory
 from ilion.types import LocalFeatures
 
 SHARD = 10_000
@@ -56,7 +56,7 @@ def synthetic(rng: np.random.Generator, number: int) -> LocalFeatures:
 
 def build(folder: Path, images: int, features: int, codec: Codec) -> None:
     """Write the database; every record differs by its own bytes, without encoding each anew."""
-    artifact = store.open_artifact(folder, "local", {"codec": codec.digest, "images": images})
+    artifact = storage.open_artifact(folder, "local", {"codec": codec.digest, "images": images})
     write_codec(artifact.folder, codec)
     rng = np.random.default_rng(0)
     templates = [codec.encode(synthetic(rng, features)) for _ in range(50)]
@@ -74,7 +74,7 @@ def build(folder: Path, images: int, features: int, codec: Codec) -> None:
 
 def read(folder: Path, way: str, rounds: int) -> dict[str, float]:
     """Read shortlists; runs in a process of its own."""
-    artifact = store.load_artifact(next(folder.glob("local-*")))
+    artifact = storage.load_artifact(next(folder.glob("local-*")))
     keys = sorted(path.name.removesuffix(".ids.json") for path in artifact.folder.glob("*.ids.json"))
     started = time.perf_counter()
     database = LocalSet(artifact, keys)
@@ -103,10 +103,10 @@ def read(folder: Path, way: str, rounds: int) -> dict[str, float]:
 class Mapped:
     """The same records, through memory maps."""
 
-    def __init__(self, artifact: store.Artifact, keys: list[str]) -> None:
+    def __init__(self, artifact: storage.Artifact, keys: list[str]) -> None:
         self.codec = read_codec(artifact.folder)
         self.files = [artifact.folder / f"{key}.bin" for key in keys]
-        self.starts = [store.read_array(artifact.folder / f"{key}.index.npy")["start"] for key in keys]
+        self.starts = [storage.read_array(artifact.folder / f"{key}.index.npy")["start"] for key in keys]
         self.maps: dict[int, mmap.mmap] = {}
 
     def many(self, rows: np.ndarray) -> list[LocalFeatures]:
@@ -126,10 +126,10 @@ class Mapped:
 class Scan:
     """A file without an index is read from its start up to the image; here at the speed of the disk cache."""
 
-    def __init__(self, artifact: store.Artifact, keys: list[str]) -> None:
+    def __init__(self, artifact: storage.Artifact, keys: list[str]) -> None:
         self.codec = read_codec(artifact.folder)
         self.files = [artifact.folder / f"{key}.bin" for key in keys]
-        self.starts = [store.read_array(artifact.folder / f"{key}.index.npy")["start"] for key in keys]
+        self.starts = [storage.read_array(artifact.folder / f"{key}.index.npy")["start"] for key in keys]
 
     def many(self, rows: np.ndarray) -> list[LocalFeatures]:
         found = []

@@ -21,12 +21,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from ilion.datasets import open_dataset
-from ilion.datasets.synthetic import synthesize
-from ilion.evaluate import BOUNDARIES
-from ilion.local_extraction import describe_local
+from ilion.evaluation.evaluate import BOUNDARIES
+from ilion.extraction.local import describe_local
 from ilion.localfeatures.base import LocalOptions, build
-from ilion.localisation import enclosing, overlap
-from ilion.scorers import Matcher
+from ilion.reranking.localisation import enclosing, overlap
+from ilion.reranking.scorers import Matcher
+from ilion.synthetic import synthesize
 
 
 @dataclass(frozen=True)

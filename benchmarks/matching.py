@@ -40,12 +40,12 @@ from numpy.typing import NDArray
 from photos import grocery
 from scipy.stats import spearmanr
 
-from ilion.bits import pack_signs, unpack_signs
-from ilion.geometry import FLOOR, THRESHOLD_PX, verify
+from ilion.descriptors.rootsift import rootsift
 from ilion.images import resize
-from ilion.matching import chamfer_bits, chamfer_many, match_many, unit_rows
-from ilion.rootsift import rootsift
-from ilion.threads import in_order, single_threaded_products
+from ilion.kernels.hamming import pack_signs, unpack_signs
+from ilion.reranking.geometry import FLOOR, THRESHOLD_PX, verify
+from ilion.reranking.matching import chamfer_bits, chamfer_many, match_many, unit_rows
+from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.types import Float32, LocalFeatures
 
 RATIO = 0.9

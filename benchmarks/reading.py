@@ -35,8 +35,8 @@ from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
 
 from ilion.config import ReadingConfig
+from ilion.extraction.texts import read_image
 from ilion.reading.base import ReaderOptions
-from ilion.reading.extract import read_image
 from ilion.reading.paddle import PaddleReader
 from ilion.types import FileSource, Float32, ImageRecord
 

@@ -31,14 +31,14 @@ from photos import grocery
 from search_exact import measured, with_faiss
 from spectra import SHARD, Realistic, build, keys_of, unit
 
-from ilion import store
-from ilion.compare import compare
+from ilion import storage
 from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig
-from ilion.evaluate import evaluate
-from ilion.machine import machine, peak_memory
+from ilion.evaluation.compare import compare
+from ilion.evaluation.evaluate import evaluate
+from ilion.evaluation.truth import axes_from_ids, truth_from_ids
 from ilion.pipeline import Pipeline
-from ilion.search import Code, CodeSet, search, search_compressed, write_codes
-from ilion.truth import axes_from_ids, truth_from_ids
+from ilion.runtime.machine import machine, peak_memory
+from ilion.searching import Code, CodeSet, search, search_compressed, write_codes
 from ilion.types import Axes, Descriptors, Float32, Float64, GroundTruth, Ranking
 
 
@@ -99,19 +99,19 @@ def described(folder: Path, model: str, cache: Path) -> RealSet:
     return RealSet(folder.name, queries, values, kept, truth, axes_from_ids(kept, of, ids, positives))
 
 
-def mixed(sets: list[RealSet], generator: Realistic, given: argparse.Namespace) -> store.DescriptorSet:
+def mixed(sets: list[RealSet], generator: Realistic, given: argparse.Namespace) -> storage.DescriptorSet:
     """Write the made descriptors, and the real ones behind them."""
     made = build(given.folder, "realistic", generator, given.number)
     artifact, keys = made.artifact, keys_of(given.number)
     real = np.concatenate([unit(one.database @ generator.basis) for one in sets]).astype(np.float16)
     for first in range(0, len(real), SHARD):
         key, rows = f"real-{first}", real[first : first + SHARD]
-        if not store.has_descriptors(artifact, key):
+        if not storage.has_descriptors(artifact, key):
             ids = tuple(f"real/{first + i}" for i in range(len(rows)))
-            stats = store.ShardStats(len(rows), 0.0, 0, machine())
-            store.write_descriptors(artifact, key, Descriptors(ids, rows), stats)
+            stats = storage.ShardStats(len(rows), 0.0, 0, machine())
+            storage.write_descriptors(artifact, key, Descriptors(ids, rows), stats)
         keys.append(key)
-    return store.DescriptorSet(artifact, keys)
+    return storage.DescriptorSet(artifact, keys)
 
 
 def losses(sets: list[RealSet], start: int, exact: Ranking, found: Ranking) -> str:
@@ -189,20 +189,20 @@ def race(sets: list[RealSet], given: argparse.Namespace) -> None:
             print(f"    mAP@{given.k}: {losses(sets, given.number, exact, found)}", flush=True)
 
 
-def whole_with_faiss(queries: Float32, database: store.DescriptorSet, given: argparse.Namespace) -> None:
+def whole_with_faiss(queries: Float32, database: storage.DescriptorSet, given: argparse.Namespace) -> None:
     # the few real rows are left out, in the peer's favour
     with_faiss(queries, database, given.number, given.k)
 
 
 def compressed(
-    ids: list[str], queries: Float32, database: store.DescriptorSet, codes: CodeSet, k: int, size: int
+    ids: list[str], queries: Float32, database: storage.DescriptorSet, codes: CodeSet, k: int, size: int
 ) -> Callable[[], Ranking]:
     return lambda: search_compressed(ids, queries, database, codes, k=k, shortlist=size)
 
 
-def coded(database: store.DescriptorSet, name: str, folder: Path) -> CodeSet:
+def coded(database: storage.DescriptorSet, name: str, folder: Path) -> CodeSet:
     inputs = {"database": database.artifact.fingerprint, "rows": len(database), "code": name}
-    artifact = store.open_artifact(folder, "codes", inputs)
+    artifact = storage.open_artifact(folder, "codes", inputs)
     started = time.perf_counter()
     made = write_codes(artifact, database, Code.named(name))
     print(f"  {name}: codes there after {time.perf_counter() - started:.0f} s", flush=True)
@@ -218,12 +218,12 @@ def memory(given: argparse.Namespace) -> None:
 
 
 def measure(given: argparse.Namespace) -> None:
-    written = map(store.load_artifact, given.folder.glob("codes-*"))
+    written = map(storage.load_artifact, given.folder.glob("codes-*"))
     artifact = next(codes for codes in written if codes.inputs["code"] == given.codes[0])
-    whole = store.load_artifact(next(given.folder.glob("descriptors-*")))
+    whole = storage.load_artifact(next(given.folder.glob("descriptors-*")))
     keys = sorted(path.name.removesuffix(".ids.json") for path in whole.folder.glob("*.ids.json"))
     keys.sort(key=lambda key: key.startswith("real"))
-    database = store.DescriptorSet(whole, keys)
+    database = storage.DescriptorSet(whole, keys)
     queries = np.array(next(database.stored_blocks(given.queries)), np.float32)
     codes = CodeSet(artifact, len(database))
     before = peak_memory()

@@ -24,16 +24,18 @@ import faiss
 import numpy as np
 from spectra import Isotropic, Realistic, build, keys_of, like_photos, load, maps
 
-from ilion import store
-from ilion.machine import machine, peak_memory
-from ilion.search import search
+from ilion import storage
+from ilion.runtime.machine import machine, peak_memory
+from ilion.searching import search
 from ilion.types import Float32, Int64
 
 BLOCK = 2**17
 """Rows that faiss.knn compares at once (256 MiB as float32); smaller blocks were slower."""
 
 
-def with_faiss(queries: Float32, database: store.DescriptorSet, number: int, k: int) -> tuple[Float32, Int64]:
+def with_faiss(
+    queries: Float32, database: storage.DescriptorSet, number: int, k: int
+) -> tuple[Float32, Int64]:
     """What one writes with faiss: knn block by block, and a heap that merges."""
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
     start = 0
@@ -105,8 +107,8 @@ def measured(command: list[str]) -> str:
 
 
 def measure(given: argparse.Namespace) -> None:
-    artifact = store.load_artifact(next(given.folder.glob("descriptors-*")))
-    database = store.DescriptorSet(artifact, keys_of(given.number))
+    artifact = storage.load_artifact(next(given.folder.glob("descriptors-*")))
+    database = storage.DescriptorSet(artifact, keys_of(given.number))
     queries = np.array(next(database.stored_blocks(given.queries)), np.float32)
     before = peak_memory()
     search([f"q{i}" for i in range(len(queries))], queries, database, k=given.k)

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion import store
-from ilion.machine import machine
+from ilion import storage
+from ilion.runtime.machine import machine
 from ilion.types import Descriptors, Float32, Float64
 
 DIM = 512
@@ -40,7 +40,7 @@ def unit(values: Float64) -> Float64:
 def load(folder: Path) -> Float64:
     """Read all descriptors of an artifact."""
     keys = sorted(path.name.removesuffix(".ids.json") for path in folder.glob("*.ids.json"))
-    database = store.DescriptorSet(store.load_artifact(folder), keys)
+    database = storage.DescriptorSet(storage.load_artifact(folder), keys)
     return database.gather(np.arange(len(database))).astype(np.float64)
 
 
@@ -123,22 +123,22 @@ def keys_of(number: int) -> list[str]:
     return [f"s{first // SHARD:04d}-{min(SHARD, number - first)}" for first in range(0, number, SHARD)]
 
 
-def build(folder: Path, kind: str, generator: Realistic | Isotropic, number: int) -> store.DescriptorSet:
+def build(folder: Path, kind: str, generator: Realistic | Isotropic, number: int) -> storage.DescriptorSet:
     """Write shards, unless they are there, and open them."""
-    artifact = store.open_artifact(folder, "descriptors", {"kind": kind, "weight": generator.weight})
+    artifact = storage.open_artifact(folder, "descriptors", {"kind": kind, "weight": generator.weight})
     keys = keys_of(number)
     for first, key in zip(range(0, number, SHARD), keys, strict=True):
         rows = min(SHARD, number - first)
-        if not store.has_descriptors(artifact, key):
+        if not storage.has_descriptors(artifact, key):
             values = generator.rows(first, rows).astype(np.float16)
             ids = tuple(f"{i}" for i in range(first, first + rows))
-            store.write_descriptors(
-                artifact, key, Descriptors(ids, values), store.ShardStats(rows, 0.0, 0, machine())
+            storage.write_descriptors(
+                artifact, key, Descriptors(ids, values), storage.ShardStats(rows, 0.0, 0, machine())
             )
-    return store.DescriptorSet(artifact, keys)
+    return storage.DescriptorSet(artifact, keys)
 
 
-def maps(database: store.DescriptorSet, number: int) -> Iterator[NDArray[np.float16]]:
+def maps(database: storage.DescriptorSet, number: int) -> Iterator[NDArray[np.float16]]:
     """Yield the memory-mapped files, as anybody would open them."""
     for key in keys_of(number):
         yield np.load(database.artifact.folder / f"{key}.npy", mmap_mode="r")

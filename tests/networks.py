@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ilion.config import ExtractionConfig
-from ilion.extractors.base import Extractor
-from ilion.pipeline.model import extractor_of
+from ilion.descriptors.base import Extractor
+from ilion.pipeline.stages.model import extractor_of
 from ilion.types import RGB, Float32
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilion import verbs
+from ilion import api
 from ilion.config import ExperimentConfig
 from ilion.pipeline import Extraction
 
 
 def described(config: ExperimentConfig) -> Extraction:
-    """Run `ilion.verbs.extract` and return global descriptors."""
-    found = verbs.extract(config)
+    """Run `ilion.api.extract` and return global descriptors."""
+    found = api.extract(config)
     assert isinstance(found, Extraction)
     return found
 

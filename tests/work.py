@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ilion.errors import ImageError
-from ilion.store import write_bytes
+from ilion.storage import write_bytes
 from ilion.tasks import Task
 from ilion.tasks.base import Advance
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.evaluate import evaluate
+from ilion.evaluation.evaluate import evaluate
+from ilion.evaluation.truth import truth_from_ids
 from ilion.forecast import Standings, standings
 from ilion.outcome import Evaluation
-from ilion.search import search
-from ilion.truth import truth_from_ids
+from ilion.searching import search
 from ilion.types import Float32, Int64
 
 

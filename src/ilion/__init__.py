@@ -1,10 +1,10 @@
 """Ilion: instance-level image retrieval, measured.
 
-Every verb of the command line is a function of the same name and defaults in `ilion.verbs`::
+Every verb of the command line is a function of the same name and defaults in `ilion.api`::
 
-    from ilion import load_experiment, verbs
+    from ilion import api, load_experiment
 
-    result, report = verbs.run(load_experiment(Path("experiment.toml")))
+    result, report = api.run(load_experiment(Path("experiment.toml")))
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ilion._version import __version__
 
 if TYPE_CHECKING:
-    from ilion import verbs
+    from ilion import api
     from ilion.config import ExperimentConfig, load_experiment
     from ilion.datasets import open_dataset
     from ilion.errors import IlionError
@@ -43,16 +43,16 @@ __all__ = [
     "RetrievalDataset",
     "RunResult",
     "__version__",
+    "api",
     "load_experiment",
     "open_dataset",
-    "verbs",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for, so that importing ilion costs nothing."""
-    if name == "verbs":
-        return import_module("ilion.verbs")
+    if name == "api":
+        return import_module("ilion.api")
     if name not in _HOMES:
         raise AttributeError(f"module 'ilion' has no attribute {name!r}")
     return getattr(import_module(f"ilion.{_HOMES[name]}"), name)

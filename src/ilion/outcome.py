@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ilion.ledger import Ledger
+from ilion.evaluation.gains import Ledger
 from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset
 
 
@@ -127,7 +127,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Change:
-    """How mAP changes from one ranking to another of the same queries; see `ilion.compare.Comparison`.
+    """How mAP changes from one ranking to another of the same queries; see
+    `ilion.evaluation.compare.Comparison`.
 
     Args:
         difference: Mean AP after minus before.

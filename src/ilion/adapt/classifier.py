@@ -29,7 +29,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.threads import single_threaded_products
+from ilion.runtime.threads import single_threaded_products
 from ilion.types import Int64
 
 Margin = Literal["cosface", "arcface"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ilion.evaluation.intervals import bootstrap_means, percentiles
 from ilion.outcome import Interval
-from ilion.statistics import bootstrap_means, percentiles
 from ilion.types import Bool, Float32, Float64, Int64
 
 BLOCK = 1024

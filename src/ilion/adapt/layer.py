@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.interop.layers import read_layer, write_layer
-from ilion.store import read_arrays, write_arrays, write_bytes
+from ilion.storage import read_arrays, write_arrays, write_bytes
 from ilion.types import Float32
 
 BLOCK = 4096

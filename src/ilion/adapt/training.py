@@ -23,7 +23,7 @@ from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Adapter
 from ilion.adapt.sampling import Balance, batches, plan, weights
 from ilion.errors import ArtifactError, ConfigError, DatasetError
-from ilion.store import fingerprint, read_arrays, write_arrays
+from ilion.storage import fingerprint, read_arrays, write_arrays
 from ilion.types import Float32, Int64
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 
 from ilion._version import __version__
-from ilion.cli import about, ahead, download, interop, learning, runs, sets, sweeps, tuning, watching
+from ilion.cli import about, adapt, datasets, download, forecast, interop, run, status, sweep, tune
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -26,25 +26,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(sets.app, name="datasets")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(interop.import_app, name="import")
 app.add_typer(interop.export_app, name="export")
 for _command in (
-    runs.run,
-    runs.extract,
-    runs.rank,
-    runs.evaluate,
-    tuning.tune,
-    watching.status,
-    runs.report,
-    runs.compare,
-    sweeps.sweep,
-    learning.adapt,
+    run.run,
+    run.extract,
+    run.rank,
+    run.evaluate,
+    tune.tune,
+    status.status,
+    run.report,
+    run.compare,
+    sweep.sweep,
+    adapt.adapt,
     about.models,
     about.config,
-    runs.demo,
+    run.demo,
     download.download,
-    ahead.forecast,
+    forecast.forecast,
 ):
     app.command()(_command)
 

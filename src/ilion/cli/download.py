@@ -65,10 +65,10 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a public data set: resumable, verified by checksums, asked first; run it again to go on."""
-    from ilion import verbs
+    from ilion import api
 
     if list_ or name is None:
-        _say_recipes(verbs.recipes(recipe), as_json)
+        _say_recipes(api.recipes(recipe), as_json)
         return
     parts = dict.fromkeys(part or (), "")
     parts |= {key: "" for key, given in (("core", core), ("ids", ids)) if given}
@@ -78,7 +78,7 @@ def download(
         if given is not None
     }
     with _byte_bars() as (progress, quiet):
-        done = verbs.download(
+        done = api.download(
             name,
             folder,
             parts,

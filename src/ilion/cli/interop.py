@@ -45,10 +45,10 @@ def import_features(
     as_json: AsJson = False,
 ) -> None:
     """Store descriptors, to be used with --model imported:FOLDER."""
-    from ilion import verbs
+    from ilion import api
 
     with progress_bars() as progress:
-        found = verbs.import_features(files, output, name, normalise, progress)
+        found = api.import_features(files, output, name, normalise, progress)
     if as_json:
         say_json({"folder": str(found.folder), "name": found.name, "dimensions": found.dim,
                   "dtype": found.dtype, "rows": dict(found.rows), "notes": list(found.notes)})  # fmt: skip
@@ -69,10 +69,10 @@ def import_results(
     as_json: AsJson = False,
 ) -> None:
     """Judge results of others; writes a run folder for 'ilion report' and 'ilion compare'."""
-    from ilion import verbs
+    from ilion import api
 
     with progress_bars() as progress:
-        result, path = verbs.import_results(file, experiment_of(experiment, settings, None, output), progress)
+        result, path = api.import_results(file, experiment_of(experiment, settings, None, output), progress)
     if as_json:
         say_json({**summary(result), "report": str(path)})
     else:
@@ -86,9 +86,9 @@ def import_layer(
     output: Target,
 ) -> None:
     """Store an adaptation layer in Ilion's own form."""
-    from ilion import verbs
+    from ilion import api
 
-    before, after = verbs.import_layer(file, output)
+    before, after = api.import_layer(file, output)
     print(f"layer from {before} to {after} dimensions: {output}")
 
 
@@ -104,12 +104,10 @@ def export_features(
     as_json: AsJson = False,
 ) -> None:
     """Write the descriptors of an experiment as feature files, describing what is missing."""
-    from ilion import verbs
+    from ilion import api
 
     with progress_bars() as progress:
-        files = verbs.export_features(
-            experiment_of(experiment, settings, model, None), output, dtype, progress
-        )
+        files = api.export_features(experiment_of(experiment, settings, model, None), output, dtype, progress)
     if as_json:
         say_json([str(path) for path in files])
         return
@@ -124,9 +122,9 @@ def export_results(
     form: Annotated[Literal["json", "pickle"], typer.Option(help="Which of the two forms.")] = "json",
 ) -> None:
     """Write the ranking of a finished run as a result file."""
-    from ilion import verbs
+    from ilion import api
 
-    print(verbs.export_results(run, output, form))
+    print(api.export_results(run, output, form))
 
 
 @export_app.command("layer")
@@ -134,7 +132,7 @@ def export_layer(
     file: Annotated[Path, typer.Argument(help="An adaptation layer of Ilion.")], output: Target
 ) -> None:
     """Write an adaptation layer as a torch file."""
-    from ilion import verbs
+    from ilion import api
 
-    before, after = verbs.export_layer(file, output)
+    before, after = api.export_layer(file, output)
     print(f"layer from {before} to {after} dimensions: {output}")

@@ -1,10 +1,10 @@
 """Settings: frozen dataclasses to and from TOML, one file a subject."""
 
-from ilion.config.describing import AdaptationConfig, DatasetConfig, ExtractionConfig
+from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
+from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
 from ilion.config.experiment import ComputeConfig, ExperimentConfig, load_experiment
-from ilion.config.judging import EvaluationConfig, PriceConfig, ReportConfig
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, load_toml, to_dict
-from ilion.config.searching import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
+from ilion.config.search import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
 
 __all__ = [
     "AdaptationConfig",

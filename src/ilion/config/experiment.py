@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ilion.config.describing import AdaptationConfig, DatasetConfig, ExtractionConfig
-from ilion.config.judging import EvaluationConfig, PriceConfig, ReportConfig
+from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
+from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
 from ilion.config.plain import apply_overrides, from_dict, load_toml
-from ilion.config.searching import ReadingConfig, RerankConfig, SearchConfig
+from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ilion.datasets.folder import OBJECTS_FOLDER, OBJECTS_TABLE, PHOTOS_TABLE, list_folder
-from ilion.datasets.idlists import QUERIES, TEXTS, id_folder, list_ids
 from ilion.datasets.ids import IdSet, read_ids, safe_name, tar_key, tars_named
-from ilion.datasets.ilias import CORE, list_ilias
-from ilion.datasets.listing import Listing, LooseFolder, Photo, View
+from ilion.datasets.layouts.folder import OBJECTS_FOLDER, OBJECTS_TABLE, PHOTOS_TABLE, list_folder
+from ilion.datasets.layouts.ids_only import QUERIES, TEXTS, id_folder, list_ids
+from ilion.datasets.layouts.ilias import CORE, list_ilias
+from ilion.datasets.layouts.listing import Listing, LooseFolder, Photo, View
 from ilion.datasets.shards import FileShard, IdShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
-from ilion.datasets.listing import is_hidden, is_image_name
+from ilion.datasets.layouts.listing import is_hidden, is_image_name
+from ilion.datasets.tars import index_tar
 from ilion.errors import ConfigError, DatasetError
-from ilion.tarindex import index_tar
 from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, TarSource
 
 

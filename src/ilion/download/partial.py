@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ilion import store
+from ilion import storage
 from ilion.errors import ArtifactError
 
 SEGMENT = 4 << 20
@@ -121,7 +121,7 @@ class Partial:
         if self._log is not None:
             self._log.close()
         lines = [{"format": FORMAT, **asdict(self.head)}, *self._lines]
-        store.write_bytes(self.journal, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+        storage.write_bytes(self.journal, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
         self._log = self._opened(self.journal, "ab")
 
     def start(self, head: Head) -> None:

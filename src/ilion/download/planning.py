@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urljoin
 
-from ilion import store
+from ilion import storage
 from ilion.download.answers import Fault, Refusal
 from ilion.download.archives import RESERVE
 from ilion.download.choice import Wanted, needs_checksums, parse_checksums, wanted
@@ -227,5 +227,5 @@ def _checksums(
             )
         text = (aside / LIST).read_text(encoding="utf-8", errors="replace")
         parse_checksums(text, recipe.base, record.url)
-        store.write_bytes(copy, text.encode())
+        storage.write_bytes(copy, text.encode())
     return parse_checksums(copy.read_text(encoding="utf-8"), recipe.base, str(copy))

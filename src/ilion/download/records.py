@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ilion import store
+from ilion import storage
 from ilion.errors import ArtifactError
 
 HOME = ".downloads"
@@ -77,7 +77,7 @@ def read_record(folder: Path, path: str) -> Record | None:
     if not file.exists():
         return None
     try:
-        plain = store.read_json(file)
+        plain = storage.read_json(file)
         return Record(**{**plain, "tops": tuple(plain.get("tops", ()))})
     except (TypeError, AttributeError) as error:
         raise ArtifactError(f"{file}: damaged ({error}); delete it and run again") from None
@@ -85,7 +85,7 @@ def read_record(folder: Path, path: str) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """Store what is known about a file."""
-    store.write_json(home(folder) / f"{stem(record.path)}.record.json", asdict(record))
+    storage.write_json(home(folder) / f"{stem(record.path)}.record.json", asdict(record))
 
 
 def verified(folder: Path, record: Record) -> Record:

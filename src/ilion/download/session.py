@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 
-from ilion import store
+from ilion import storage
 from ilion.download.archives import extract, is_archive
 from ilion.download.client import Client, Stopped
 from ilion.download.planning import Item, Plan, human, plan
@@ -130,7 +130,7 @@ def download(
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     try:
-        with store.locked(home(folder)):
+        with storage.locked(home(folder)):
             yield
     except OSError as error:
         raise ArtifactError(

@@ -6,7 +6,7 @@ ranking -> standings (who stands above each positive) -> tails -> AP at any size
 from ilion.forecast.accuracy import Forecast, Point, forecast
 from ilion.forecast.check import HoldOut, hold_outs
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
-from ilion.forecast.outlook import Outlook, Run, compact, look_ahead, parse_sizes
+from ilion.forecast.runs import Outlook, Run, compact, look_ahead, parse_sizes
 from ilion.forecast.standings import Standings, standings, thinned
 
 __all__ = [

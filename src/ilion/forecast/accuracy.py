@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.average_precision import Definition
 from ilion.errors import ConfigError
+from ilion.evaluation.average_precision import Definition
+from ilion.evaluation.intervals import group, mean_interval
 from ilion.forecast.standings import Standings
 from ilion.forecast.tails import Tails, closeness, survival
 from ilion.outcome import Interval
-from ilion.statistics import group, mean_interval
 from ilion.types import Float64
 
 IMPERFECTION = 0.006
@@ -77,7 +77,7 @@ def credits(known: Standings, above: Float64, definition: Definition, k: int) ->
     Args:
         known: Who else stands where.
         above: (T,) distractors above each positive.
-        definition: See `ilion.average_precision.average_precision`.
+        definition: See `ilion.evaluation.average_precision.average_precision`.
         k: Cut-off.
 
     Returns:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.average_precision import Definition
+from ilion.evaluation.average_precision import Definition
 from ilion.forecast.accuracy import IMPERFECTION, credits, forecast
 from ilion.forecast.standings import FEWEST, Standings, thinned
 from ilion.outcome import Interval

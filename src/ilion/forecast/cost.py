@@ -2,8 +2,8 @@
 
 All are straight lines, whose slopes are measured: describing an image costs the same whatever their number;
 exact search takes a fixed time and one for each image; stored bytes grow with the images, and ids in memory
-as long as they are few (`ilion.idlist`). What is not known is not invented: without rates there is no price,
-and a single measurement gives no interval.
+as long as they are few (`ilion.storage.ids`). What is not known is not invented: without rates there is no
+price, and a single measurement gives no interval.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ConfigError
-from ilion.idlist import IN_MEMORY
 from ilion.outcome import Interval
+from ilion.storage.ids import IN_MEMORY
 
 
 @dataclass(frozen=True)

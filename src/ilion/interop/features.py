@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
-from ilion.store import writing
+from ilion.storage import writing
 from ilion.types import Descriptors
 
 Partition = Literal["image_queries", "text_queries", "positives", "distractors", "uned"]

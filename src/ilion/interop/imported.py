@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ilion import store
+from ilion import storage
 from ilion.errors import ArtifactError, ConfigError
 from ilion.interop.features import (
     BLOCK,
@@ -24,9 +24,9 @@ from ilion.interop.features import (
     gaps,
     normalised,
 )
-from ilion.machine import machine, peak_memory
-from ilion.repeats import Repeats, encoded, hashes
-from ilion.store import Artifact, DescriptorSet, ShardStats
+from ilion.runtime.machine import machine, peak_memory
+from ilion.storage import Artifact, DescriptorSet, ShardStats
+from ilion.storage.repeated import Repeats, encoded, hashes
 
 FORMAT = 1
 FILE = "imported.json"
@@ -69,7 +69,7 @@ class Imported:
 
         Args:
             partitions: Their names; those that were not imported are empty.
-            ids: See `ilion.store.DescriptorSet`.
+            ids: See `ilion.storage.DescriptorSet`.
         """
         keys = [key for name in partitions for key in self.partitions.get(name, ())]
         return DescriptorSet(self.artifact, keys, ids)
@@ -124,15 +124,15 @@ def import_features(
     files = find_features(paths)
     dtypes = sorted({file.dtype for file in files})
     inputs = {"files": [_stamp(file) for file in files], "normalised": normalise}
-    artifact = store.open_artifact(output, "imported", inputs)
+    artifact = storage.open_artifact(output, "imported", inputs)
     keys: dict[str, list[str]] = {}
     rows: dict[str, int] = {}
     done, total = 0, sum(file.rows for file in files)
-    with store.locked(artifact.folder):
+    with storage.locked(artifact.folder):
         for file in files:
             for start in range(0, file.rows, BLOCK):
                 key = f"{file.partition}-{file.number:05d}-{start:012d}"
-                if not store.has_descriptors(artifact, key):
+                if not storage.has_descriptors(artifact, key):
                     _store(file, start, artifact, key, normalise)
                 keys.setdefault(file.partition, []).append(key)
                 done += min(BLOCK, file.rows - start)
@@ -159,7 +159,7 @@ def import_features(
             "rows": rows,
             "notes": notes,
         }
-        store.write_json(output / FILE, plain)
+        storage.write_json(output / FILE, plain)
     return open_imported(output)
 
 
@@ -175,12 +175,12 @@ def open_imported(folder: Path) -> Imported:
             f"{folder}: holds no imported descriptors; 'ilion import features FILES --output {folder}' "
             "makes them"
         )
-    plain: dict[str, Any] = store.read_json(folder / FILE)
+    plain: dict[str, Any] = storage.read_json(folder / FILE)
     if plain.get("format") != FORMAT or Path(str(plain.get("artifact"))).name != plain.get("artifact"):
         raise ArtifactError(f"{folder / FILE}: not of format {FORMAT}; import the files again")
     return Imported(
         folder,
-        store.load_artifact(folder / plain["artifact"], "imported"),
+        storage.load_artifact(folder / plain["artifact"], "imported"),
         str(plain["name"]),
         int(plain["dim"]),
         str(plain["dtype"]),
@@ -202,14 +202,14 @@ def _store(file: FeatureFile, start: int, artifact: Artifact, key: str, normalis
         else:
             check_lengths(file.path, block)
         stats = ShardStats(len(block.ids), 0.0, peak_memory(), machine())
-        store.write_descriptors(artifact, key, block, stats)
+        storage.write_descriptors(artifact, key, block, stats)
 
 
 def _refuse_repeated(artifact: Artifact, keys: Sequence[str]) -> None:
     """Refuse ids that occur twice; ids are read one shard at a time, and again if there are suspects."""
 
     def ids(key: str) -> list[str]:
-        found: list[str] = store.read_json(artifact.folder / f"{key}.ids.json")["ids"]
+        found: list[str] = storage.read_json(artifact.folder / f"{key}.ids.json")["ids"]
         return found
 
     with Repeats(artifact.folder) as repeats:

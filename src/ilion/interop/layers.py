@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.statedict import read_state_dict, write_state_dict
+from ilion.storage.statedict import read_state_dict, write_state_dict
 from ilion.types import Float32
 
 WEIGHT, BIAS = "layer.weight", "layer.bias"

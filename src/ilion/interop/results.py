@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
-from ilion.idlist import IdList, Ids, repeated_id
-from ilion.interop import unpickle
-from ilion.store import writing
+from ilion.storage import pickles, writing
+from ilion.storage.ids import IdList, Ids, repeated_id
 from ilion.types import Int64, Ranking
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
@@ -102,7 +101,7 @@ def read_results(path: Path) -> Results:
             file.seek(0)
             if start.startswith(b"{"):
                 return _descending(_from_json(file.read(), path))
-            return _descending(_from_pickle(unpickle.load(file, path), path))
+            return _descending(_from_pickle(pickles.load(file, path), path))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ArtifactError as error:

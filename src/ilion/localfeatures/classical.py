@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ilion.descriptors.rootsift import CONTRAST, rootsift
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalOptions, LocalSpec
 from ilion.localfeatures.select import SELECTIONS, selected
-from ilion.rootsift import CONTRAST, rootsift
-from ilion.threads import in_order
+from ilion.runtime.threads import in_order
 from ilion.types import RGB, LocalFeatures, Metric
 
 FEATURES = 500
@@ -26,7 +26,7 @@ SIDE = 640
 POOL = 2000
 """Strongest keypoints of an image among which a selection chooses."""
 AKAZE_THRESHOLD = 0.0005
-"""Half of AKAZE's usual threshold, for the same reason as `ilion.rootsift.CONTRAST`."""
+"""Half of AKAZE's usual threshold, for the same reason as `ilion.descriptors.rootsift.CONTRAST`."""
 LEAST_SIDE = 32
 """Shorter side, in pixels, from which on ORB and AKAZE look: their pyramids fail on images of a few pixels,
 and their patches would not fit."""

@@ -18,7 +18,7 @@ from ilion.errors import ConfigError, ExtractionError
 from ilion.images import batches_by_shape
 from ilion.localfeatures.base import LocalOptions, LocalSpec
 from ilion.localfeatures.placing import Size, fitted_size, placed, stretched
-from ilion.torchlib import extra_library, read_torch, seeded, torch_device, weights_digest
+from ilion.runtime.torch import extra_library, read_torch, seeded, torch_device, weights_digest
 from ilion.types import RGB, LocalFeatures
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Dense local features: the patch tokens of a vision transformer, the most important of them.
 
-``tokens:MODEL`` takes any vision transformer that `ilion.extractors` builds with timm, open_clip or
+``tokens:MODEL`` takes any vision transformer that `ilion.descriptors` builds with timm, open_clip or
 transformers (DINOv2, DINOv3, SigLIP, CLIP ...): a name of ``ilion models``, ``timm:NAME``,
 ``openclip:ARCH/TAG`` or ``transformers:ID``. Weights are fetched as those extractors do it.
 """
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ilion.descriptors.base import ExtractorOptions, model_info
+from ilion.descriptors.base import build as build_extractor
+from ilion.descriptors.torch_common import TorchExtractor
 from ilion.errors import ConfigError
-from ilion.extractors.base import ExtractorOptions, model_info
-from ilion.extractors.base import build as build_extractor
-from ilion.extractors.torch_common import TorchExtractor
 from ilion.images import batches_by_shape
 from ilion.localfeatures.base import LocalOptions, LocalSpec
 from ilion.localfeatures.placing import Size, fitted_size, placed, stretched

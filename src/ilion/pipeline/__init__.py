@@ -1,9 +1,9 @@
 """The order of the stages: one experiment from its data set to its report."""
 
-from ilion.pipeline.describe import Extraction
 from ilion.pipeline.experiment import Progress
-from ilion.pipeline.find import Search
-from ilion.pipeline.inverted import Index
 from ilion.pipeline.order import Pipeline
+from ilion.pipeline.stages.describe import Extraction
+from ilion.pipeline.stages.inverted_file import Index
+from ilion.pipeline.stages.search import Search
 
 __all__ = ["Extraction", "Index", "Pipeline", "Progress", "Search"]

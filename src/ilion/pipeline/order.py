@@ -13,40 +13,40 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ilion import store
+from ilion import storage
 from ilion.adapt import StoredLayer, load_layer
 from ilion.config import ExperimentConfig, dump_toml
 from ilion.datasets import open_dataset
+from ilion.descriptors.base import Extractor
 from ilion.errors import ConfigError, DatasetError
-from ilion.evaluate import evaluate as evaluate_ranking
-from ilion.extractors.base import Extractor
+from ilion.evaluation.evaluate import evaluate as evaluate_ranking
+from ilion.evaluation.truth import axes_from_ids, truth_from_ids
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
-from ilion.pipeline import account
-from ilion.pipeline.adaptation import adapt, unseen
-from ilion.pipeline.changes import at_full_precision, changes, explainer
-from ilion.pipeline.coded import CODES, LOSS, Tuning, tune
-from ilion.pipeline.describe import Extraction, describe
 from ilion.pipeline.experiment import Experiment, Progress
-from ilion.pipeline.find import Search, find
-from ilion.pipeline.imported import searched_elsewhere, unknown_cost, unknown_model
-from ilion.pipeline.inverted import Index, asmk_extractor, build_index
-from ilion.pipeline.local import extract_local, rerank_stage
-from ilion.pipeline.model import extractor_of
-from ilion.pipeline.read import (
+from ilion.pipeline.explain import cost
+from ilion.pipeline.explain.reading import what_reading_did
+from ilion.pipeline.explain.reranking import at_full_precision, changes, explainer
+from ilion.pipeline.jobs.imported import searched_elsewhere, unknown_cost, unknown_model
+from ilion.pipeline.stages.adapt import adapt, unseen
+from ilion.pipeline.stages.codes import CODES, LOSS, Tuning, tune
+from ilion.pipeline.stages.describe import Extraction, describe
+from ilion.pipeline.stages.inverted_file import Index, asmk_extractor, build_index
+from ilion.pipeline.stages.model import extractor_of
+from ilion.pipeline.stages.plan_rerank import plan_local
+from ilion.pipeline.stages.read import (
     Fused,
     ReadingStage,
     find_by_reading,
     fuse_reading,
     read,
 )
-from ilion.pipeline.readout import what_reading_did
-from ilion.pipeline.scorer import plan_local
+from ilion.pipeline.stages.rerank import extract_local, rerank_stage
+from ilion.pipeline.stages.search import Search, find
 from ilion.report import write_report
-from ilion.results import write_run
+from ilion.storage.runs import write_run
 from ilion.tasks import RunRecord
-from ilion.truth import axes_from_ids, truth_from_ids
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
 
 
@@ -126,7 +126,7 @@ class Pipeline:
             return self._layer or load_layer(Path(settings.layer))
         if settings.method == "none":
             return None
-        from ilion.pipeline.learn import learnt_layer  # which needs a pipeline itself
+        from ilion.pipeline.jobs.learn import learnt_layer  # which needs a pipeline itself
 
         return learnt_layer(self.config, self._progress)
 
@@ -265,11 +265,11 @@ class Pipeline:
             ranking=ranking,
             ground_truth=truth,
             evaluation=evaluation,
-            cost=account.cost(
+            cost=cost.cost(
                 self.experiment, found.extracted, found.first, found.stage, found.fused, local, reranked
             ),
             skipped=found.skipped,
-            provenance=account.provenance(
+            provenance=cost.provenance(
                 self.experiment,
                 found.extracted.model if found.extracted else None,
                 searched,
@@ -304,14 +304,14 @@ class Pipeline:
             evaluation=self._judge(exact, truth, axes),
             cost=unknown_cost(),
             skipped=(),
-            provenance=account.provenance(self.experiment, unknown_model(settings.name).as_dict(), searched),
+            provenance=cost.provenance(self.experiment, unknown_model(settings.name).as_dict(), searched),
         )
         self._keep(result)
         return result
 
     def _keep(self, result: RunResult) -> None:
-        store.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
-        store.write_ranking(self.output / "ranking", result.ranking)
+        storage.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
+        storage.write_ranking(self.output / "ranking", result.ranking)
         write_run(self.output, result)
 
     def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
@@ -342,7 +342,7 @@ class Pipeline:
     @property
     def design(self) -> str:
         """A short name of the method."""
-        return account.design(self.config)
+        return cost.design(self.config)
 
     def write_report(self, *results: RunResult, path: Path | None = None) -> Path:
         """Write the report of this experiment's result, with other runs beside it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.fuse import RANK_CONSTANT
+from ilion.searching.fusion import RANK_CONSTANT
 from ilion.types import Float32, Float64, Int64, Ranking
 
 

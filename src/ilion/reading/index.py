@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.reading.likeness import EXACT_BELOW, SHARED, likeness, trigrams
 from ilion.reading.words import line_terms
-from ilion.store import read_array, read_json, write_array, write_json
+from ilion.storage import read_array, read_json, write_array, write_json
 from ilion.types import Float32, Float64, Int64, Ranking, TextLine
 
 VERSION = 1

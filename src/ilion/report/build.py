@@ -15,11 +15,11 @@ from ilion._version import __version__
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.report.context import Context, Section, Selection, select
-from ilion.report.facts import Outcome
 from ilion.report.pictures import Pictures, find_records
-from ilion.report.sections import SECTIONS
+from ilion.report.sections.facts import Outcome
+from ilion.report.sections.sections import SECTIONS
 from ilion.report.words import Words, load_words
-from ilion.store import write_bytes
+from ilion.storage import write_bytes
 from ilion.types import ImageRecord
 
 

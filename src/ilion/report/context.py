@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ilion.outcome import RunResult
-from ilion.report.facts import Chosen, Outcome, WrongAnswer, choose, instances_of_rows, outcome, wrong_answers
-from ilion.report.moves import Moves, choose_moves
 from ilion.report.pictures import Pictures
+from ilion.report.sections.facts import (
+    Chosen,
+    Outcome,
+    WrongAnswer,
+    choose,
+    instances_of_rows,
+    outcome,
+    wrong_answers,
+)
+from ilion.report.sections.moves import Moves, choose_moves
 from ilion.report.words import Words
 from ilion.types import ImageRecord
 
@@ -18,7 +26,7 @@ TOP = 12
 
 @dataclass(frozen=True)
 class Selection:
-    """Which queries and results the gallery shows, as positions; see `ilion.report.facts`.
+    """Which queries and results the gallery shows, as positions; see `ilion.report.sections.facts`.
 
     Args:
         chosen: Worst, typical and best queries.

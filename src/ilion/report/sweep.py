@@ -10,9 +10,9 @@ from markupsafe import Markup
 from ilion._version import __version__
 from ilion.outcome import Sweep, SweepRun
 from ilion.report.build import asset, page_environment, policy
-from ilion.report.pareto import COLOURS, SHAPES, CostPoint, pareto_chart
+from ilion.report.charts.pareto import COLOURS, SHAPES, CostPoint, pareto_chart
 from ilion.report.words import Words, load_words
-from ilion.store import write_bytes
+from ilion.storage import write_bytes
 
 WORTH = 0.005
 """What a dearer run must gain to be advised: mAP rises by less than this by chance alone."""

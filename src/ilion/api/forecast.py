@@ -1,0 +1,93 @@
+"""Foretell accuracy and cost of databases that are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilion.api.runs import load_run
+from ilion.config import ExperimentConfig, from_dict
+from ilion.errors import ConfigError
+from ilion.pipeline import Pipeline, Progress
+from ilion.storage.runs import read_run
+
+if TYPE_CHECKING:
+    from ilion.forecast import Outlook
+
+
+def forecast(
+    source: ExperimentConfig | Sequence[Path],
+    at: Sequence[int] = (1_000_000, 5_000_000, 100_000_000),
+    sizes: Sequence[int] = (),
+    *,
+    per_hour: float | None = None,
+    per_gigabyte_month: float | None = None,
+    months: float | None = None,
+    output: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Outlook, Path]:
+    """Foretell mAP, time, memory, disk and price at larger databases.
+
+    Args:
+        source: An experiment, which is measured at several sizes on the fly, or the output folders of
+            finished runs of one experiment.
+        at: Numbers of distractors to foretell for.
+        sizes: Numbers of distractors to measure, for an experiment; empty takes a tenth, a third and all.
+        per_hour: Price of an hour of the machine; None takes that of the experiment.
+        per_gigabyte_month: Price of a gigabyte of disk for a month; None takes that of the experiment.
+        months: How long the database is kept; None takes that of the experiment.
+        output: The page to write; by default ``forecast.html`` in the output folder.
+        progress: Told of what is going on.
+
+    Returns:
+        The outlook and the path of its page.
+
+    Raises:
+        ConfigError: The runs do not belong together, or no size is above the measured ones.
+        ArtifactError: There are too few distractors.
+    """
+    from ilion.forecast import Prices, look_ahead
+    from ilion.pipeline.jobs.forecast import measure_parts, measured_runs
+    from ilion.report.forecast import write_forecast
+
+    if isinstance(source, ExperimentConfig):
+        config = replace(source, rerank=replace(source.rerank, features="none"))
+        pipeline = Pipeline(config, progress)
+        extracted = pipeline.extract()
+        runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed)
+        name, design, dataset = config.name, pipeline.design, pipeline.dataset.name
+        machine, folder = extracted.machine, Path(config.output)
+    else:
+        if not source:
+            raise ConfigError("name an experiment, or at least one run folder")
+        if sizes:
+            raise ConfigError("--sizes is for an experiment; finished runs have the sizes that they have")
+        results = [load_run(path) for path in source]
+        runs = measured_runs(results)
+        name, design, dataset = results[0].name, results[0].design, results[0].dataset.name
+        machine, folder = results[0].cost.machine, source[0]
+        config = from_dict(ExperimentConfig, read_run(source[0])["provenance"]["config"])
+    rates = config.price
+    prices = Prices(
+        rates.hour if per_hour is None else per_hour,
+        rates.gigabyte_month if per_gigabyte_month is None else per_gigabyte_month,
+        rates.months if months is None else months,
+        rates.currency,
+    )
+    outlook = look_ahead(
+        runs,
+        at,
+        name=name,
+        dataset=dataset,
+        design=design,
+        definition=config.evaluation.definition,
+        k=config.evaluation.k,
+        prices=prices,
+        machine=f"{machine.cpu}, {machine.cores} cores",
+        seed=config.seed,
+    )
+    return outlook, write_forecast(
+        outlook, output or folder / "forecast.html", language=config.report.language
+    )

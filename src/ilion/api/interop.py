@@ -1,0 +1,137 @@
+"""Files of the ILIAS benchmark, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ilion import storage
+from ilion.config import ExperimentConfig
+from ilion.errors import ConfigError
+from ilion.outcome import RunResult
+from ilion.pipeline import Pipeline, Progress
+from ilion.storage.runs import read_run
+
+if TYPE_CHECKING:
+    from ilion.interop.imported import Imported
+
+
+def import_features(
+    paths: Sequence[Path],
+    output: Path,
+    name: str = "",
+    normalise: bool = False,
+    progress: Progress | None = None,
+) -> Imported:
+    """Store feature files of the benchmark as descriptors; see `ilion.interop.imported.import_features`.
+
+    Args:
+        paths: Feature files, or folders of such.
+        output: The folder to make, for ``extraction.model = "imported:FOLDER"``.
+        name: Of the model; "" takes the name of the folder.
+        normalise: Whether descriptors are L2-normalised where they are not.
+        progress: Told of rows.
+    """
+    from ilion.interop.imported import import_features as store_features
+
+    tell = (lambda done, total: progress("features", done, total)) if progress else None
+    return store_features(paths, output, name=name, normalise=normalise, progress=tell)
+
+
+def import_results(
+    path: Path, config: ExperimentConfig, progress: Progress | None = None
+) -> tuple[RunResult, Path]:
+    """Judge a result file as if a search had given it, and write its run folder and report.
+
+    Args:
+        path: JSON or pickle.
+        config: Names the data set, how results are judged, and the output folder.
+        progress: Told of what is going on.
+
+    Returns:
+        The result and the path of its report.
+    """
+    from ilion.interop.imported import RESULTS
+    from ilion.interop.results import read_results
+
+    results = read_results(path)
+    extraction = replace(config.extraction, model=f"{RESULTS}{path.name}")
+    pipeline = Pipeline(replace(config, extraction=extraction), progress)
+    result = pipeline.evaluate_results(results)
+    return result, pipeline.write_report(result)
+
+
+def import_layer(path: Path, output: Path) -> tuple[int, int]:
+    """Store an adaptation layer of the benchmark in Ilion's own form.
+
+    Args:
+        path: A torch state dict with ``layer.weight`` and ``layer.bias``.
+        output: A file ending in ``.npz``.
+
+    Returns:
+        (D, D'): dimensions before and after.
+    """
+    from ilion.adapt import load_layer, save_layer
+
+    if output.suffix != ".npz":
+        raise ConfigError(f"{output}: layers of Ilion's own form end in .npz")
+    stored = load_layer(path)
+    save_layer(output, stored.layer, stored.facts)
+    return stored.layer.dim_in, stored.layer.dim_out
+
+
+def export_features(
+    config: ExperimentConfig,
+    output: Path,
+    dtype: Literal["float16", "stored"] = "float16",
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write the descriptors of an experiment as feature files of the benchmark, describing what is missing.
+
+    Args:
+        config: The experiment.
+        output: Folder of the files.
+        dtype: ``float16`` like the benchmark's own files, or as they are stored here.
+        progress: Told of what is going on.
+    """
+    from ilion.pipeline.jobs.imported import export_features as write
+
+    pipeline = Pipeline(config, progress)
+    return write(pipeline.experiment, pipeline.extract(), output, None if dtype == "stored" else dtype)
+
+
+def export_results(run: Path, output: Path, form: Literal["json", "pickle"] = "json") -> Path:
+    """Write the ranking of a finished run as a result file of the benchmark.
+
+    Args:
+        run: Output folder of the run.
+        output: The file.
+        form: ``json`` or ``pickle``.
+    """
+    from ilion.interop.results import from_ranking, write_json_results, write_pickle_results
+
+    read_run(run)  # says so if it is no finished run
+    results = from_ranking(storage.read_ranking(run / "ranking"))
+    (write_json_results if form == "json" else write_pickle_results)(output, results)
+    return output
+
+
+def export_layer(path: Path, output: Path) -> tuple[int, int]:
+    """Write an adaptation layer as a torch state dict.
+
+    Args:
+        path: A layer in Ilion's own form.
+        output: The file to write; ``torch.load(output, weights_only=True)`` reads it.
+
+    Returns:
+        (D, D'): dimensions before and after.
+    """
+    from ilion.adapt import load_layer, save_layer
+
+    if output.suffix == ".npz":
+        raise ConfigError(f"{output}: a torch file ends in .pt or .pth")
+    layer = load_layer(path).layer
+    save_layer(output, layer)
+    return layer.dim_in, layer.dim_out

@@ -1,0 +1,109 @@
+"""Look at runs: load them, report and compare finished ones, and say how far one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilion import storage
+from ilion.config import ExperimentConfig, from_dict
+from ilion.errors import ConfigError
+from ilion.evaluation.compare import Comparison
+from ilion.evaluation.compare import compare as compare_evaluations
+from ilion.evaluation.truth import truth_from_ids
+from ilion.outcome import RunResult
+from ilion.pipeline import Pipeline, Progress
+from ilion.pipeline.explain.reading import reread
+from ilion.pipeline.explain.reranking import recalled
+from ilion.storage.runs import (
+    cost_from,
+    evaluation_from,
+    missing_from,
+    read_evaluation,
+    read_run,
+    reading_from,
+    reranking_from,
+    skipped_from,
+)
+from ilion.tasks import StageStatus, read_status
+
+
+def load_run(folder: Path) -> RunResult:
+    """Load a finished run with its data set and ranking, for a report.
+
+    Args:
+        folder: Output folder of the run.
+
+    Raises:
+        ArtifactError: The run or its ranking is missing or damaged.
+        DatasetError: The data set is not where it was.
+    """
+    plain = read_run(folder)
+    pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]))
+    ranking = storage.read_ranking(folder / "ranking")
+    evaluation = evaluation_from(plain["evaluation"])
+    dataset = pipeline.dataset
+    truth = truth_from_ids(
+        evaluation.query_ids,
+        ranking.database_ids,
+        {q: dataset.positives[q] for q in evaluation.query_ids},
+        {q: dataset.ignored.get(q, ()) for q in evaluation.query_ids},
+    )
+    reranking = None
+    if "reranking" in plain:
+        reranking = recalled(pipeline.experiment, reranking_from(plain["reranking"]))
+    reading = None
+    if "reading" in plain:
+        reading = reread(pipeline.experiment, reading_from(plain["reading"]), ranking)
+    return RunResult(
+        name=plain["name"],
+        design=plain["design"],
+        dataset=dataset,
+        ranking=ranking,
+        ground_truth=truth,
+        evaluation=evaluation,
+        cost=cost_from(plain["cost"]),
+        skipped=skipped_from(plain["skipped"]),
+        provenance=plain["provenance"],
+        reranking=reranking,
+        reading=reading,
+        missing=missing_from(plain.get("missing", [])),
+    )
+
+
+def report(runs: Sequence[Path], output: Path | None = None, progress: Progress | None = None) -> Path:
+    """Write a report of finished runs; the first is shown in full, the others beside it.
+
+    Args:
+        runs: Output folders of runs on the same queries.
+        output: The file to write; by default ``report.html`` in the first run's folder.
+        progress: Told of what is going on.
+    """
+    if not runs:
+        raise ConfigError("name at least one run folder")
+    results = [load_run(folder) for folder in runs]
+    config = from_dict(ExperimentConfig, read_run(runs[0])["provenance"]["config"])
+    return Pipeline(config, progress).write_report(*results, path=output or runs[0] / "report.html")
+
+
+def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
+    """Compare two finished runs query by query.
+
+    Args:
+        a: Output folder of the baseline.
+        b: Output folder of the run that may be better.
+        seed: Of the interval and the test.
+    """
+    return compare_evaluations(read_evaluation(a), read_evaluation(b), seed=seed)
+
+
+def status(run: Path) -> tuple[StageStatus, ...]:
+    """Say how far a run is, stage by stage, from its files alone: going on elsewhere, ended or dead.
+
+    Args:
+        run: Output folder of the run.
+
+    Raises:
+        ArtifactError: No run was started there.
+    """
+    return read_status(run)

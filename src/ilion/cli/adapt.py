@@ -1,0 +1,79 @@
+"""Learning: adaptation layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ilion.cli.common import AsJson, BadImage, Experiment, Model, Set, experiment_of, progress_bars, say_json
+
+
+def adapt(
+    experiment: Experiment,
+    layer: Annotated[
+        Path, typer.Option("--layer", "-o", help="The file to write: .npz, or .pt as the benchmark has it.")
+    ],
+    labels: Annotated[Path | None, typer.Option(help="CSV file with lines path,class,domain.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Where its paths start [default: its folder].")] = None,
+    method: Annotated[
+        Literal["pca", "lda", "wccn", "ridge", "linear", "few-shot"] | None,
+        typer.Option(help="How to learn [default: few-shot]; its settings are --set adaptation.KEY=VALUE."),
+    ] = None,
+    objects: Annotated[
+        int,
+        typer.Option(help="Without labels: learn from so many objects of the data set, judge by the others."),
+    ] = 0,
+    shots: Annotated[int, typer.Option(help="Photos of each of these objects.")] = 5,
+    split: Annotated[
+        int | None, typer.Option(help="Another number chooses other objects and photos [default: the seed].")
+    ] = None,
+    settings: Set = None,
+    model: Model = None,
+    on_bad_image: BadImage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn an adaptation layer from labelled photos, and say how it does on objects that it has not seen."""
+    from ilion import api
+    from ilion.adapt import is_identity
+
+    config = experiment_of(experiment, settings, model, None, on_bad_image)
+    chosen = dataclasses.replace(
+        config.adaptation,
+        method=method or config.adaptation.method,
+        labels=str(labels.resolve()) if labels else config.adaptation.labels,
+        photos=str(photos.resolve()) if photos else config.adaptation.photos,
+    )
+    config = dataclasses.replace(config, adaptation=chosen)
+    with progress_bars() as progress:
+        done = api.adapt(config, layer, progress, objects=objects, shots=shots, split=split)
+    if as_json:
+        facts = {"layer": str(done.path), "verdict": done.learnt.verdict, "estimate": done.estimate}
+        say_json({**facts, "unseen": done.unseen, **done.learnt.facts})
+        return
+    told = done.learnt.facts
+    pictures = told.get("query pictures", 0)
+    asked = f" and {pictures} query pictures" if pictures else ""
+    print(f"{told['method']}: {told['photos'] - pictures} photos{asked} of {told['classes']} classes")
+    print(f"  held out: {done.learnt.verdict}")
+    if done.unseen is not None:
+        u = done.unseen
+        print(
+            f"  {u.instances} objects left to judge by: mAP@{u.k} {u.means[0]:.4f} -> {u.means[1]:.4f}, "
+            f"{u.difference:+.4f} [95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], "
+            f"{u.better} queries better, {u.worse} worse"
+        )
+    print(f"layer: {done.path}")
+    loses = done.estimate is not None and done.estimate.ci95.high < 0
+    if not loses and not is_identity(done.learnt.layer):
+        options = [] if model is None else ["--model", model]
+        options += [] if on_bad_image is None else ["--on-bad-image", on_bad_image]
+        # how it was learnt is over; a setting that comes later counts
+        kept = [s for s in settings or [] if not s.startswith("adaptation.")]
+        for setting in (*kept, f"adaptation.layer={done.path.resolve()}"):
+            options += ["--set", setting]
+        options += [] if done.unseen is None else ["--set", "adaptation.seen=leave-out"]
+        print("to search with it:", shlex.join(["ilion", "run", str(experiment), *options]))

@@ -1,0 +1,128 @@
+"""Forecasts: accuracy and cost of databases that are not there yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ilion.cli.common import AsJson, Model, Output, Set, experiment_of, progress_bars, say_json
+
+if TYPE_CHECKING:
+    from ilion.forecast import Outlook
+    from ilion.outcome import Interval
+
+
+def forecast(
+    source: Annotated[
+        list[Path],
+        typer.Argument(help="An experiment (TOML), a data set, or folders of finished runs."),
+    ],
+    at: Annotated[str, typer.Option(help="Distractors to foretell for.")] = "1M,5M,100M",
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Distractors to measure; default: a tenth, a third, all."),
+    ] = None,
+    per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
+    per_gb_month: Annotated[float | None, typer.Option(help="Price of a gigabyte and month of disk.")] = None,
+    months: Annotated[float | None, typer.Option(help="How long the database is kept.")] = None,
+    settings: Set = None,
+    model: Model = None,
+    output: Output = None,
+    page: Annotated[Path | None, typer.Option(help="The page; default: forecast.html in the run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Foretell mAP, time, memory, disk and price at larger databases, with intervals, and write a page."""
+    from ilion import api
+    from ilion.errors import ConfigError
+    from ilion.forecast import parse_sizes
+    from ilion.storage.runs import FILE
+
+    finished = [path for path in source if (path / FILE).exists()]
+    if finished and len(finished) != len(source):
+        other = next(path for path in source if path not in finished)
+        raise ConfigError(f"{other}: holds no finished run; name runs only, or one experiment")
+    if not finished and len(source) > 1:
+        raise ConfigError("name one experiment, or the output folders of finished runs")
+    with progress_bars() as progress:
+        outlook, path = api.forecast(
+            finished or experiment_of(source[0], settings, model, output),
+            parse_sizes(at),
+            parse_sizes(sizes) if sizes else (),
+            per_hour=per_hour,
+            per_gigabyte_month=per_gb_month,
+            months=months,
+            output=page,
+            progress=progress,
+        )
+    if as_json:
+        say_json(_plain(outlook, path))
+    else:
+        _say(outlook)
+        print(f"page: {path}")
+
+
+def _plain(outlook: Outlook, path: Path) -> dict[str, object]:
+    told = outlook.forecast
+    return {
+        "name": outlook.name,
+        "design": outlook.design,
+        "definition": told.definition,
+        "k": told.k,
+        "measured": [{"distractors": size, "mAP": mean} for size, mean in outlook.runs],
+        "forecast": [
+            {
+                "distractors": point.distractors,
+                "images": images,
+                "mAP": point.mean,
+                "interval": [point.interval.low, point.interval.high],
+                "ci95": [point.ci95.low, point.ci95.high],
+                "cost": cost,
+            }
+            for point, images, cost in zip(told.points, outlook.images, outlook.costs, strict=True)
+        ],
+        "largest": outlook.largest,
+        "hold_outs": outlook.held,
+        "imperfection": told.imperfection,
+        "page": str(path),
+    }
+
+
+def _say(outlook: Outlook) -> None:
+    from ilion.download.planning import human
+    from ilion.forecast import compact
+
+    told = outlook.forecast
+    print(f"{outlook.name}: {outlook.design}, {outlook.queries} queries of {outlook.objects} objects")
+    print(f"  distractors     mAP@{told.k} ({told.definition})")
+    for size, mean in outlook.runs:
+        print(f"  {compact(size):>10}      {mean:.4f}  measured")
+    for point in told.points:
+        print(
+            f"  {compact(point.distractors):>10}      {point.mean:.4f}  "
+            f"[95%, these queries: {_span(point.interval)}; other objects: {_span(point.ci95)}]"
+        )
+    if outlook.largest is not None:
+        one = outlook.largest
+        print(
+            f"  hold-out: from {compact(one.start)}, {compact(one.size)} was foretold as {one.foretold:.4f} "
+            f"[{_span(one.interval)}], measured {one.measured:.4f}; "
+            f"a line over log size gives {one.log_linear:.4f}"
+        )
+    if outlook.held:
+        inside = sum(one.inside for one in outlook.held)
+        print(f"  hold-outs by thinning: {inside} of {len(outlook.held)} inside their intervals")
+    print(f"  cost, in straight lines from {outlook.machine}:")
+    print("  distractors   describe all    a query       disk     memory  price")
+    for point, cost in zip(told.points, outlook.costs, strict=True):
+        price = "no rates" if cost.price is None else f"{cost.price:.4g} {outlook.prices.currency}"
+        hours = "not measured" if cost.describe_hours is None else f"{cost.describe_hours:.3g} h"
+        print(
+            f"  {compact(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
+            f"{human(cost.disk_bytes):>9}  {human(cost.memory_bytes):>9}  {price}"
+        )
+
+
+def _span(span: Interval) -> str:
+    return f"{span.low:.4f} to {span.high:.4f}"

@@ -1,0 +1,59 @@
+"""Sweeps: one experiment with some settings varied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilion.cli.common import AsJson, Experiment, Output, Set, progress_bars, say_json
+from ilion.outcome import Sweep
+from ilion.storage import read_json
+
+Over = Annotated[
+    list[str],
+    typer.Option(
+        "--over",
+        metavar="SECTION.KEY=VALUE,VALUE,...",
+        help="A setting to vary, with its values; given often, every combination is run.",
+    ),
+]
+
+
+def sweep(
+    experiment: Experiment,
+    over: Over,
+    settings: Set = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment with some settings varied; write accuracy against cost to sweep.html."""
+    from ilion import api
+
+    with progress_bars() as progress:
+        found, path = api.sweep(experiment, over, settings or (), output, progress)
+    if as_json:
+        say_json(read_json(path.with_name("sweep.json")))
+    else:
+        _say(found, path)
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _say(found: Sweep, path: Path) -> None:
+    e = found.runs[0].evaluation
+    count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
+    print(f"{found.name}: {count}, mAP@{e.k} ({e.definition})")
+    fronts = found.front("bytes") | found.front("ms")
+    for number, run in enumerate(found.runs):
+        mark = "*" if number in fronts else " "
+        interval = f"[95%: {run.evaluation.ci95.low:.4f} to {run.evaluation.ci95.high:.4f}]"
+        cost = f"{run.cost.bytes_per_image:>9,.0f} bytes  {run.cost.search_ms_per_query:>8.2f} ms a query"
+        named = ", ".join(f"{name}={value}" for name, value in run.settings.items())
+        print(f"{mark} {run.evaluation.mean:.4f}  {interval}  {cost}  {named}")
+    print("* no other run costs no more and is more accurate")
+    for failure in found.failed:
+        named = ", ".join(f"{name}={value}" for name, value in failure.settings.items())
+        print(f"failed: {named}: {failure.error}")
+    print(f"report: {path}")

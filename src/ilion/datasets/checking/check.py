@@ -1,0 +1,273 @@
+"""Says everything that is wrong with a data set at once, each with file and remedy, and what it is like."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ilion.datasets.checking.copies import CopyFinder, judge
+from ilion.datasets.checking.facts import DatasetFacts, FactsBuilder
+from ilion.datasets.checking.inspect import Inspection, inspect
+from ilion.datasets.layouts.listing import Listing, Photo, Problem, Severity, shown_path
+from ilion.datasets.reader import Layout, list_dataset
+from ilion.datasets.shards import TarShard
+from ilion.errors import ConfigError, DatasetError
+from ilion.images import EXTENSIONS, ImageFacts
+from ilion.types import Box, FileSource, NoSource, Source, TarSource
+
+KEPT = 1000
+"""Problems of one kind that are kept with file and remedy; the others are counted."""
+HUGE_PIXELS = 50_000_000
+TINY_SIDE = 64
+
+_PENDING = 4
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+_ODDITIES: tuple[tuple[str, Severity, str, str], ...] = (
+    ("CMYK", "warning", "cmyk", "save it as RGB if its colours look wrong"),
+    ("bits a channel", "warning", "deep", "save it with 8 bits a channel"),
+    ("frames", "warning", "animated", "save the frame or page that is meant"),
+    ("EXIF block", "warning", "damaged-exif", "look whether the photo stands upright, and save it anew"),
+    ("EXIF orientation", "info", "rotated", "nothing to do; boxes refer to the upright photo"),
+    ("transparent", "info", "transparent", "nothing to do, if white is right as a background"),
+    ("colour profile", "info", "colour-profile", "nothing to do"),
+)
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What a check found.
+
+    Args:
+        name: The data set's folder name.
+        root: Its folder.
+        layout: ``ilias``, ``folder`` or ``ids``.
+        problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
+        totals: Severity -> kind -> how many there are.
+        facts: What the set is like.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    problems: tuple[Problem, ...]
+    totals: Mapping[Severity, Mapping[str, int]]
+    facts: DatasetFacts
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.totals["error"]
+
+
+@dataclass
+class _Problems:
+    """Keeps a bounded number of problems of each kind."""
+
+    kept: list[Problem] = field(default_factory=list)
+    totals: dict[Severity, Counter[str]] = field(default_factory=lambda: {s: Counter() for s in _SEVERITIES})
+
+    def add(self, problem: Problem) -> None:
+        counter = self.totals[problem.severity]
+        counter[problem.kind] += 1
+        if counter[problem.kind] <= KEPT:
+            self.kept.append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    shown: str
+    source: Source
+    photo: Photo | None = None
+
+
+def check_dataset(
+    path: Path,
+    *,
+    layout: Layout = "auto",
+    distractors: Path | None = None,
+    full_decode: bool = True,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> DatasetCheck:
+    """Check a data set: names, tables, every image, every box, and photos that are there twice.
+
+    Memory grows with the photos of objects, by about 4 kB each, and hardly with the distractors.
+
+    Args:
+        path: The data set's folder.
+        layout: ``auto`` looks at what the folder holds.
+        distractors: A further folder of distractors.
+        full_decode: Whether to decode every image. If not, only headers are read: damaged pixels, copies that
+            were saved anew, and the clutter estimate stay unknown.
+        workers: Threads that read and decode.
+        progress: Called with images done and images in all.
+
+    Raises:
+        ConfigError: ``workers`` is not positive.
+        DatasetError: The folder does not exist, or is no data set at all.
+    """
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; it must be at least 1")
+    listing = list_dataset(path, layout=layout, distractors=distractors)
+    problems = _Problems()
+    for problem in listing.problems:
+        problems.add(problem)
+    tars, total = _usable_tars(listing, problems)
+    copies, facts = CopyFinder(), FactsBuilder()
+    if listing.layout == "ids":
+        inspected: Iterator[tuple[_Item, Inspection]] = _listed(listing)
+    else:
+        inspected = _inspected(_items(listing, tars), workers, full_decode)
+    for done, (item, seen) in enumerate(inspected, 1):
+        facts.add(item.photo, seen)
+        for problem in (
+            *_image_problems(item, seen),
+            *_box_problems(item, seen),
+            *_copy_problems(item, seen, copies),
+        ):
+            problems.add(problem)
+        if item.photo:
+            copies.add(item.photo, seen)
+        if progress:
+            progress(done, total)
+    problems.kept.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
+    return DatasetCheck(
+        path.resolve().name,
+        path,
+        listing.layout,
+        tuple(problems.kept),
+        problems.totals,
+        facts.finish(listing),
+    )
+
+
+def _usable_tars(listing: Listing, problems: _Problems) -> tuple[list[TarShard], int]:
+    """Return the tars that can be read, and the number of images in the whole set."""
+    usable = []
+    total = len(listing.photos) + sum(len(folder.names) for folder in listing.loose)
+    for tar in listing.tars:
+        shard = TarShard(tar.name, tar)
+        try:
+            total += sum(1 for _ in shard.records())
+            usable.append(shard)
+        except DatasetError as error:
+            message, _, remedy = str(error).removeprefix(str(tar)).lstrip(":!").strip().partition("; ")
+            problems.add(Problem("error", "bad-tar", shown_path(tar, listing.root), message, remedy))
+    return usable, total
+
+
+def _listed(listing: Listing) -> Iterator[tuple[_Item, Inspection]]:
+    """Yield photos of which only the ids are known: there is nothing to inspect."""
+    for photo in listing.photos:
+        yield _Item(photo.id, NoSource(photo.id), photo), Inspection(b"")
+
+
+def _items(listing: Listing, tars: list[TarShard]) -> Iterator[_Item]:
+    # Photos of objects come first, so that the distractors can be compared with all of them as they pass.
+    for photo in listing.photos:
+        source = FileSource(listing.base / photo.id)
+        yield _Item(shown_path(source.path, listing.root), source, photo)
+    for shard in tars:
+        for record in shard.records():
+            yield _Item(shown_path(Path(str(record.source)), listing.root), record.source)
+    for folder in listing.loose:
+        for name in folder.names:
+            yield _Item(shown_path(folder.base / name, listing.root), FileSource(folder.base / name))
+
+
+def _inspected(items: Iterator[_Item], workers: int, full_decode: bool) -> Iterator[tuple[_Item, Inspection]]:
+    pending: deque[tuple[_Item, Future[Inspection]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            boxes = item.photo.boxes if item.photo else ()
+            pending.append((item, pool.submit(inspect, item.source, boxes, full_decode=full_decode)))
+            if len(pending) >= _PENDING * workers:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for last, future in pending:
+            yield last, future.result()
+
+
+def _image_problems(item: _Item, seen: Inspection) -> Iterator[Problem]:
+    if seen.error:
+        message, _, remedy = seen.error.partition("; ")
+        yield Problem("error", "unreadable", item.shown, message, remedy or "fetch it again or remove it")
+        return
+    if seen.facts is None:
+        return
+    facts = seen.facts
+    for phrase in facts.warnings:
+        for part, severity, kind, remedy in _ODDITIES:
+            if part in phrase:
+                yield Problem(severity, kind, item.shown, phrase.replace("; ", ", "), remedy)
+                break
+    name = item.source.member if isinstance(item.source, TarSource) else Path(str(item.source)).name
+    ending = "." + name.rpartition(".")[2]
+    if ending.lower() not in EXTENSIONS[facts.format]:
+        yield Problem(
+            "warning",
+            "mislabelled",
+            item.shown,
+            f"is named {ending} but is a {facts.format.upper()} image",
+            f"rename it to {EXTENSIONS[facts.format][0]}, or save it anew",
+        )
+    width, height = facts.size
+    if width * height > HUGE_PIXELS:
+        yield Problem(
+            "warning",
+            "huge",
+            item.shown,
+            f"has {width} x {height} pixels, and takes {width * height * 3 / 1e6:.0f} MB to decode",
+            "scale it down; models look at 1,000 pixels or fewer",
+        )
+    elif min(width, height) < TINY_SIDE:
+        yield Problem(
+            "warning",
+            "tiny",
+            item.shown,
+            f"has only {width} x {height} pixels",
+            "use a larger photo; models look at 200 pixels or more",
+        )
+
+
+def _box_problems(item: _Item, seen: Inspection) -> Iterator[Problem]:
+    if item.photo is None or seen.facts is None or seen.error:
+        return
+    for view in item.photo.views:
+        for box in view.boxes:
+            outside = _outside(box, seen.facts)
+            if outside:
+                severity, message, remedy = outside
+                yield Problem(severity, "box-outside", view.place, message, remedy)
+
+
+def _outside(box: Box, facts: ImageFacts) -> tuple[Severity, str, str] | None:
+    width, height = facts.size
+    if _fits(box, facts.size):
+        return None
+    remedy = "draw it again; boxes are in pixels of the upright photo at full size"
+    if facts.size != facts.stored_size and _fits(box, facts.stored_size):
+        remedy = "it fits the photo as stored, which is turned by EXIF: draw it again on the upright photo"
+    shown = f"box {box.x:g} {box.y:g} {box.width:g} {box.height:g}"
+    gone = box.x >= width or box.y >= height or box.x + box.width <= 0 or box.y + box.height <= 0
+    if gone:
+        return "error", f"{shown} lies outside of the photo of {width} x {height} pixels", remedy
+    return "warning", f"{shown} reaches out of the photo of {width} x {height} pixels", remedy
+
+
+def _fits(box: Box, size: tuple[int, int]) -> bool:
+    # Tools round corners to whole pixels in different ways, so that one pixel is no mistake.
+    return (
+        box.x >= -1 and box.y >= -1 and box.x + box.width <= size[0] + 1 and box.y + box.height <= size[1] + 1
+    )
+
+
+def _copy_problems(item: _Item, seen: Inspection, copies: CopyFinder) -> Iterator[Problem]:
+    for copy in copies.find(seen):
+        severity, kind, meaning, remedy = judge(copy.first, item.photo)
+        how = "byte for byte the photo" if copy.exact else "the same picture (saved anew or resized) as"
+        yield Problem(severity, kind, item.shown, f"is {how} {copy.first.id}, {meaning}", remedy)

@@ -1,0 +1,286 @@
+"""Reader of the plain form: a person's own photos, sorted into folders or listed in a table.
+
+``objects/<object>/query|positive|ignored/*``, ``distractors/**``, ``objects.csv`` (description and any
+labels), ``photos.csv`` (one row per object and photo, for boxes, or for photos that are not sorted into
+folders). The rows of a photo in ``photos.csv`` win over the folder that it lies in.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import get_args
+
+from ilion.datasets.layouts.listing import (
+    Description,
+    Listing,
+    LooseFolder,
+    Photo,
+    Role,
+    View,
+    finish,
+    is_image_name,
+    list_distractors,
+    note_stray,
+    scan,
+    shown_path,
+    subfolders,
+)
+from ilion.datasets.layouts.tables import Row, read_table
+from ilion.errors import DatasetError
+from ilion.types import Box
+
+OBJECTS_FOLDER = "objects"
+DISTRACTORS_FOLDER = "distractors"
+OBJECTS_TABLE = "objects.csv"
+PHOTOS_TABLE = "photos.csv"
+BOX_COLUMNS = ("x", "y", "width", "height")
+PHOTOS_COLUMNS = ("role", *BOX_COLUMNS, "clutter")
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_BOX_REMEDY = (
+    "fill in x, y, width and height in pixels from the top left corner of the upright photo, or none of them"
+)
+
+
+@dataclass
+class _Found:
+    """What tables and folders say about one photo, before it is put together."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    boxes: dict[str, list[Box]] = field(default_factory=dict)
+    clutter: dict[str, float] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    distractor: str = ""
+
+    def photo(self, image_id: str) -> Photo:
+        """Return the finished photo."""
+        views = (
+            View(instance, role, tuple(self.boxes.get(instance, ())), None, self.clutter.get(instance), place)
+            for (instance, role), place in zip(self.roles.items(), self.places.values(), strict=True)
+        )
+        return Photo(image_id, tuple(sorted(views, key=lambda view: view.instance)))
+
+
+def list_folder(root: Path, distractors: Sequence[Path] = ()) -> Listing:
+    """List a data set in the plain form.
+
+    Args:
+        root: The folder that holds ``objects`` or ``photos.csv``.
+        distractors: Further folders of distractors.
+    """
+    listing = Listing(root, "folder", root)
+    found = _read_photos(listing)
+    listed = frozenset(found)
+    if (root / OBJECTS_FOLDER).is_dir():
+        _walk_objects(listing, found, listed)
+    listing.photos = [entry.photo(image_id) for image_id, entry in found.items() if entry.roles]
+    flat = tuple(sorted(image_id for image_id, entry in found.items() if entry.distractor))
+    if flat:
+        listing.loose.append(LooseFolder(root, "", flat))
+    if (root / DISTRACTORS_FOLDER).is_dir():
+        list_distractors(listing, root / DISTRACTORS_FOLDER, f"{DISTRACTORS_FOLDER}/", listed)
+    for path in distractors:
+        list_distractors(listing, path, f"{path.name}/")
+    _read_objects(listing)
+    _note_unlisted(listing, listed, distractors)
+    return finish(listing)
+
+
+def _walk_objects(listing: Listing, found: dict[str, _Found], listed: frozenset[str]) -> None:
+    base = listing.root / OBJECTS_FOLDER
+    listing.declared.update(subfolders(base))
+    for name in scan(base, listing):
+        image_id = f"{OBJECTS_FOLDER}/{name}"
+        if image_id in listed:
+            continue
+        role = _folder_role(image_id)
+        if role and is_image_name(name):
+            instance = name.split("/")[0]
+            found[image_id] = _Found(roles={instance: role}, places={instance: image_id})
+        elif role:
+            note_stray(listing, base / name, "beside the photos")
+        else:
+            note_stray(listing, base / name, f"outside of <object>/{'|'.join(ROLES)}")
+
+
+def _folder_role(image_id: str) -> Role | None:
+    parts = image_id.split("/")
+    if len(parts) != 4 or parts[0] != OBJECTS_FOLDER:
+        return None
+    return next((role for role in ROLES if role == parts[2]), None)
+
+
+def _read_photos(listing: Listing) -> dict[str, _Found]:
+    file = listing.root / PHOTOS_TABLE
+    found: dict[str, _Found] = {}
+    if file.is_file():
+        for row in read_table(listing, file, ("file", "object"), PHOTOS_COLUMNS):
+            image_id = _locate(listing, row)
+            if image_id:
+                _add_row(listing, row, image_id, found.setdefault(image_id, _Found()))
+    return found
+
+
+def _locate(listing: Listing, row: Row) -> str | None:
+    """Return the id of the photo that a row names, or None after noting why there is none."""
+    written = row.values.get("file", "")
+    if not written or "\0" in written:
+        listing.add("error", "bad-row", row.place, "names no file", "fill in the column 'file'")
+        return None
+    value = PurePosixPath(written if "\\" not in written else PureWindowsPath(written).as_posix())
+    path = listing.root / value
+    homes = [listing.root, listing.root / OBJECTS_FOLDER, listing.root / DISTRACTORS_FOLDER]
+    if (
+        value.is_absolute()
+        or PureWindowsPath(written).drive
+        or ".." in value.parts
+        or not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home)) for home in homes)
+    ):
+        listing.add(
+            "error",
+            "outside",
+            row.place,
+            f"file {written!r} lies outside of the data set",
+            "copy the photo into the data set's folder, and write its path from there",
+        )
+        return None
+    if not os.path.isfile(path):  # unlike Path.is_file, also False for a name that is too long
+        twin = _twin(path)
+        if twin is not None and unicodedata.normalize("NFC", twin.name) == unicodedata.normalize(
+            "NFC", path.name
+        ):
+            return shown_path(twin, listing.root)
+        hint = (
+            f"there is {twin.name!r}: upper and lower case matter"
+            if twin
+            else "check the name and the folder"
+        )
+        listing.add("error", "missing-file", row.place, f"there is no file {written!r}", hint)
+        return None
+    if not is_image_name(path.name):
+        listing.add("error", "not-image", row.place, f"{written!r} is not an image file", "name a photo")
+        return None
+    return value.as_posix()
+
+
+def _twin(path: Path) -> Path | None:
+    """Return a file beside it whose name differs only in case or in how accents are stored."""
+    if not os.path.isdir(path.parent):
+        return None
+    name = unicodedata.normalize("NFC", path.name).casefold()
+    names = (p for p in sorted(path.parent.iterdir()) if p.is_file())
+    return next((p for p in names if unicodedata.normalize("NFC", p.name).casefold() == name), None)
+
+
+def _add_row(listing: Listing, row: Row, image_id: str, photo: _Found) -> None:
+    instance = row.values.get("object", "")
+    written = row.values.get("role", "").lower()
+    role = next((r for r in ROLES if r == written), _folder_role(image_id) if not written else None)
+    if written == "distractor":
+        if photo.roles or instance:
+            listing.add(
+                "error",
+                "bad-role",
+                row.place,
+                f"{image_id!r} is a distractor and shows an object at the same time",
+                "leave 'object' empty for a distractor, or give it the role 'ignored'",
+            )
+        photo.distractor = row.place
+        return
+    if role is None:
+        seen = f"role {written!r} is unknown" if written else "the role is missing"
+        listing.add("error", "bad-role", row.place, seen, f"use {', '.join(ROLES)} or distractor")
+        return
+    if not instance:
+        listing.add("error", "bad-row", row.place, "names no object", "fill in the column 'object'")
+        return
+    others = set(photo.roles.values()) | ({"distractor"} if photo.distractor else set())
+    same = photo.roles.get(instance)
+    if (same and same != role) or (others and ("query" in others) != (role == "query")) or photo.distractor:
+        listing.add(
+            "error",
+            "bad-role",
+            row.place,
+            f"{image_id!r} is {role} here and {' and '.join(sorted(others))} in an earlier row",
+            "give it one role: a query must not be in the database, and a photo has one role for an object",
+        )
+        return
+    photo.roles.setdefault(instance, role)
+    photo.places.setdefault(instance, row.place)
+    _add_values(listing, row, instance, photo)
+
+
+def _add_values(listing: Listing, row: Row, instance: str, photo: _Found) -> None:
+    if any(row.values.get(column) for column in BOX_COLUMNS):
+        try:
+            box = Box(*(row.number(column) for column in BOX_COLUMNS))
+            photo.boxes.setdefault(instance, []).append(box)
+        except (ValueError, DatasetError):
+            seen = " ".join(row.values.get(column) or "-" for column in BOX_COLUMNS)
+            listing.add("error", "bad-box", row.place, f"{seen!r} is not a box", _BOX_REMEDY)
+    if row.values.get("clutter"):
+        try:
+            photo.clutter[instance] = row.number("clutter")
+        except ValueError:
+            listing.add(
+                "error",
+                "bad-values",
+                row.place,
+                f"clutter {row.values['clutter']!r} is not a number",
+                "write how many objects the photo shows, or leave it empty",
+            )
+
+
+def _read_objects(listing: Listing) -> None:
+    file = listing.root / OBJECTS_TABLE
+    if not file.is_file():
+        return
+    seen: dict[str, str] = {}
+    for row in read_table(listing, file, ("object",), ()):
+        instance = row.values["object"]
+        if not instance:
+            listing.add("error", "bad-row", row.place, "names no object", "fill in the column 'object'")
+            continue
+        if instance in seen:
+            listing.add(
+                "error",
+                "duplicate-id",
+                row.place,
+                f"object {instance!r} has a row already ({seen[instance]})",
+                "keep one row for each object",
+            )
+            continue
+        seen[instance] = row.place
+        listing.declared.add(instance)
+        text = row.values.get("description", "")
+        if text:
+            listing.descriptions.append(Description(f"{OBJECTS_TABLE}/{instance}", instance, text))
+        elif "description" in row.values:
+            listing.add(
+                "info",
+                "empty-text",
+                row.place,
+                f"object {instance!r} has no description",
+                "write one if you want to search by text",
+            )
+        for axis, label in row.values.items():
+            if axis and axis not in ("object", "description") and label:
+                listing.labels.setdefault(axis, {})[instance] = label
+
+
+def _note_unlisted(listing: Listing, listed: frozenset[str], distractors: Sequence[Path]) -> None:
+    skip = {OBJECTS_FOLDER, DISTRACTORS_FOLDER}
+    skip |= {p.relative_to(listing.root).parts[0] for p in distractors if p.is_relative_to(listing.root)}
+    for name in scan(listing.root, listing, frozenset(skip)):
+        if is_image_name(name) and name not in listed:
+            listing.add(
+                "warning",
+                "stray-file",
+                listing.root / name,
+                "is a photo without a role and is not read",
+                f"give it a row in {PHOTOS_TABLE}, or move it to an object or to {DISTRACTORS_FOLDER}",
+            )

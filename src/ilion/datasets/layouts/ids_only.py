@@ -1,0 +1,102 @@
+"""Reader of a data set that consists of ids only: what the ILIAS benchmark publishes as ``image_ids``.
+
+With feature or result files of others, ids are enough to search, to adapt and to evaluate; whatever needs a
+picture says that there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ilion.datasets.ids import unescape_id
+from ilion.datasets.layouts.ilias import read_positive_ids
+from ilion.datasets.layouts.listing import Description, Listing, Photo, View, finish
+from ilion.datasets.layouts.taxonomy import read_taxonomy
+
+FOLDER = "image_ids"
+POSITIVES = "positive_ids.txt"
+QUERIES = "image_query_ids.txt"
+TEXTS = "text_query_ids.txt"
+DISTRACTORS = ("distractor_ids.txt.gz", "distractor_ids.txt")
+
+
+def id_folder(root: Path) -> Path | None:
+    """Return the folder of the id files: ``image_ids`` below the root, or the root itself; None without them.
+
+    Args:
+        root: The data set's folder.
+    """
+    places = (root / FOLDER, root)
+    return next((place for place in places if (place / POSITIVES).is_file()), None)
+
+
+def list_ids(root: Path) -> Listing:
+    """List a data set of ids.
+
+    ``positive_ids.txt`` (``id,scale,clutter``) is needed, and ``image_query_ids.txt`` or
+    ``text_query_ids.txt`` (the id first; what follows it in a line of texts is the description);
+    ``distractor_ids.txt.gz`` and ``taxonomy.json`` are optional. The instance of an id is its part before the
+    first ``/``.
+
+    Args:
+        root: The folder that holds ``image_ids``, or that folder.
+    """
+    folder = id_folder(root) or root / FOLDER
+    listing = Listing(root, "ids", folder)
+    for line, place in _lines(listing, folder / QUERIES):
+        image_id = unescape_id(line.split(",", 1)[0].strip())
+        if instance := _instance(listing, image_id, place):
+            listing.photos.append(Photo(image_id, (View(instance, "query", place=place),)))
+    for line, place in _lines(listing, folder / TEXTS):
+        text_id, _, text = line.partition(",")
+        text_id = unescape_id(text_id.strip())
+        if instance := _instance(listing, text_id, place):
+            listing.descriptions.append(Description(text_id, instance, text.strip()))
+    for image_id, (scale, clutter) in read_positive_ids(listing, folder / POSITIVES).items():
+        if instance := _instance(listing, image_id, POSITIVES):
+            view = View(instance, "positive", (), scale, clutter, POSITIVES)
+            listing.photos.append(Photo(image_id, (view,)))
+    counts = Counter([p.id for p in listing.photos] + [text.id for text in listing.descriptions])
+    for image_id, count in counts.items():
+        if count > 1:
+            listing.add(
+                "error",
+                "duplicate-id",
+                folder,
+                f"lists {image_id!r} {count} times",
+                "keep it once, in one file",
+            )
+    finish(listing)
+    read_taxonomy(listing)
+    listing.distractor_ids = next((folder / n for n in DISTRACTORS if (folder / n).is_file()), None)
+    return listing
+
+
+def _lines(listing: Listing, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the lines of an id file that hold something, each with its place."""
+    if not path.is_file():
+        return
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.add("error", "bad-ids", path, f"cannot be read as text ({error})", "fetch it again")
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield line, f"{path.name}:{number}"
+
+
+def _instance(listing: Listing, image_id: str, place: str) -> str:
+    instance, slash, rest = image_id.partition("/")
+    if instance and slash and rest:
+        return instance
+    listing.add(
+        "error",
+        "bad-ids",
+        place,
+        f"{image_id!r} names no object",
+        "ids are paths such as object_000/pos/P000_00.jpg; the part before the first / is the object",
+    )
+    return ""

@@ -1,0 +1,202 @@
+"""Reader of the layout of the ILIAS benchmark.
+
+``ilias_core/<object>/query/*.jpg`` and ``pos/*.jpg`` with ``<photo>_bbox.txt`` beside them, ``query/T*.txt``
+for text queries; distractors in ``distractors/`` or ``yfcc100m/``; all but queries and positives is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilion.datasets.ids import unescape_id
+from ilion.datasets.layouts.listing import (
+    Description,
+    Listing,
+    Photo,
+    Role,
+    View,
+    finish,
+    is_image_name,
+    list_distractors,
+    note_stray,
+    scan,
+    subfolders,
+)
+from ilion.datasets.layouts.taxonomy import read_taxonomy
+from ilion.errors import DatasetError
+from ilion.types import Box
+
+CORE = "ilias_core"
+DISTRACTOR_FOLDERS = ("distractors", "yfcc100m")
+POSITIVE_IDS = "image_ids/positive_ids.txt"
+
+_BOX_REMEDY = (
+    "write one box a line as 'x y width height', in pixels of the upright image, from its top left corner"
+)
+_VALUES_REMEDY = "correct it, or remove the file: the scale then comes from the boxes"
+_ROLES: dict[str, Role] = {"query": "query", "pos": "positive"}
+
+
+def list_ilias(root: Path, distractors: Sequence[Path] = ()) -> Listing:
+    """List a data set in the ILIAS layout.
+
+    Args:
+        root: The folder that holds ``ilias_core``.
+        distractors: Further folders of distractors.
+    """
+    listing = Listing(root, "ilias", root / CORE)
+    values = read_positive_ids(listing, root / POSITIVE_IDS)
+    listing.declared.update(subfolders(listing.base))
+    for name in scan(listing.base, listing):
+        parts = name.split("/")
+        if len(parts) == 3 and parts[1] in _ROLES:
+            _add_file(listing, name, parts[0], _ROLES[parts[1]], values)
+        else:
+            note_stray(listing, listing.base / name, "outside of <object>/query and <object>/pos")
+    _note_lone_boxes(listing)
+    _note_unlisted(listing, values)
+    for name in DISTRACTOR_FOLDERS:
+        if (root / name).is_dir():
+            list_distractors(listing, root / name, f"{name}/")
+    for path in distractors:
+        list_distractors(listing, path, f"{path.name}/")
+    finish(listing)
+    read_taxonomy(listing)
+    return listing
+
+
+def _add_file(
+    listing: Listing, name: str, instance: str, role: Role, values: dict[str, tuple[float, float]]
+) -> None:
+    path = listing.base / name
+    stem = path.name.rpartition(".")[0]
+    if is_image_name(name):
+        box_file = path.with_name(f"{stem}_bbox.txt")
+        boxes = read_boxes(listing, box_file) if box_file.is_file() else ()
+        scale, clutter = values.get(name, (None, None))
+        listing.photos.append(
+            Photo(name, (View(instance, role, boxes, scale, clutter, _shown(listing, box_file)),))
+        )
+    elif path.name.endswith(("_bbox.txt", "_url.txt")):
+        return
+    elif role == "query" and path.name.startswith("T") and path.name.endswith(".txt"):
+        text = read_description(listing, path)
+        if text:
+            listing.descriptions.append(Description(name, instance, text))
+    else:
+        note_stray(listing, path, "beside the photos")
+
+
+def _shown(listing: Listing, path: Path) -> str:
+    return path.relative_to(listing.root).as_posix()
+
+
+def read_description(listing: Listing, path: Path) -> str:
+    """Return the text of a description file; an unusable one is noted and gives "".
+
+    Args:
+        listing: Takes the problems.
+        path: The file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.add("error", "bad-text", path, f"cannot be read as UTF-8 text ({error})", "save it as UTF-8")
+        return ""
+    if not text:
+        listing.add("error", "empty-text", path, "the description is empty", "write one, or remove the file")
+    return text
+
+
+def read_boxes(listing: Listing, path: Path) -> tuple[Box, ...]:
+    """Return the boxes of a box file; lines that are no box are noted.
+
+    Args:
+        listing: Takes the problems.
+        path: The file: one ``x y width height`` a line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.add("error", "bad-box", path, f"cannot be read as text ({error})", _BOX_REMEDY)
+        return ()
+    boxes = []
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    for number, line in filled:
+        try:
+            x, y, width, height = (float(value) for value in line.split())
+            boxes.append(Box(x, y, width, height))
+        except (ValueError, DatasetError):
+            place = f"{_shown(listing, path)}:{number}"
+            listing.add("error", "bad-box", place, f"{line.strip()!r} is not a box", _BOX_REMEDY)
+    if not filled:
+        listing.add("error", "bad-box", path, "holds no box", "write a box, or remove the file")
+    return tuple(boxes)
+
+
+def _note_lone_boxes(listing: Listing) -> None:
+    expected = {view.place for photo in listing.photos for view in photo.views}
+    for folder in sorted({(listing.base / photo.id).parent for photo in listing.photos}):
+        for path in sorted(folder.glob("*_bbox.txt")):
+            if _shown(listing, path) not in expected:
+                listing.add(
+                    "warning",
+                    "lone-box",
+                    path,
+                    "is a box file without its photo",
+                    f"add the photo {path.name.removesuffix('_bbox.txt')}.jpg, or remove the file",
+                )
+
+
+def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, float]]:
+    """Return id -> (object area as a fraction, object count) of an id file; bad lines are noted.
+
+    Args:
+        listing: Takes the problems.
+        path: Lines of ``id,scale,clutter``; there may be no such file.
+    """
+    if not path.is_file():
+        return {}
+    values: dict[str, tuple[float, float]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.add("error", "bad-values", path, f"cannot be read as text ({error})", _VALUES_REMEDY)
+        return {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            written, scale, clutter = line.rsplit(",", 2)
+            image_id, value = unescape_id(written.strip()), (float(scale), float(clutter))
+            if values.setdefault(image_id, value) != value:
+                place = f"{_shown(listing, path)}:{number}"
+                remedy = "keep one of the two lines"
+                listing.add("error", "bad-values", place, f"{image_id!r} has other values before", remedy)
+        except ValueError:
+            place = f"{_shown(listing, path)}:{number}"
+            listing.add("error", "bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
+    return values
+
+
+def _note_unlisted(listing: Listing, values: dict[str, tuple[float, float]]) -> None:
+    positives = {p.id for p in listing.photos if any(view.role == "positive" for view in p.views)}
+    if not values:
+        return
+    for missing, seen, remedy in (
+        (
+            sorted(values.keys() - positives),
+            "lists {} positives that are not there, such as {!r}",
+            "fetch them again",
+        ),
+        (
+            sorted(positives - values.keys()),
+            "does not list {} positives, such as {!r}",
+            "add them; until then their size comes from the boxes and their clutter is unknown",
+        ),
+    ):
+        if missing:
+            listing.add(
+                "warning", "positive-ids", POSITIVE_IDS, seen.format(len(missing), missing[0]), remedy
+            )

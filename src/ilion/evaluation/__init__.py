@@ -1,0 +1,1 @@
+"""Average precision, slices, intervals, comparison, and what each stage gained and lost."""

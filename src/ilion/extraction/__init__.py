@@ -1,0 +1,1 @@
+"""Images to stored descriptors, local features and words, shard by shard."""

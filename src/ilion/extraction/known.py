@@ -1,0 +1,154 @@
+"""Growing sets: images that were described before, in a shard that has changed since, are taken over.
+
+A shard is named by its content, so one added or removed photo makes it a new one. Beside each shard lie the
+stamps of its images (id, place in a tar, size and times of the file). A new shard takes over what earlier
+shards of the same artifact hold under the same stamps, and only new and changed images are looked at. What a
+shard holds does not depend on which images were taken over, as far as the model describes each image on its
+own; the embedded and ONNX models do, to the bit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+from ilion.storage import Artifact, has_descriptors, read_array, read_descriptors, read_stats, write_array
+from ilion.types import Descriptors, FileSource, ImageRecord, TarSource
+
+log = logging.getLogger(__name__)
+
+STAMPS = ".stamps.npy"
+Stamps = NDArray[np.void]
+_KIND = np.dtype("V16")
+
+
+def stamps_of(records: Sequence[ImageRecord]) -> Stamps:
+    """Return a stamp of each image, which changes when its file does.
+
+    Args:
+        records: The images.
+
+    Returns:
+        (N,) values of 16 bytes; all zero for an image whose file cannot be looked at.
+    """
+    seen: dict[Path, str] = {}
+
+    def file(path: Path) -> str:
+        if path not in seen:
+            stat = path.stat()
+            seen[path] = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        return seen[path]
+
+    def stamp(record: ImageRecord) -> bytes:
+        source = record.source
+        if not isinstance(source, FileSource | TarSource):
+            return bytes(16)
+        member = f"{source.offset} {source.size}" if isinstance(source, TarSource) else ""
+        try:
+            text = f"{record.id}\0{file(source.path)}\0{member}"
+        except OSError:
+            return bytes(16)
+        return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+    return np.frombuffer(b"".join(stamp(record) for record in records), _KIND)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Where images of a shard were described before.
+
+    Args:
+        stamps: Of the images of the shard.
+        places: Number of the image in the shard -> key of an earlier shard, and row in it.
+        seconds: What describing them took then.
+    """
+
+    stamps: Stamps
+    places: Mapping[int, tuple[str, int]]
+    seconds: float
+
+    def fresh(self, records: Sequence[ImageRecord]) -> list[ImageRecord]:
+        """Return the images that are still to be described."""
+        return [record for number, record in enumerate(records) if number not in self.places]
+
+
+def recall(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> Recall:
+    """Look for images in earlier shards.
+
+    Args:
+        artifact: Where the shards are.
+        earlier: Keys of shards that are no longer part of the database.
+        stamps: Of the images that are looked for.
+    """
+    wanted = {stamp: number for number, stamp in enumerate(stamps.tolist()) if any(stamp)}
+    places: dict[int, tuple[str, int]] = {}
+    for key in earlier:
+        path = artifact.folder / f"{key}{STAMPS}"
+        if not (path.exists() and has_descriptors(artifact, key)):
+            continue
+        try:
+            found = read_array(path).tolist()
+        except ArtifactError as error:
+            log.warning("not looked at: %s", error)
+            continue
+        places |= {wanted[stamp]: (key, row) for row, stamp in enumerate(found) if stamp in wanted}
+    seconds = 0.0
+    for key, count in Counter(key for key, _ in places.values()).items():
+        stats = read_stats(artifact, key)
+        seconds += count * stats.seconds / max(1, stats.images)
+    return Recall(stamps, places, seconds)
+
+
+def write_stamps(
+    artifact: Artifact, key: str, records: Sequence[ImageRecord], stamps: Stamps, ids: Sequence[str]
+) -> None:
+    """Store the stamps of the images that a shard holds; before the shard itself counts.
+
+    Args:
+        artifact: Where the shard belongs.
+        key: Of the shard.
+        records: Its images, skipped ones too.
+        stamps: Theirs.
+        ids: Of those that it holds.
+    """
+    rows = {record.id: number for number, record in enumerate(records)}
+    write_array(artifact.folder / f"{key}{STAMPS}", stamps[[rows[name] for name in ids]].view(_KIND))
+
+
+def put_together(
+    artifact: Artifact, records: Sequence[ImageRecord], known: Recall, fresh: Descriptors
+) -> Descriptors:
+    """Return the descriptors of a shard, taken over or new, in the order of its images.
+
+    Args:
+        artifact: Where the earlier shards are.
+        records: The images of the shard.
+        known: Where some were described before.
+        fresh: Descriptors of the others, without those that were skipped.
+
+    Raises:
+        ArtifactError: An earlier shard is damaged.
+    """
+    if not known.places:
+        return fresh
+    shards = {key: read_descriptors(artifact, key).values for key, _ in known.places.values()}
+    new = dict(zip(fresh.ids, fresh.values, strict=True))
+    ids, rows = [], []
+    for number, record in enumerate(records):
+        if number in known.places:
+            key, row = known.places[number]
+            rows.append(shards[key][row])
+        elif record.id in new:
+            rows.append(new[record.id])
+        else:
+            continue
+        ids.append(record.id)
+    return Descriptors(tuple(ids), np.array(rows, fresh.values.dtype).reshape(len(ids), -1))

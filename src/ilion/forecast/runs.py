@@ -1,0 +1,195 @@
+"""From measured runs to an outlook: the forecast, how right it was where it can be checked, and the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.errors import ConfigError
+from ilion.evaluation.average_precision import Definition
+from ilion.forecast.accuracy import Forecast, credits, forecast
+from ilion.forecast.check import HoldOut, hold_outs, imperfection
+from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
+from ilion.forecast.standings import Standings
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured size.
+
+    Args:
+        name: For people.
+        standings: Of its ranking.
+        mean: Its measured mAP.
+        measured: What it took.
+    """
+
+    name: str
+    standings: Standings
+    mean: float
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is foretold, and what it rests on.
+
+    Args:
+        name: Of the experiment.
+        dataset: Name of the data set.
+        design: Short name of the method.
+        queries: How many.
+        objects: How many instances.
+        runs: Measured sizes: distractors and mAP, ascending.
+        forecast: mAP.
+        largest: The largest measured size foretold from the next smaller one; None with one size.
+        held: Hold-outs by thinning.
+        images: Database images for each point of the forecast: its distractors and the photos of objects.
+        costs: For each point.
+        prices: Rates that were given.
+        machine: Where the cost was measured.
+    """
+
+    name: str
+    dataset: str
+    design: str
+    queries: int
+    objects: int
+    runs: tuple[tuple[int, float], ...]
+    forecast: Forecast
+    largest: HoldOut | None
+    held: tuple[HoldOut, ...]
+    images: tuple[int, ...]
+    costs: tuple[CostPoint, ...]
+    prices: Prices
+    machine: str
+
+
+def look_ahead(
+    runs: Sequence[Run],
+    sizes: Sequence[int],
+    *,
+    name: str,
+    dataset: str,
+    design: str,
+    definition: Definition,
+    k: int,
+    prices: Prices,
+    machine: str,
+    replicates: int = 300,
+    seed: int = 0,
+) -> Outlook:
+    """Foretell accuracy and cost from measured runs.
+
+    Args:
+        runs: Measured sizes of one experiment with the same queries.
+        sizes: Distractors to foretell for; smaller ones than measured are left out.
+        name: Of the experiment.
+        dataset: Name of the data set.
+        design: Short name of the method.
+        definition: Of AP.
+        k: Cut-off.
+        prices: Rates.
+        machine: Where the cost was measured.
+        replicates: Of the forecast.
+        seed: Of all draws.
+
+    Raises:
+        ConfigError: There is no run, or no size above the largest measured one.
+    """
+    ordered = sorted(runs, key=lambda run: run.standings.distractors)
+    if not ordered:
+        raise ConfigError("a forecast needs a measured run")
+    last = ordered[-1]
+    known = last.standings
+    ahead = sorted({size for size in sizes if size > known.distractors})
+    if not ahead:
+        raise ConfigError(
+            f"{known.distractors} distractors are measured and no larger number is asked for; give --at 1M,5M"
+        )
+    held = hold_outs(known, definition=definition, k=k, seed=seed)
+    error = imperfection(held)
+    told = forecast(
+        known, ahead, definition=definition, k=k, replicates=replicates, imperfection=error, seed=seed
+    )
+    rest = last.measured.images - known.distractors
+    images = tuple(size + rest for size in ahead)
+    return Outlook(
+        name=name,
+        dataset=dataset,
+        design=design,
+        queries=len(known.positives),
+        objects=len(set(known.instances)),
+        runs=tuple((run.standings.distractors, run.mean) for run in ordered),
+        forecast=told,
+        largest=_largest(ordered, definition, k, error, seed) if len(ordered) > 1 else None,
+        held=held,
+        images=images,
+        costs=forecast_cost([run.measured for run in ordered], images, prices),
+        prices=prices,
+        machine=machine,
+    )
+
+
+def _largest(
+    ordered: Sequence[Run], definition: Definition, k: int, error: float, seed: int
+) -> HoldOut | None:
+    """Foretell the largest measured size from the one before it, which is the hold-out that counts most."""
+    before, last = ordered[-2], ordered[-1]
+    size = last.standings.distractors
+    if before.standings.distractors >= size:
+        return None
+    told = forecast(
+        before.standings, [size], definition=definition, k=k, replicates=200, imperfection=error, seed=seed
+    )
+    xs = np.log([run.standings.distractors for run in ordered[:-1]])
+    line = np.polyfit(xs, [run.mean for run in ordered[:-1]], 1) if len(ordered) > 2 else [0.0, before.mean]
+    point = told.points[0]
+    return HoldOut(
+        before.standings.distractors,
+        size,
+        float(credits(last.standings, last.standings.above.astype(np.float64), definition, k).mean()),
+        point.mean,
+        point.interval,
+        float(told.replicates[size].std()),
+        float(np.clip(np.polyval(line, np.log(size)), 0.0, 1.0)),
+    )
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Read sizes such as ``300,10K,1.5M``.
+
+    Raises:
+        ConfigError: It is no such list.
+
+    >>> parse_sizes("300,10K,1.5M,100M")
+    (300, 10000, 1500000, 100000000)
+    """
+    sizes = []
+    for piece in text.replace("_", "").split(","):
+        number, factor = piece.strip().upper(), 1
+        for ending, value in (("K", 10**3), ("M", 10**6), ("G", 10**9)):
+            if number.endswith(ending):
+                number, factor = number.removesuffix(ending), value
+        try:
+            size = round(float(number) * factor)
+        except (ValueError, OverflowError):
+            size = 0
+        if not 0 < size <= 10**12:
+            raise ConfigError(f"{piece.strip()!r} is no size; write numbers such as 1000,10K,1M")
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def compact(size: float) -> str:
+    """Write a size for people.
+
+    >>> compact(1500), compact(1_000_000), compact(964)
+    ('1.5K', '1M', '964')
+    """
+    for factor, ending in ((10**9, "G"), (10**6, "M"), (10**3, "K")):
+        if size >= factor:
+            return f"{size / factor:.4g}{ending}"
+    return f"{size:.4g}"

@@ -1,0 +1,1 @@
+"""Stages shared out among processes and machines."""

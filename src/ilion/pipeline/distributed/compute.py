@@ -1,0 +1,221 @@
+"""Where the work is done: in this process, in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ilion import storage
+from ilion._version import __version__
+from ilion.config import ComputeConfig, ExperimentConfig, to_dict
+from ilion.datasets.shards import FileShard, plain_shard
+from ilion.errors import TaskError
+from ilion.extraction.known import STAMPS
+from ilion.extraction.shards import Progress, is_finished, shard_keys
+from ilion.outcome import MissingShard
+from ilion.pipeline.distributed.work import perform
+from ilion.pipeline.experiment import Experiment
+from ilion.storage import Artifact
+from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
+from ilion.tasks.base import Advance
+from ilion.types import Shard
+
+_NUMBER = re.compile(r"_\d{5}$")
+_SHOWN = 10
+"""Failures that an error names."""
+
+
+def distributed(settings: ComputeConfig) -> bool:
+    """Tell whether tasks leave this process."""
+    return bool(settings.on) or settings.processes != 1
+
+
+def pool_of(settings: ComputeConfig, claims: str) -> Pool:
+    """Start who does the tasks.
+
+    Args:
+        settings: Where.
+        claims: Folder where running tasks are noted.
+
+    Raises:
+        MissingExtraError: Ray is wanted and not installed.
+        ConfigError: There is no such cluster, or its workers cannot run Ilion.
+    """
+    if settings.on:
+        from ilion.tasks.ray import RayPool
+
+        return RayPool(perform, claims, settings.on, cpus=settings.cpus, gpus=settings.gpus)
+    from ilion.tasks.local import LocalPool
+
+    return LocalPool(perform, claims, settings.processes or os.cpu_count() or 1)
+
+
+def worker_config(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the settings as a worker gets them: with its share of the cores, if threads are not set."""
+    settings, general = config.compute, config.extraction
+    if settings.on:
+        share = max(1, round(settings.cpus))
+    else:
+        share = max(1, (os.cpu_count() or 1) // (settings.processes or os.cpu_count() or 1))
+    own = replace(general, threads=general.threads or share, workers=general.workers or share)
+    return to_dict(replace(config, extraction=own))
+
+
+def do_tasks(
+    experiment: Experiment, stage: str, tasks: Sequence[Task], *, reused: Sequence[int] = ()
+) -> None:
+    """Do all tasks of a stage away from this process; its result cannot lack any of them.
+
+    Args:
+        experiment: Says where.
+        stage: Its name, for people.
+        tasks: What is left to do.
+        reused: Images or queries in each task that was done before.
+
+    Raises:
+        TaskError: Some failed to the end.
+    """
+    failures = _do(experiment, stage, tasks, reused, None)
+    if failures:
+        raise TaskError(
+            _failed(stage, failures, len(tasks) + len(reused)) + "\nRun it again to try once more."
+        )
+
+
+def do_shards(
+    experiment: Experiment,
+    stage: str,
+    artifact: Artifact,
+    work: str,
+    values: Mapping[str, Any],
+    here: Callable[[Shard, Sequence[str], Progress], None],
+) -> tuple[list[str], bool, tuple[MissingShard, ...]]:
+    """Describe the shards of the database that are not described yet, one task each.
+
+    Args:
+        experiment: Whose database; says where the work is done.
+        stage: Its name, for people.
+        artifact: Where the shards belong; this process holds its lock.
+        work: Kind of the tasks, see `ilion.pipeline.distributed.work`.
+        values: What their workers need to know, beside the shard.
+        here: Does one shard in this process; given the keys of earlier shards that may hold its images.
+
+    Returns:
+        The keys of the shards that are there, in the order of the database; whether all were there before;
+        the shards that failed, if a result without them is wanted.
+
+    Raises:
+        TaskError: Shards failed, and ``compute.allow_incomplete`` is not set.
+    """
+    config, shards = experiment.config, experiment.dataset.database
+    keys = shard_keys(shards)
+    by_key = dict(zip(keys, shards, strict=True))
+    bad = config.extraction.on_bad_image
+    earlier = _earlier(artifact, keys)
+    left = [key for key in keys if not is_finished(artifact, key, bad)]
+    before = [storage.read_stats(artifact, key) for key in keys if key not in set(left)]
+    away = distributed(config.compute)
+
+    def described(key: str) -> dict[str, Any]:
+        if not away:
+            return {}
+        place = {"config": worker_config(config), "artifact": str(artifact.folder)}
+        own = {"key": key, "shard": plain_shard(by_key[key]), "earlier": earlier(by_key[key])}
+        return {**place, **values, **own}
+
+    tasks = [Task(key, work, described(key), _size(by_key[key])) for key in left]
+    failures = _do(
+        experiment,
+        stage,
+        tasks,
+        [stats.images + len(stats.skipped) for stats in before],
+        None if away else lambda name, progress: here(by_key[name], earlier(by_key[name]), progress),
+    )
+    if failures and not config.compute.allow_incomplete:
+        raise TaskError(
+            _failed(stage, failures, len(keys))
+            + "\nWhat is done is kept. Run it again to try these once more, or add --allow-incomplete to go "
+            "on without them; the result then says what it lacks."
+        )
+    lacking = {failure.name: failure.error for failure in failures}
+    missing = tuple(MissingShard(by_key[n].name, _size(by_key[n]), error) for n, error in lacking.items())
+    return [key for key in keys if key not in lacking], not left, missing
+
+
+def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[str]]:
+    """Return what names the shards of earlier states of the database that may hold images of a shard."""
+    families: dict[str, list[str]] = {}
+    present = set(keys)
+    for path in sorted(artifact.folder.glob(f"*{STAMPS}")):
+        key = path.name.removesuffix(STAMPS)
+        if key not in present:
+            name = key.rpartition("-")[0]
+            # a tar keeps its name; files move between the numbered shards of their folder
+            for family in {name, _NUMBER.sub("", name)}:
+                families.setdefault(family, []).append(key)
+
+    def earlier(shard: Shard) -> list[str]:
+        name = _NUMBER.sub("", shard.name) if isinstance(shard, FileShard) else shard.name
+        return families.get(name, [])
+
+    return earlier
+
+
+def _size(shard: Shard) -> int:
+    return len(shard.names) if isinstance(shard, FileShard) else 0
+
+
+def _do(
+    experiment: Experiment,
+    stage: str,
+    tasks: Sequence[Task],
+    reused: Sequence[int],
+    here: Callable[[str, Progress], None] | None,
+) -> list[Failure]:
+    settings, tell = experiment.config.compute, experiment.progress
+    with experiment.record.stage(
+        stage, [task.size for task in tasks], reused=len(reused), units_reused=sum(reused)
+    ) as log:
+        if not tasks:
+            return []
+
+        def told(done: int, total: int) -> None:
+            if tell:
+                tell(stage, done, total)
+
+        if here is None:
+            sent = [replace(task, values={**task.values, "ilion": __version__}) for task in tasks]
+            pool = pool_of(settings, log.claims)
+            return run_tasks(sent, pool, log, retries=settings.retries, progress=told)
+
+        seen = sum(reused)
+
+        def in_place(task: Task, advance: Advance) -> None:
+            start = seen
+
+            def passed(done: int, total: int) -> None:
+                nonlocal seen
+                advance(start + done - seen)
+                seen = start + done
+                told(seen, max(log.expected, start + total))
+
+            here(task.name, passed)
+
+        return run_tasks(
+            tasks,
+            InlinePool(in_place, log.claims),
+            log,
+            retries=settings.retries,
+            stop_at_first=not settings.allow_incomplete,
+        )
+
+
+def _failed(stage: str, failures: Sequence[Failure], total: int) -> str:
+    lines = [f"{stage}: {len(failures)} of {total} parts failed:"]
+    lines += [f"  {f.name} (tried {f.attempts} times): {f.error}" for f in failures[:_SHOWN]]
+    if len(failures) > _SHOWN:
+        lines.append(f"  ... and {len(failures) - _SHOWN} more; 'ilion status' lists them")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Work that runs an experiment several times, or learns from it."""

@@ -1,0 +1,161 @@
+"""Descriptors and results of others in place of the first stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilion.datasets.ids import IdSet, read_ids
+from ilion.descriptors.base import ExtractorSpec
+from ilion.errors import DatasetError
+from ilion.interop.features import Partition, write_features
+from ilion.interop.imported import DATABASE, Imported, open_imported
+from ilion.interop.results import Results, to_ranking
+from ilion.outcome import Cost
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.describe import Extraction
+from ilion.pipeline.stages.search import Search
+from ilion.runtime.machine import machine, peak_memory
+from ilion.storage import DescriptorSet, fingerprint, fingerprint_of_ids
+from ilion.types import Descriptors, Int64
+
+SHARDS_A_FILE = 10
+"""Of distractors, in one feature file, like the benchmark's own."""
+UNKNOWN = float("nan")
+"""A cost that nobody measured here."""
+
+
+def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, Any]) -> Extraction:
+    """Take queries and database from imported descriptors, matched by id.
+
+    Args:
+        experiment: Its data set names the queries and the ground truth. The database is all that was imported
+            (positives and distractors), or, with a subset, the positives and what it lists.
+        folder: What ``ilion import features`` made.
+        model: What is known about the model.
+
+    Raises:
+        DatasetError: A query has no descriptor, or the database is empty.
+        ConfigError: The folder holds no imported descriptors.
+    """
+    found = open_imported(folder)
+    database = found.descriptors(*DATABASE)
+    subset = experiment.config.dataset.subset
+    if subset:
+        database = database.take(_subset(experiment, database, Path(subset)))
+    if not len(database):
+        raise DatasetError(f"{folder}: no positives or distractors were imported; there is nothing to search")
+    queries, keys = _queries(experiment, found)
+    chosen = fingerprint_of_ids(database.ids) if subset else "all"
+    database_keys = [key for partition in DATABASE for key in found.partitions.get(partition, ())]
+    return Extraction(
+        queries=queries,
+        database=database,
+        inputs={
+            "database": [found.artifact.fingerprint, *database_keys, chosen],
+            "queries": [found.artifact.fingerprint, *keys, fingerprint(queries.ids)],
+        },
+        skipped=(),
+        seconds={"descriptors": UNKNOWN, "queries": UNKNOWN},
+        reused=(),
+        images=len(database),
+        peak_memory=peak_memory(),
+        machine=machine(),
+        model=model,
+    )
+
+
+def searched_elsewhere(experiment: Experiment, results: Results, k: int) -> Search:
+    """Return the results of others as if a search had given them.
+
+    Args:
+        experiment: Its ground truth says what belongs to the database although no query found it.
+        results: What the file says.
+        k: Results kept for a query.
+    """
+    dataset = experiment.dataset
+    named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+    ranking = to_ranking(results, named, k)
+    digest = fingerprint(ranking.query_ids, ranking.database_ids, ranking.indices.tolist())
+    return Search(ranking, Path(experiment.config.output) / "ranking", digest, UNKNOWN, False, peak_memory())
+
+
+def unknown_model(name: str) -> ExtractorSpec:
+    """Return the spec of a model of which nothing is known but a name."""
+    return ExtractorSpec(
+        name, "imported", "", 0, "none", 0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "unknown", "unknown"
+    )
+
+
+def unknown_cost() -> Cost:
+    """Return the cost of a run whose results were made elsewhere."""
+    return Cost(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, peak_memory(), {}, (), machine())
+
+
+def export_features(
+    experiment: Experiment, extracted: Extraction, folder: Path, dtype: str | None
+) -> list[Path]:
+    """Write descriptors as feature files of the benchmark.
+
+    Args:
+        experiment: Its ground truth tells positives (and ignored images) from distractors.
+        extracted: The descriptors.
+        folder: Where the files go.
+        dtype: Stored type; None keeps it.
+
+    Returns:
+        The files: queries, positives, distractors of ten shards each.
+    """
+    dataset, written = experiment.dataset, []
+    kind = f"{experiment.config.dataset.queries}_queries"
+    path = folder / f"features_{kind}.hdf5"
+    write_features(path, [extracted.queries], dtype)
+    written.append(path)
+    named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+
+    def part(shards: range, wanted: bool) -> Iterator[Descriptors]:
+        for shard in shards:
+            for block in extracted.database.stored(shard):
+                rows = [row for row, i in enumerate(block.ids) if (i in named) == wanted]
+                if rows:
+                    yield Descriptors(tuple(block.ids[row] for row in rows), block.values[rows])
+
+    count = extracted.database.shards
+    steps = [(range(count), True, "features_positives.hdf5")]
+    for number, start in enumerate(range(0, count, SHARDS_A_FILE)):
+        some = range(start, min(start + SHARDS_A_FILE, count))
+        steps.append((some, False, f"features_distractors_{number:05d}.hdf5"))
+    for shards, wanted, name in steps:
+        if next(part(shards, wanted), None) is not None:
+            write_features(folder / name, part(shards, wanted), dtype)
+            written.append(folder / name)
+    return written
+
+
+def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int64:
+    """Return the rows of what the ground truth names or a file lists."""
+    dataset = experiment.dataset
+    listed = IdSet(read_ids(path))
+    always = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+    taken = (i in always or listed.take(i, i.partition("/")[2]) for i in database.ids)
+    return np.flatnonzero(np.fromiter(taken, np.bool_, len(database)))
+
+
+def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tuple[str, ...]]:
+    partition: Partition = "image_queries"
+    if experiment.config.dataset.queries == "text":
+        partition = "text_queries"
+    stored = found.descriptors(partition)
+    place = {query: row for row, query in enumerate(stored.ids)}
+    wanted = tuple(query.id for query in experiment.queries)
+    missing = [query for query in wanted if query not in place]
+    if missing:
+        raise DatasetError(
+            f"{found.folder}: {len(missing)} of {len(wanted)} queries have no descriptor, such as "
+            f"{missing[0]!r}; import the file features_{partition}.hdf5 of the same data set"
+        )
+    rows = np.array([place[query] for query in wanted], np.int64)
+    return Descriptors(wanted, stored.gather(rows)), found.partitions.get(partition, ())

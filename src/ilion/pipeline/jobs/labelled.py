@@ -1,0 +1,184 @@
+"""Photos that a layer is learnt from: described like the database, and none of those it is judged by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from ilion import storage
+from ilion.adapt import Labels
+from ilion.datasets.shards import FileShard
+from ilion.descriptors.base import Fittable
+from ilion.errors import DatasetError
+from ilion.extraction import images
+from ilion.interop.features import Partition
+from ilion.interop.imported import imported_folder, open_imported
+from ilion.pipeline.order import Pipeline
+from ilion.pipeline.stages.describe import fit_model
+from ilion.types import Descriptors, Int64, NoSource, Source, TarSource
+
+LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
+"""Imported descriptors among which labelled photos are looked up, in this order."""
+
+
+def describe_labelled(pipeline: Pipeline, labels: Labels, folder: Path) -> tuple[Descriptors, Labels]:
+    """Describe labelled photos as far as that is not done; they are kept as one more shard.
+
+    Args:
+        pipeline: Whose model, settings and artifacts are used; a model that learns from the database does so.
+            Of imported descriptors, those whose ids are the paths of the labels are taken.
+        labels: The photos.
+        folder: Where their paths start.
+
+    Returns:
+        Descriptors, and the labels without photos that were skipped.
+
+    Raises:
+        DatasetError: A photo is missing, or was not imported.
+    """
+    if (imported := imported_folder(pipeline.config.extraction.model)) is not None:
+        return _imported(imported, labels), labels
+    missing = [path for path in labels.paths if not (folder / path).is_file()]
+    if missing:
+        raise DatasetError(
+            f"{folder}: {len(missing)} of {len(labels)} labelled photos are not there, such as {missing[0]!r}"
+        )
+    experiment, extractor = pipeline.experiment, pipeline.extractor
+    settings = experiment.config.extraction
+    with ExitStack() as locks:
+        if isinstance(extractor, Fittable):
+            fit_model(experiment, extractor, extractor.spec, locks)
+        inputs = {"spec": extractor.spec.as_dict(), "precision": settings.precision, "dtype": settings.dtype}
+        artifact = storage.open_artifact(experiment.artifacts, "descriptors", inputs)
+        locks.enter_context(storage.locked(artifact.folder))
+        keys, _ = images.extract_shards(
+            [FileShard("labelled", folder, "", labels.paths)],
+            extractor,
+            artifact,
+            on_bad_image=settings.on_bad_image,
+            dtype=settings.dtype,
+            workers=settings.workers,
+            progress=experiment.tell("labelled photos"),
+        )
+        found = storage.read_descriptors(artifact, keys[0])
+    if found.ids == labels.paths:
+        return found, labels
+    row_of = {path: row for row, path in enumerate(labels.paths)}
+    return found, labels.take(np.array([row_of[path] for path in found.ids], np.int64))
+
+
+def _imported(folder: Path, labels: Labels) -> Descriptors:
+    """Take the descriptors of labelled photos from imported ones."""
+    found = open_imported(folder)
+    values = np.empty((len(labels), found.dim), np.float32)
+    left = {path: row for row, path in enumerate(labels.paths)}
+    for partition in LEARNT_FROM:
+        if not left:
+            break
+        stored = found.descriptors(partition)
+        there = [(row, left.pop(name)) for row, name in enumerate(stored.ids) if name in left]
+        if there:
+            rows: Int64 = np.array(there, np.int64)
+            values[rows[:, 1]] = stored.gather(rows[:, 0])
+    if left:
+        raise DatasetError(
+            f"{folder}: {len(left)} of {len(labels)} labelled photos have no imported descriptor, such as "
+            f"{next(iter(left))!r}; import a file features_uned.hdf5 whose ids are the paths of the labels"
+        )
+    return Descriptors(labels.paths, values)
+
+
+def refuse_leaks(pipeline: Pipeline, labels: Labels, folder: Path) -> None:
+    """Refuse labelled photos that the layer would be judged by: queries and images of the database.
+
+    They are compared by content, also with images in tars: under another name a copy is still the same photo.
+    Only images of exactly the size of a labelled photo are read, one at a time. Imported descriptors are
+    compared by id, because the photos need not be here.
+
+    Args:
+        pipeline: Its data set is searched; with ``adaptation.seen = "keep"`` labelled photos may be
+            distractors, but never positives or queries.
+        labels: The photos.
+        folder: Where their paths start.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    imported = imported_folder(pipeline.config.extraction.model) is not None
+    photos = _Photos(labels, folder, by_id=imported)
+    for what, name, source in _judged_by(pipeline):
+        path = photos.find(name, source)
+        if path is not None:
+            remedy = (
+                "Label other photos, or set adaptation.seen to 'keep'"
+                if what == "an image of the searched database"
+                else "Label other photos, or let --objects make the split"
+            )
+            same = "" if imported or str(source) == path else f", the same as {source}"
+            raise DatasetError(
+                f"the labelled photo {path} is {what}{same}: learning from it would spoil the evaluation. "
+                f"{remedy}"
+            )
+
+
+def _judged_by(pipeline: Pipeline) -> Iterator[tuple[str, str, Source]]:
+    """Yield what a layer is judged by: in words what it is, its id and where it lies."""
+    dataset = pipeline.dataset
+    for query in dataset.queries:
+        if query.image is not None:
+            yield "a query picture of the data set", query.id, query.image.source
+    positives = {image for ids in dataset.positives.values() for image in ids}
+    lenient = pipeline.config.adaptation.seen == "keep"
+    told, count = pipeline.experiment.tell("comparing labelled photos"), len(dataset.database)
+    for number, shard in enumerate(dataset.database):
+        for record in shard.records():
+            if record.id in positives:
+                yield "a positive of the data set", record.id, record.source
+            elif not lenient:
+                yield "an image of the searched database", record.id, record.source
+        told(number + 1, count)
+
+
+class _Photos:
+    """Labelled photos, found by content or by id.
+
+    Args:
+        labels: The photos.
+        folder: Where their paths start.
+        by_id: Compare ids with the paths of the labels, and no content.
+    """
+
+    def __init__(self, labels: Labels, folder: Path, *, by_id: bool) -> None:
+        self._by_id = by_id
+        self._ids = frozenset(labels.paths) if by_id else frozenset[str]()
+        self._files: dict[int, list[Path]] = {}
+        self._digests: dict[int, dict[bytes, Path]] = {}
+        for path in () if by_id else labels.paths:
+            file = folder / path
+            if file.is_file():
+                self._files.setdefault(file.stat().st_size, []).append(file)
+
+    def find(self, name: str, source: Source) -> str | None:
+        """Return the labelled photo that an image is, or None."""
+        if self._by_id:
+            return name if name in self._ids else None
+        if isinstance(source, NoSource):
+            return None
+        try:
+            size = source.size if isinstance(source, TarSource) else source.path.stat().st_size
+            if size not in self._files:
+                return None
+            if size not in self._digests:
+                self._digests[size] = {_digest(file.read_bytes()): file for file in self._files[size]}
+            found = self._digests[size].get(_digest(source.read()))
+        except OSError:
+            return None  # an image that cannot be read is told where it is described
+        return None if found is None else str(found)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""The stages of an experiment, one file each, with their artifacts and their cost."""

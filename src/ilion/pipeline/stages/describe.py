@@ -1,0 +1,178 @@
+"""Global descriptors of queries and database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilion import storage
+from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable
+from ilion.errors import DatasetError
+from ilion.extraction import images
+from ilion.extraction.shards import Progress
+from ilion.outcome import MissingShard
+from ilion.pipeline.distributed.compute import do_shards
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.learnt import learnt
+from ilion.pipeline.stages.model import Imported
+from ilion.pipeline.stages.values import Prepared
+from ilion.storage import Artifact, DescriptorSet, fingerprint
+from ilion.types import Descriptors, Shard
+
+
+@dataclass(frozen=True)
+class Extraction(Prepared):
+    """What `describe` gives.
+
+    Args:
+        queries: Descriptors of the queries, in the order of the data set.
+        database: Descriptors of the database.
+        missing: Parts of the database that could not be described, where that was allowed.
+        long_texts: Texts asked with that exceed what the model reads.
+    """
+
+    queries: Descriptors
+    database: DescriptorSet
+    missing: tuple[MissingShard, ...] = ()
+    long_texts: int = 0
+
+    @property
+    def image_seconds(self) -> float:
+        """Seconds that describing the database took."""
+        return self.seconds["descriptors"]
+
+    @property
+    def bytes_per_image(self) -> float:
+        """Stored bytes of a descriptor."""
+        return float(self.database.dim * self.database.dtype.itemsize)
+
+    @property
+    def size(self) -> str:
+        """What is stored, in words."""
+        return f"{self.database.dim} dimensions"
+
+    @property
+    def folder(self) -> Path:
+        """Where the descriptors of the database are."""
+        return self.database.artifact.folder
+
+
+def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
+    """Describe queries and database, as far as that is not done.
+
+    Args:
+        experiment: What is described.
+        extractor: The model.
+
+    Raises:
+        DatasetError: The database holds no readable image.
+    """
+    if isinstance(extractor, Imported):
+        from ilion.pipeline.jobs.imported import describe_imported  # which gives what this module defines
+
+        return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
+    settings = experiment.config.extraction
+    experiment.record.begin()
+    seconds: dict[str, float] = {}
+    reused: list[str] = []
+    fitted = ""
+    with ExitStack() as locks:
+        if isinstance(extractor, Fittable):
+            started = time.perf_counter()
+            fitted, known = fit_model(experiment, extractor, extractor.spec, locks)
+            reused += ["fit"] * known
+            seconds["fit"] = time.perf_counter() - started
+        common = {"spec": extractor.spec.as_dict(), "precision": settings.precision}
+        artifact = storage.open_artifact(
+            experiment.artifacts, "descriptors", {**common, "dtype": settings.dtype}
+        )
+        locks.enter_context(storage.locked(artifact.folder))
+
+        def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
+            images.extract_shards(
+                [shard],
+                extractor,
+                artifact,
+                on_bad_image=settings.on_bad_image,
+                dtype=settings.dtype,
+                workers=settings.workers,
+                earlier=earlier,
+                progress=progress,
+            )
+
+        values = {"fit": fitted, "spec": fingerprint(common["spec"])}
+        keys, whole, missing = do_shards(experiment, "descriptors", artifact, "describe", values, here)
+        queries, query_key, query_reused = _describe_queries(experiment, extractor, common, locks)
+    stats = [storage.read_stats(artifact, key) for key in keys]
+    query_stats = storage.read_stats(queries, query_key)
+    seconds["descriptors"] = sum(s.seconds for s in stats)
+    seconds["queries"] = query_stats.seconds
+    reused += ["descriptors"] * whole + ["queries"] * query_reused
+    database = DescriptorSet(artifact, keys)
+    if not len(database):
+        raise DatasetError(f"{experiment.dataset.root}: the database holds no readable image")
+    return Extraction(
+        queries=storage.read_descriptors(queries, query_key, mapped=False),
+        database=database,
+        inputs={"database": [artifact.fingerprint, *keys], "queries": [queries.fingerprint, query_key]},
+        skipped=tuple(s for stat in stats for s in stat.skipped),
+        seconds=seconds,
+        reused=tuple(reused),
+        images=sum(s.images for s in stats),
+        peak_memory=max(s.peak_memory for s in [*stats, query_stats]),
+        machine=stats[0].machine,
+        model=extractor.spec.as_dict(),
+        missing=missing,
+        long_texts=query_stats.long_texts,
+    )
+
+
+def fit_model(
+    experiment: Experiment, extractor: Fittable, spec: ExtractorSpec, locks: ExitStack
+) -> tuple[str, bool]:
+    """Let a model learn from the database; return the folder of what it learnt, and whether it was there."""
+    settings, shards = experiment.config.extraction, experiment.dataset.database
+    artifact = learnt(
+        experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / images.STATE).exists()
+    )
+    locks.enter_context(storage.locked(artifact.folder))
+    known = images.fit(
+        lambda: images.sample_records(shards, settings.fit_images, experiment.config.seed),
+        extractor,
+        spec,
+        artifact,
+        seed=experiment.config.seed,
+        on_bad_image=settings.on_bad_image,
+        workers=settings.workers,
+        progress=experiment.tell("fit"),
+    )
+    return str(artifact.folder), known
+
+
+def _describe_queries(
+    experiment: Experiment, extractor: Extractor, common: Mapping[str, Any], locks: ExitStack
+) -> tuple[Artifact, str, bool]:
+    config = experiment.config
+    settings = config.extraction
+    inputs = {**common, "box": settings.query_box}
+    if settings.prompts or settings.long_texts != "cut":
+        inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
+    if experiment.companions:
+        inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
+    artifact = storage.open_artifact(experiment.artifacts, "queries", inputs)
+    locks.enter_context(storage.locked(artifact.folder))
+    key, reused = images.extract_queries(
+        experiment.queries,
+        extractor,
+        artifact,
+        box_use=settings.query_box,
+        workers=settings.workers,
+        companions=experiment.companions,
+        text_weight=settings.text_weight,
+        blind=config.reading.use == "fused",
+    )
+    return artifact, key, reused

@@ -1,0 +1,60 @@
+"""Stored local features by the rows of a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.localfeatures.codecs import Codec
+from ilion.localfeatures.store import LocalSet
+from ilion.types import Int64, LocalFeatures
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Database rows of a ranking, as features; an image without stored features shows none.
+
+    Args:
+        features: Stored features.
+        rows: (N,) row in ``features`` of each row of the ranking, -1 where there is none.
+        nothing: Features that show nothing.
+        original: Bring decoded features back to what the extractor gives.
+    """
+
+    features: LocalSet
+    rows: Int64
+    nothing: LocalFeatures
+    original: bool = False
+
+    def many(self, rows: Sequence[int]) -> list[LocalFeatures]:
+        """Return the features of database rows."""
+        wanted = self.rows[np.asarray(rows, np.int64)]
+        there = wanted >= 0
+        decoded = self.features.many(wanted[there])
+        found = iter([self.features.codec.original(f) for f in decoded] if self.original else decoded)
+        return [next(found) if ok else self.nothing for ok in there]
+
+    def count_missing(self, rows: Int64) -> int:
+        """Count the different database rows among ``rows`` that have no stored features; -1 is no row."""
+        shown = np.unique(rows[rows >= 0])
+        return int((self.rows[shown] < 0).sum())
+
+
+def comparable(
+    stored: LocalSet, query_ids: Sequence[str], codec: Codec, original: bool
+) -> tuple[LocalFeatures, ...]:
+    """Return (Q,) features of queries such that they compare with stored ones; a text shows none.
+
+    Args:
+        stored: Of the image queries.
+        query_ids: Of all queries, in order.
+        codec: Of the database.
+        original: Stored features are brought back to what the extractor gives, so queries are left alone.
+    """
+    rows = stored.rows_of(query_ids)
+    decoded = stored.many(rows[rows >= 0])
+    queries = decoded if original else [codec.query(features) for features in decoded]
+    nothing, described = queries[0].take(np.empty(0, np.int64)), iter(queries)
+    return tuple(next(described) if row >= 0 else nothing for row in rows)

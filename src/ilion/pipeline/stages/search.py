@@ -1,0 +1,179 @@
+"""First stage: rank the database for every query."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilion import storage
+from ilion.config import to_dict
+from ilion.pipeline.distributed.parts import searched
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.codes import coded
+from ilion.pipeline.stages.describe import Extraction
+from ilion.pipeline.stages.inverted_file import Index, rank_by_postings, settings_of
+from ilion.runtime.machine import machine, peak_memory
+from ilion.searching import Code, search, search_compressed
+from ilion.searching.expansion import expand, expansion_weights
+from ilion.storage import DescriptorSet
+from ilion.types import Descriptors, Float32, Ranking
+
+CUT = ("block_size", "threads", "memory_mb", "device")
+"""Settings of how the work is cut and where it is done."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `find` gives: the ranking, and what it cost when it was computed."""
+
+    ranking: Ranking
+    folder: Path
+    fingerprint: str
+    seconds: float
+    reused: bool
+    peak_memory: int
+
+
+def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
+    """Rank the database for every query, as far as that is not done."""
+    settings = experiment.config.search
+    # how the work is cut does not change the result, so it does not belong to the fingerprint
+    unused = {*CUT, "asmk"}
+    if settings.method != "compressed":
+        unused |= {"method", "code", "shortlist"}
+    method = {k: v for k, v in to_dict(settings).items() if k not in unused}
+    if isinstance(extracted, Index):
+        method = {"asmk": to_dict(settings_of(settings.asmk))}
+    method["k"] = experiment.results_kept
+
+    def rank() -> Ranking:
+        if isinstance(extracted, Index):
+            return rank_by_postings(experiment, extracted)
+        return _rank(experiment, extracted)
+
+    return ranked(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
+
+
+def ranked(
+    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[], Ranking]
+) -> Search:
+    """Make a ranking, or read the one that was made from the same inputs.
+
+    Args:
+        experiment: Whose artifacts are used.
+        kind: Of the artifact.
+        inputs: All that the ranking depends on.
+        make: Makes it; called only when it is needed.
+    """
+    artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
+    with storage.locked(artifact.folder):
+        done = (artifact.folder / "ranking.json").exists()
+        if not done:
+            started = time.perf_counter()
+            ranking = make()
+            stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
+            storage.write_json(artifact.folder / "stats.json", stats)
+            storage.write_ranking(artifact.folder, ranking)
+        stats = storage.read_json(artifact.folder / "stats.json")
+        return Search(
+            storage.read_ranking(artifact.folder),
+            artifact.folder,
+            artifact.fingerprint,
+            stats["seconds"],
+            done,
+            stats["peak_memory"],
+        )
+
+
+def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
+    settings = experiment.config.search
+    database = extracted.database
+    if settings.method == "compressed":
+        Code.named(settings.code)  # a misspelt code is said before anything is computed
+    if settings.database_expansion_top:
+        database = _expand_database(experiment, extracted)
+    queries: Float32 = np.asarray(extracted.queries.values, np.float32)
+    if settings.expansion != "none":
+        first = _search(experiment, extracted, queries, database, settings.expansion_top, "query expansion")
+        queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
+    return _search(experiment, extracted, queries, database, experiment.results_kept, "search")
+
+
+def _search(
+    experiment: Experiment,
+    extracted: Extraction,
+    queries: Float32,
+    database: DescriptorSet,
+    k: int,
+    stage: str,
+) -> Ranking:
+    """Search by the method of the settings."""
+    settings, ids = experiment.config.search, extracted.queries.ids
+    if settings.method == "compressed":
+        expanded = (settings.database_expansion_top, settings.expansion_alpha)
+        inputs = [extracted.inputs["database"], *(expanded if settings.database_expansion_top else ())]
+        codes = coded(experiment, database, inputs, settings.code)
+        return search_compressed(
+            ids,
+            queries,
+            database,
+            codes,
+            k=k,
+            shortlist=settings.shortlist,
+            threads=settings.threads,
+            progress=experiment.tell(stage),
+        )
+    return searched(experiment, stage, ids, queries, database, k)
+
+
+def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:
+    """Average every database descriptor with its neighbours; quadratic in the size of the database."""
+    settings, database = experiment.config.search, extracted.database
+    inputs = {
+        "database": extracted.inputs["database"],
+        "top": settings.database_expansion_top,
+        "alpha": settings.expansion_alpha,
+    }
+    artifact = storage.open_artifact(experiment.artifacts, "expanded", inputs)
+    keys = []
+    tell = experiment.tell("database expansion")
+    start = 0
+    for block in database.blocks(1024):
+        rows = np.arange(start, start + len(block))
+        key = f"block-{start:012d}"
+        keys.append(key)
+        if not storage.has_descriptors(artifact, key):
+            ids = database.ids[start : start + len(block)]
+            top = settings.database_expansion_top + 1
+            found = search(ids, block, database, k=top, block_size=settings.block_size)
+            ranking = _without_self(found, rows)
+            values = _expanded(block, database, ranking, "alpha", settings.expansion_alpha)
+            stats = storage.ShardStats(len(ids), 0.0, peak_memory(), machine())
+            storage.write_descriptors(artifact, key, Descriptors(ids, values), stats)
+        start += len(block)
+        tell(start, len(database))
+    return DescriptorSet(artifact, keys)
+
+
+def _expanded(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
+    neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
+    return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
+
+
+def _without_self(found: Ranking, rows: Any) -> Ranking:
+    """Drop each row from its own neighbours, or the last neighbour where equal images hide it."""
+    own = found.indices == rows[:, None]
+    own[~own.any(axis=1), -1] = True
+    shape = (len(rows), found.indices.shape[1] - 1)
+    return dataclasses.replace(
+        found,
+        indices=found.indices[~own].reshape(shape),
+        similarities=found.similarities[~own].reshape(shape),
+        counts=np.full(len(rows), shape[1], np.int64),
+    )

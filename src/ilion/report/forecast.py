@@ -1,0 +1,127 @@
+"""The page of a forecast: a chart of mAP over the size of the database, tables, and what they rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ilion._version import __version__
+from ilion.forecast import Outlook, compact
+from ilion.outcome import Interval
+from ilion.report.build import asset, exact, policy
+from ilion.report.charts.canvas import TICK_GLYPH, WIDTH, Canvas, share_axis, ticks
+from ilion.report.words import Words, load_words
+from ilion.storage import write_bytes
+
+
+def write_forecast(outlook: Outlook, path: Path, *, language: str = "en") -> Path:
+    """Write a forecast as one HTML file that loads nothing from anywhere.
+
+    Args:
+        outlook: What is foretold.
+        path: The file; written aside and renamed.
+        language: See `ilion.report.words.languages`.
+
+    Raises:
+        ConfigError: There is no such language.
+        ArtifactError: The file cannot be written.
+    """
+    words = load_words(language)
+    environment = Environment(
+        loader=PackageLoader("ilion.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=words, exact=exact, compact=compact)
+    css = asset("report.css")
+    html = environment.get_template("forecast.html.j2").render(
+        outlook=outlook,
+        chart=sizes_chart("forecast", outlook, words),
+        rows=list(zip(outlook.forecast.points, outlook.images, outlook.costs, strict=True)),
+        css=Markup(css),
+        policy=policy(css, ""),
+        version=__version__,
+    )
+    write_bytes(path, html.encode("utf-8"))
+    return path
+
+
+def sizes_chart(name: str, outlook: Outlook, words: Words) -> Markup:
+    """Draw mAP over the number of distractors: measured points, foretold ones with both intervals.
+
+    Args:
+        name: Unique in the document.
+        outlook: What is foretold.
+        words: The catalogue.
+    """
+    left, right, top, bottom, height = 40.0, 24.0, 22.0, 34.0, 280.0
+    points = outlook.forecast.points
+    sizes = [size for size, _ in outlook.runs] + [point.distractors for point in points]
+    low, high = min(sizes) / 1.5, max(sizes) * 1.5
+    step, ceiling = share_axis(max([mean for _, mean in outlook.runs] + [p.ci95.high for p in points]))
+    description = words.sentences(
+        [
+            *(
+                words("forecast.measured_point", size=compact(size), value=words.percent(mean, 1))
+                for size, mean in outlook.runs
+            ),
+            *(
+                words(
+                    "forecast.told_point",
+                    size=compact(p.distractors),
+                    value=words.percent(p.mean, 1),
+                    low=words.percent(p.interval.low, 1),
+                    high=words.percent(p.interval.high, 1),
+                )
+                for p in points
+            ),
+        ]
+    )
+    canvas = Canvas(name, WIDTH, height, words("forecast.chart"), description)
+
+    def x_of(size: float) -> float:
+        return left + math.log(size / low) / math.log(high / low) * (WIDTH - left - right)
+
+    def y_of(share: float) -> float:
+        return top + (1 - share / ceiling) * (height - top - bottom)
+
+    for i in range(round(ceiling / step) + 1):
+        y = y_of(i * step)
+        canvas.line(left, y, WIDTH - right, y, "axis" if i == 0 else "grid")
+        canvas.text(left - 6, y + 4, words.percent(i * step), "tick", "end")
+    free = 0.0
+    for value in ticks(low, high):
+        text = compact(value)
+        half = len(text) * TICK_GLYPH / 2
+        canvas.line(x_of(value), y_of(0), x_of(value), y_of(0) + 4, "axis")
+        if x_of(value) - half >= free:
+            canvas.text(x_of(value), y_of(0) + 18, text, "tick", "middle")
+            free = x_of(value) + half + TICK_GLYPH
+    last, mean = outlook.runs[-1]
+    canvas.path([(x_of(size), y_of(value)) for size, value in outlook.runs], "curve main")
+    canvas.path(
+        [(x_of(last), y_of(mean)), *((x_of(p.distractors), y_of(p.mean)) for p in points)], "curve other"
+    )
+    for p in points:
+        _whisker(canvas, x_of(p.distractors), p.ci95, y_of, "other", 4)
+        _whisker(canvas, x_of(p.distractors), p.interval, y_of, "main", 8)
+        canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", compact(p.distractors))
+        canvas.text(x_of(p.distractors), y_of(p.ci95.high) - 7, words.percent(p.mean, 1), "value", "middle")
+    for size, value in outlook.runs:
+        canvas.circle(x_of(size), y_of(value), 4, "dot main", compact(size))
+    return canvas.done()
+
+
+def _whisker(
+    canvas: Canvas, x: float, span: Interval, y_of: Callable[[float], float], css: str, half: float
+) -> None:
+    low, high = y_of(span.low), y_of(span.high)
+    canvas.line(x, low, x, high, f"whisker {css}")
+    for y in (low, high):
+        canvas.line(x - half, y, x + half, y, f"whisker {css}")

@@ -1,0 +1,1 @@
+"""Re-ranking of shortlists: matching, verification, scorers."""

@@ -1,0 +1,1 @@
+"""What a machine offers: threads, memory and devices, and torch where it is installed."""

@@ -1,0 +1,66 @@
+"""The only reader and writer of artifacts.
+
+An artifact is a folder ``<kind>-<fingerprint>`` with a ``manifest.json`` that says what its content depends
+on. Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
+one; a shard counts only once its ``.ids.json``, which is written last, is there.
+
+What it takes is apart: files (`ilion.storage.files`), artifacts and their shards (`ilion.storage.artifacts`),
+many shards as one database (`ilion.storage.descriptors`). All of it is called from here.
+"""
+
+from __future__ import annotations
+
+from ilion.storage.artifacts import (
+    FORMAT,
+    Artifact,
+    ShardStats,
+    fingerprint,
+    fingerprint_of_ids,
+    has_descriptors,
+    load_artifact,
+    open_artifact,
+    read_descriptors,
+    read_stats,
+    shard_key,
+    write_descriptors,
+)
+from ilion.storage.descriptors import DescriptorSet
+from ilion.storage.files import (
+    locked,
+    read_array,
+    read_arrays,
+    read_json,
+    write_array,
+    write_arrays,
+    write_bytes,
+    write_json,
+    writing,
+)
+from ilion.storage.rankings import read_ranking, write_ranking
+
+__all__ = [
+    "FORMAT",
+    "Artifact",
+    "DescriptorSet",
+    "ShardStats",
+    "fingerprint",
+    "fingerprint_of_ids",
+    "has_descriptors",
+    "load_artifact",
+    "locked",
+    "open_artifact",
+    "read_array",
+    "read_arrays",
+    "read_descriptors",
+    "read_json",
+    "read_ranking",
+    "read_stats",
+    "shard_key",
+    "write_array",
+    "write_arrays",
+    "write_bytes",
+    "write_descriptors",
+    "write_json",
+    "write_ranking",
+    "writing",
+]

@@ -1,0 +1,327 @@
+"""Many shards of descriptors as one database, read as needed.
+
+Its memory does not grow with the number of images: files are mapped while they are looked at, a bounded
+number at once, and ids are a list on disk (`ilion.storage.ids`) as soon as there are many. The list is made
+once for a sequence of shards, in the folder ``ids`` of their artifact, which may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+from ilion.storage import ids as idlist
+from ilion.storage.artifacts import Artifact, fingerprint
+from ilion.storage.files import forget, locked, read_array, read_json
+from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, write_ids
+from ilion.types import Descriptors, Float32, Int64
+
+OPEN = 128
+"""Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
+
+log = logging.getLogger(__name__)
+
+
+class _Shape(NamedTuple):
+    """Rows and dimensions of a shard."""
+
+    rows: int
+    dim: int
+
+
+class DescriptorSet:
+    """Finished shards as one database, read as needed. Safe to share among threads.
+
+    Args:
+        artifact: Where the shards are.
+        keys: Shards in database order.
+        ids: Only these ids take part; None takes all. The order of the database is kept.
+        listed: Whether ids are checked and listed. For a part of a database that was checked as a whole that
+            is not needed: its ids stay in the shards, where each look is slow.
+
+    Raises:
+        ArtifactError: A shard is missing or damaged, an id occurs twice, or a wanted id is in no shard.
+    """
+
+    ids: Ids
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        keys: Sequence[str],
+        ids: Sequence[str] | None = None,
+        *,
+        listed: bool = True,
+    ) -> None:
+        self.artifact = artifact
+        self.keys = tuple(keys)
+        picked: Int64 | None = None
+        if ids is not None:
+            shapes, picked, self.ids = _subset(artifact, self.keys, ids)
+        elif listed:
+            shapes, self.ids = _all_ids(artifact, self.keys)
+        else:
+            shapes = [_read_head(artifact, key)[1] for key in self.keys]
+            self.ids = _ShardIds(artifact, self.keys, shapes)
+        self._maps = _Maps(artifact, self.keys, shapes)
+        dims = {shape.dim for shape in shapes if shape.rows}
+        if len(dims) > 1:
+            raise ArtifactError(f"{artifact.folder}: shards of different dimensions {sorted(dims)}")
+        self.dim = dims.pop() if dims else 0
+        self._firsts = np.cumsum([0, *(shape.rows for shape in shapes)], dtype=np.int64)
+        self._pick(picked)
+
+    def _pick(self, rows: Int64 | None) -> None:
+        self._picked = rows
+        self._starts = self._firsts if rows is None else np.searchsorted(rows, self._firsts)
+        self.sizes = tuple(np.diff(self._starts).tolist())
+
+    def take(self, rows: Int64) -> DescriptorSet:
+        """Return the part that some rows are, as a database that shares what is open with this one.
+
+        Args:
+            rows: (N,) ascending.
+        """
+        part = copy.copy(self)
+        part.ids = PickedIds(self.ids, rows)
+        part._pick(rows if self._picked is None else self._picked[rows])
+        return part
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored type of the values."""
+        return self._maps.dtype
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self.keys)
+
+    def stored(self, shard: int, size: int = 65_536) -> Iterator[Descriptors]:
+        """Yield the descriptors of one shard in order, at most ``size`` at once, as they are stored."""
+        first = int(self._starts[shard])
+        for start, stop in self._stretches(shard, size):
+            yield Descriptors(self.ids[first + start : first + stop], self._block(shard, start, stop))
+
+    def blocks(self, size: int) -> Iterator[Float32]:
+        """Yield all descriptors in order as float32 blocks of at most ``size`` rows."""
+        for block in self.stored_blocks(size):
+            yield np.asarray(block, np.float32)
+
+    def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
+        """Yield all descriptors in order as they are stored, in copies of at most ``size`` rows."""
+        for shard in range(self.shards):
+            for start, stop in self._stretches(shard, size):
+                yield self._block(shard, start, stop)
+
+    def gather(self, rows: Int64) -> Float32:
+        """Return the descriptors (len(rows), D) of database rows in any order, float32."""
+        values = np.empty((len(rows), self.dim), np.float32)
+        of_shard = np.searchsorted(self._starts, rows, side="right") - 1
+        for s in np.unique(of_shard):
+            here = of_shard == s
+            stored = self._maps[int(s)]
+            values[here] = stored[self._inside(int(s), rows[here] - self._starts[s])]
+            forget(stored)
+        return values
+
+    def _stretches(self, shard: int, size: int) -> Iterator[tuple[int, int]]:
+        for start in range(0, self.sizes[shard], size):
+            yield start, min(start + size, self.sizes[shard])
+
+    def _block(self, shard: int, start: int, stop: int) -> NDArray[np.floating]:
+        """Return a copy of some of the rows of a shard that take part."""
+        stored = self._maps[shard]
+        if self._picked is None:
+            block = np.array(stored[start:stop])
+        else:
+            block = np.array(stored[self._inside(shard, np.arange(start, stop))])
+        forget(stored)
+        return block
+
+    def _inside(self, shard: int, rows: Int64) -> Int64:
+        """Return the rows of a shard's file that rows of its part of this database are."""
+        if self._picked is None:
+            return rows
+        inside: Int64 = self._picked[self._starts[shard] + rows] - self._firsts[shard]
+        return inside
+
+
+class _Maps:
+    """The mapped values of shards: those looked at last stay open. All are opened once, to find damage."""
+
+    def __init__(self, artifact: Artifact, keys: Sequence[str], shapes: Sequence[_Shape]) -> None:
+        self._artifact, self._keys, self._shapes = artifact, keys, shapes
+        self._open: OrderedDict[int, NDArray[np.floating]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.dtype: np.dtype[Any] = np.dtype(np.float16)
+        # backwards: the first shards, which are read first, stay open
+        for shard in reversed(range(len(keys))):
+            self.dtype = self[shard].dtype
+
+    def __getitem__(self, shard: int) -> NDArray[np.floating]:
+        with self._lock:
+            found = self._open.get(shard)
+            if found is None:
+                found = self._open[shard] = self._read(shard)
+                if len(self._open) > OPEN:
+                    # closed once the threads that still look at it are through
+                    self._open.popitem(last=False)
+            self._open.move_to_end(shard)
+            return found
+
+    def _read(self, shard: int) -> NDArray[np.floating]:
+        path, shape = self._artifact.folder / f"{self._keys[shard]}.npy", self._shapes[shard]
+        # an empty file cannot be mapped
+        values = read_array(path, mapped=shape.rows > 0)
+        if values.shape != shape:
+            raise ArtifactError(f"{path}: {values.shape} instead of {list(shape)}; delete and run again")
+        Descriptors((), values[:0])  # refuses values of another type
+        return values
+
+
+def _read_head(artifact: Artifact, key: str) -> tuple[list[str], _Shape]:
+    """Read what makes a shard count: its ids, and its shape."""
+    head = read_json(artifact.folder / f"{key}.ids.json")
+    ids, shape = head["ids"], _Shape(*head["shape"])
+    if len(ids) != shape.rows:
+        raise ArtifactError(f"{artifact.folder / key}.ids.json: {len(ids)} ids for {shape.rows} descriptors")
+    return ids, shape
+
+
+def _subset(
+    artifact: Artifact, keys: Sequence[str], ids: Sequence[str]
+) -> tuple[list[_Shape], Int64, tuple[str, ...]]:
+    """Find the rows of some ids; the ids that were given are held on to, no other ones."""
+    # the text that was given, not the equal one that was read
+    wanted = {name: name for name in ids}
+    shapes, rows, kept, first = [], [np.empty(0, np.int64)], list[str](), 0
+    for key in keys:
+        found, shape = _read_head(artifact, key)
+        here = [row for row, name in enumerate(found) if name in wanted]
+        kept += [wanted[found[row]] for row in here]
+        rows.append(np.array(here, np.int64) + first)
+        shapes.append(shape)
+        first += shape.rows
+    _refuse_repeated(artifact, kept)
+    if len(wanted) != len(kept):
+        missing = sorted(wanted.keys() - set(kept))
+        raise ArtifactError(f"{len(missing)} ids of the subset have no descriptor, such as {missing[0]!r}")
+    return shapes, np.concatenate(rows), tuple(kept)
+
+
+def _refuse_repeated(artifact: Artifact, ids: Sequence[str]) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise ArtifactError(f"{artifact.folder}: id {name!r} occurs twice; ids must be unique")
+        seen.add(name)
+
+
+def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids]:
+    """Return shapes and ids of shards: few in memory, many as a list that is made if it is not there."""
+    folder, name = artifact.folder / "ids", fingerprint(keys)[:16]
+    known = _known(artifact, keys, name)
+    if known is not None:
+        return known
+    shapes: list[_Shape] = []
+    kept: list[str] = []
+
+    def read() -> Iterator[list[str]]:
+        for key in keys:
+            ids, shape = _read_head(artifact, key)
+            shapes.append(shape)
+            yield ids
+
+    stamps = _stamps(artifact, keys)  # before they are read: what changes meanwhile must not look known
+    parts = read()
+    writable = os.access(artifact.folder, os.W_OK)
+    for ids in parts:
+        kept += ids
+        if writable and len(kept) > idlist.IN_MEMORY:
+            break
+    else:
+        if len(kept) > idlist.IN_MEMORY:
+            log.warning("%s cannot be written, so %d ids are held in memory", artifact.folder, len(kept))
+        _refuse_repeated(artifact, kept)
+        return shapes, tuple(kept)
+    with locked(folder, wait=True):
+        # another process may have made it while this one waited
+        known = _known(artifact, keys, name)
+        if known is not None:
+            return known
+        return shapes, write_ids(
+            folder,
+            name,
+            chain([kept], parts),
+            about=lambda: {"shards": stamps, "shapes": shapes},
+            unique_in=artifact.folder,
+        )
+
+
+def _known(artifact: Artifact, keys: Sequence[str], name: str) -> tuple[list[_Shape], Ids] | None:
+    """Return what a list tells, if it is there, whole, and of the shards as they are now."""
+    try:
+        ids = IdList(artifact.folder / "ids", name)
+        shapes = [_Shape(*shape) for shape in ids.about["shapes"]]
+        fits = ids.about["shards"] == _stamps(artifact, keys) and len(shapes) == len(keys)
+    except (ArtifactError, KeyError, TypeError):
+        return None  # it is made again from the shards, which say so if they are damaged
+    return (shapes, ids) if fits and sum(shape.rows for shape in shapes) == len(ids) else None
+
+
+def _stamps(artifact: Artifact, keys: Sequence[str]) -> str:
+    """Digest of what changes when the ids of a shard are written again: skipped images may be read later."""
+    stamps = []
+    for key in keys:
+        path = artifact.folder / f"{key}.ids.json"
+        try:
+            stat = path.stat()
+        except OSError:
+            raise ArtifactError(f"{path}: there is no such file") from None
+        stamps.append([stat.st_size, stat.st_mtime_ns])
+    return fingerprint(stamps)
+
+
+class _ShardIds(StoredIds):
+    """Ids where they are: in the files of the shards, of which the last one is kept."""
+
+    def __init__(self, artifact: Artifact, keys: Sequence[str], shapes: Sequence[_Shape]) -> None:
+        self._artifact, self._keys = artifact, keys
+        self._firsts = np.cumsum([0, *(shape.rows for shape in shapes)], dtype=np.int64)
+        self._last: tuple[int, list[str]] = (-1, [])
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    def part(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the ids of rows ``start`` to ``stop``; both lie inside."""
+        found: list[str] = []
+        while start < stop:
+            shard = int(np.searchsorted(self._firsts, start, side="right")) - 1
+            last, ids = self._last
+            if last != shard:
+                ids = _read_head(self._artifact, self._keys[shard])[0]
+                self._last = (shard, ids)
+            first = int(self._firsts[shard])
+            more = ids[start - first : stop - first]
+            if not more:
+                raise ArtifactError(f"{self._artifact.folder}: {self._keys[shard]} changed meanwhile")
+            found += more
+            start += len(more)
+        return tuple(found)

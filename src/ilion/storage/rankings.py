@@ -1,0 +1,60 @@
+"""Rankings on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ilion.errors import ArtifactError
+from ilion.storage import ids as idlist
+from ilion.storage.files import read_array, read_json, write_array, write_json
+from ilion.storage.ids import IdList, Ids
+from ilion.types import Ranking
+
+_LIST = "database"
+"""Name of the list of the database's ids in the folder of a ranking, where there are many."""
+
+
+def write_ranking(folder: Path, ranking: Ranking) -> None:
+    """Store a ranking; ``ranking.json`` is written last and makes it count.
+
+    The ids of a large database are not written into it but kept beside it, by a link to where they are
+    stored already if that is possible.
+    """
+    ids = ranking.database_ids
+    listed = len(ids) > idlist.IN_MEMORY
+    if listed:
+        idlist.save_ids(folder, _LIST, ids)
+    write_array(folder / "indices.npy", ranking.indices)
+    write_array(folder / "similarities.npy", ranking.similarities)
+    write_array(folder / "counts.npy", ranking.counts)
+    write_json(
+        folder / "ranking.json",
+        {"query_ids": ranking.query_ids, "database_ids": {"listed": len(ids)} if listed else tuple(ids)},
+    )
+    if not listed:  # that of an earlier ranking
+        idlist.remove_ids(folder, _LIST)
+
+
+def read_ranking(folder: Path) -> Ranking:
+    """Read a ranking.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    head = read_json(folder / "ranking.json")
+    ids: Ids
+    if isinstance(head["database_ids"], list):
+        ids = tuple(head["database_ids"])
+    else:
+        ids = IdList(folder, _LIST)
+        if len(ids) != head["database_ids"]["listed"]:
+            raise ArtifactError(
+                f"{folder}: the list of ids is that of another ranking; delete it and run again"
+            )
+    return Ranking(
+        tuple(head["query_ids"]),
+        ids,
+        read_array(folder / "indices.npy"),
+        read_array(folder / "similarities.npy"),
+        read_array(folder / "counts.npy"),
+    )

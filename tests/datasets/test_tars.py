@@ -1,0 +1,106 @@
+"""Where the files in a tar lie."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ilion.datasets.tars import index_tar
+from ilion.errors import DatasetError
+
+FILES = {"a.jpg": b"first" * 300, "b/c.jpg": b"", "x" * 150 + ".jpg": b"third" * 7, "höhe.jpg": b"\0" * 512}
+
+
+def make(path: Path, files: dict[str, bytes], tar_format: int = tarfile.PAX_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=tar_format) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_byte_ranges_are_those_of_the_files(tmp_path: Path, tar_format: int) -> None:
+    path = make(tmp_path / "a.tar", FILES, tar_format)
+    blob = path.read_bytes()
+    assert [(m.name, blob[m.offset : m.offset + m.size]) for m in index_tar(path)] == list(FILES.items())
+
+
+def test_folders_and_links_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (("folder", tarfile.DIRTYPE), ("soft", tarfile.SYMTYPE), ("hard", tarfile.LNKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            member.linkname = "/etc/passwd"
+            tar.addfile(member)
+        member = tarfile.TarInfo("../../escape.jpg")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"abc"))
+    (only,) = index_tar(path)
+    assert (only.name, only.size) == ("../../escape.jpg", 3)
+    assert path.read_bytes()[only.offset :][:3] == b"abc"
+
+
+def test_an_empty_tar_has_no_members(tmp_path: Path) -> None:
+    assert index_tar(make(tmp_path / "a.tar", {})) == []
+
+
+def test_every_cut_is_an_error_that_says_after_which_file(tmp_path: Path) -> None:
+    whole = make(tmp_path / "a.tar", {"a.jpg": b"1" * 700, "b.jpg": b"2" * 600}).read_bytes()
+    # Blocks of 512 bytes: header, 2 of data, header, 2 of data, end marker.
+    path = tmp_path / "cut.tar"
+    for length in range(1, 6 * 512 + 512, 64):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DatasetError) as caught:
+            index_tar(path)
+        message = str(caught.value)
+        assert str(path) in message
+        if 512 <= length < 3 * 512:
+            assert "within 'a.jpg'" in message
+        if 3 * 512 <= length < 4 * 512:
+            assert "no end marker after 'a.jpg'" in message
+        if 4 * 512 <= length < 6 * 512:
+            assert "within 'b.jpg' after 'a.jpg'" in message
+        if length >= 6 * 512:
+            assert "no end marker after 'b.jpg'" in message
+
+
+def test_damage_and_foreign_files(tmp_path: Path) -> None:
+    whole = bytearray(make(tmp_path / "a.tar", {"a.jpg": b"1" * 700, "b.jpg": b"2" * 600}).read_bytes())
+    path = tmp_path / "bad.tar"
+
+    def message(data: bytes) -> str:
+        path.write_bytes(data)
+        with pytest.raises(DatasetError) as caught:
+            index_tar(path)
+        return str(caught.value)
+
+    assert "compressed with gzip" in message(gzip.compress(bytes(whole)))
+    assert "compressed with zstd" in message(b"\x28\xb5\x2f\xfd" + bytes(600))
+    assert "not a tar" in message(b"hello " * 200)
+    assert "not a tar" in message(b"")
+    second = make(tmp_path / "b.tar", {"c.jpg": b"3"}).read_bytes()
+    assert "a second tar after 'b.jpg'" in message(bytes(whole) + second)
+    header = whole[:]
+    header[3 * 512 + 100] ^= 1
+    assert "damaged header, or a second tar after 'a.jpg'" in message(bytes(header))
+    with pytest.raises(DatasetError, match="cannot be read"):
+        index_tar(tmp_path / "missing.tar")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        index_tar(tmp_path)
+
+
+def test_a_negative_size_does_not_loop_for_ever(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size = -512
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(header) + bytes(1024))
+    with pytest.raises(DatasetError, match=r"a\.tar"):
+        index_tar(path)

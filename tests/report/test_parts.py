@@ -1,0 +1,276 @@
+"""The parts of the report that need no run: words, numbers, the choice of queries, axes of plots."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup
+
+import ilion.report
+from ilion.errors import ConfigError
+from ilion.outcome import Interval
+from ilion.report.charts.canvas import share_axis, ticks
+from ilion.report.charts.charts import CostPoint, pareto_chart, sorted_precisions
+from ilion.report.charts.pareto import accuracy_axis
+from ilion.report.sections.facts import choose
+from ilion.report.sections.verdict import slice_label
+from ilion.report.words import Words, load_words
+
+LANGUAGE = {"plural": "one-other", "thousands": ",", "decimal": ".", "between_sentences": " "}
+
+
+def words(**entries: str | Mapping[str, str]) -> Words:
+    return Words("test", {"language": LANGUAGE, "a": entries})
+
+
+def _keys_in_python() -> Iterator[str]:
+    """Yield every string of the package as a pattern: the variable parts of f-strings match anything."""
+    for path in Path(ilion.report.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                yield re.escape(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+"
+                    for part in node.values
+                )
+
+
+def _keys_in_templates() -> Iterator[str]:
+    folder = resources.files("ilion.report") / "templates"
+    for file in folder.iterdir():
+        for call in re.findall(r"""\bt\(((?:"[^"]*"|'[^']*'| ~ \w+ ~ )+)""", file.read_text("utf-8")):
+            yield re.sub(r" ~ \w+ ~ ", r"\\w+", call.replace('"', "").replace("'", "").replace(".", r"\."))
+
+
+def test_every_string_is_used_and_every_use_has_a_string() -> None:
+    known = load_words("en").entries
+    in_templates = set(_keys_in_templates())
+    assert len(in_templates) > 60
+    for pattern in in_templates:
+        assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
+    in_python = set(_keys_in_python())
+    sections = {key.partition(".")[0] for key in known}
+    for pattern in in_python:
+        section, dot, rest = pattern.partition(r"\.")
+        if dot and section in sections and re.fullmatch(r"[\w\\+@]+", rest):
+            assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
+    # The helper `say` of the caveats puts the section in front.
+    caveats = {rf"caveat\.{pattern}" for pattern in in_python}
+    used = in_templates | in_python | caveats
+    unused = [key for key in known if not any(re.fullmatch(pattern, key) for pattern in used)]
+    assert unused == []
+
+
+def test_a_missing_string_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"strings/test.toml: a.missing is missing; add it"):
+        words()("a.missing")
+    with pytest.raises(ConfigError, match=r"a.x lacks a value for who"):
+        words(x="for {who}")("a.x")
+    with pytest.raises(ConfigError, match=r"a.x has plural forms and needs a whole number as count"):
+        words(x={"one": "{count} photo", "other": "{count} photos"})("a.x", count="1")
+
+
+def test_plural_forms_follow_the_language() -> None:
+    entry = {"one": "{count} photo", "other": "{count} photos"}
+    english = words(x=entry)
+    assert [english("a.x", count=n) for n in (0, 1, 2, 12_345)] == [
+        "0 photos",
+        "1 photo",
+        "2 photos",
+        "12,345 photos",
+    ]
+    japanese = Words(
+        "ja", {"language": {**LANGUAGE, "plural": "none"}, "a": {"x": {"other": "写真{count}枚"}}}
+    )
+    assert [japanese("a.x", count=n) for n in (1, 2)] == ["写真1枚", "写真2枚"]
+    with pytest.raises(ConfigError, match=r"a\.x needs the plural forms one and other"):
+        words(x={"other": "photos"})
+    with pytest.raises(ConfigError, match="plural must be one of none, one-other"):
+        Words("test", {"language": {**LANGUAGE, "plural": "dual"}})
+
+
+def test_a_translation_must_match_the_english_strings() -> None:
+    reference = words(x="for {who}", y="yes", z="no")
+    other = words(x="für {wen}", y="ja", w="mehr")
+    assert other.differences(reference) == ["a.z is missing", "a.w is unknown", "a.x must use who"]
+    assert reference.differences(reference) == []
+
+
+def test_rich_text_escapes_values_and_the_string_itself() -> None:
+    rich = words(x="{a} < {b}").rich("a.x", a="<i>", b=Markup("<em>1</em>"))
+    assert rich == "<b>&lt;i&gt;</b> &lt; <em>1</em>"
+
+
+def test_numbers_for_people() -> None:
+    en = load_words("en")
+    assert [en.percent(v, 1) for v in (0, 0.4711, 1)] == ["0.0%", "47.1%", "100.0%"]
+    assert [en.milliseconds(v) for v in (0.0314, 3.14, 31.4, 314.2, 999, 1500, 95_000)] == [
+        "0.031 ms",
+        "3.1 ms",
+        "31 ms",
+        "314 ms",
+        "999 ms",
+        "1.5 s",
+        "1.6 min",
+    ]
+    assert [en.size(v) for v in (0, 999, 1000, 3584, 2_500_000_000, 3e12)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.0 KB",
+        "3.6 KB",
+        "2.5 GB",
+        "3.0 TB",
+    ]
+    assert [en.duration(v) for v in (0.2, 61, 100, 60_000, 1e6)] == [
+        "0.20 s",
+        "61 s",
+        "1.7 min",
+        "17 hours",
+        "12 days",
+    ]
+    assert en.number(float("nan"), 1) == "–"
+    assert en.number(1234.5, 1) == "1,234.5"
+
+
+@pytest.mark.parametrize(
+    ("axis", "label", "shown"),
+    [
+        ("scale", "below 0.0688", "under 6.9%"),
+        ("scale", "0.135 to 0.273", "14% to 27%"),
+        ("scale", "0.273 or more", "27% or more"),
+        ("clutter", "below 18", "fewer than 18"),
+        ("clutter", "18 to 33", "18 to under 33"),
+        ("clutter", "53 or more", "53 or more"),
+        ("scale", "unknown", "unknown"),
+        ("category", "3 to 6 years", "3 to 6 years"),
+    ],
+)
+def test_slice_labels(axis: str, label: str, shown: str) -> None:
+    assert slice_label(axis, label, load_words("en")) == shown
+
+
+@given(st.lists(st.floats(0, 1), max_size=40), st.integers(0, 50))
+def test_the_gallery_never_shows_a_query_twice(aps: list[float], count: int) -> None:
+    chosen = choose(aps, count)
+    shown = [*chosen.worst, *chosen.typical, *chosen.best]
+    assert len(shown) == len(set(shown)) == min(count, len(aps))
+    assert len(chosen.worst) == len(chosen.best) <= len(chosen.typical)
+    rest = set(range(len(aps))) - set(shown)
+    for i in (*chosen.typical, *rest):
+        assert all(aps[w] <= aps[i] for w in chosen.worst)
+        assert all(aps[b] >= aps[i] for b in chosen.best)
+
+
+@given(st.floats(1e-3, 1e9), st.floats(2, 1e6))
+def test_ticks_are_few_and_inside(low: float, ratio: float) -> None:
+    values = ticks(low, low * ratio)
+    assert 1 <= len(values) <= 6 or ratio < 2.5
+    assert all(low * 0.99 <= v <= low * ratio * 1.01 for v in values)
+
+
+@given(st.floats(0.0, 1.0))
+def test_the_axis_of_shares_holds_the_highest(highest: float) -> None:
+    step, end = share_axis(highest)
+    assert highest <= end + 1e-9
+    assert end <= 1.0 + 1e-9
+    assert 1 <= round(end / step) <= 4
+
+
+def test_many_queries_become_one_outline() -> None:
+    aps = np.linspace(0, 1, 1000)
+    many = sorted_precisions("c", aps, 0.5, "title", load_words("en"))
+    few = sorted_precisions("c", aps[:30], 0.5, "title", load_words("en"))
+    assert (many.count('class="bar"'), few.count('class="bar"')) == (1, 30)
+
+
+def design(series: str, cost: float, accuracy: float, on_front: bool, label: str = "") -> CostPoint:
+    interval = Interval(accuracy - 0.05, accuracy + 0.05)
+    return CostPoint(series, label, f"{series} <{cost:g}>", cost, accuracy, interval, on_front)
+
+
+def pareto(points: list[CostPoint], **more: tuple[str, float]) -> ElementTree.Element:
+    chart = pareto_chart("c", points, "title", "bytes", "Stored a photo", load_words("en"), **more)
+    return ElementTree.fromstring(chart)
+
+
+def of_class(figure: ElementTree.Element, *classes: str) -> list[ElementTree.Element]:
+    return [e for e in figure.iter() if set(classes) <= set((e.get("class") or "").split())]
+
+
+def test_the_front_is_a_staircase_that_no_design_stands_above() -> None:
+    points = [
+        design("a", 1000, 0.50, True),
+        design("a", 4000, 0.62, True),
+        design("b", 2000, 0.45, False),
+        design("b", 60000, 0.66, True),
+    ]
+    figure = pareto(points)
+    [line] = of_class(figure, "curve", "front")
+    corners = [tuple(map(float, xy.split())) for xy in (line.get("d") or "")[1:].split("L")]
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(corners))
+    assert corners == sorted(corners, key=lambda xy: (xy[0], -xy[1]))
+    assert len(corners) == 6  # three designs, a corner between each two, and the end of the axis
+    assert len(of_class(figure, "point")) == 4 + 2  # and two keys
+    [faint] = of_class(figure, "faint")
+    assert (faint[0].text or "") == "b <2000>: 2.0 KB, mAP 45.0% (40.0% to 50.0%)."
+    assert len(of_class(figure, "whisker")) == 3
+    description = figure.findtext(".//desc") or ""
+    assert description.startswith("a <1000>: 1.0 KB, mAP 50.0% (45.0% to 55.0%). a <4000>")
+    assert description.endswith("1 further design is beaten: another is more accurate at no higher cost.")
+
+
+def test_marks_of_series_differ_in_more_than_colour() -> None:
+    figure = pareto([design(f"s{i}", 10.0 + i, 0.5, False) for i in range(18)])
+    marks = of_class(figure, "legend")[0].findall(".//path")
+    looks = [((mark.get("d") or ""), mark.get("class")) for mark in marks]
+    assert len(set(looks)) == 18
+    assert len({outline for outline, _ in looks[:6]}) == 6
+    with pytest.raises(ConfigError, match="1 to 18 series, got 19; choose fewer"):
+        pareto([design(f"s{i}", 10.0 + i, 0.5, False) for i in range(19)])
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_cost_off_the_axis_is_named(cost: float) -> None:
+    with pytest.raises(ConfigError, match=r"a <.*>: a cost of .* has no place on a logarithmic axis"):
+        pareto([design("a", cost, 0.5, True)])
+    with pytest.raises(ConfigError, match="got 0"):
+        pareto([])
+
+
+def test_labels_of_the_front_stand_apart_or_are_left_to_the_tool_tip() -> None:
+    alone = pareto([design("a", 1000, 0.5, True, "1 KB"), design("a", 9000, 0.6, False, "beaten")])
+    assert [e.text for e in of_class(alone, "value")] == ["1 KB"]
+    crowd = [design("a", 1000 * 1.0001**i, 0.5 + i * 1e-6, True, f"design {i}") for i in range(40)]
+    assert 1 <= len(of_class(pareto(crowd), "value")) <= 4
+    one = pareto([design("", 1000, 0.5, True)], reference=("global only", 0.3))
+    assert [e.text for e in of_class(one, "reference")] == ["global only"]
+    assert not of_class(one, "legend")
+
+
+def test_names_in_the_chart_are_escaped() -> None:
+    figure = pareto([design("<b>&", 5, 0.5, True, "<i>"), design("x", 6, 0.6, True)])
+    assert "<b>&" in [e.tail for e in figure.iter() if e.tail]
+    assert of_class(figure, "value")[0].text == "<i>"
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_axis_of_accuracy_holds_both_ends(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    start, end, step = accuracy_axis(low, high)
+    assert start <= low + 1e-6
+    assert high <= end + 1e-6
+    assert 1 <= round((end - start) / step) <= 6
+    assert abs(start / step - round(start / step)) < 1e-6
