@@ -32,7 +32,8 @@ from photos import grocery
 from PIL import Image
 
 from ilion.datasets.tars import index_tar
-from ilion.descriptors.base import ExtractorOptions, build
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import build
 from ilion.images import decode, least_size, resize
 from ilion.types import RGB, Float32, TarSource
 

@@ -1,8 +1,9 @@
 """The shape of the house, measured from its imports: ``python -m tests.architecture [FOLDER OF A PACKAGE]``.
 
-A room is a folder or a file directly below the package. An arrow from A to B says that a file of A imports one of B,
-wherever the import stands: at the top, inside a function, under TYPE_CHECKING, or by name through importlib. A
-room's floor is one above the highest room it imports; rooms that import each other in a loop are a circle.
+A room is a folder or a file directly below the package. An arrow from A to B says that a file of A imports
+one of B, wherever the import stands: at the top, inside a function, under TYPE_CHECKING, or by name through
+importlib. A room's floor is one above the highest room it imports; rooms that import each other in a loop are
+a circle.
 """
 
 from __future__ import annotations
@@ -157,7 +158,9 @@ def main() -> None:
     if not circles(graph):
         levels = floors(graph)
         for level in range(max(levels.values()), 0, -1):
-            print(f"floor {level:2}  {'  '.join(sorted(n or '__init__' for n in graph if levels[n] == level))}")
+            print(
+                f"floor {level:2}  {'  '.join(sorted(n or '__init__' for n in graph if levels[n] == level))}"
+            )
         print(f"floors {max(levels.values())}")
     print(f"rooms {len(graph)}, arrows {sum(map(len, graph.values()))}, circles {len(loops)}")
     print(f"files on the root {len(house.root_files)}: {' '.join(house.root_files)}")

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import ilion
+from tests.architecture import circles, measure, room
 
 ROOT = Path(ilion.__file__).parent
 
-STAGES = {
-    "download",
-    "datasets",
-    "extraction",
-    "extractors",
-    "adapt",
-    "localfeatures",
-    "local_extraction",
-    "search",
-    "asmk",
-    "expand",
-    "reading",
-    "rerank",
-    "ames",
-    "evaluate",
-    "compare",
-    "report",
-}
-"""A stage imports the core and pure helpers, never another stage; ``pipeline`` alone knows the order."""
-
-ALLOWED = {
-    # drives any extractor through its protocol; the protocol and the spec live in extractors.base
-    ("extraction", "extractors"),
-    ("local_extraction", "localfeatures"),
-    # tokens of a network are local features; the network is built as a global extractor
-    ("localfeatures", "extractors"),
-    # the report shows where positives rank, which evaluation computes
-    ("report", "evaluate"),
-}
-TOP = {"pipeline", "sweep", "verbs", "cli"}
+ORDER = (
+    # the ground: what everything may use
+    *("_version", "errors", "types", "registry", "tasks", "outcome", "images", "kernels", "storage"),
+    "runtime",
+    # the pipeline, in the order in which data flows
+    *("evaluation", "datasets", "synthetic", "interop", "descriptors", "searching", "localfeatures"),
+    *("reading", "adapt", "reranking", "extraction", "forecast", "report"),
+    # what puts it together
+    *("config", "download", "pipeline", "api", "", "cli", "__main__"),
+)
+"""Every room, and "" for the package itself. A room imports only rooms before it."""
+ROOT_FILES = ["__init__.py", "__main__.py", "_version.py", "errors.py", "outcome.py", "registry.py"]
+ROOT_FILES += ["types.py"]
 HEAVY = [
     "torch",
     "torchvision",
@@ -66,80 +48,48 @@ HEAVY = [
 ]
 
 
-@cache
-def modules() -> dict[str, Path]:
-    """Dotted name below ilion -> file."""
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+HOUSE = measure(ROOT)
 
 
-@cache
-def imports(path: Path, *, top_level_only: bool = False) -> tuple[str, ...]:
-    """Names below ilion that a file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return tuple(named(tree.body if top_level_only else ast.walk(tree)))
-
-
-def named(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ilion":
-            module = node.module.partition(".")[2]
-            for alias in node.names:
-                inside = f"{module}.{alias.name}".lstrip(".")
-                yield inside if inside in modules() else module
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.startswith("ilion."):
-                    yield alias.name.partition(".")[2]
-
-
-def room(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def test_stages_do_not_import_each_other() -> None:
-    wrong = []
-    for module, path in modules().items():
-        if room(module) not in STAGES:
-            continue
-        for other in imports(path):
-            pair = (room(module), room(other))
-            if pair[1] in (STAGES | TOP) - {pair[0]} and pair not in ALLOWED:
-                wrong.append(f"{module} imports {other}")
-    assert not wrong, wrong
-
-
-def test_nothing_below_imports_the_top() -> None:
+def test_every_room_imports_only_rooms_before_it() -> None:
+    place = {name: number for number, name in enumerate(ORDER)}
     wrong = [
-        f"{module} imports {other}"
-        for module, path in modules().items()
-        if module not in ("", "__main__") and room(module) not in TOP
-        for other in imports(path)
-        if room(other) in TOP
+        f"{module or 'ilion'} imports {other or 'ilion'}"
+        for module, others in HOUSE.imports.items()
+        for other in sorted(others)
+        if room(other) != room(module) and not place[room(other)] < place[room(module)]
     ]
     assert not wrong, wrong
 
 
-def test_no_two_modules_import_each_other() -> None:
-    graph = {m: {o for o in imports(p, top_level_only=True) if o and o != m} for m, p in modules().items()}
-    seen: dict[str, int] = {}
+def test_every_room_has_its_place() -> None:
+    assert set(ORDER) == {room(module) for module in HOUSE.modules}
 
-    def visit(module: str, trail: list[str]) -> None:
-        if seen.get(module) == 2:
-            return
-        assert seen.get(module) != 1, f"import cycle: {' -> '.join([*trail[trail.index(module) :], module])}"
-        seen[module] = 1
-        for other in sorted(graph.get(module, ())):
-            # a package that collects the names of its own files is no cycle
-            if not other.startswith(f"{module}.") and not module.startswith(f"{other}."):
-                visit(other, [*trail, module])
-        seen[module] = 2
 
-    for module in graph:
-        visit(module, [])
+def test_no_circle_of_rooms_or_files() -> None:
+    assert circles(HOUSE.rooms) == circles(HOUSE.imports) == []
+
+
+def test_few_files_lie_on_the_root() -> None:
+    assert HOUSE.root_files == ROOT_FILES
+    assert len(ROOT_FILES) <= 7
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    house = {
+        "__init__.py": "",
+        "a.py": "def f():\n    from house import b\n",
+        "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.c.d\n",
+        "c/__init__.py": "",
+        "c/d.py": "from importlib import *\nimport_module(f'house.{1}')\nimport_module('house.e')\n",
+        "e.py": "from house.a import anything\n",
+    }
+    for name, code in house.items():
+        (tmp_path / "house" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "house" / name).write_text(code)
+    found = measure(tmp_path / "house")
+    assert found.imports == {"": {*()}, "a": {"b"}, "b": {"c.d"}, "c": {*()}, "c.d": {"", "e"}, "e": {"a"}}
+    assert circles(found.rooms) == [["a", "b", "c", "e"]]
 
 
 def test_importing_ilion_is_light() -> None:

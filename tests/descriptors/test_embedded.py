@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilion.descriptors.base import ExtractorOptions, build
+from ilion.descriptors.base import ExtractorOptions
 from ilion.descriptors.default import LOCAL_WEIGHT, DefaultExtractor
+from ilion.descriptors.registry import build
 from ilion.descriptors.rootsift import rootsift
 from ilion.descriptors.vlad import POWER, VladExtractor
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError

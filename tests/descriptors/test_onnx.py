@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ilion.descriptors import base, pooling
+from ilion.descriptors import base, pooling, registry
 from ilion.descriptors.base import ExtractorOptions, ExtractorSpec
 from ilion.descriptors.onnx import OnnxExtractor
 from ilion.descriptors.onnx_network import _provider
@@ -271,7 +271,7 @@ def build_file(tmp_path: Path) -> Build:
         path.write_bytes(model or _model())
         if side_file is not None:
             (tmp_path / "model.onnx.toml").write_text(side_file)
-        return base.build(f"onnx:{path}", ExtractorOptions(device="cpu", **options))
+        return registry.build(f"onnx:{path}", ExtractorOptions(device="cpu", **options))
 
     return build
 
@@ -343,7 +343,7 @@ def test_bad_side_files(build_file: Build, content: str, message: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no file .*nothing\.onnx"):
-        base.build(f"onnx:{tmp_path}/nothing.onnx")
+        registry.build(f"onnx:{tmp_path}/nothing.onnx")
 
 
 def test_views_by_option(build_file: Build) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ilion.descriptors.base import ExtractorOptions, build
+from ilion.descriptors.base import ExtractorOptions
 from ilion.descriptors.efficientnet import INPUT_MEAN, INPUT_STD, _package_weights
+from ilion.descriptors.registry import build
 from ilion.storage.statedict import read_state_dict
 
 pytestmark = pytest.mark.extras

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ilion.descriptors.base import Extractor, ExtractorOptions, TextExtractor, build
+from ilion.descriptors.base import Extractor, ExtractorOptions, TextExtractor
+from ilion.descriptors.registry import build
 from ilion.errors import ConfigError, ExtractionError, IlionError
 from ilion.types import RGB, Float32
 

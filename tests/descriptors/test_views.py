@@ -10,7 +10,7 @@ import pytest
 
 from ilion.descriptors import pooling
 from ilion.descriptors.base import ExtractorSpec, Fittable, TextExtractor
-from ilion.descriptors.views import multi_view, view
+from ilion.descriptors.views import view, wrapped
 from ilion.errors import ConfigError
 from ilion.types import RGB, Float32
 
@@ -34,12 +34,12 @@ class _Brightness:
 def test_views_are_averaged_by_hand() -> None:
     image = _images((8, 16))[0]
     inner = _Brightness()
-    viewed = multi_view(inner, (1.0,), (0, 90, 180, 270))
+    viewed = wrapped(inner, (1.0,), (0, 90, 180, 270))
     turns = [np.rot90(image, k) for k in range(4)]
     mean = inner.extract(turns).mean(axis=0)
     np.testing.assert_allclose(viewed.extract([image])[0], mean / np.linalg.norm(mean), atol=1e-6)
     assert (viewed.spec.scales, viewed.spec.rotations) == ((1.0,), (0, 90, 180, 270))
-    assert multi_view(inner, (1.0,), (0,)) is inner
+    assert wrapped(inner, (1.0,), (0,)) is inner
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_views_are_averaged_by_hand() -> None:
 )
 def test_impossible_views(scales: tuple[float, ...], rotations: tuple[int, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        multi_view(_Brightness(), scales, rotations)
+        wrapped(_Brightness(), scales, rotations)
 
 
 def test_views_keep_text_and_fitting() -> None:
@@ -75,10 +75,10 @@ def test_views_keep_text_and_fitting() -> None:
         def load_state(self, state: dict[str, Any]) -> None:
             self.learnt = state
 
-    texts = multi_view(Texts(), (1.0,), (0, 90))
+    texts = wrapped(Texts(), (1.0,), (0, 90))
     assert isinstance(texts, TextExtractor)
     assert texts.extract_text(["a", "b"]).shape == (2, 3)
-    learner = multi_view(Learner(), (1.0,), (0, 90))
+    learner = wrapped(Learner(), (1.0,), (0, 90))
     assert isinstance(learner, Fittable)
     assert not isinstance(learner, TextExtractor)
     learner.fit(_images((8, 8), (8, 8)), 5)

@@ -14,16 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ilion.descriptors.base import (
-    BACKENDS,
-    ExtractorOptions,
-    ModelInfo,
-    build,
-    find_models,
-    model_info,
-    models,
-)
+from ilion.descriptors.base import ExtractorOptions
 from ilion.descriptors.pooling import POOLINGS
+from ilion.descriptors.registry import BACKENDS, ModelInfo, build, find_models, model_info, models
 from ilion.descriptors.zoo import PRESETS
 from ilion.errors import ConfigError, MissingExtraError
 
@@ -38,7 +31,7 @@ def _ids(info: ModelInfo) -> str:
 def test_presets_are_complete(info: ModelInfo) -> None:
     assert model_info(info.name) is info
     assert info in models()
-    assert BACKENDS[info.backend] == info.extra == "torch"
+    assert BACKENDS.find(info.backend).extra == info.extra == "torch"
     assert info.licence not in ("", "unknown")
     assert info.download_mb > 0
     assert info.text == (info.backend == "openclip")
@@ -117,7 +110,7 @@ def test_the_command_lists_and_filters(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_misspelt_name_is_explained() -> None:
-    with pytest.raises(ConfigError, match="did you mean siglip2-l-512"):
+    with pytest.raises(ConfigError, match="did you mean 'siglip2-l-512"):
         model_info("siglip2-l-521")
 
 

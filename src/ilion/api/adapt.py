@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ilion.config import AdaptationConfig, ExperimentConfig
 from ilion.errors import ConfigError
 from ilion.pipeline import Pipeline, Progress
-from ilion.pipeline.stages.codes import CODES, Tuning
+from ilion.pipeline.jobs.tune import CODES, Tuning
 
 if TYPE_CHECKING:
     from ilion.pipeline.jobs.learn import Adaptation

@@ -96,7 +96,7 @@ def export_features(
         dtype: ``float16`` like the benchmark's own files, or as they are stored here.
         progress: Told of what is going on.
     """
-    from ilion.pipeline.jobs.imported import export_features as write
+    from ilion.pipeline.stages.imported import export_features as write
 
     pipeline = Pipeline(config, progress)
     return write(pipeline.experiment, pipeline.extract(), output, None if dtype == "stored" else dtype)

@@ -34,7 +34,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models by name, with licence, download size and, where known, the mAP reported on ILIAS."""
-    from ilion.descriptors.base import find_models
+    from ilion.descriptors.registry import find_models
 
     found = find_models(
         words or (),

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, ModelInfo, model_info
+from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec
 from ilion.descriptors.efficientnet import build as build_network
+from ilion.descriptors.registry import BACKENDS, ModelInfo, model_info
 from ilion.descriptors.vlad import VladExtractor
 from ilion.descriptors.vlad import build as build_vlad
 from ilion.errors import ConfigError
@@ -28,6 +29,7 @@ NETWORK_SIDE = 1.0
 """Input side of the network as a share of the side for the local descriptors."""
 
 
+@BACKENDS.register("default")
 def build(info: ModelInfo, options: ExtractorOptions) -> Extractor:
     """Build the default extractor, which must be fitted before use.
 

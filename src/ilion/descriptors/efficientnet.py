@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
+from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.onnx import OnnxExtractor
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.storage.statedict import read_state_dict
 
@@ -30,6 +31,7 @@ STAGES = ((1, 3, 1), (2, 3, 2), (2, 5, 2), (3, 3, 2), (3, 5, 1), (4, 5, 2), (1, 
 """Repeats, kernel and stride of the seven stages of EfficientNet-B0."""
 
 
+@BACKENDS.register("efficientnet")
 def build(info: ModelInfo, options: ExtractorOptions) -> Extractor:
     """Build EfficientNet-Lite with a pooling of its last map (1280 channels).
 

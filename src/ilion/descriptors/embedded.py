@@ -1,6 +1,6 @@
 """Models that need no download: they come with the dependencies or learn from the database."""
 
-from ilion.descriptors.base import ModelInfo, register
+from ilion.descriptors.registry import ModelInfo, register
 
 LITE_LICENCE = "Apache-2.0"
 

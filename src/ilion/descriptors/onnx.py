@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
+from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.batching import check_side, describe_by_shape
 from ilion.descriptors.onnx_network import OnnxNetwork
 from ilion.descriptors.pooling import pool, token_grid
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError
 from ilion.types import RGB, Float32
 
@@ -116,6 +117,7 @@ class OnnxExtractor:
         return pooled
 
 
+@BACKENDS.register("onnx")
 def build(info: ModelInfo, options: ExtractorOptions) -> OnnxExtractor:
     """Build the extractor of ``onnx:FILE``: the options come first, then ``FILE.toml``, then defaults.
 

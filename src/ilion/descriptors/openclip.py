@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ilion.descriptors.base import ExtractorOptions, ModelInfo
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.timm import accepts_any_size, patch_side, trunk_tokens
 from ilion.descriptors.torch_common import (
     NO_WEIGHTS,
@@ -25,6 +26,7 @@ from ilion.descriptors.torch_common import (
 from ilion.errors import ConfigError
 
 
+@BACKENDS.register("openclip", extra="torch")
 def build(info: ModelInfo, options: ExtractorOptions) -> TorchTextExtractor:
     """Build both towers of an open_clip model; the descriptor is the model's own embedding (``head``).
 

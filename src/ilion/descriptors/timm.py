@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ilion.descriptors.base import ExtractorOptions, ModelInfo
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.torch_common import (
     NO_WEIGHTS,
     OTHER_ARCHITECTURE,
@@ -24,6 +25,7 @@ from ilion.descriptors.torch_common import (
 from ilion.errors import ConfigError
 
 
+@BACKENDS.register("timm", extra="torch")
 def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     """Build a timm model without its classifier; ``head`` is what timm pools for the classifier.
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, ModelInfo, resize_mode
+from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.batching import check_side, describe_by_shape
 from ilion.descriptors.pooling import l2_normalise, pool
+from ilion.descriptors.registry import ModelInfo
 from ilion.descriptors.texts import TextOptions, described, longer
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.runtime.torch import seeded as seeded

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilion.descriptors.base import ExtractorOptions, ModelInfo
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.torch_common import (
     NO_WEIGHTS,
     TorchExtractor,
@@ -31,6 +32,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Deviation of ImageNet on the 0..1 scale."""
 
 
+@BACKENDS.register("torchhub", extra="torch")
 def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     """Build a model whose call returns (B, D), (B, C, H, W) or tokens (B, T, C).
 

@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ilion.descriptors.base import ExtractorOptions, ModelInfo
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.torch_common import (
     NO_WEIGHTS,
     TorchExtractor,
@@ -23,6 +24,7 @@ from ilion.errors import ConfigError
 _REMEDY = "Without a network: fetch the .pth file on another machine and set weights to it."
 
 
+@BACKENDS.register("torchvision", extra="torch")
 def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     """Build a torchvision classifier without its last layer.
 

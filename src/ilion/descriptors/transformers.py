@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ilion.descriptors.base import ExtractorOptions, ModelInfo
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.torch_common import (
     NO_WEIGHTS,
     TextTower,
@@ -31,6 +32,7 @@ _REMEDY = (
 )
 
 
+@BACKENDS.register("transformers", extra="torch")
 def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
     """Build a model that `AutoModel` knows: SigLIP, SigLIP2, CLIP, DINOv2, DINOv3, ConvNeXt and the like.
 

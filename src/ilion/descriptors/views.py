@@ -42,12 +42,15 @@ class MultiView:
         extractor: Describes each view.
         scales: Positive factors.
         rotations: Degrees, multiples of 90.
+        code: Digest of the extractor's code, if that is not Ilion's own.
 
     Raises:
         ConfigError: A scale or rotation is not possible.
     """
 
-    def __init__(self, extractor: Extractor, scales: Sequence[float], rotations: Sequence[int]) -> None:
+    def __init__(
+        self, extractor: Extractor, scales: Sequence[float], rotations: Sequence[int], code: str = ""
+    ) -> None:
         if not scales or not all(np.isfinite(s) and s > 0 for s in scales):
             raise ConfigError(f"scales must be positive numbers, got {list(scales)}")
         if (
@@ -59,15 +62,20 @@ class MultiView:
         self._inner: Any = extractor
         self._scales = tuple(float(s) for s in scales)
         self._rotations = tuple(r % 360 for r in rotations)
+        self._code = code
 
     @property
     def spec(self) -> ExtractorSpec:
         """What the numbers depend on."""
         spec: ExtractorSpec = self._inner.spec
-        return replace(spec, scales=self._scales, rotations=self._rotations)
+        options = {**spec.options, "code": self._code} if self._code else spec.options
+        return replace(spec, scales=self._scales, rotations=self._rotations, options=options)
 
     def extract(self, images: Sequence[RGB]) -> Float32:
         """Describe all views of the images; returns (B, D) float32, each row L2-normalised."""
+        if (self._scales, self._rotations) == ((1.0,), (0,)):
+            alone: Float32 = self._inner.extract(images)
+            return alone
         total = np.zeros((len(images), self._inner.spec.dim), np.float32)
         # One view of all images at a time, so that equal shapes still form full batches.
         for scale in self._scales:
@@ -103,21 +111,30 @@ class _FittableMultiView(MultiView):
         self._inner.load_state(state)
 
 
-def multi_view(extractor: Extractor, scales: Sequence[float], rotations: Sequence[int]) -> Extractor:
+def wrapped(
+    extractor: Extractor,
+    scales: Sequence[float] | None = None,
+    rotations: Sequence[int] | None = None,
+    code: str = "",
+) -> Extractor:
     """Wrap an extractor, unless the image itself is its only view; a text tower or something to fit stays.
 
     Args:
         extractor: Any.
-        scales: Positive factors.
-        rotations: Degrees, multiples of 90.
+        scales: Positive factors; None for the image's own.
+        rotations: Degrees, multiples of 90; None for none.
+        code: Digest of the code of an extractor from outside, which then belongs to its spec.
 
     Raises:
         ConfigError: A scale or rotation is not possible.
     """
-    if tuple(scales) == (1.0,) and tuple(rotations) == (0,):
+    scales = (1.0,) if scales is None else scales
+    rotations = (0,) if rotations is None else rotations
+    if (tuple(scales), tuple(rotations), code) == ((1.0,), (0,), ""):
         return extractor
+    kind = MultiView
     if isinstance(extractor, TextExtractor):
-        return _TextMultiView(extractor, scales, rotations)
-    if isinstance(extractor, Fittable):
-        return _FittableMultiView(extractor, scales, rotations)
-    return MultiView(extractor, scales, rotations)
+        kind = _TextMultiView
+    elif isinstance(extractor, Fittable):
+        kind = _FittableMultiView
+    return kind(extractor, scales, rotations, code)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, ModelInfo
+from ilion.descriptors.base import ExtractorOptions, ExtractorSpec
+from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ConfigError, ExtractionError
 from ilion.images import resize
@@ -31,6 +32,7 @@ POWER = 0.5
 """Exponent of the signed power normalisation."""
 
 
+@BACKENDS.register("vlad")
 def build(info: ModelInfo, options: ExtractorOptions) -> VladExtractor:
     """Build an extractor that must be fitted before use.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ilion.descriptors.base import ModelInfo, register
+from ilion.descriptors.registry import ModelInfo, register
 
 DINOV3_LICENCE = "DINOv3 License (Meta's own terms; read and accept them first)"
 _NOT_OPEN = "its licence is not an open-source one"

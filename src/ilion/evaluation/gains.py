@@ -6,7 +6,7 @@ the run, and they add up. Letters: Q queries, S images of a shortlist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,72 +14,10 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.evaluation.average_precision import Definition, average_precision, find_hits
+from ilion.outcome import Ledger
 from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
 
 T = TypeVar("T", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Positives (pairs of query and positive) by what became of them, and mAP by what it takes to gain it.
-
-    ``lifted + kept + lowered + unverified + beyond + unreachable`` are all pairs.
-    ``before + gained - lost`` is the mAP after re-ranking; with ``outranked + unmatched + out_of_reach`` it
-    is 1.
-
-    Args:
-        lifted: In the shortlist, verified, with fewer wrong results in front than before. That another
-            positive overtakes it is no loss, so ranks do not count here.
-        kept: In the shortlist, verified, with as many wrong results in front.
-        lowered: In the shortlist, verified, and yet with more wrong results in front.
-        unverified: In the shortlist without a verified match.
-        unverified_lowered: How many of those have more wrong results in front.
-        beyond: In the database, but not in the shortlist.
-        unreachable: Not in the database of the run.
-        before: mAP before re-ranking.
-        gained: mAP that queries won, in all.
-        lost: mAP that other queries lost, in all; not negative.
-        gained_queries: How many queries won.
-        lost_queries: How many lost.
-        outranked: What mAP would still gain if every verified positive stood in front of its shortlist.
-        unmatched: What it would gain further if the other positives of the shortlist stood there too; with
-            ``outranked``, the headroom up to the oracle of the shortlist.
-        out_of_reach: What no re-ordering of the shortlist gains.
-        verifies: Whether the scorer verifies matches. If not, every image that it compared counts as such.
-    """
-
-    lifted: int
-    kept: int
-    lowered: int
-    unverified: int
-    unverified_lowered: int
-    beyond: int
-    unreachable: int
-    before: float
-    gained: float
-    lost: float
-    gained_queries: int
-    lost_queries: int
-    outranked: float
-    unmatched: float
-    out_of_reach: float
-    verifies: bool = True
-
-    @property
-    def pairs(self) -> int:
-        """All pairs of query and positive."""
-        found = self.lifted + self.kept + self.lowered + self.unverified
-        return found + self.beyond + self.unreachable
-
-    @property
-    def after(self) -> float:
-        """The mAP after re-ranking."""
-        return self.before + self.gained - self.lost
-
-    @property
-    def oracle(self) -> float:
-        """The mAP that a perfect re-ordering of the shortlist reaches."""
-        return 1 - self.out_of_reach
 
 
 def keep_ledger(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ilion.kernels import instructions
 from ilion.kernels.instructions import DIMS, GROUP, LINE, PARTS, QUERIES, ROWS
 from ilion.kernels.jit import compiles
-from ilion.searching.kernels import float32_of
 from ilion.types import Float32, Float64, Int64
 
 MOST_DIMS = 2**17
@@ -221,7 +220,7 @@ def compiled() -> Kernels:
 def widened(rows: NDArray[np.floating]) -> Float32:
     """Return rows as contiguous float32, compiled for float16: numpy takes several times as long."""
     if rows.dtype != np.float16:
-        return float32_of(rows)
+        return np.ascontiguousarray(rows, np.float32)
     rows = np.ascontiguousarray(rows)
     floats = np.empty(rows.shape, np.float32)
     compiled().widen(rows.reshape(-1).view(np.uint16), floats.reshape(-1))

@@ -5,13 +5,12 @@ A backend module builds by name; nothing heavy is imported before it is called.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from ilion.errors import ConfigError
+from ilion.registry import Registry
 from ilion.types import RGB, LocalFeatures, Metric
 
 
@@ -103,27 +102,37 @@ class LocalOptions:
                 raise ConfigError(f"local features: {name} must be at least 1, not {value}")
 
 
-BACKENDS: Mapping[str, tuple[str, str]] = {
-    "rootsift": ("classical", ""),
-    "orb": ("classical", ""),
-    "akaze": ("classical", ""),
-    "tokens": ("tokens", "torch"),
-    "disk": ("kornia", "torch"),
-    "aliked": ("kornia", "torch"),
-    "dedode": ("kornia", "torch"),
-    "xfeat": ("kornia", "torch"),
-}
-"""What comes before any ``:`` in a name -> module of this package, and the extra that it needs.
+EXTRACTORS: Registry[Callable[[str, LocalOptions], LocalExtractor]] = Registry("local features", __package__)
+"""What builds local features from their whole name and the user's settings."""
 
-A module has ``build(name, options) -> LocalExtractor``.
-"""
+
+class Signed:
+    """Local features whose code is not Ilion's own: their spec holds its digest.
+
+    Args:
+        extractor: Describes.
+        code: Digest of its code.
+    """
+
+    def __init__(self, extractor: LocalExtractor, code: str) -> None:
+        self._inner, self._code = extractor, code
+
+    @property
+    def spec(self) -> LocalSpec:
+        """What the numbers depend on."""
+        spec = self._inner.spec
+        return replace(spec, options={**spec.options, "code": self._code})
+
+    def extract(self, images: Sequence[RGB]) -> list[LocalFeatures]:
+        """Describe images; see `LocalExtractor`."""
+        return self._inner.extract(images)
 
 
 def build(name: str, options: LocalOptions | None = None) -> LocalExtractor:
     """Build a local extractor; this may download weights, if the backend's documentation says so.
 
     Args:
-        name: One of `BACKENDS`, for some followed by ``:`` and what they take.
+        name: One of `EXTRACTORS`, for some followed by ``:`` and what they take.
         options: Settings.
 
     Raises:
@@ -137,11 +146,6 @@ def build(name: str, options: LocalOptions | None = None) -> LocalExtractor:
     Traceback (most recent call last):
     ilion.errors.ConfigError: no local features are named 'rotsift'; did you mean 'rootsift'?
     """
-    backend = name.partition(":")[0]
-    if backend not in BACKENDS:
-        close = get_close_matches(backend, BACKENDS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(BACKENDS)}"
-        raise ConfigError(f"no local features are named {name!r}; {hint}")
-    module = importlib.import_module(f"ilion.localfeatures.{BACKENDS[backend][0]}")
-    extractor: LocalExtractor = module.build(name, options or LocalOptions())
-    return extractor
+    part = EXTRACTORS.find(name)
+    extractor = part.make(name, options or LocalOptions())
+    return Signed(extractor, part.digest) if part.digest else extractor

@@ -14,7 +14,7 @@ import numpy as np
 
 from ilion.descriptors.rootsift import CONTRAST, rootsift
 from ilion.errors import ConfigError
-from ilion.localfeatures.base import LocalOptions, LocalSpec
+from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
 from ilion.localfeatures.select import SELECTIONS, selected
 from ilion.runtime.threads import in_order
 from ilion.types import RGB, LocalFeatures, Metric
@@ -79,6 +79,9 @@ _KINDS = {
 }
 
 
+@EXTRACTORS.register("akaze")
+@EXTRACTORS.register("orb")
+@EXTRACTORS.register("rootsift")
 def build(name: str, options: LocalOptions) -> ClassicalExtractor:
     """Build one of the extractors.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ilion.errors import ConfigError, ExtractionError
 from ilion.images import batches_by_shape
-from ilion.localfeatures.base import LocalOptions, LocalSpec
+from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
 from ilion.localfeatures.placing import Size, fitted_size, placed, stretched
 from ilion.runtime.torch import extra_library, read_torch, seeded, torch_device, weights_digest
 from ilion.types import RGB, LocalFeatures
@@ -129,6 +129,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+@EXTRACTORS.register("xfeat", extra="torch")
+@EXTRACTORS.register("dedode", extra="torch")
+@EXTRACTORS.register("aliked", extra="torch")
+@EXTRACTORS.register("disk", extra="torch")
 def build(name: str, options: LocalOptions) -> KorniaExtractor:
     """Build one of the extractors; without the setting ``weights`` this may download.
 

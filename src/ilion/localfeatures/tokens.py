@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ilion.descriptors.base import ExtractorOptions, model_info
-from ilion.descriptors.base import build as build_extractor
+from ilion.descriptors.base import ExtractorOptions
+from ilion.descriptors.registry import build as build_extractor
+from ilion.descriptors.registry import model_info
 from ilion.descriptors.torch_common import TorchExtractor
 from ilion.errors import ConfigError
 from ilion.images import batches_by_shape
-from ilion.localfeatures.base import LocalOptions, LocalSpec
+from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
 from ilion.localfeatures.placing import Size, fitted_size, placed, stretched
 from ilion.types import RGB, Float32, LocalFeatures
 
@@ -32,6 +33,7 @@ token."""
 Tensor = Any
 
 
+@EXTRACTORS.register("tokens", extra="torch")
 def build(name: str, options: LocalOptions) -> TokenExtractor:
     """Build the extractor of ``tokens:MODEL``.
 

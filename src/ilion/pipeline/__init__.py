@@ -2,8 +2,7 @@
 
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.order import Pipeline
-from ilion.pipeline.stages.describe import Extraction
 from ilion.pipeline.stages.inverted_file import Index
-from ilion.pipeline.stages.search import Search
+from ilion.pipeline.stages.values import Extraction, Search
 
 __all__ = ["Extraction", "Index", "Pipeline", "Progress", "Search"]

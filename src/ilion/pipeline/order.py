@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ilion import storage
 from ilion.adapt import StoredLayer, load_layer
-from ilion.config import ExperimentConfig, dump_toml
+from ilion.config import AdaptationConfig, ExperimentConfig, dump_toml
 from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ConfigError, DatasetError
@@ -28,10 +28,11 @@ from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
 from ilion.pipeline.explain.reading import what_reading_did
 from ilion.pipeline.explain.reranking import at_full_precision, changes, explainer
-from ilion.pipeline.jobs.imported import searched_elsewhere, unknown_cost, unknown_model
+from ilion.pipeline.jobs.learn import learnt_layer
+from ilion.pipeline.jobs.tune import CODES, LOSS, Tuning, tune
 from ilion.pipeline.stages.adapt import adapt, unseen
-from ilion.pipeline.stages.codes import CODES, LOSS, Tuning, tune
-from ilion.pipeline.stages.describe import Extraction, describe
+from ilion.pipeline.stages.describe import describe
+from ilion.pipeline.stages.imported import searched_elsewhere, unknown_cost, unknown_model
 from ilion.pipeline.stages.inverted_file import Index, asmk_extractor, build_index
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.plan_rerank import plan_local
@@ -43,7 +44,8 @@ from ilion.pipeline.stages.read import (
     read,
 )
 from ilion.pipeline.stages.rerank import extract_local, rerank_stage
-from ilion.pipeline.stages.search import Search, find
+from ilion.pipeline.stages.search import find
+from ilion.pipeline.stages.values import Extraction, Search
 from ilion.report import write_report
 from ilion.storage.runs import write_run
 from ilion.tasks import RunRecord
@@ -126,9 +128,11 @@ class Pipeline:
             return self._layer or load_layer(Path(settings.layer))
         if settings.method == "none":
             return None
-        from ilion.pipeline.jobs.learn import learnt_layer  # which needs a pipeline itself
+        return learnt_layer(self)
 
-        return learnt_layer(self.config, self._progress)
+    def variant(self, adaptation: AdaptationConfig, layer: StoredLayer | None = None) -> Pipeline:
+        """Return the same experiment with other settings of adaptation, or with a given layer."""
+        return Pipeline(replace(self.config, adaptation=adaptation), self._progress, layer)
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:

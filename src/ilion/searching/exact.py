@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -33,7 +34,7 @@ from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.searching.bounds import leading_basis, norms_of
 from ilion.searching.candidates import Pairs, Pool
 from ilion.searching.compiled import Compiled
-from ilion.searching.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, float32_of, rows_at_once
+from ilion.searching.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.searching.lowbit import Lowbit
 from ilion.types import Float32, Int64, Ranking
 
@@ -318,7 +319,7 @@ class _Scan:
                 rows = widened(block[first : first + step])
                 pool.add(kernel.pairs(rows, start + first, pool.thresholds))
 
-        widened = tiles.widened if self._compiles else float32_of
+        widened = tiles.widened if self._compiles else partial(np.ascontiguousarray, dtype=np.float32)
         done = 0
         workers = self.threads if self.device == "cpu" else 1
         for (start, block), future in in_order(self._numbered(), compare, workers=workers, ahead=workers + 1):

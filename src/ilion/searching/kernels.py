@@ -6,7 +6,6 @@ import importlib
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.runtime.torch import extra_library, torch_device
@@ -47,11 +46,6 @@ def rows_at_once(queries: int) -> int:
     (851, 4096)
     """
     return max(64, min(4096, MAX_SIMILARITIES // max(1, queries)))
-
-
-def float32_of(rows: NDArray[np.floating]) -> Float32:
-    """Return rows as contiguous float32."""
-    return np.ascontiguousarray(rows, np.float32)
 
 
 def checked_norms(rows: Float32, start: int) -> Float32:

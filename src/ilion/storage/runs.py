@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.evaluation.gains import Ledger
 from ilion.outcome import (
     Change,
     Cost,
     Evaluation,
     FullPrecision,
     Interval,
+    Ledger,
     Machine,
     MissingShard,
     Reading,

@@ -13,9 +13,9 @@ from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate
 from ilion.outcome import Evaluation
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.codes import tune
-from ilion.pipeline.stages.describe import Extraction
+from ilion.pipeline.jobs.tune import tune
 from ilion.pipeline.stages.search import find
+from ilion.pipeline.stages.values import Extraction
 from ilion.runtime.machine import machine
 from ilion.tasks.record import RunRecord
 from ilion.types import Axes, Descriptors, GroundTruth, Query, Ranking, RetrievalDataset

@@ -10,15 +10,14 @@ from typing import Any
 from ilion._version import __version__
 from ilion.adapt import StoredLayer
 from ilion.config import ExperimentConfig, to_dict
-from ilion.descriptors.base import models
+from ilion.descriptors.registry import models
 from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost, Machine
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.describe import Extraction
 from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.read import Fused, ReadingStage
 from ilion.pipeline.stages.rerank import LocalStage, Reranked
-from ilion.pipeline.stages.search import Search
+from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine
 from ilion.storage import fingerprint
 

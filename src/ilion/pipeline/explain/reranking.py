@@ -29,7 +29,7 @@ from ilion.pipeline.stages.rerank import (
     rerank_stage,
 )
 from ilion.pipeline.stages.rows import comparable
-from ilion.pipeline.stages.search import Search
+from ilion.pipeline.stages.values import Search
 from ilion.reranking.localisation import enclosing, textured
 from ilion.reranking.scorers import Explanation
 from ilion.reranking.shortlist import Evidence

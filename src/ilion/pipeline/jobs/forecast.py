@@ -13,8 +13,8 @@ from ilion.evaluation.truth import truth_from_ids
 from ilion.forecast import Measured, Run, standings
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.describe import Extraction
 from ilion.pipeline.stages.search import find
+from ilion.pipeline.stages.values import Extraction
 from ilion.storage import fingerprint_of_ids
 from ilion.types import Bool, Ranking, RetrievalDataset
 

@@ -17,15 +17,15 @@ from ilion.errors import DatasetError
 from ilion.extraction import images
 from ilion.interop.features import Partition
 from ilion.interop.imported import imported_folder, open_imported
-from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.describe import fit_model
+from ilion.pipeline.stages.values import Stages
 from ilion.types import Descriptors, Int64, NoSource, Source, TarSource
 
 LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
 """Imported descriptors among which labelled photos are looked up, in this order."""
 
 
-def describe_labelled(pipeline: Pipeline, labels: Labels, folder: Path) -> tuple[Descriptors, Labels]:
+def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[Descriptors, Labels]:
     """Describe labelled photos as far as that is not done; they are kept as one more shard.
 
     Args:
@@ -92,7 +92,7 @@ def _imported(folder: Path, labels: Labels) -> Descriptors:
     return Descriptors(labels.paths, values)
 
 
-def refuse_leaks(pipeline: Pipeline, labels: Labels, folder: Path) -> None:
+def refuse_leaks(pipeline: Stages, labels: Labels, folder: Path) -> None:
     """Refuse labelled photos that the layer would be judged by: queries and images of the database.
 
     They are compared by content, also with images in tars: under another name a copy is still the same photo.
@@ -125,9 +125,9 @@ def refuse_leaks(pipeline: Pipeline, labels: Labels, folder: Path) -> None:
             )
 
 
-def _judged_by(pipeline: Pipeline) -> Iterator[tuple[str, str, Source]]:
+def _judged_by(pipeline: Stages) -> Iterator[tuple[str, str, Source]]:
     """Yield what a layer is judged by: in words what it is, its id and where it lies."""
-    dataset = pipeline.dataset
+    dataset = pipeline.experiment.dataset
     for query in dataset.queries:
         if query.image is not None:
             yield "a query picture of the data set", query.id, query.image.source

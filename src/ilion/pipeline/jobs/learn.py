@@ -26,13 +26,12 @@ from ilion.adapt import (
 )
 from ilion.adapt.estimate import Gain
 from ilion.adapt.methods import Learnt, MethodOptions, learn
-from ilion.config import AdaptationConfig, ExperimentConfig
+from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison, compare
-from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.labelled import describe_labelled, refuse_leaks
-from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.adapt import sample
+from ilion.pipeline.stages.values import Stages
 
 BACKGROUND = 2000
 """Database images that surround the held-out photos in the estimate."""
@@ -62,7 +61,7 @@ class Adaptation:
 
 
 def learn_from_labels(
-    pipeline: Pipeline, labels_file: Path, folder: Path, path: Path, options: MethodOptions
+    pipeline: Stages, labels_file: Path, folder: Path, path: Path, options: MethodOptions
 ) -> Adaptation:
     """Learn from labelled photos that are not part of the data set's searches.
 
@@ -81,7 +80,7 @@ def learn_from_labels(
     described, labels = describe_labelled(pipeline, labels, folder)
     extracted = pipeline.extract()
     background = None
-    instances = {q.instance for q in pipeline.dataset.queries}
+    instances = {q.instance for q in pipeline.experiment.dataset.queries}
     if not instances & set(labels.class_names):
         background = sample(extracted.database, labels.paths, BACKGROUND, options.seed)
     with _checkpoints(pipeline, options, labels, described.values) as checkpoints:
@@ -98,7 +97,7 @@ def learn_from_labels(
 
 
 def learn_from_objects(
-    pipeline: Pipeline, path: Path, options: MethodOptions, *, objects: int, shots: int
+    pipeline: Stages, path: Path, options: MethodOptions, *, objects: int, shots: int
 ) -> Adaptation:
     """Learn from a few photos of some of the data set's objects, and judge by all others.
 
@@ -115,8 +114,9 @@ def learn_from_objects(
     Raises:
         DatasetError: See `ilion.adapt.split_objects`.
     """
-    dataset, experiment = pipeline.dataset, pipeline.experiment
-    instance = {q.id: q.instance for q in pipeline.queries}
+    experiment = pipeline.experiment
+    dataset, queries = experiment.dataset, experiment.queries
+    instance = {q.id: q.instance for q in queries}
     split = split_objects(instance, dataset.positives, objects=objects, shots=shots, seed=options.seed)
     extracted = pipeline.extract()
     wanted = set(split.photos)
@@ -124,10 +124,10 @@ def learn_from_objects(
     there = [i for i, photo in enumerate(split.photos) if photo in row_of]
     photos = [split.photos[i] for i in there]
     rows = np.array([row_of[photo] for photo in photos], np.int64)
-    asking = [i for i, q in enumerate(pipeline.queries) if q.image and q.instance in set(split.objects)]
+    asking = [i for i, q in enumerate(queries) if q.image and q.instance in set(split.objects)]
     labels = make_labels(
-        [*photos, *(pipeline.queries[i].id for i in asking)],
-        [*(split.objects[i] for i in there), *(pipeline.queries[i].instance for i in asking)],
+        [*photos, *(queries[i].id for i in asking)],
+        [*(split.objects[i] for i in there), *(queries[i].instance for i in asking)],
     )
     values = np.concatenate([extracted.database.gather(rows), extracted.queries.values[asking]])
     learnt = set(split.objects)
@@ -155,7 +155,7 @@ def learn_from_objects(
     return Adaptation(path, found, judge(pipeline, path, options.seed))
 
 
-def judge(pipeline: Pipeline, path: Path, seed: int) -> Comparison:
+def judge(pipeline: Stages, path: Path, seed: int) -> Comparison:
     """Search for the objects that a layer was not learnt from, without and with it, and compare.
 
     Args:
@@ -166,12 +166,11 @@ def judge(pipeline: Pipeline, path: Path, seed: int) -> Comparison:
     stored = load_layer(path)
     plain = StoredLayer(identity(stored.layer.dim_in), stored.facts)
     settings = AdaptationConfig(layer=str(path), seen="leave-out")
-    config = dataclasses.replace(pipeline.config, adaptation=settings)
-    before, after = (Pipeline(config, layer=layer).measure() for layer in (plain, stored))
+    before, after = (pipeline.variant(settings, layer).measure() for layer in (plain, stored))
     return compare(before, after, seed=seed)
 
 
-def _save(path: Path, pipeline: Pipeline, found: Learnt, labels: Labels, source: dict[str, Any]) -> None:
+def _save(path: Path, pipeline: Stages, found: Learnt, labels: Labels, source: dict[str, Any]) -> None:
     facts = {**found.facts, **source, "model": pipeline.extractor.spec.as_dict(), "verdict": found.verdict}
     if found.estimate is not None:
         facts["held-out estimate"] = dataclasses.asdict(found.estimate)
@@ -182,14 +181,14 @@ def _save(path: Path, pipeline: Pipeline, found: Learnt, labels: Labels, source:
 
 @contextmanager
 def _checkpoints(
-    pipeline: Pipeline, options: MethodOptions, labels: Labels, values: NDArray[np.floating]
+    pipeline: Stages, options: MethodOptions, labels: Labels, values: NDArray[np.floating]
 ) -> Iterator[Path | None]:
     """Give the folder where a training keeps how far it is; the folder goes once the layer is written."""
     if options.method != "linear" or not options.checkpoint_every:
         yield None
         return
     inputs = _inputs(options, labels, values)
-    artifact = storage.open_artifact(pipeline.artifacts, "training", inputs)
+    artifact = storage.open_artifact(pipeline.experiment.artifacts, "training", inputs)
     with storage.locked(artifact.folder):
         yield artifact.folder
     shutil.rmtree(artifact.folder, ignore_errors=True)
@@ -207,19 +206,21 @@ def _inputs(options: MethodOptions, labels: Labels, values: NDArray[np.floating]
     }
 
 
-def learnt_layer(config: ExperimentConfig, progress: Progress | None) -> StoredLayer:
+def learnt_layer(experiment: Stages) -> StoredLayer:
     """Return the layer that an experiment's settings ask to learn; learnt once and then kept as an artifact.
+
+    Args:
+        experiment: An experiment whose settings name a method and labels.
 
     Raises:
         ConfigError: No labels are given.
         DatasetError: See `learn_from_labels`.
     """
-    settings = config.adaptation
+    settings = experiment.config.adaptation
     if not settings.labels:
         raise ConfigError(f"adaptation.method = {settings.method!r} needs adaptation.labels, a CSV file")
-    plain = AdaptationConfig(seen=settings.seen)
-    pipeline = Pipeline(dataclasses.replace(config, adaptation=plain), progress)
-    options = method_options(settings, config.seed)
+    pipeline = experiment.variant(AdaptationConfig(seen=settings.seen))
+    options = method_options(settings, experiment.config.seed)
     labels, folder = Path(settings.labels), photos_folder(settings)
     described, kept = describe_labelled(pipeline, read_labels(labels), folder)
     extracted = pipeline.extract()
@@ -227,10 +228,12 @@ def learnt_layer(config: ExperimentConfig, progress: Progress | None) -> StoredL
         **_inputs(options, kept, described.values),
         "database": extracted.inputs["database"],
         # what the labels were compared with
-        "judged by": storage.fingerprint({q: list(ids) for q, ids in pipeline.dataset.positives.items()}),
+        "judged by": storage.fingerprint(
+            {q: list(ids) for q, ids in pipeline.experiment.dataset.positives.items()}
+        ),
         "lenient": settings.seen == "keep",
     }
-    artifact = storage.open_artifact(pipeline.artifacts, "layer", inputs)
+    artifact = storage.open_artifact(pipeline.experiment.artifacts, "layer", inputs)
     path = artifact.folder / "layer.npz"
     with storage.locked(artifact.folder):
         if not path.exists():

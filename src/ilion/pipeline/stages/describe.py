@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ilion import storage
@@ -14,51 +12,14 @@ from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable
 from ilion.errors import DatasetError
 from ilion.extraction import images
 from ilion.extraction.shards import Progress
-from ilion.outcome import MissingShard
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.imported import describe_imported
 from ilion.pipeline.stages.learnt import learnt
 from ilion.pipeline.stages.model import Imported
-from ilion.pipeline.stages.values import Prepared
+from ilion.pipeline.stages.values import Extraction
 from ilion.storage import Artifact, DescriptorSet, fingerprint
-from ilion.types import Descriptors, Shard
-
-
-@dataclass(frozen=True)
-class Extraction(Prepared):
-    """What `describe` gives.
-
-    Args:
-        queries: Descriptors of the queries, in the order of the data set.
-        database: Descriptors of the database.
-        missing: Parts of the database that could not be described, where that was allowed.
-        long_texts: Texts asked with that exceed what the model reads.
-    """
-
-    queries: Descriptors
-    database: DescriptorSet
-    missing: tuple[MissingShard, ...] = ()
-    long_texts: int = 0
-
-    @property
-    def image_seconds(self) -> float:
-        """Seconds that describing the database took."""
-        return self.seconds["descriptors"]
-
-    @property
-    def bytes_per_image(self) -> float:
-        """Stored bytes of a descriptor."""
-        return float(self.database.dim * self.database.dtype.itemsize)
-
-    @property
-    def size(self) -> str:
-        """What is stored, in words."""
-        return f"{self.database.dim} dimensions"
-
-    @property
-    def folder(self) -> Path:
-        """Where the descriptors of the database are."""
-        return self.database.artifact.folder
+from ilion.types import Shard
 
 
 def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
@@ -72,8 +33,6 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         DatasetError: The database holds no readable image.
     """
     if isinstance(extractor, Imported):
-        from ilion.pipeline.jobs.imported import describe_imported  # which gives what this module defines
-
         return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
     settings = experiment.config.extraction
     experiment.record.begin()

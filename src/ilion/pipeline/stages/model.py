@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ilion.config import ExtractionConfig
-from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, build
+from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec
+from ilion.descriptors.registry import build
 from ilion.errors import ExtractionError
 from ilion.interop.imported import imported_folder, open_imported
 from ilion.types import RGB, Float32

@@ -17,7 +17,8 @@ from ilion.evaluation.evaluate import evaluate
 from ilion.extraction.texts import read_queries, read_shards
 from ilion.outcome import Machine, Skipped
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.search import Search, ranked
+from ilion.pipeline.stages.search import ranked
+from ilion.pipeline.stages.values import Search
 from ilion.reading.base import Reader, ReaderOptions
 from ilion.reading.combine import combined
 from ilion.reading.index import VERSION, TextIndex, search_texts

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,8 @@ from ilion.config import to_dict
 from ilion.pipeline.distributed.parts import searched
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.codes import coded
-from ilion.pipeline.stages.describe import Extraction
 from ilion.pipeline.stages.inverted_file import Index, rank_by_postings, settings_of
+from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
 from ilion.searching.expansion import expand, expansion_weights
@@ -26,18 +24,6 @@ from ilion.types import Descriptors, Float32, Ranking
 
 CUT = ("block_size", "threads", "memory_mb", "device")
 """Settings of how the work is cut and where it is done."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What `find` gives: the ranking, and what it cost when it was computed."""
-
-    ranking: Ranking
-    folder: Path
-    fingerprint: str
-    seconds: float
-    reused: bool
-    peak_memory: int
 
 
 def find(experiment: Experiment, extracted: Extraction | Index) -> Search:

@@ -1,12 +1,19 @@
-"""What every preparation of a first stage tells beside what is searched in."""
+"""What the first stages hand on: what is searched in, and what a search found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from ilion.outcome import Machine, Skipped
+from ilion.adapt import StoredLayer
+from ilion.config import AdaptationConfig, ExperimentConfig
+from ilion.descriptors.base import Extractor
+from ilion.outcome import Evaluation, Machine, MissingShard, Skipped
+from ilion.pipeline.experiment import Experiment
+from ilion.storage import DescriptorSet
+from ilion.types import Descriptors, Ranking
 
 
 @dataclass(frozen=True)
@@ -32,3 +39,84 @@ class Prepared:
     peak_memory: int
     machine: Machine
     model: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Extraction(Prepared):
+    """What `describe` gives.
+
+    Args:
+        queries: Descriptors of the queries, in the order of the data set.
+        database: Descriptors of the database.
+        missing: Parts of the database that could not be described, where that was allowed.
+        long_texts: Texts asked with that exceed what the model reads.
+    """
+
+    queries: Descriptors
+    database: DescriptorSet
+    missing: tuple[MissingShard, ...] = ()
+    long_texts: int = 0
+
+    @property
+    def image_seconds(self) -> float:
+        """Seconds that describing the database took."""
+        return self.seconds["descriptors"]
+
+    @property
+    def bytes_per_image(self) -> float:
+        """Stored bytes of a descriptor."""
+        return float(self.database.dim * self.database.dtype.itemsize)
+
+    @property
+    def size(self) -> str:
+        """What is stored, in words."""
+        return f"{self.database.dim} dimensions"
+
+    @property
+    def folder(self) -> Path:
+        """Where the descriptors of the database are."""
+        return self.database.artifact.folder
+
+
+@dataclass(frozen=True)
+class Search:
+    """What `find` gives: the ranking, and what it cost when it was computed."""
+
+    ranking: Ranking
+    folder: Path
+    fingerprint: str
+    seconds: float
+    reused: bool
+    peak_memory: int
+
+
+class Stages(Protocol):
+    """The stages of an experiment, as far as learning from it needs them; `ilion.pipeline.Pipeline` is
+    one."""
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """All settings."""
+        ...
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the stages work from."""
+        ...
+
+    @property
+    def extractor(self) -> Extractor:
+        """The model."""
+        ...
+
+    def extract(self) -> Extraction:
+        """Describe queries and database."""
+        ...
+
+    def measure(self) -> Evaluation:
+        """Judge the first stage alone."""
+        ...
+
+    def variant(self, adaptation: AdaptationConfig, layer: StoredLayer | None = None) -> Stages:
+        """Return the same experiment with other settings of adaptation, or with a given layer."""
+        ...

@@ -10,8 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ilion.errors import IlionError
-from ilion.evaluation.gains import Ledger
-from ilion.outcome import Reranking
+from ilion.outcome import Ledger, Reranking
 from ilion.report.charts.stages import Pair, Part, Step, before_and_after, waterfall, whole
 from ilion.report.context import Context, Section
 from ilion.report.sections.matches import MOST_INLIERS, Link, draw_link

@@ -16,8 +16,7 @@ from ilion.interop.imported import DATABASE, Imported, open_imported
 from ilion.interop.results import Results, to_ranking
 from ilion.outcome import Cost
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.describe import Extraction
-from ilion.pipeline.stages.search import Search
+from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet, fingerprint, fingerprint_of_ids
 from ilion.types import Descriptors, Int64
