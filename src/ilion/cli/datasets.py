@@ -24,9 +24,10 @@ def new_dataset(folder: Annotated[Path, typer.Argument(help="A new or empty fold
 @app.command("check")
 def check_dataset(
     folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    layout: Annotated[
-        Literal["auto", "ilias", "folder", "ids"], typer.Option(help="Look, or say which form it is.")
-    ] = "auto",
+    layout: Annotated[str, typer.Option(help="Name of a layout; auto asks all of them.")] = "auto",
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Module or file whose code may run, for a layout from outside.")
+    ] = None,
     full_decode: Annotated[
         bool, typer.Option("--full/--quick", help="Decode every image, or read headers only.")
     ] = True,
@@ -39,6 +40,7 @@ def check_dataset(
         found = datasets.check_dataset(
             folder,
             layout=layout,
+            trust=trust or (),
             full_decode=full_decode,
             progress=lambda done, total: progress("check", done, total),
         )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
 from ilion.datasets.ids import IdSet, read_ids, safe_name, tar_key, tars_named
-from ilion.datasets.layouts.folder import OBJECTS_FOLDER, OBJECTS_TABLE, PHOTOS_TABLE, list_folder
-from ilion.datasets.layouts.ids_only import QUERIES, TEXTS, id_folder, list_ids
-from ilion.datasets.layouts.ilias import CORE, list_ilias
-from ilion.datasets.layouts.listing import Listing, LooseFolder, Photo, View
-from ilion.datasets.shards import FileShard, IdShard, TarShard
+from ilion.datasets.layouts.base import find_layout
+from ilion.datasets.listing import (
+    Listing,
+    LooseFolder,
+    Photo,
+    View,
+    finish,
+    list_distractors,
+    list_images,
+    shown_path,
+)
+from ilion.datasets.shards import FileShard, IdShard, RecordShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.types import Box, FileSource, ImageRecord, NoSource, Query, RetrievalDataset, Shard
-
-Layout = Literal["auto", "ilias", "folder", "ids"]
+from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
@@ -30,10 +35,11 @@ _CHEAP_TAR_BYTES = 4 << 30
 def open_dataset(
     path: Path,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     subset: Path | None = None,
     distractors: Path | None = None,
     shard_size: int = 500,
+    trust: Sequence[str] = (),
 ) -> RetrievalDataset:
     """Open a data set: the ILIAS layout, the plain form (see docs/datasets.md), or ids (docs/interop.md).
 
@@ -45,102 +51,64 @@ def open_dataset(
 
     Args:
         path: The data set's folder.
-        layout: ``auto`` looks at what the folder holds.
+        layout: Name of a layout; ``auto`` asks all of them.
         subset: Id file; of the distractors, only the listed ones stay. Positives and ignored photos always
             stay, since results without them would mean something else. Ids that are listed but not there are
             counted in ``notes``.
         distractors: A further folder with tars or images of distractors, at any depth.
         shard_size: Images in a shard of files; decides what one interruption can cost, never the results.
+        trust: Modules and files whose code may run, for a layout from outside.
 
     Raises:
-        ConfigError: ``shard_size`` is not positive.
+        ConfigError: ``shard_size`` is not positive, or no layout has that name.
         DatasetError: The folder is no data set, or has errors; all of them are said.
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
-    listing = list_dataset(path, layout=layout, distractors=distractors)
+    listing = list_dataset(path, layout=layout, distractors=distractors, trust=trust)
     _refuse_errors(listing)
-    notes = list(_warnings(listing))
     wanted = IdSet(read_ids(subset), subset) if subset else None
-    attributes = _attributes(listing, notes)
-    database = tuple(_shards(listing, wanted, shard_size))
-    if subset and wanted:
-        notes.extend(_subset_notes(subset, wanted, listing, database))
-    queries = tuple(_queries(listing))
-    by_role = {role: _ids_by_instance(listing, role) for role in ("positive", "ignored")}
-    ignored = {query.id: by_role["ignored"].get(query.instance, ()) for query in queries}
-    return RetrievalDataset(
-        name=path.resolve().name,
-        root=path,
-        queries=queries,
-        database=database,
-        positives={query.id: by_role["positive"][query.instance] for query in queries},
-        ignored={query: ids for query, ids in ignored.items() if ids},
-        labels=listing.labels,
-        attributes=attributes,
-        notes=tuple(notes),
-        complete=listing.layout != "ids",
-    )
+    dataset = listing.dataset or _dataset(listing)
+    first = _own_shards if listing.dataset else _positive_shards
+    database = (*first(listing, wanted, shard_size), *_distractor_shards(listing, wanted, shard_size))
+    notes = [*_warnings(listing), *dataset.notes]
+    if subset and wanted and dataset.complete:
+        notes.extend(_subset_notes(subset, wanted, database))
+    return replace(dataset, database=database, notes=tuple(notes))
 
 
-def list_dataset(path: Path, *, layout: Layout = "auto", distractors: Path | None = None) -> Listing:
+def list_dataset(
+    path: Path, *, layout: str = "auto", distractors: Path | None = None, trust: Sequence[str] = ()
+) -> Listing:
     """List a data set with all its problems; only a folder that is no data set at all raises.
 
     Args:
         path: The data set's folder.
-        layout: ``auto`` looks at what the folder holds.
+        layout: Name of a layout; ``auto`` asks all of them.
         distractors: A further folder of distractors.
+        trust: Modules and files whose code may run, for a layout from outside.
 
     Raises:
+        ConfigError: No layout has that name.
         DatasetError: A folder does not exist, or the layout cannot be told.
     """
     for folder in (path, distractors):
         if folder is not None and not folder.is_dir():
             seen = "is a file" if folder.exists() else "does not exist"
             raise DatasetError(f"{folder}: {seen}; give the folder of a data set")
-    further = (distractors,) if distractors is not None else ()
-    found = find_layout(path, layout)
-    if found == "ids":
-        if further:
+    part = find_layout(path, layout, trust)
+    found = part.make().read(path)
+    listing = list_images(found) if isinstance(found, RetrievalDataset) else found
+    listing.layout = part.name
+    if distractors is not None:
+        if not listing.complete:
             raise ConfigError(f"{path}: holds ids only; a folder of distractors cannot be added to it")
-        return list_ids(path)
-    return (list_ilias if found == "ilias" else list_folder)(path, further)
-
-
-def find_layout(path: Path, layout: Layout = "auto") -> Literal["ilias", "folder", "ids"]:
-    """Return the layout of a folder.
-
-    Args:
-        path: The data set's folder.
-        layout: What the user says; ``auto`` looks.
-
-    Raises:
-        ConfigError: No layout has that name.
-        DatasetError: The folder has not what the layout needs, or that of both layouts.
-    """
-    if layout not in get_args(Layout):
-        raise ConfigError(f"layout is {layout!r}; it must be one of {', '.join(get_args(Layout))}")
-    ilias = (path / CORE).is_dir()
-    plain = [n for n in (OBJECTS_FOLDER, PHOTOS_TABLE, OBJECTS_TABLE) if (path / n).exists()]
-    if layout == "auto" and ilias and plain:
-        raise DatasetError(
-            f"{path}: holds both {CORE} and {plain[0]}; say which layout to read: layout='ilias' or 'folder'"
-        )
-    if ilias and layout in ("auto", "ilias"):
-        return "ilias"
-    if plain and layout in ("auto", "folder"):
-        return "folder"
-    if id_folder(path) and layout in ("auto", "ids"):
-        return "ids"
-    if path.resolve().name in (CORE, OBJECTS_FOLDER):
-        raise DatasetError(f"{path}: give the folder above it, {path.resolve().parent}")
-    needed = {
-        "ilias": CORE,
-        "folder": f"{OBJECTS_FOLDER} or {PHOTOS_TABLE}",
-        "ids": f"image_ids/positive_ids.txt (beside {QUERIES} or {TEXTS})",
-    }
-    wanted = needed.get(layout) or f"{CORE} (the ILIAS layout), nor {needed['folder']} (the plain form)"
-    raise DatasetError(f"{path}: holds no {wanted}; ilion datasets new DIR makes a data set to fill in")
+        # what lies there is judged as distractors, not by the layout
+        inside = f"{shown_path(distractors, listing.root)}/"
+        listing.problems = [problem for problem in listing.problems if not problem.file.startswith(inside)]
+        list_distractors(listing, distractors, f"{distractors.name}/")
+    finish(listing)
+    return listing
 
 
 def _refuse_errors(listing: Listing) -> None:
@@ -167,15 +135,33 @@ def _warnings(listing: Listing) -> Iterator[str]:
             yield f"... and {more} more warnings {kind!r} (ilion datasets check lists them all)"
 
 
+def _dataset(listing: Listing) -> RetrievalDataset:
+    """Return a listing as a data set, still without its database."""
+    notes: list[str] = []
+    attributes = _attributes(listing, notes)
+    queries = tuple(_queries(listing))
+    positives, ignored = (_ids_by_instance(listing, role) for role in ("positive", "ignored"))
+    return RetrievalDataset(
+        name=listing.root.resolve().name,
+        root=listing.root,
+        queries=queries,
+        database=(),
+        positives={query.id: positives[query.instance] for query in queries},
+        ignored={query.id: ignored[query.instance] for query in queries if query.instance in ignored},
+        labels=listing.labels,
+        attributes=attributes,
+        notes=tuple(notes),
+        complete=listing.complete,
+    )
+
+
 def _queries(listing: Listing) -> Iterator[Query]:
     for photo in listing.photos:
         views = [view for view in photo.views if view.role == "query"]
         for view in views:
             # One photo can be the query of several objects; each then needs an id of its own.
             query_id = photo.id if len(views) == 1 else f"{photo.id}#{view.instance}"
-            known = listing.layout != "ids"
-            source = FileSource(listing.base / photo.id) if known else NoSource(photo.id)
-            image = ImageRecord(photo.id, source, view.boxes)
+            image = ImageRecord(photo.id, listing.source(photo), view.boxes)
             yield Query(query_id, view.instance, image=image)
     for text in listing.descriptions:
         yield Query(text.id, text.instance, text=text.text)
@@ -190,20 +176,41 @@ def _ids_by_instance(listing: Listing, role: str) -> dict[str, tuple[str, ...]]:
     return {instance: tuple(found) for instance, found in ids.items()}
 
 
-def _shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator[Shard]:
+def _own_shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator[Shard]:
+    """Yield the shards that a layout made by itself; other kinds than ours are held as records."""
+    own = {photo.id for photo in listing.photos}
+    for shard in listing.dataset.database if listing.dataset else ():
+        if wanted is None and isinstance(shard, FileShard | TarShard | IdShard):
+            yield shard
+            continue
+        records = [
+            record
+            for record in shard.records()
+            if wanted is None
+            or wanted.take(record.id, tar_key(record.id.partition("/")[2] or record.id))
+            or record.id in own
+        ]
+        for start in range(0, len(records), shard_size):
+            name = f"{safe_name(shard.name)}_{start // shard_size:05d}"
+            yield RecordShard(name, tuple(records[start : start + shard_size]))
+
+
+def _positive_shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator[Shard]:
     photos = [photo for photo in listing.photos if not photo.is_query]
     if wanted:
         for photo in photos:
             wanted.take(photo.id, photo.id)
-    if listing.layout == "ids":
-        yield IdShard("positives", tuple(photo.id for photo in photos))
-        if listing.distractor_ids:
-            yield IdShard("distractors", listing.distractor_ids, wanted)
+    ids = tuple(photo.id for photo in photos)
+    if not listing.complete:
+        yield IdShard("positives", ids)
         return
     boxes = {photo.id: photo.boxes for photo in photos if photo.boxes}
-    yield from _file_shards(
-        "positives", LooseFolder(listing.base, "", tuple(p.id for p in photos)), shard_size, boxes
-    )
+    yield from _file_shards("positives", LooseFolder(listing.base, "", ids), shard_size, boxes)
+
+
+def _distractor_shards(listing: Listing, wanted: IdSet | None, shard_size: int) -> Iterator[Shard]:
+    if listing.distractor_ids:
+        yield IdShard("distractors", listing.distractor_ids, wanted)
     for tar in listing.tars:
         yield TarShard(f"distractors_tar_{safe_name(tar.name.removesuffix('.tar'))}", tar, wanted)
     for number, folder in enumerate(listing.loose):
@@ -257,7 +264,7 @@ def _scale(listing: Listing, photo: Photo, view: View) -> float | None:
     if view.scale is not None or not view.boxes:
         return view.scale
     try:
-        facts = probe((listing.base / photo.id).read_bytes())
+        facts = probe(listing.source(photo).read())
     except (OSError, ImageError):
         return float("nan")
     return box_share(view.boxes, *facts.size)
@@ -283,18 +290,14 @@ def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
     return float((np.diff(ys)[:, None] * np.diff(xs) * covered).sum() / (width * height))
 
 
-def _subset_notes(
-    subset: Path, wanted: IdSet, listing: Listing, database: tuple[Shard, ...]
-) -> Iterator[str]:
-    if listing.layout == "ids":
-        return  # which images a run has is known once its descriptors are there
+def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Iterator[str]:
+    tars = [shard for shard in database if isinstance(shard, TarShard)]
     absent = tars_named(read_ids(subset))
-    for tar in listing.tars:
-        del absent[tar.name]
+    for shard in tars:
+        del absent[shard.path.name]
     if absent:
         names = ", ".join(sorted(absent)[:_SHOWN_IDS])
         yield f"{subset}: names {absent.total()} ids in {len(absent)} tars that are not there: {names} ..."
-    tars = [shard for shard in database if isinstance(shard, TarShard)]
     if sum(shard.path.stat().st_size for shard in tars) > _CHEAP_TAR_BYTES:
         yield f"{subset}: lists {len(wanted)} ids; whether all are there is known once the tars were read"
         return

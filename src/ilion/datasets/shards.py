@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
-from ilion.datasets.layouts.listing import is_hidden, is_image_name
+from ilion.datasets.listing import is_hidden, is_image_name
 from ilion.datasets.tars import index_tar
 from ilion.errors import ConfigError, DatasetError
-from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, TarSource
+from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
 
 
 def _stamp(path: Path) -> str:
@@ -29,7 +29,7 @@ def _stamp(path: Path) -> str:
 
 @dataclass(frozen=True)
 class FileShard:
-    """Images that are files.
+    """Images that are files, of which only the names are held.
 
     Args:
         name: Unique within the database; safe as a file name.
@@ -56,12 +56,52 @@ class FileShard:
         Raises:
             DatasetError: A file is gone.
         """
-        digest = blake2b(digest_size=16)
-        for record in self.records():
-            boxes = [(box.x, box.y, box.width, box.height) for box in record.boxes]
-            line = f"{record.id}\0{boxes}\0{_stamp(Path(str(record.source)))}\n"
-            digest.update(line.encode(errors="surrogatepass"))
-        return digest.hexdigest()
+        return _fingerprint(self.records())
+
+
+@dataclass(frozen=True)
+class RecordShard:
+    """Images that are given one by one, wherever they are.
+
+    Args:
+        name: Unique within the database; safe as a file name.
+        images: Their records, in order.
+    """
+
+    name: str
+    images: tuple[ImageRecord, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Ids of the images."""
+        return tuple(record.id for record in self.images)
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield the records in their fixed order, without touching any image."""
+        yield from self.images
+
+    def fingerprint(self) -> str:
+        """Return a digest of ids, boxes and the place, size and times of every file.
+
+        Raises:
+            DatasetError: A file is gone.
+        """
+        return _fingerprint(self.images)
+
+
+def _fingerprint(records: Iterable[ImageRecord]) -> str:
+    digest = blake2b(digest_size=16)
+    for record in records:
+        source = record.source
+        state = "" if isinstance(source, NoSource) else _stamp(source.path)
+        if isinstance(source, TarSource):
+            state += f" {source.member} {source.offset} {source.size}"
+        digest.update(f"{record.id}\0{_plain_boxes(record.boxes)}\0{state}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _plain_boxes(boxes: Iterable[Box]) -> list[tuple[float, float, float, float]]:
+    return [(box.x, box.y, box.width, box.height) for box in boxes]
 
 
 @lru_cache(maxsize=4)
@@ -162,28 +202,34 @@ def plain_shard(shard: Shard) -> dict[str, Any]:
     """Return plain values from which another process can build the same shard.
 
     Args:
-        shard: A `FileShard` or `TarShard`.
+        shard: A `FileShard`, `RecordShard` or `TarShard`.
 
     Raises:
         ConfigError: It is another kind of shard.
     """
     if isinstance(shard, FileShard):
-        boxes = {
-            name: [[box.x, box.y, box.width, box.height] for box in each]
-            for name, each in shard.boxes.items()
-        }
-        return {
-            "kind": "files",
-            "name": shard.name,
-            "base": str(shard.base),
-            "prefix": shard.prefix,
-            "names": list(shard.names),
-            "boxes": boxes,
-        }
+        boxes = {name: _plain_boxes(each) for name, each in shard.boxes.items()}
+        place = {"base": str(shard.base), "prefix": shard.prefix}
+        return {"kind": "files", "name": shard.name, **place, "names": list(shard.names), "boxes": boxes}
+    if isinstance(shard, RecordShard):
+        images = [[r.id, _plain_boxes(r.boxes), *_plain_source(r.source)] for r in shard.images]
+        return {"kind": "records", "name": shard.name, "images": images}
     if isinstance(shard, TarShard):
         subset = str(shard.subset.source) if shard.subset else ""
         return {"kind": "tar", "name": shard.name, "path": str(shard.path), "subset": subset}
     raise ConfigError(f"{shard.name}: a {type(shard).__name__} cannot be sent to another process")
+
+
+def _plain_source(source: Source) -> tuple[str | int, ...]:
+    if isinstance(source, TarSource):
+        return (str(source.path), source.member, source.offset, source.size)
+    return () if isinstance(source, NoSource) else (str(source.path),)
+
+
+def _source_from(image_id: str, place: Sequence[Any]) -> Source:
+    if len(place) > 1:
+        return TarSource(Path(place[0]), *place[1:])
+    return FileSource(Path(place[0])) if place else NoSource(image_id)
 
 
 def shard_from(plain: Mapping[str, Any]) -> Shard:
@@ -198,6 +244,12 @@ def shard_from(plain: Mapping[str, Any]) -> Shard:
     if plain["kind"] == "tar":
         subset = _subset(plain["subset"]) if plain["subset"] else None
         return TarShard(plain["name"], Path(plain["path"]), subset)
+    if plain["kind"] == "records":
+        images = (
+            ImageRecord(image_id, _source_from(image_id, place), tuple(Box(*box) for box in boxes))
+            for image_id, boxes, *place in plain["images"]
+        )
+        return RecordShard(plain["name"], tuple(images))
     boxes = {name: tuple(Box(*box) for box in each) for name, each in plain["boxes"].items()}
     return FileShard(plain["name"], Path(plain["base"]), plain["prefix"], tuple(plain["names"]), boxes)
 

@@ -15,7 +15,7 @@ from ilion.datasets import DatasetCheck, Problem, check_dataset, open_dataset, r
 from ilion.datasets.checking import check as check_module
 from ilion.datasets.checking.facts import CLUTTER_EDGES, SHARE_EDGES
 from ilion.datasets.checking.inspect import clutter_estimate, picture_hash
-from ilion.datasets.layouts.listing import is_image_name
+from ilion.datasets.listing import is_image_name
 from ilion.errors import ConfigError, DatasetError
 from ilion.types import Box
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ilion.datasets.checking.copies import CopyFinder, judge
 from ilion.datasets.checking.facts import DatasetFacts, FactsBuilder
 from ilion.datasets.checking.inspect import Inspection, inspect
-from ilion.datasets.layouts.listing import Listing, Photo, Problem, Severity, shown_path
-from ilion.datasets.reader import Layout, list_dataset
+from ilion.datasets.listing import Listing, Photo, Problem, Severity, shown_path
+from ilion.datasets.reader import list_dataset
 from ilion.datasets.shards import TarShard
 from ilion.errors import ConfigError, DatasetError
 from ilion.images import EXTENSIONS, ImageFacts
-from ilion.types import Box, FileSource, NoSource, Source, TarSource
+from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
 
 KEPT = 1000
 """Problems of one kind that are kept with file and remedy; the others are counted."""
@@ -44,7 +44,7 @@ class DatasetCheck:
     Args:
         name: The data set's folder name.
         root: Its folder.
-        layout: ``ilias``, ``folder`` or ``ids``.
+        layout: Name of its layout.
         problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
         totals: Severity -> kind -> how many there are.
         facts: What the set is like.
@@ -87,8 +87,9 @@ class _Item:
 def check_dataset(
     path: Path,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     distractors: Path | None = None,
+    trust: Sequence[str] = (),
     full_decode: bool = True,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -99,8 +100,9 @@ def check_dataset(
 
     Args:
         path: The data set's folder.
-        layout: ``auto`` looks at what the folder holds.
+        layout: Name of a layout; ``auto`` asks all of them.
         distractors: A further folder of distractors.
+        trust: Modules and files whose code may run, for a layout from outside.
         full_decode: Whether to decode every image. If not, only headers are read: damaged pixels, copies that
             were saved anew, and the clutter estimate stay unknown.
         workers: Threads that read and decode.
@@ -112,17 +114,13 @@ def check_dataset(
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; it must be at least 1")
-    listing = list_dataset(path, layout=layout, distractors=distractors)
+    listing = list_dataset(path, layout=layout, distractors=distractors, trust=trust)
     problems = _Problems()
     for problem in listing.problems:
         problems.add(problem)
-    tars, total = _usable_tars(listing, problems)
+    shards, total = _usable_shards(listing, problems)
     copies, facts = CopyFinder(), FactsBuilder()
-    if listing.layout == "ids":
-        inspected: Iterator[tuple[_Item, Inspection]] = _listed(listing)
-    else:
-        inspected = _inspected(_items(listing, tars), workers, full_decode)
-    for done, (item, seen) in enumerate(inspected, 1):
+    for done, (item, seen) in enumerate(_inspected(_items(listing, shards), workers, full_decode), 1):
         facts.add(item.photo, seen)
         for problem in (
             *_image_problems(item, seen),
@@ -145,38 +143,64 @@ def check_dataset(
     )
 
 
-def _usable_tars(listing: Listing, problems: _Problems) -> tuple[list[TarShard], int]:
-    """Return the tars that can be read, and the number of images in the whole set."""
-    usable = []
-    total = len(listing.photos) + sum(len(folder.names) for folder in listing.loose)
-    for tar in listing.tars:
-        shard = TarShard(tar.name, tar)
+def _usable_shards(listing: Listing, problems: _Problems) -> tuple[list[Shard], int]:
+    """Return the shards that can be read, and the number of images in the whole set.
+
+    Photos of objects that lie in a shard learn where.
+    """
+    shards: list[Shard] = [TarShard(tar.name, tar) for tar in listing.tars]
+    sought: dict[str, ImageRecord | None] = {}
+    if listing.dataset:
+        shards = [*listing.dataset.database, *shards]
+        sought = {photo.id: None for photo in listing.photos if photo.source is None}
+    usable, total = [], len(listing.photos) + sum(len(folder.names) for folder in listing.loose)
+    for shard in shards:
         try:
-            total += sum(1 for _ in shard.records())
+            for record in shard.records():
+                if record.id in sought:
+                    sought[record.id] = record
+                else:
+                    total += 1
             usable.append(shard)
         except DatasetError as error:
-            message, _, remedy = str(error).removeprefix(str(tar)).lstrip(":!").strip().partition("; ")
-            problems.add(Problem("error", "bad-tar", shown_path(tar, listing.root), message, remedy))
-    return usable, total
+            place = shown_path(shard.path, listing.root) if isinstance(shard, TarShard) else shard.name
+            start = str(shard.path) if isinstance(shard, TarShard) else shard.name
+            message, _, remedy = str(error).removeprefix(start).lstrip(":!").strip().partition("; ")
+            problems.add(Problem("error", "bad-tar", place, message, remedy))
+    missing = [image_id for image_id, record in sought.items() if record is None]
+    if missing:
+        seen = f"{len(missing)} images of the ground truth are in no shard, such as {missing[0]!r}"
+        problems.add(Problem("error", "missing-file", listing.layout, seen, "correct the ids"))
+    if sought:
+        placed = (_placed(photo, sought.get(photo.id)) for photo in listing.photos)
+        listing.photos = [photo for photo in placed if photo.source is not None]
+    return usable, total - len(missing)
 
 
-def _listed(listing: Listing) -> Iterator[tuple[_Item, Inspection]]:
-    """Yield photos of which only the ids are known: there is nothing to inspect."""
-    for photo in listing.photos:
-        yield _Item(photo.id, NoSource(photo.id), photo), Inspection(b"")
+def _placed(photo: Photo, record: ImageRecord | None) -> Photo:
+    if record is None:
+        return photo
+    views = tuple(replace(view, boxes=record.boxes, place=record.id) for view in photo.views)
+    return Photo(photo.id, views, record.source)
 
 
-def _items(listing: Listing, tars: list[TarShard]) -> Iterator[_Item]:
+def _items(listing: Listing, shards: list[Shard]) -> Iterator[_Item]:
     # Photos of objects come first, so that the distractors can be compared with all of them as they pass.
     for photo in listing.photos:
-        source = FileSource(listing.base / photo.id)
-        yield _Item(shown_path(source.path, listing.root), source, photo)
-    for shard in tars:
+        yield _item(listing, listing.source(photo), photo)
+    own = {photo.id for photo in listing.photos} if listing.dataset else ()
+    for shard in shards:
         for record in shard.records():
-            yield _Item(shown_path(Path(str(record.source)), listing.root), record.source)
+            if record.id not in own:
+                yield _item(listing, record.source)
     for folder in listing.loose:
         for name in folder.names:
-            yield _Item(shown_path(folder.base / name, listing.root), FileSource(folder.base / name))
+            yield _item(listing, FileSource(folder.base / name))
+
+
+def _item(listing: Listing, source: Source, photo: Photo | None = None) -> _Item:
+    shown = source.id if isinstance(source, NoSource) else shown_path(Path(str(source)), listing.root)
+    return _Item(shown, source, photo)
 
 
 def _inspected(items: Iterator[_Item], workers: int, full_decode: bool) -> Iterator[tuple[_Item, Inspection]]:

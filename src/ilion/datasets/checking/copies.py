@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.datasets.checking.inspect import HASH_BITS, Inspection
-from ilion.datasets.layouts.listing import Photo, Severity
+from ilion.datasets.listing import Photo, Severity
 from ilion.types import RGB
 
 MAX_BITS = 10

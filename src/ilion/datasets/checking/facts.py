@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from ilion.datasets.checking.inspect import Inspection
-from ilion.datasets.layouts.listing import Listing, Photo, Role
+from ilion.datasets.listing import Listing, Photo, Role
 from ilion.datasets.reader import box_share
 
 SHARE_EDGES = (0.06880213760855043, 0.13526567164179104, 0.2729876723163842)

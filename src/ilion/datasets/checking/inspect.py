@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import DatasetError, ImageError
 from ilion.images import ImageFacts, decode, probe
-from ilion.types import RGB, Box, Source
+from ilion.types import RGB, Box, NoSource, Source
 
 SIDE = 256
 """Longer side, in pixels, at which clutter and signature are measured."""
@@ -53,6 +53,8 @@ def inspect(source: Source, boxes: Sequence[Box] = (), *, full_decode: bool = Tr
         boxes: Where the objects are, in pixels of the upright image.
         full_decode: Whether to decode it; if not, only its header is read.
     """
+    if isinstance(source, NoSource):
+        return Inspection(b"")  # there is nothing to look at
     try:
         data = source.read()
     except DatasetError as error:

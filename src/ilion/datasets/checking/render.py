@@ -7,12 +7,12 @@ from itertools import groupby
 
 from ilion.datasets.checking.check import DatasetCheck
 from ilion.datasets.checking.facts import DatasetFacts, Histogram, SizeClutter
-from ilion.datasets.layouts.listing import Severity
+from ilion.datasets.layouts.base import LAYOUTS
+from ilion.datasets.listing import Severity
 
 SHOWN = 8
 """Problems of one kind that are printed; the check itself keeps more."""
 _BAR = 30
-_LAYOUTS = {"ilias": "ILIAS layout", "folder": "plain form", "ids": "ids only, no images"}
 _TITLES: dict[Severity, str] = {"error": "ERROR", "warning": "warning", "info": "info"}
 
 
@@ -23,7 +23,8 @@ def render_check(check: DatasetCheck, *, shown: int = SHOWN) -> str:
         check: What was found.
         shown: Problems of one kind to print.
     """
-    lines = [f"{check.name} ({_LAYOUTS[check.layout]}, {check.root})", ""]
+    layout = LAYOUTS.find(check.layout)
+    lines = [f"{check.name} ({layout.note or layout.name}, {check.root})", ""]
     lines += _facts(check.facts)
     lines += _problems(check, shown)
     return "\n".join(lines) + "\n"

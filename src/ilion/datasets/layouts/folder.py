@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import get_args
 
-from ilion.datasets.layouts.listing import (
+from ilion.datasets.layouts.base import LAYOUTS, Layout
+from ilion.datasets.listing import (
     Description,
     Listing,
     LooseFolder,
     Photo,
     Role,
     View,
-    finish,
     is_image_name,
     list_distractors,
     note_stray,
@@ -29,7 +28,7 @@ from ilion.datasets.layouts.listing import (
     shown_path,
     subfolders,
 )
-from ilion.datasets.layouts.tables import Row, read_table
+from ilion.datasets.tables import Row, read_table
 from ilion.errors import DatasetError
 from ilion.types import Box
 
@@ -65,29 +64,32 @@ class _Found:
         return Photo(image_id, tuple(sorted(views, key=lambda view: view.instance)))
 
 
-def list_folder(root: Path, distractors: Sequence[Path] = ()) -> Listing:
-    """List a data set in the plain form.
+@LAYOUTS.register("folder", note="plain form")
+class PlainFolder(Layout):
+    """A person's own photos in folders or a table."""
 
-    Args:
-        root: The folder that holds ``objects`` or ``photos.csv``.
-        distractors: Further folders of distractors.
-    """
-    listing = Listing(root, "folder", root)
-    found = _read_photos(listing)
-    listed = frozenset(found)
-    if (root / OBJECTS_FOLDER).is_dir():
-        _walk_objects(listing, found, listed)
-    listing.photos = [entry.photo(image_id) for image_id, entry in found.items() if entry.roles]
-    flat = tuple(sorted(image_id for image_id, entry in found.items() if entry.distractor))
-    if flat:
-        listing.loose.append(LooseFolder(root, "", flat))
-    if (root / DISTRACTORS_FOLDER).is_dir():
-        list_distractors(listing, root / DISTRACTORS_FOLDER, f"{DISTRACTORS_FOLDER}/", listed)
-    for path in distractors:
-        list_distractors(listing, path, f"{path.name}/")
-    _read_objects(listing)
-    _note_unlisted(listing, listed, distractors)
-    return finish(listing)
+    needs = f"{OBJECTS_FOLDER} or {PHOTOS_TABLE}"
+
+    def recognises(self, folder: Path) -> bool:
+        """Return whether the folder of objects or one of the tables is there."""
+        return any((folder / name).exists() for name in (OBJECTS_FOLDER, PHOTOS_TABLE, OBJECTS_TABLE))
+
+    def read(self, folder: Path) -> Listing:
+        """List what the folders and tables of a data set say."""
+        listing = Listing(folder, folder, folder / OBJECTS_FOLDER)
+        found = _read_photos(listing)
+        listed = frozenset(found)
+        if (folder / OBJECTS_FOLDER).is_dir():
+            _walk_objects(listing, found, listed)
+        listing.photos = [entry.photo(image_id) for image_id, entry in found.items() if entry.roles]
+        flat = tuple(sorted(image_id for image_id, entry in found.items() if entry.distractor))
+        if flat:
+            listing.loose.append(LooseFolder(folder, "", flat))
+        if (folder / DISTRACTORS_FOLDER).is_dir():
+            list_distractors(listing, folder / DISTRACTORS_FOLDER, f"{DISTRACTORS_FOLDER}/", listed)
+        _read_objects(listing)
+        _note_unlisted(listing, listed)
+        return listing
 
 
 def _walk_objects(listing: Listing, found: dict[str, _Found], listed: frozenset[str]) -> None:
@@ -272,10 +274,8 @@ def _read_objects(listing: Listing) -> None:
                 listing.labels.setdefault(axis, {})[instance] = label
 
 
-def _note_unlisted(listing: Listing, listed: frozenset[str], distractors: Sequence[Path]) -> None:
-    skip = {OBJECTS_FOLDER, DISTRACTORS_FOLDER}
-    skip |= {p.relative_to(listing.root).parts[0] for p in distractors if p.is_relative_to(listing.root)}
-    for name in scan(listing.root, listing, frozenset(skip)):
+def _note_unlisted(listing: Listing, listed: frozenset[str]) -> None:
+    for name in scan(listing.root, listing, frozenset((OBJECTS_FOLDER, DISTRACTORS_FOLDER))):
         if is_image_name(name) and name not in listed:
             listing.add(
                 "warning",

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ilion.datasets.ids import unescape_id
+from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.layouts.ilias import read_positive_ids
-from ilion.datasets.layouts.listing import Description, Listing, Photo, View, finish
-from ilion.datasets.layouts.taxonomy import read_taxonomy
+from ilion.datasets.listing import Description, Listing, Photo, View
+from ilion.datasets.taxonomy import read_taxonomy
 
 FOLDER = "image_ids"
 POSITIVES = "positive_ids.txt"
@@ -22,56 +23,53 @@ TEXTS = "text_query_ids.txt"
 DISTRACTORS = ("distractor_ids.txt.gz", "distractor_ids.txt")
 
 
-def id_folder(root: Path) -> Path | None:
-    """Return the folder of the id files: ``image_ids`` below the root, or the root itself; None without them.
+@LAYOUTS.register("ids", note="ids only, no images")
+class IdsOnly(Layout):
+    """Ids of images that are not there."""
 
-    Args:
-        root: The data set's folder.
-    """
-    places = (root / FOLDER, root)
-    return next((place for place in places if (place / POSITIVES).is_file()), None)
+    needs = f"{FOLDER}/{POSITIVES} beside {QUERIES} or {TEXTS}"
+    complete = False
+
+    def recognises(self, folder: Path) -> bool:
+        """Return whether the list of positives is there, below the folder or in it."""
+        return _id_folder(folder) is not None
+
+    def read(self, folder: Path) -> Listing:
+        """List the ids.
+
+        ``positive_ids.txt`` (``id,scale,clutter``) is needed, and ``image_query_ids.txt`` or
+        ``text_query_ids.txt`` (the id first; what follows it in a line of texts is the description);
+        ``distractor_ids.txt.gz`` and ``taxonomy.json`` are optional. The instance of an id is its part before
+        the first ``/``.
+        """
+        home = _id_folder(folder) or folder / FOLDER
+        listing = Listing(folder, home, home, complete=False)
+        for line, place in _lines(listing, home / QUERIES):
+            image_id = unescape_id(line.split(",", 1)[0].strip())
+            if instance := _instance(listing, image_id, place):
+                listing.photos.append(Photo(image_id, (View(instance, "query", place=place),)))
+        for line, place in _lines(listing, home / TEXTS):
+            text_id, _, text = line.partition(",")
+            text_id = unescape_id(text_id.strip())
+            if instance := _instance(listing, text_id, place):
+                listing.descriptions.append(Description(text_id, instance, text.strip()))
+        for image_id, (scale, clutter) in read_positive_ids(listing, home / POSITIVES).items():
+            if instance := _instance(listing, image_id, POSITIVES):
+                view = View(instance, "positive", (), scale, clutter, POSITIVES)
+                listing.photos.append(Photo(image_id, (view,)))
+        counts = Counter([p.id for p in listing.photos] + [text.id for text in listing.descriptions])
+        for image_id, count in counts.items():
+            if count > 1:
+                seen = f"lists {image_id!r} {count} times"
+                listing.add("error", "duplicate-id", home, seen, "keep it once, in one file")
+        read_taxonomy(listing)
+        listing.distractor_ids = next((home / n for n in DISTRACTORS if (home / n).is_file()), None)
+        return listing
 
 
-def list_ids(root: Path) -> Listing:
-    """List a data set of ids.
-
-    ``positive_ids.txt`` (``id,scale,clutter``) is needed, and ``image_query_ids.txt`` or
-    ``text_query_ids.txt`` (the id first; what follows it in a line of texts is the description);
-    ``distractor_ids.txt.gz`` and ``taxonomy.json`` are optional. The instance of an id is its part before the
-    first ``/``.
-
-    Args:
-        root: The folder that holds ``image_ids``, or that folder.
-    """
-    folder = id_folder(root) or root / FOLDER
-    listing = Listing(root, "ids", folder)
-    for line, place in _lines(listing, folder / QUERIES):
-        image_id = unescape_id(line.split(",", 1)[0].strip())
-        if instance := _instance(listing, image_id, place):
-            listing.photos.append(Photo(image_id, (View(instance, "query", place=place),)))
-    for line, place in _lines(listing, folder / TEXTS):
-        text_id, _, text = line.partition(",")
-        text_id = unescape_id(text_id.strip())
-        if instance := _instance(listing, text_id, place):
-            listing.descriptions.append(Description(text_id, instance, text.strip()))
-    for image_id, (scale, clutter) in read_positive_ids(listing, folder / POSITIVES).items():
-        if instance := _instance(listing, image_id, POSITIVES):
-            view = View(instance, "positive", (), scale, clutter, POSITIVES)
-            listing.photos.append(Photo(image_id, (view,)))
-    counts = Counter([p.id for p in listing.photos] + [text.id for text in listing.descriptions])
-    for image_id, count in counts.items():
-        if count > 1:
-            listing.add(
-                "error",
-                "duplicate-id",
-                folder,
-                f"lists {image_id!r} {count} times",
-                "keep it once, in one file",
-            )
-    finish(listing)
-    read_taxonomy(listing)
-    listing.distractor_ids = next((folder / n for n in DISTRACTORS if (folder / n).is_file()), None)
-    return listing
+def _id_folder(root: Path) -> Path | None:
+    """Return the folder of the id files: ``image_ids`` below the root, or the root; None without them."""
+    return next((place for place in (root / FOLDER, root) if (place / POSITIVES).is_file()), None)
 
 
 def _lines(listing: Listing, path: Path) -> Iterator[tuple[str, str]]:

@@ -6,24 +6,23 @@ for text queries; distractors in ``distractors/`` or ``yfcc100m/``; all but quer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ilion.datasets.ids import unescape_id
-from ilion.datasets.layouts.listing import (
+from ilion.datasets.layouts.base import LAYOUTS, Layout
+from ilion.datasets.listing import (
     Description,
     Listing,
     Photo,
     Role,
     View,
-    finish,
     is_image_name,
     list_distractors,
     note_stray,
     scan,
     subfolders,
 )
-from ilion.datasets.layouts.taxonomy import read_taxonomy
+from ilion.datasets.taxonomy import read_taxonomy
 from ilion.errors import DatasetError
 from ilion.types import Box
 
@@ -38,32 +37,34 @@ _VALUES_REMEDY = "correct it, or remove the file: the scale then comes from the 
 _ROLES: dict[str, Role] = {"query": "query", "pos": "positive"}
 
 
-def list_ilias(root: Path, distractors: Sequence[Path] = ()) -> Listing:
-    """List a data set in the ILIAS layout.
+@LAYOUTS.register("ilias", note="ILIAS layout")
+class IliasLayout(Layout):
+    """The layout of the ILIAS benchmark."""
 
-    Args:
-        root: The folder that holds ``ilias_core``.
-        distractors: Further folders of distractors.
-    """
-    listing = Listing(root, "ilias", root / CORE)
-    values = read_positive_ids(listing, root / POSITIVE_IDS)
-    listing.declared.update(subfolders(listing.base))
-    for name in scan(listing.base, listing):
-        parts = name.split("/")
-        if len(parts) == 3 and parts[1] in _ROLES:
-            _add_file(listing, name, parts[0], _ROLES[parts[1]], values)
-        else:
-            note_stray(listing, listing.base / name, "outside of <object>/query and <object>/pos")
-    _note_lone_boxes(listing)
-    _note_unlisted(listing, values)
-    for name in DISTRACTOR_FOLDERS:
-        if (root / name).is_dir():
-            list_distractors(listing, root / name, f"{name}/")
-    for path in distractors:
-        list_distractors(listing, path, f"{path.name}/")
-    finish(listing)
-    read_taxonomy(listing)
-    return listing
+    needs = CORE
+
+    def recognises(self, folder: Path) -> bool:
+        """Return whether ``ilias_core`` is there."""
+        return (folder / CORE).is_dir()
+
+    def read(self, folder: Path) -> Listing:
+        """List the photos, texts and boxes of a data set."""
+        listing = Listing(folder, folder / CORE, folder / CORE)
+        values = read_positive_ids(listing, folder / POSITIVE_IDS)
+        listing.declared.update(subfolders(listing.base))
+        for name in scan(listing.base, listing):
+            parts = name.split("/")
+            if len(parts) == 3 and parts[1] in _ROLES:
+                _add_file(listing, name, parts[0], _ROLES[parts[1]], values)
+            else:
+                note_stray(listing, listing.base / name, "outside of <object>/query and <object>/pos")
+        _note_lone_boxes(listing)
+        _note_unlisted(listing, values)
+        for name in DISTRACTOR_FOLDERS:
+            if (folder / name).is_dir():
+                list_distractors(listing, folder / name, f"{name}/")
+        read_taxonomy(listing)
+        return listing
 
 
 def _add_file(

@@ -11,7 +11,7 @@ from typing import Any
 from ilion import storage
 from ilion._version import __version__
 from ilion.config import ComputeConfig, ExperimentConfig, to_dict
-from ilion.datasets.shards import FileShard, plain_shard
+from ilion.datasets.shards import FileShard, RecordShard, plain_shard
 from ilion.errors import TaskError
 from ilion.extraction.known import STAMPS
 from ilion.extraction.shards import Progress, is_finished, shard_keys
@@ -158,14 +158,14 @@ def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[
                 families.setdefault(family, []).append(key)
 
     def earlier(shard: Shard) -> list[str]:
-        name = _NUMBER.sub("", shard.name) if isinstance(shard, FileShard) else shard.name
+        name = _NUMBER.sub("", shard.name) if isinstance(shard, FileShard | RecordShard) else shard.name
         return families.get(name, [])
 
     return earlier
 
 
 def _size(shard: Shard) -> int:
-    return len(shard.names) if isinstance(shard, FileShard) else 0
+    return len(shard.names) if isinstance(shard, FileShard | RecordShard) else 0
 
 
 def _do(

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ilion.images import EXTENSIONS
-from ilion.types import Box
+from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
 
 Severity = Literal["error", "warning", "info"]
 Role = Literal["query", "positive", "ignored"]
@@ -70,10 +70,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo that means something for one or several objects; its id is its path below `Listing.base`."""
+    """A photo that means something for one or several objects.
+
+    Args:
+        id: Its path below `Listing.base`, unless it has a source.
+        views: What it means for each of its objects.
+        source: Place of its bytes, where its id does not say it.
+    """
 
     id: str
     views: tuple[View, ...]
+    source: Source | None = None
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -116,8 +123,8 @@ class Listing:
 
     Args:
         root: The data set's folder.
-        layout: ``ilias``, ``folder`` or ``ids``.
         base: The folder that photo ids are relative to.
+        home: The folder of the objects, for messages.
         photos: Queries, positives and ignored photos, by id.
         descriptions: Text queries, by id.
         tars: Tars of distractors, by file name.
@@ -126,11 +133,13 @@ class Listing:
         labels: Axis -> instance -> label.
         declared: Objects that have a folder or a table row, with photos or not.
         problems: What is wrong with names, tables and folders.
+        layout: Name of its layout; the reader fills it in.
+        dataset: The data set as its layout made it, where the layout did not list it.
     """
 
     root: Path
-    layout: Literal["ilias", "folder", "ids"]
     base: Path
+    home: Path
     photos: list[Photo] = field(default_factory=list)
     descriptions: list[Description] = field(default_factory=list)
     tars: list[Path] = field(default_factory=list)
@@ -139,11 +148,20 @@ class Listing:
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    layout: str = ""
+    complete: bool = True
+    dataset: RetrievalDataset | None = None
 
     def add(self, severity: Severity, kind: str, file: Path | str, message: str, remedy: str) -> None:
         """Note a problem; a path is shown relative to the data set where it lies below it."""
         shown = shown_path(file, self.root) if isinstance(file, Path) else file
         self.problems.append(Problem(severity, kind, shown, message, remedy))
+
+    def source(self, photo: Photo) -> Source:
+        """Return where the bytes of a photo are."""
+        if photo.source is not None:
+            return photo.source
+        return FileSource(self.base / photo.id) if self.complete else NoSource(photo.id)
 
     @property
     def instances(self) -> tuple[str, ...]:
@@ -289,7 +307,32 @@ def list_distractors(listing: Listing, folder: Path, prefix: str, used: frozense
         listing.loose.append(LooseFolder(folder, prefix, tuple(names)))
 
 
-def finish(listing: Listing) -> Listing:
+def list_images(dataset: RetrievalDataset) -> Listing:
+    """Return the listing of a data set that its layout made by itself; its distractors stay in its shards."""
+    listing = Listing(dataset.root, dataset.root, dataset.root, complete=dataset.complete, dataset=dataset)
+    listing.labels = {axis: dict(labels) for axis, labels in dataset.labels.items()}
+    views: dict[str, dict[tuple[str, Role], View]] = {}
+    sources: dict[str, Source] = {}
+
+    def add(image_id: str, view: View) -> None:
+        views.setdefault(image_id, {})[view.instance, view.role] = view
+
+    values = [dataset.attributes.get(axis, {}) for axis in ("scale", "clutter")]
+    for query in dataset.queries:
+        if query.image is not None:
+            sources[query.image.id] = query.image.source
+            add(query.image.id, View(query.instance, "query", query.image.boxes))
+        listing.descriptions += [Description(query.id, query.instance, query.text)] if query.text else []
+        for image_id in dataset.positives[query.id]:
+            scale, clutter = (axis.get(image_id) for axis in values)
+            add(image_id, View(query.instance, "positive", (), scale, clutter))
+        for image_id in dataset.ignored.get(query.id, ()):
+            add(image_id, View(query.instance, "ignored"))
+    listing.photos = [Photo(i, tuple(each.values()), sources.get(i)) for i, each in views.items()]
+    return listing
+
+
+def finish(listing: Listing) -> None:
     """Sort a listing and note what only the whole of it shows: clashes of ids and incomplete objects."""
     listing.photos.sort(key=lambda photo: photo.id)
     listing.descriptions.sort(key=lambda text: text.id)
@@ -297,21 +340,18 @@ def finish(listing: Listing) -> Listing:
     listing.loose.sort(key=lambda folder: folder.prefix)
     _note_incomplete(listing)
     _note_clashes(listing)
-    return listing
 
 
 def _note_incomplete(listing: Listing) -> None:
     queried = {v.instance for p in listing.photos for v in p.views if v.role == "query"}
     queried |= {text.instance for text in listing.descriptions}
     found = {v.instance for p in listing.photos for v in p.views if v.role == "positive"}
-    places = {"ilias": listing.root / "ilias_core", "folder": listing.root / "objects", "ids": listing.base}
-    where = places[listing.layout]
     for instance in listing.instances:
         if instance not in queried:
             listing.add(
                 "error",
                 "no-query",
-                where / instance,
+                listing.home / instance,
                 f"object {instance!r} has no query",
                 "add a photo of it to its query folder, or a description; or remove the object",
             )
@@ -319,7 +359,7 @@ def _note_incomplete(listing: Listing) -> None:
             listing.add(
                 "error",
                 "no-positive",
-                where / instance,
+                listing.home / instance,
                 f"object {instance!r} has no positive",
                 "add a photo that shows it among other things; or remove the object",
             )
@@ -327,7 +367,7 @@ def _note_incomplete(listing: Listing) -> None:
         listing.add(
             "error",
             "empty",
-            where,
+            listing.home,
             "there is no object",
             "add at least one object with a query and a positive",
         )

@@ -11,7 +11,7 @@ from ilion.datasets.layouts.folder import (
     PHOTOS_COLUMNS,
     PHOTOS_TABLE,
 )
-from ilion.datasets.layouts.listing import is_hidden
+from ilion.datasets.listing import is_hidden
 from ilion.errors import DatasetError
 
 EXAMPLE = "rename me"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ilion.datasets.layouts.listing import Listing
+from ilion.datasets.listing import Listing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ilion.datasets.layouts.listing import Listing
+from ilion.datasets.listing import Listing
 
 PLACES = ("taxonomy.json", "misc/taxonomy.json")
 

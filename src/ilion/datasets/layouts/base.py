@@ -1,0 +1,75 @@
+"""What a layout of data sets is, and the registry of them; one file a layout registers itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from ilion.datasets.listing import Listing
+from ilion.errors import ConfigError, DatasetError
+from ilion.registry import Part, Registry
+from ilion.types import RetrievalDataset
+
+
+class Layout(ABC):
+    """One way in which data sets lie on disk; subclass it and register the class in `LAYOUTS`.
+
+    Distractors from elsewhere, subsets and checks work for every layout. What a run stores depends on the
+    ids, boxes and files that a layout gives, not on its code.
+    """
+
+    needs: ClassVar[str]
+    """The files or folders by which people recognise it, for messages."""
+    complete: ClassVar[bool] = True
+    """Whether images are there. A layout of ids alone is chosen only where no other one fits."""
+
+    @abstractmethod
+    def recognises(self, folder: Path) -> bool:
+        """Return whether a folder holds a data set of this layout, from a look at a few names."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> Listing | RetrievalDataset:
+        """Read a data set, without decoding any image.
+
+        Returns:
+            A `Listing`, which notes problems and goes on; or a finished data set, whose shards may be any.
+        """
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("data set layout", __package__)
+"""The layouts; the note of a part is its name for people."""
+
+
+def find_layout(folder: Path, name: str = "auto", trust: Sequence[str] = ()) -> Part[type[Layout]]:
+    """Return the layout of a folder.
+
+    Args:
+        folder: Folder of the data set.
+        name: Name of a layout, or ``auto`` to ask all of them.
+        trust: Modules and files whose code may run, for a name such as ``module:Class``.
+
+    Raises:
+        ConfigError: No layout has that name.
+        DatasetError: The folder lacks what the layout needs, or fits several layouts.
+    """
+    if name == "auto":  # code that one experiment names is not asked about others
+        asked = tuple(part for part in LAYOUTS.parts() if ":" not in part.name)
+    else:
+        asked = (LAYOUTS.admit(name, trust),)
+    for part in asked:
+        if not (isinstance(part.make, type) and issubclass(part.make, Layout)):
+            raise ConfigError(f"data set layout {part.name!r} is no subclass of ilion.datasets.Layout")
+    fitting = [part for part in asked if part.make().recognises(folder)]
+    fitting = [part for part in fitting if part.make.complete] or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    needed = [f"{part.make.needs} ({part.note or part.name})" for part in fitting or asked]
+    if fitting:
+        names = " or ".join(repr(part.name) for part in fitting)
+        raise DatasetError(f"{folder}: holds {' and '.join(needed)}; say which layout to read: {names}")
+    above = folder.resolve().parent
+    inside = any(part.make().recognises(above) for part in asked)
+    remedy = f"give the folder above it, {above}" if inside else "ilion datasets new DIR makes one to fill in"
+    raise DatasetError(f"{folder}: holds no {', nor '.join(needed)}; {remedy}")
