@@ -86,15 +86,16 @@ def report(runs: Sequence[Path], output: Path | None = None, progress: Progress 
     return Pipeline(config, progress).write_report(*results, path=output or runs[0] / "report.html")
 
 
-def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
+def compare(a: Path, b: Path, seed: int = 0, metric: str = "") -> Comparison:
     """Compare two finished runs query by query.
 
     Args:
         a: Output folder of the baseline.
         b: Output folder of the run that may be better.
-        seed: Of the interval and the test.
+        seed: Seed of the interval and the test.
+        metric: Metric to compare, such as ``P@10``; "" compares AP@k.
     """
-    return compare_evaluations(read_evaluation(a), read_evaluation(b), seed=seed)
+    return compare_evaluations(read_evaluation(a), read_evaluation(b), metric=metric, seed=seed)
 
 
 def status(run: Path) -> tuple[StageStatus, ...]:

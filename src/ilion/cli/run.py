@@ -102,17 +102,19 @@ def compare(
     a: Annotated[Path, typer.Argument(help="Output folder of the baseline.")],
     b: Annotated[Path, typer.Argument(help="Output folder of the run that may be better.")],
     seed: Annotated[int, typer.Option(help="Of the interval and the test.")] = 0,
+    metric: Annotated[str, typer.Option(help="Metric to compare, such as P@10; default: AP@k.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs of the same queries: difference, interval over instances, randomisation test."""
     from ilion import api
 
-    result = api.compare(a, b, seed)
+    result = api.compare(a, b, seed, metric)
     if as_json:
         say_json(result)
         return
     before, after = result.means
-    print(f"mAP@{result.k} ({result.definition}): a {before:.4f}, b {after:.4f}")
+    name = metric or f"mAP@{result.k} ({result.definition})"
+    print(f"{name}: a {before:.4f}, b {after:.4f}")
     print(f"  b minus a: {result.difference:+.4f}")
     interval = f"{result.ci95.low:+.4f} to {result.ci95.high:+.4f}"
     print(f"  95% interval over {result.instances} instances: {interval}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ilion.evaluation.metrics import check_cutoffs
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -16,12 +18,21 @@ class EvaluationConfig:
         bootstrap: Resamples for the intervals.
         ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
             step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
+        metrics: Further metrics: another cut-off (``P@4``, ``recall@50``, ``trec@100``), or one of your own
+            (docs/metrics.md).
+
+    Raises:
+        ConfigError: The cut-off of a metric is above ``k``.
     """
 
     definition: Literal["ilias", "trec", "revisited"] = "ilias"
     k: int = 1000
     bootstrap: int = 2000
     ties: Literal["rank", "step"] = "rank"
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_cutoffs(self.metrics, self.k)
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,22 @@ from ilion.types import Float64
 
 @dataclass(frozen=True)
 class Comparison:
-    """How AP@k changes from run a to run b. Fractions.
+    """How AP@k, or another metric, changes from run a to run b. Fractions.
 
     Args:
-        definition: Of both.
+        definition: Definition of AP in both.
         k: Cut-off of both.
         query_ids: Q ids, in the order of a.
-        per_query: (Q,) AP of b minus AP of a, in [-1, 1].
-        means: Mean AP of a and of b.
-        difference: Mean AP of b minus that of a.
+        per_query: (Q,) values of b minus those of a, in [-1, 1].
+        means: Mean of a and of b.
+        difference: Mean of b minus that of a.
         ci95: 95% bootstrap interval of the difference over instances.
-        p_value: Two-sided, of a sign-flip test over instances; in (0, 1].
+        p_value: Two-sided p-value of a sign-flip test over instances, in (0, 1].
         instances: Number of instances.
         better: Number of queries for which b is better.
         worse: Number of queries for which b is worse.
         equal: Number of queries for which both are equal.
+        metric: Name of the metric; "" for AP@k.
     """
 
     definition: str
@@ -43,10 +44,17 @@ class Comparison:
     better: int
     worse: int
     equal: int
+    metric: str = ""
 
 
 def compare(
-    a: Evaluation, b: Evaluation, *, bootstrap: int = 2000, permutations: int = 10_000, seed: int = 0
+    a: Evaluation,
+    b: Evaluation,
+    *,
+    metric: str = "",
+    bootstrap: int = 2000,
+    permutations: int = 10_000,
+    seed: int = 0,
 ) -> Comparison:
     """Compare two runs query by query.
 
@@ -56,13 +64,14 @@ def compare(
     Args:
         a: The baseline.
         b: The run that may be better.
+        metric: Name of a metric that both runs have, such as ``P@10``; "" compares AP@k.
         bootstrap: Samples for the interval.
         permutations: Random sign patterns for the p-value; it is never below 1 / (1 + permutations).
         seed: Seed of both.
 
     Raises:
         ArtifactError: Queries, instances, definition, cut-off or handling of ties differ.
-        ConfigError: No samples or no permutations are asked for.
+        ConfigError: A run lacks the metric, or no samples or no permutations are asked for.
 
     >>> from ilion.evaluation.evaluate import evaluate
     >>> from ilion.types import GroundTruth, Ranking
@@ -78,7 +87,8 @@ def compare(
     if bootstrap < 1 or permutations < 1:
         raise ConfigError(f"bootstrap ({bootstrap}) and permutations ({permutations}) must be at least 1")
     order = _matching(a, b)
-    per_query = b.per_query[order] - a.per_query
+    before, after = _values(a, metric), _values(b, metric)
+    per_query = after[order] - before
     # Equal APs may differ in the last bits when two runs add the same terms in another order.
     per_query[np.abs(per_query) < 1e-12] = 0.0
     codes, instances = group(a.instances)
@@ -94,7 +104,7 @@ def compare(
         k=a.k,
         query_ids=a.query_ids,
         per_query=per_query,
-        means=(a.mean, b.mean),
+        means=(float(before.mean()), float(after.mean())),
         difference=float(per_query.mean()),
         ci95=interval,
         p_value=sign_flip_p_value(totals, permutations, seed),
@@ -102,7 +112,19 @@ def compare(
         better=int((per_query > 0).sum()),
         worse=int((per_query < 0).sum()),
         equal=int((per_query == 0).sum()),
+        metric=metric,
     )
+
+
+def _values(run: Evaluation, metric: str) -> Float64:
+    if not metric:
+        return run.per_query
+    if metric not in run.per_query_metrics:
+        raise ConfigError(
+            f"a run has no metric {metric!r}, only {', '.join(run.per_query_metrics)}; evaluate both with "
+            f"--set evaluation.metrics='[\"{metric}\"]'"
+        )
+    return run.per_query_metrics[metric]
 
 
 def _matching(a: Evaluation, b: Evaluation) -> list[int]:

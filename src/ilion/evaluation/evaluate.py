@@ -20,9 +20,9 @@ from ilion.evaluation.average_precision import (
     Ties,
     average_precision,
     find_hits,
-    hit_counts,
 )
 from ilion.evaluation.intervals import bootstrap_means, group, mean_interval
+from ilion.evaluation.metrics import check_cutoffs, measure, split_cutoff
 from ilion.outcome import Evaluation, SliceResult
 from ilion.types import Axes, Float64, GroundTruth, Int64, Ranking
 
@@ -72,6 +72,7 @@ def evaluate(
     definition: Definition = "ilias",
     k: int = 1000,
     ties: Ties = "rank",
+    metrics: Sequence[str] = (),
     boundaries: Mapping[str, Sequence[float]] = BOUNDARIES,
     bootstrap: int = 2000,
     seed: int = 0,
@@ -91,6 +92,7 @@ def evaluate(
         ties: ``rank``: the order of the ranking decides. ``step``: results of the same similarity form one
             step, as in the public ILIAS evaluator (only for ``definition="ilias"``; the other metrics stay by
             rank).
+        metrics: Further metrics, such as ``P@4``; see `ilion.evaluation.metrics`.
         boundaries: Axis -> where its bins meet, ascending. Axes that are not named keep those in
             `BOUNDARIES`.
         bootstrap: Samples for the intervals.
@@ -115,13 +117,15 @@ def evaluate(
     (0.25, 0.0, 0.5)
     """
     _check_settings(definition, k, ties, bootstrap)
+    check_cutoffs(metrics, k)
     axes = Axes(truth.query_ids) if axes is None else axes
     _check_truth(ranking, truth, axes)
     hits = _find(ranking, truth, ties)
     positives = _sizes(truth.positives) + truth.unreachable
     everything = np.ones(len(hits.query), dtype=np.bool_)
     per_query = average_precision(hits, everything, positives, definition, k)
-    per_query_metrics = _metrics(hits, positives, definition, k)
+    names = (*_names(k), *metrics)
+    per_query_metrics = measure(names, hits, positives, definition, k, truth.query_ids)
 
     groups = group(axes.instances)
     plain = [_over_queries(values, *groups) for values in (per_query, *per_query_metrics.values())]
@@ -218,21 +222,11 @@ def _sizes(parts: Sequence[Sized]) -> Int64:
     return np.array([len(part) for part in parts], dtype=np.int64)
 
 
-def _metrics(hits: Hits, positives: Int64, definition: Definition, k: int) -> dict[str, Float64]:
-    """Compute the metrics beside AP of each query; those that need more than k results are left out."""
-    metrics: dict[str, Float64] = {}
-    for n in (1, 5, 10):
-        if n <= k:
-            metrics[f"R@{n}"] = (hit_counts(hits, n) > 0).astype(np.float64)
-    for n in (5, 10):
-        if n <= k:
-            metrics[f"P@{n}"] = hit_counts(hits, n) / n
-    for n in sorted({min(100, k), k}):
-        metrics[f"recall@{n}"] = hit_counts(hits, n) / positives
-    # With all hits of the shortlist in front, every precision at a hit is 1, in all three definitions.
-    most = np.minimum(positives, k) if definition == "ilias" else positives
-    metrics[f"oracle@{k}"] = hit_counts(hits, k) / most
-    return metrics
+def _names(k: int) -> tuple[str, ...]:
+    """Name the metrics beside AP; those that need more than k results are left out."""
+    usual = [f"R@{n}" for n in (1, 5, 10)] + [f"P@{n}" for n in (5, 10)]
+    fitting = [name for name in usual if split_cutoff(name)[1] <= k]
+    return (*fitting, *(f"recall@{n}" for n in sorted({min(100, k), k})), f"oracle@{k}")
 
 
 def _over_queries(values: Float64, codes: Int64, instances: int) -> _Column:

@@ -339,6 +339,7 @@ class Pipeline:
             definition=settings.definition,
             k=settings.k,
             ties=settings.ties,
+            metrics=settings.metrics,
             bootstrap=settings.bootstrap,
             seed=self.config.seed,
         )

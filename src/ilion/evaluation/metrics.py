@@ -1,0 +1,155 @@
+"""Metrics by name: what each says of a query, given where its positives stand.
+
+A name is that of a metric with a cut-off behind ``@`` (``P@4``), or without one, which means the cut-off of
+the run. Ilion's own metrics look at all queries at once; one from outside is a plain function of one query:
+
+    def reciprocal_rank(ranks, positives, k):
+        return 1 / ranks[0] if len(ranks) else 0.0
+
+with the 1-based ranks of the positives found among the first ``k`` results (ascending, ignored images removed
+before), the number of positives whether found or not, and the cut-off; it returns a value in [0, 1].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
+
+import numpy as np
+
+from ilion.errors import ConfigError
+from ilion.evaluation.average_precision import Definition, Hits, average_precision, hit_counts
+from ilion.registry import Part, Registry
+from ilion.types import Float64, Int64
+
+OneQuery = Callable[[Int64, int, int], float]
+"""A metric of one query: from the ranks (h,) of its positives, their number and the cut-off to [0, 1]."""
+Metric = Callable[[Hits, Int64, int, Definition], Float64]
+"""A metric of all queries: from hits, positives (Q,), cut-off and definition of AP to (Q,) in [0, 1]."""
+
+
+def split_cutoff(name: str, k: int = 0) -> tuple[str, int]:
+    """Split a name into that of the metric and its cut-off, which is ``k`` where the name has none.
+
+    >>> split_cutoff("P@4"), split_cutoff("my_metrics:first_rank", 1000)
+    (('P', 4), ('my_metrics:first_rank', 1000))
+    """
+    found = re.fullmatch(r"(.+)@(\d+)", name)
+    return (found[1], int(found[2])) if found else (name, k)
+
+
+class _Metrics(Registry[Metric]):
+    """A registry that looks past the cut-off of a name."""
+
+    def find(self, name: str, others: Iterable[str] = ()) -> Part[Metric]:
+        """Return the metric of a name; see `Registry.find`."""
+        return super().find(split_cutoff(name)[0], others)
+
+    def admit(self, name: str, trust: Sequence[str] = ()) -> Part[Metric]:
+        """Return the metric of a name, and import it if it is allowed code; see `Registry.admit`."""
+        return super().admit(split_cutoff(name)[0], trust)
+
+
+METRICS = _Metrics("metric", __package__)
+"""Built-in metrics as `Metric`; those from outside as `OneQuery`."""
+
+
+def check_cutoffs(names: Iterable[str], k: int) -> None:
+    """Check that the first k results say enough for each metric.
+
+    Raises:
+        ConfigError: A cut-off is 0 or above k.
+
+    >>> check_cutoffs(["P@20"], 10)
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: metric 'P@20': its cut-off must be from 1 to 10 (evaluation.k)
+    """
+    for name in names:
+        if not 1 <= split_cutoff(name, k)[1] <= k:
+            raise ConfigError(f"metric {name!r}: its cut-off must be from 1 to {k} (evaluation.k)")
+
+
+def measure(
+    names: Iterable[str], hits: Hits, positives: Int64, definition: Definition, k: int, queries: Sequence[str]
+) -> dict[str, Float64]:
+    """Compute metrics of each query.
+
+    Args:
+        names: Metrics, with or without a cut-off of at most k.
+        hits: Where the positives stand.
+        positives: (Q,) number of positives of each query.
+        definition: Definition of AP, which says what an oracle can reach.
+        k: Cut-off of the metrics that name none.
+        queries: Q ids, for messages.
+
+    Returns:
+        Name with cut-off -> (Q,) values in [0, 1]. Code outside Ilion goes by its last name.
+
+    Raises:
+        ConfigError: There is no such metric, or one from outside fails or leaves [0, 1].
+    """
+    found = {}
+    for name in names:
+        base, cut = split_cutoff(name, k)
+        part = METRICS.find(base)
+        label = f"{base.rpartition(':')[2]}@{cut}"
+        if part.digest:
+            found[label] = _each(part, hits, positives, cut, queries)
+        else:
+            found[label] = part.make(hits, positives, cut, definition)
+    return found
+
+
+def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Sequence[str]) -> Float64:
+    """Call a metric from outside for every query."""
+    values = np.empty(hits.queries)
+    bounds = np.searchsorted(hits.query, np.arange(hits.queries + 1))
+    for number, query in enumerate(queries):
+        ranks = hits.rank[bounds[number] : bounds[number + 1]]
+        try:
+            function: OneQuery = part.make  # type: ignore[assignment]
+            values[number] = function(ranks[ranks <= k].copy(), int(positives[number]), k)
+        except Exception as error:
+            raise ConfigError(f"metric {part.name!r} failed for query {query!r}: {error!r}") from error
+        if not 0 <= values[number] <= 1:
+            raise ConfigError(
+                f"metric {part.name!r} gives {values[number]} for {query!r}; it must lie in [0, 1]"
+            )
+    return values
+
+
+@METRICS.register("R")
+def success(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+    """Tell whether a positive is among the first k results: 1 or 0."""
+    return (hit_counts(hits, k) > 0).astype(np.float64)
+
+
+@METRICS.register("P")
+def precision(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+    """Divide the positives among the first k results by k, however many results there are."""
+    return hit_counts(hits, k) / k
+
+
+@METRICS.register("recall")
+def recall(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+    """Divide the positives among the first k results by all positives."""
+    return hit_counts(hits, k) / positives
+
+
+@METRICS.register("oracle")
+def oracle(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+    """Compute AP@k as if all hits among the first k results stood in front."""
+    # every precision at a hit is 1 then, in all three definitions
+    return hit_counts(hits, k) / (np.minimum(positives, k) if definition == "ilias" else positives)
+
+
+def _average_precision(name: Definition) -> Metric:
+    def precision_at_hits(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+        return average_precision(hits, np.ones(len(hits.query), np.bool_), positives, name, k)
+
+    return precision_at_hits
+
+
+for _name in get_args(Definition):  # AP in another definition, or at another cut-off, than the run's own
+    METRICS.register(_name)(_average_precision(_name))
