@@ -39,19 +39,7 @@ def split_cutoff(name: str, k: int = 0) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, k)
 
 
-class _Metrics(Registry[Metric]):
-    """A registry that looks past the cut-off of a name."""
-
-    def find(self, name: str, others: Iterable[str] = ()) -> Part[Metric]:
-        """Return the metric of a name; see `Registry.find`."""
-        return super().find(split_cutoff(name)[0], others)
-
-    def admit(self, name: str, trust: Sequence[str] = ()) -> Part[Metric]:
-        """Return the metric of a name, and import it if it is allowed code; see `Registry.admit`."""
-        return super().admit(split_cutoff(name)[0], trust)
-
-
-METRICS = _Metrics("metric", __package__)
+METRICS: Registry[Metric] = Registry("metric", __package__)
 """Built-in metrics as `Metric`; those from outside as `OneQuery`."""
 
 

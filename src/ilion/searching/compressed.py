@@ -11,6 +11,7 @@ from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.searching.candidates import Pool
 from ilion.searching.codes import CodeSet
+from ilion.searching.engines import ENGINES
 from ilion.searching.exact import Database, Progress, check_queries
 from ilion.searching.kernels import Dense, checked_norms, pair_values
 from ilion.types import Float32, Int64, Ranking
@@ -21,6 +22,7 @@ ROWS_AT_ONCE = 2**22
 """Values of the database in memory at once while a shortlist is refined (16 MiB)."""
 
 
+@ENGINES.register("compressed")
 def search_compressed(
     query_ids: Sequence[str],
     queries: Float32,

@@ -34,6 +34,7 @@ from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.searching.bounds import leading_basis, norms_of
 from ilion.searching.candidates import Pairs, Pool
 from ilion.searching.compiled import Compiled
+from ilion.searching.engines import ENGINES
 from ilion.searching.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.searching.lowbit import Lowbit
 from ilion.types import Float32, Int64, Ranking
@@ -82,6 +83,7 @@ class StoredDatabase(Protocol):
         ...
 
 
+@ENGINES.register("exact")
 def search(
     query_ids: Sequence[str],
     queries: Float32,

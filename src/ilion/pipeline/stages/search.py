@@ -18,6 +18,7 @@ from ilion.pipeline.stages.inverted_file import Index, rank_by_postings, setting
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
+from ilion.searching.engines import ENGINES, rank_with
 from ilion.searching.expansion import expand, expansion_weights
 from ilion.storage import DescriptorSet
 from ilion.types import Descriptors, Float32, Ranking
@@ -34,6 +35,9 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
     if settings.method != "compressed":
         unused |= {"method", "code", "shortlist"}
     method = {k: v for k, v in to_dict(settings).items() if k not in unused}
+    part = ENGINES.find(settings.method)
+    if settings.method not in ("exact", "compressed", "asmk"):
+        method["engine"] = [part.name, part.digest]
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
     method["k"] = experiment.results_kept
@@ -115,6 +119,9 @@ def _search(
             threads=settings.threads,
             progress=experiment.tell(stage),
         )
+    if settings.method != "exact":
+        part = ENGINES.find(settings.method)
+        return rank_with(part, ids, queries, database, k=k, threads=settings.threads)
     return searched(experiment, stage, ids, queries, database, k)
 
 

@@ -21,6 +21,7 @@ from ilion.searching.asmk.codebook import Codebook
 from ilion.searching.asmk.inverted import InvertedFile, Segment
 from ilion.searching.asmk.settings import AsmkSettings, selectivity
 from ilion.searching.asmk.votes import best_votes
+from ilion.searching.engines import ENGINES
 from ilion.types import Float32, Float64, Int64, LocalFeatures, Ranking
 
 EXACT = 2.0**36
@@ -29,6 +30,7 @@ EXACT = 2.0**36
 Progress = Callable[[int, int], None]
 
 
+@ENGINES.register("asmk")
 def search_postings(
     query_ids: Sequence[str],
     queries: Sequence[LocalFeatures],
