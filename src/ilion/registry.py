@@ -1,27 +1,32 @@
-"""Named parts that settings choose from, and the two ways in which parts from outside come in.
+"""Named parts that settings choose from, and the ways in which parts from outside come in.
 
 A room keeps one `Registry` of each kind of part. Its own modules register what they offer where they define
-it, so a new part touches one file. From outside, the modules that installed packages name as entry points of
-the group ``ilion`` register theirs in the same way; and a setting may name code directly, as
-``module:attribute`` or ``file.py:attribute``, once the user has allowed that module or file
-(`Registry.admit`).
+it, so a new part touches one file. Parts from outside register in the same way: in the modules that installed
+packages name as entry points of the group ``ilion``, in a script or notebook, or in a module or file that the
+user allows with the setting ``trust``. A setting may also name allowed code directly, as
+``module:attribute`` or ``file.py:attribute``.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
+import inspect
 import logging
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from ilion.errors import ConfigError
@@ -30,7 +35,11 @@ P = TypeVar("P")
 F = TypeVar("F")
 GROUP = "ilion"
 """Group of the entry points by which installed packages bring parts."""
-_CODE = re.compile(r"(?P<file>.+\.py)?(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?:(?P<attribute>[A-Za-z_]\w*)")
+CODE = re.compile(r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<attribute>[A-Za-z_]\w*)")
+"""How a setting names code: the module or file, and what it is called there."""
+_SOURCES = (".py", ".so", ".pyd")
+_LOCK = threading.RLock()
+_digests: dict[str, str] = {}  # of the modules that were imported from a file, by their name in sys.modules
 log = logging.getLogger(__name__)
 
 
@@ -39,12 +48,12 @@ class Part(Generic[P]):
     """A registered part.
 
     Args:
-        name: What a setting names it by.
+        name: Name of the part; of a file's code without the folder, so that it is the same on all machines.
         make: The part itself, or what makes it; each registry says which.
         extra: Extra of Ilion that it needs, or "".
         note: A short remark for people.
-        digest: Digest of the source of a part from outside, on which its results depend; "" for built-in
-        ones.
+        digest: Digest of the source of a part from outside, which belongs to the fingerprint of its results;
+            "" for built-in parts.
     """
 
     name: str
@@ -60,10 +69,10 @@ class Registry(Generic[P]):
     Args:
         kind: What the parts are, for messages, such as ``local features``.
         package: Package whose modules register the built-in parts; they are imported when a name is first
-        asked for.
+            asked for.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str | None) -> None:
         self.kind, self._package = kind, package
         self._parts: dict[str, Part[P]] = {}
         self._complete = False
@@ -72,7 +81,7 @@ class Registry(Generic[P]):
         """Return a decorator that adds a part under a name.
 
         Args:
-            name: What settings call it; ``name:anything`` finds it too, and hands on all of it.
+            name: Name for settings; ``name:anything`` finds the part too, and what it makes gets all of it.
             extra: Extra of Ilion that it needs.
             note: A short remark for people.
 
@@ -87,136 +96,216 @@ class Registry(Generic[P]):
         """
 
         def add(make: F) -> F:
-            self._add(Part(name, cast(P, make), extra, note, _digest(make)))
+            self._add(name, Part(name, cast(P, make), extra, note, _digest(make)))
             return make
 
         return add
 
-    def _add(self, part: Part[P]) -> None:
-        known = self._parts.get(part.name)
-        if known is not None and _origin(known.make) != _origin(part.make):
-            raise ConfigError(
-                f"{self.kind}: {part.name!r} is registered already, by {_origin(known.make)[0]}"
-            )
-        self._parts[part.name] = part
+    def _add(self, name: str, part: Part[P]) -> None:
+        with _LOCK:
+            known = self._parts.get(name)
+            if known is not None and _origin(known.make) != _origin(part.make):
+                raise ConfigError(f"{self.kind}: {name!r} is registered already, by {_origin(known.make)[0]}")
+            self._parts[name] = part
 
     def parts(self) -> tuple[Part[P], ...]:
         """Return all parts: built-in ones by module, then those from outside."""
-        if not self._complete:
-            self._complete = True  # first: the modules may ask for other parts while they are imported
-            if self._package:
-                package = import_module(self._package)
-                for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-                    import_module(f"{self._package}.{module}")
-            load_plugins()
-        return tuple(
-            sorted(self._parts.values(), key=lambda part: (part.digest != "", _origin(part.make)[0]))
-        )
+        with _LOCK:
+            if not self._complete:
+                self._complete = True  # at once: the modules may ask for other parts while they are imported
+                try:
+                    if self._package:
+                        package = import_module(self._package)
+                        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+                            import_module(f"{self._package}.{module}")
+                except BaseException:
+                    self._complete = False
+                    raise
+                load_plugins()
+            return tuple(
+                sorted(self._parts.values(), key=lambda part: (part.digest != "", _module(part.make)))
+            )
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all parts."""
         return tuple(part.name for part in self.parts())
 
-    def find(self, name: str, others: Iterable[str] = ()) -> Part[P]:
+    def get(self, name: str) -> Part[P] | None:
+        """Return the part of a name, of ``family:anything`` the part ``family``; None if there is none."""
+        self.parts()
+        return self._parts.get(name) or self._parts.get(name.partition(":")[0])
+
+    def find(self, name: str) -> Part[P]:
         """Return the part of a name; of ``family:anything`` the part ``family``.
 
         Args:
-            name: What a setting says.
-            others: Further names that it could have meant, for the message.
+            name: Name from a setting.
 
         Raises:
-            ConfigError: There is none; the closest names are said.
+            ConfigError: There is none; the message names the closest ones.
 
         >>> Registry("shapes", "").find("squire")
         Traceback (most recent call last):
         ilion.errors.ConfigError: no shapes are named 'squire'; known are none
         """
-        parts = {part.name: part for part in self.parts()}
-        part = parts.get(name) or parts.get(name.partition(":")[0])
+        part = self.get(name)
         if part is not None:
             return part
-        if _CODE.fullmatch(name):
-            raise ConfigError(
-                f"{self.kind} {name!r}: this is code outside Ilion. If you trust it, say so: trust = "
-                f'["{name.rpartition(":")[0]}"] in the experiment, or --set trust={name.rpartition(":")[0]}'
-            )
-        known = [*others, *parts]
-        close = get_close_matches(name, known, n=2)
-        hint = (
-            f"did you mean {' or '.join(map(repr, close))}?"
-            if close
-            else f"known are {', '.join(known) or 'none'}"
-        )
+        family, colon, rest = name.partition(":")
+        known = self.suggestions()
+        close = [c + colon * (":" not in c) + rest for c in get_close_matches(family, known, n=2)]
+        hints = [f"did you mean {' or '.join(map(repr, close))}?"] if close else []
+        if code := CODE.fullmatch(name):
+            allow = f'trust = ["{code["place"]}"]'
+            hints.append(f"if it is code that you trust, allow it: {allow} in the experiment")
+        said = " ".join(hints) or f"known are {', '.join(known) or 'none'}"
         verb = "are" if self.kind.endswith("s") else "is"
-        raise ConfigError(f"no {self.kind} {verb} named {name!r}; {hint}")
+        failed = "".join(f"; the plugin {plugin}" for plugin in load_plugins())
+        raise ConfigError(f"no {self.kind} {verb} named {name!r}; {said}{failed}")
+
+    def suggestions(self) -> Sequence[str]:
+        """Return the names that a wrong one could have meant."""
+        return self.names()
 
     def admit(self, name: str, trust: Sequence[str] = ()) -> Part[P]:
-        """Return the part of a name, and import it first if it is code that the user allows.
+        """Return the part of a name; code that the user allows is imported first.
 
         Args:
-            name: Name of a part, ``module:attribute`` or ``file.py:attribute``.
-            trust: Modules and files that the user allows to run.
+            name: Name of a part, ``module:attribute`` or ``file.py:attribute``; a registered ``family`` goes
+                before a module of that name.
+            trust: Modules and files that the user allows to run; of a module also what is inside it.
 
         Raises:
             ConfigError: There is no such part, its code is not allowed, or it cannot be imported.
         """
-        where, _, attribute = name.rpartition(":")
-        if where in trust and name not in self._parts and _CODE.fullmatch(name):
-            self._add(Part(name, _imported(where, attribute), digest=_source_digest(where)))
+        if self.get(name) is None:
+            for place in trust:
+                load_code(place)  # where it may be registered
+        code = CODE.fullmatch(name)
+        if code and (name in self._parts or self.get(name) is None):
+            place, attribute = code["place"], code["attribute"]
+            if any(_within(place, allowed) for allowed in trust):
+                module = load_code(place)
+                if not hasattr(module, attribute):
+                    close = get_close_matches(attribute, vars(module), n=1)
+                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    raise ConfigError(f"{self.kind} {name!r}: {place} has no {attribute!r}{hint}")
+                label, make = f"{_short(place)}:{attribute}", cast(P, getattr(module, attribute))
+                with _LOCK:
+                    self._parts[name] = Part(label, make, digest=_module_digest(module.__name__))
         return self.find(name)
 
 
 @cache
-def load_plugins() -> None:
-    """Import the modules that installed packages name in the group ``ilion``, which register their parts."""
+def load_plugins() -> tuple[str, ...]:
+    """Import the modules that installed packages name in the group ``ilion``, which register their parts.
+
+    Returns:
+        A sentence for each that cannot be imported; it is logged as well.
+    """
+    failed = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
             entry.load()
         except Exception as error:
-            log.warning(
-                "the plugin %s (%s) cannot be loaded: %r; its parts are unknown",
-                entry.name,
-                entry.value,
-                error,
-            )
+            failed.append(f"{entry.name} ({entry.value}) cannot be loaded, its parts are unknown: {error!r}")
+            log.warning("the plugin %s", failed[-1])
+    return tuple(failed)
 
 
-def _imported(where: str, attribute: str) -> Any:
-    """Return what a module or file of the user calls by a name."""
+def load_code(place: str) -> ModuleType:
+    """Import a module or file that the user allows; a file that has changed is imported anew.
+
+    Args:
+        place: Dotted name of a module, or path of a ``.py`` file. A file is imported under a name of its own,
+            and its folder is not searched for what it imports; ``__init__.py`` is a package with its folder.
+
+    Raises:
+        ConfigError: It does not exist or cannot be imported.
+    """
     try:
-        if where.endswith(".py"):
-            module = sys.modules.get(key := f"ilion_outside_{_source_digest(where)}")
-            if module is None:
-                spec = importlib.util.spec_from_file_location(key, where)
+        if not place.endswith(".py"):
+            return import_module(place)
+        path = Path(place).expanduser().resolve()
+        digest = _source_digest(path)
+        stem = re.sub(r"\W", "_", Path(_short(str(path))).stem)
+        key = f"outside_{stem}_{hashlib.blake2b(f'{path} {digest}'.encode(), digest_size=8).hexdigest()}"
+        with _LOCK:
+            if key not in sys.modules:
+                spec = importlib.util.spec_from_file_location(key, path)
                 assert spec is not None and spec.loader is not None  # noqa: PT018 - a path to a .py file has both
-                sys.modules[key] = module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-        else:
-            module = import_module(where)
-        return getattr(module, attribute)
+                sys.modules[key], _digests[key] = importlib.util.module_from_spec(spec), digest
+                try:
+                    spec.loader.exec_module(sys.modules[key])
+                except BaseException:
+                    del sys.modules[key]
+                    raise
+            return sys.modules[key]
     except Exception as error:
-        raise ConfigError(f"{where}:{attribute} cannot be imported: {error!r}") from error
+        raise ConfigError(f"{place} cannot be imported: {error!r}") from error
+
+
+def _within(place: str, allowed: str) -> bool:
+    """Tell whether a module or file is an allowed one, or a module inside an allowed one."""
+    if place.endswith(".py") and allowed.endswith(".py"):
+        return Path(place).expanduser().resolve() == Path(allowed).expanduser().resolve()
+    return place == allowed or place.startswith(f"{allowed}.")
+
+
+def _short(place: str) -> str:
+    """Return a module's name, or a file's without its folder; a package's file is named by the folder."""
+    if not place.endswith(".py"):
+        return place
+    return Path(place).parent.name if Path(place).name == "__init__.py" else Path(place).name
+
+
+def _module(make: object) -> str:
+    return getattr(_inner(make), "__module__", None) or "?"
+
+
+def _inner(make: object) -> object:
+    return _inner(make.func) if isinstance(make, functools.partial) else make
 
 
 def _origin(make: object) -> tuple[str, str]:
-    return getattr(make, "__module__", "?"), getattr(make, "__qualname__", repr(make))
+    """Return the file (or else module) that defines something, and its name there."""
+    file = getattr(sys.modules.get(_module(make)), "__file__", None)
+    return file or _module(make), getattr(_inner(make), "__qualname__", repr(make))
 
 
 def _digest(make: object) -> str:
-    """Return a digest of the file that defines a part from outside; "" for built-in ones."""
-    module = _origin(make)[0]
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if module.partition(".")[0] == __name__.partition(".")[0] or file is None:
+    """Return a digest of the source of a part from outside; "" for built-in ones."""
+    module = _module(make)
+    if module.partition(".")[0] == __name__.partition(".")[0]:
         return ""
-    return _source_digest(file)
+    if getattr(sys.modules.get(module), "__file__", None):
+        return _module_digest(module)
+    try:  # a notebook has no file, but keeps the text of its cells
+        text = inspect.getsource(cast(Any, _inner(make)))
+    except (OSError, TypeError):
+        text = uuid.uuid4().hex  # unknown code is never taken for what it was before
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _source_digest(where: str) -> str:
-    path = Path(where)
-    if not where.endswith(".py"):
-        file = getattr(sys.modules.get(where) or import_module(where), "__file__", None)
-        path = Path(file or "")
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error}") from error
+@cache
+def _module_digest(name: str) -> str:
+    """Return a digest of the sources of a module's top package; cached, as the import is."""
+    top = name.partition(".")[0]
+    if top in _digests:
+        return _digests[top]
+    for module in (top, name):
+        if file := getattr(sys.modules.get(module), "__file__", None):
+            return _source_digest(Path(file))
+    return hashlib.blake2b(sys.version.encode(), digest_size=8).hexdigest()  # compiled into Python
+
+
+def _source_digest(path: Path) -> str:
+    """Return a digest of a source file, or of all source files of the package whose ``__init__.py`` it is."""
+    total = hashlib.blake2b(digest_size=8)
+    if path.name != "__init__.py":
+        total.update(path.read_bytes())
+        return total.hexdigest()
+    for source in sorted(p for p in path.parent.rglob("*") if p.suffix in _SOURCES):
+        text = source.read_bytes()
+        total.update(f"{source.relative_to(path.parent).as_posix()} {len(text)}\n".encode() + text)
+    return total.hexdigest()

@@ -39,7 +39,7 @@ def load_run(folder: Path) -> RunResult:
         DatasetError: The data set is not where it was.
     """
     plain = read_run(folder)
-    pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]))
+    pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]), finished=True)
     ranking = storage.read_ranking(folder / "ranking")
     evaluation = evaluation_from(plain["evaluation"])
     dataset = pipeline.dataset
@@ -83,7 +83,9 @@ def report(runs: Sequence[Path], output: Path | None = None, progress: Progress 
         raise ConfigError("name at least one run folder")
     results = [load_run(folder) for folder in runs]
     config = from_dict(ExperimentConfig, read_run(runs[0])["provenance"]["config"])
-    return Pipeline(config, progress).write_report(*results, path=output or runs[0] / "report.html")
+    return Pipeline(config, progress, finished=True).write_report(
+        *results, path=output or runs[0] / "report.html"
+    )
 
 
 def compare(a: Path, b: Path, seed: int = 0, metric: str = "") -> Comparison:

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from ilion.cli.common import AsJson, Set, say_json
-from ilion.config import ExperimentConfig, apply_overrides, dump_toml, from_dict, load_experiment, to_dict
+from ilion.config import (
+    ExperimentConfig,
+    apply_overrides,
+    check_parts,
+    dump_toml,
+    from_dict,
+    load_experiment,
+    to_dict,
+)
 
 
 def models(
@@ -75,6 +83,7 @@ def config(
         values = load_experiment(experiment, settings or [])
     else:
         values = from_dict(ExperimentConfig, apply_overrides({}, settings or []))
+        check_parts(values)
     if as_json:
         say_json(to_dict(values))
     else:

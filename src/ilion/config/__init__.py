@@ -2,7 +2,7 @@
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
 from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
-from ilion.config.experiment import ComputeConfig, ExperimentConfig, load_experiment
+from ilion.config.experiment import ComputeConfig, ExperimentConfig, check_parts, load_experiment
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, load_toml, to_dict
 from ilion.config.search import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
 
@@ -20,6 +20,7 @@ __all__ = [
     "RerankConfig",
     "SearchConfig",
     "apply_overrides",
+    "check_parts",
     "dump_toml",
     "from_dict",
     "load_experiment",

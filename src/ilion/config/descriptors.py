@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from ilion.config.plain import PartOf, PathFrom
+from ilion.descriptors.registry import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,10 @@ class DatasetConfig:
         shard_size: Images in one shard of loose files; extraction loses at most one shard when it is killed.
     """
 
-    path: str = ""
+    path: Annotated[str, PathFrom()] = ""
     layout: Literal["auto", "ilias", "folder", "ids"] = "auto"
-    distractors: str = ""
-    subset: str = ""
+    distractors: Annotated[str, PathFrom()] = ""
+    subset: Annotated[str, PathFrom()] = ""
     queries: Literal["image", "text", "both", "image+text"] = "image"
     shard_size: int = 500
 
@@ -58,7 +61,7 @@ class ExtractionConfig:
         threads: Compute threads; 0 takes one a core.
     """
 
-    model: str = "default"
+    model: Annotated[str, PartOf(BACKENDS, ("imported:", "results:")), PathFrom("imported:")] = "default"
     weights: str = ""
     side: int = 0
     resize: str = ""
@@ -108,10 +111,10 @@ class AdaptationConfig:
             ``leave-out`` these queries, or ``keep`` them. ``keep`` also lets labelled photos be distractors.
     """
 
-    layer: str = ""
+    layer: Annotated[str, PathFrom()] = ""
     method: Literal["none", "pca", "lda", "wccn", "ridge", "linear", "few-shot"] = "none"
-    labels: str = ""
-    photos: str = ""
+    labels: Annotated[str, PathFrom()] = ""
+    photos: Annotated[str, PathFrom()] = ""
     dim: int = 512
     shrinkage: float = 0.5
     alpha: float = 1.0

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
 from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
-from ilion.config.plain import apply_overrides, from_dict, load_toml
+from ilion.config.plain import PartOf, PathFrom, apply_overrides, from_dict, load_toml, map_marked
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
+from ilion.errors import ConfigError
+from ilion.registry import CODE, load_code
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ class ExperimentConfig:
         output: Folder of the run; relative to the experiment file.
         cache: Folder of the artifacts; experiments that share it share descriptors. "" means ``artifacts`` in
             ``output``.
-        seed: Of everything that is drawn at random.
+        seed: Seed of everything that is drawn at random.
+        trust: Modules and ``.py`` files outside Ilion whose code may run; their parts can then be chosen by
+            the names that they register, or as ``module:attribute`` and ``file.py:attribute``. Modules are
+            looked for in the folder of the experiment file first. See docs/extending.md.
     """
 
     name: str = "experiment"
-    output: str = "runs/experiment"
-    cache: str = ""
+    output: Annotated[str, PathFrom()] = "runs/experiment"
+    cache: Annotated[str, PathFrom()] = ""
     seed: int = 0
+    trust: tuple[str, ...] = ()
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
@@ -88,34 +94,48 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
         values, base = load_toml(path), path.resolve().parent
     config = from_dict(ExperimentConfig, apply_overrides(values, overrides))
 
-    def absolute(text: str) -> str:
-        return str((base / Path(text).expanduser()).resolve()) if text else text
+    def change(setting: str, marker: object, value: str, default: object) -> str:
+        if isinstance(marker, PathFrom) and value.startswith(marker.prefix) and value not in marker.words:
+            return marker.prefix + _absolute(base, value.removeprefix(marker.prefix))
+        if isinstance(marker, PartOf) and (code := CODE.fullmatch(value)):
+            place = code["place"]
+            if place.endswith(".py") or place in config.trust:
+                return f"{_locate(base, place)}:{code['attribute']}"
+        return value
 
-    dataset = dataclasses.replace(
-        config.dataset,
-        path=absolute(config.dataset.path),
-        distractors=absolute(config.dataset.distractors),
-        subset=absolute(config.dataset.subset),
-    )
-    extraction = config.extraction
-    if extraction.model.startswith("imported:"):
-        folder = absolute(extraction.model.removeprefix("imported:"))
-        extraction = dataclasses.replace(extraction, model=f"imported:{folder}")
-    adaptation = dataclasses.replace(
-        config.adaptation,
-        layer=absolute(config.adaptation.layer),
-        labels=absolute(config.adaptation.labels),
-        photos=absolute(config.adaptation.photos),
-    )
-    rerank = config.rerank
-    if rerank.weights != "none":
-        rerank = dataclasses.replace(rerank, weights=absolute(rerank.weights))
-    return dataclasses.replace(
-        config,
-        dataset=dataset,
-        extraction=extraction,
-        adaptation=adaptation,
-        rerank=rerank,
-        output=absolute(config.output),
-        cache=absolute(config.cache),
-    )
+    settled = map_marked(config, change)
+    settled = dataclasses.replace(settled, trust=tuple(_locate(base, place) for place in config.trust))
+    check_parts(settled)
+    return settled
+
+
+def check_parts(config: ExperimentConfig) -> None:
+    """Import the code in ``trust``, and look up every part that the settings name.
+
+    Raises:
+        ConfigError: A part is unknown, or code that is not in ``trust``, or code that cannot be imported.
+    """
+
+    def check(setting: str, marker: object, value: str, default: object) -> str:
+        if isinstance(marker, PartOf) and value != default and not marker.excepts(value):
+            try:
+                marker.registry.admit(value, config.trust)
+            except ConfigError as error:
+                raise ConfigError(f"{setting}: {error}") from error
+        return value
+
+    for place in config.trust:
+        load_code(place)
+    map_marked(config, check)
+
+
+def _absolute(base: Path, text: str) -> str:
+    return str((base / Path(text).expanduser()).resolve()) if text else text
+
+
+def _locate(base: Path, place: str) -> str:
+    """Return the path of a file, or of a module that lies in a folder; other modules keep their name."""
+    if place.endswith(".py"):
+        return _absolute(base, place)
+    files = (base / f"{place}.py", base / place / "__init__.py")
+    return next((str(file.resolve()) for file in files if file.is_file()), place)

@@ -9,16 +9,70 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
 from ilion.errors import ConfigError
+from ilion.registry import Registry
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class PartOf:
+    """Marks a setting that names a part: ``Annotated[str, PartOf(REGISTRY)]``.
+
+    Args:
+        registry: Registry of the parts.
+        words: Further values that the setting may have, such as ``none``; one that ends in ``:`` allows all
+            values that begin so.
+    """
+
+    registry: Registry[Any]
+    words: tuple[str, ...] = ()
+
+    def excepts(self, value: str) -> bool:
+        """Tell whether a value is one of the further ones."""
+        return value in self.words or any(w.endswith(":") and value.startswith(w) for w in self.words)
+
+
+@dataclasses.dataclass(frozen=True)
+class PathFrom:
+    """Marks a setting that holds a path, which starts at the folder of the experiment file.
+
+    Args:
+        prefix: Beginning of the values that hold a path after it; others are left as they are.
+        words: Values that are not paths.
+    """
+
+    prefix: str = ""
+    words: tuple[str, ...] = ()
+
+
+def map_marked(config: T, change: Callable[[str, Any, Any, Any], Any], where: str = "") -> T:
+    """Return a copy of a config dataclass in which every marked setting is replaced.
+
+    Args:
+        config: A dataclass; the dataclasses in it are searched too.
+        change: Callback that receives the setting's name (such as ``search.code``), its marker, its value and
+            its default, and returns the new value; a setting with several markers is changed by each.
+        where: Prefix of the names.
+    """
+    hints = get_type_hints(type(config), include_extras=True)
+    changed: dict[str, Any] = {}
+    for f in dataclasses.fields(config):  # type: ignore[arg-type]
+        value, path = getattr(config, f.name), f"{where}{f.name}"
+        if dataclasses.is_dataclass(value):
+            value = map_marked(value, change, f"{path}.")
+        elif get_origin(hints[f.name]) is Annotated:
+            for marker in get_args(hints[f.name])[1:]:
+                value = change(path, marker, value, f.default)
+        changed[f.name] = value
+    return dataclasses.replace(config, **changed)  # type: ignore[type-var]
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from ilion.config.plain import PartOf, PathFrom
+from ilion.localfeatures.base import EXTRACTORS
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class AsmkConfig:
         votes: Whether matches must agree on one rotation, scale and place.
     """
 
-    features: str = "rootsift"
+    features: Annotated[str, PartOf(EXTRACTORS)] = "rootsift"
     keypoints: int = 1000
     side: int = 512
     enlarge: bool = True
@@ -128,14 +131,14 @@ class RerankConfig:
             such a run has left its evidence in the same cache.
     """
 
-    features: str = "none"
+    features: Annotated[str, PartOf(EXTRACTORS, ("none",))] = "none"
     keypoints: int = 0
     side: int = 0
     budget: int = 0
     codec: Literal["auto", "raw", "uint8", "pca", "pq", "binary"] = "auto"
     shortlist: int = 400
     scorer: Literal["geometry", "lightglue", "chamfer", "ames"] = "geometry"
-    weights: str = ""
+    weights: Annotated[str, PathFrom(words=("none",))] = ""
     ratio: float = 0.0
     model: Literal["similarity", "affine", "homography"] = "homography"
     threshold: float = 1 / 128

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ilion.descriptors.base import Extractor, ExtractorOptions
-from ilion.descriptors.views import wrapped
 from ilion.errors import ConfigError
-from ilion.registry import Registry
+from ilion.registry import Part, Registry
 
 OPEN_LICENCES = ("Apache-2.0", "BSD-3-Clause", "MIT")
 """Licences of weights that are permissive open-source licences."""
@@ -64,7 +63,23 @@ class ModelInfo:
         return self.ilias.get("5M")
 
 
-BACKENDS: Registry[Callable[[ModelInfo, ExtractorOptions], Extractor]] = Registry("model", __package__)
+Build = Callable[[ModelInfo, ExtractorOptions], Extractor]
+
+
+class Backends(Registry[Build]):
+    """What builds models, found by the name of a backend, ``backend:anything``, or the name of a model."""
+
+    def get(self, name: str) -> Part[Build] | None:
+        """Return the backend of a name; None if there is none."""
+        part = super().get(name)
+        return super().get(_MODELS[name].backend) if name in _MODELS else part
+
+    def suggestions(self) -> Sequence[str]:
+        """Return the names of all models and backends."""
+        return (*_MODELS, *self.names())
+
+
+BACKENDS = Backends("model", __package__)
 """What builds a model from its entry and the user's settings; ``backend:anything`` needs no entry."""
 _MODELS: dict[str, ModelInfo] = {}
 
@@ -163,13 +178,14 @@ def model_info(name: str) -> ModelInfo:
     Raises:
         ConfigError: Nothing has that name; the closest known ones are said.
     """
-    BACKENDS.parts()  # whose modules register models too
+    part = BACKENDS.find(name)
     if name in _MODELS:
         return _MODELS[name]
-    backend, _, rest = name.partition(":")
-    part = BACKENDS.find(name, others=_MODELS)
+    family, _, rest = name.partition(":")
+    if part.name != family:  # code that a setting names
+        return ModelInfo(part.name, part.name, 0, 0, "unknown", -1)
     if not rest and not part.digest:
-        raise ConfigError(f"{name!r} is a family of models: say which, as {backend}:NAME")
+        raise ConfigError(f"{name!r} is a family of models: say which, as {family}:NAME")
     return ModelInfo(name, part.name, 0, 0, "unknown", -1, extra=part.extra, source=rest)
 
 
@@ -181,6 +197,8 @@ def build(name: str, options: ExtractorOptions | None = None) -> Extractor:
         MissingExtraError: The backend's extra is not installed.
         ExtractionError: The weights cannot be loaded.
     """
+    from ilion.descriptors.views import wrapped
+
     info, options = model_info(name), options or ExtractorOptions()
-    part = BACKENDS.find(info.backend)
+    part = BACKENDS.find(name)
     return wrapped(part.make(info, options), options.scales, options.rotations, code=part.digest)

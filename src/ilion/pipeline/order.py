@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ilion import storage
 from ilion.adapt import StoredLayer, load_layer
-from ilion.config import AdaptationConfig, ExperimentConfig, dump_toml
+from ilion.config import AdaptationConfig, ExperimentConfig, check_parts, dump_toml
 from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ConfigError, DatasetError
@@ -93,11 +93,18 @@ class Pipeline:
         config: All settings; paths must be absolute or relative to the working directory.
         progress: Told of what is going on.
         layer: An adaptation layer in place of the one in the settings.
+        finished: Whether its run is only looked at, so that no code from outside is imported for it.
     """
 
     def __init__(
-        self, config: ExperimentConfig, progress: Progress | None = None, layer: StoredLayer | None = None
+        self,
+        config: ExperimentConfig,
+        progress: Progress | None = None,
+        layer: StoredLayer | None = None,
+        finished: bool = False,
     ) -> None:
+        if not finished:
+            check_parts(config)
         if not config.dataset.path:
             raise ConfigError("no data set is given: set dataset.path to its folder")
         self.config = config

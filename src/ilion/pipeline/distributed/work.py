@@ -16,7 +16,7 @@ import numpy as np
 
 from ilion import storage
 from ilion._version import __version__
-from ilion.config import ExperimentConfig, ExtractionConfig, from_dict
+from ilion.config import ExperimentConfig, ExtractionConfig, check_parts, from_dict
 from ilion.datasets.shards import shard_from
 from ilion.descriptors.base import Extractor, Fittable
 from ilion.errors import ConfigError, DatasetError
@@ -49,6 +49,12 @@ def perform(task: Task, advance: Advance) -> None:
     if said != __version__:
         raise ConfigError(f"this worker has ilion {__version__}, its driver {said}; install the same on all")
     WORKS[task.work](task.values, advance)
+
+
+def _settings(values: Mapping[str, Any]) -> ExperimentConfig:
+    config = from_dict(ExperimentConfig, values["config"])
+    check_parts(config)
+    return config
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +99,7 @@ def _check_shard(shard: Shard, keys: list[str], wanted: str) -> None:
 
 
 def _describe(values: Mapping[str, Any], advance: Advance) -> None:
-    config = from_dict(ExperimentConfig, values["config"])
+    config = _settings(values)
     settings, shard = config.extraction, shard_from(values["shard"])
     extractor = _extractor(settings, config.seed, values["fit"])
     _check_spec(extractor.spec.as_dict(), values["spec"])
@@ -111,7 +117,7 @@ def _describe(values: Mapping[str, Any], advance: Advance) -> None:
 
 
 def _describe_local(values: Mapping[str, Any], advance: Advance) -> None:
-    config = from_dict(ExperimentConfig, values["config"])
+    config = _settings(values)
     settings, shard = config.extraction, shard_from(values["shard"])
     extractor = _plan(config).extractor
     _check_spec(extractor.spec.as_dict(), values["spec"])
@@ -147,7 +153,7 @@ def _search(values: Mapping[str, Any], advance: Advance) -> None:
 
 def _rerank(values: Mapping[str, Any], advance: Advance) -> None:
     started = time.perf_counter()
-    plan = _plan(from_dict(ExperimentConfig, values["config"]))
+    plan = _plan(_settings(values))
     database = LocalSet(storage.load_artifact(Path(values["local"]), "local"), values["keys"])
     own = LocalSet(storage.load_artifact(Path(values["queries"]), "local-queries"), [values["query_key"]])
     described = own.many(own.rows_of(values["query_ids"]))

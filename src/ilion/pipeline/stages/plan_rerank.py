@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilion.config import ExperimentConfig, RerankConfig
+from ilion.config import ExperimentConfig, RerankConfig, check_parts
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, LocalSpec, build
 from ilion.localfeatures.codecs import CodecSettings, settings_for
@@ -53,6 +53,7 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
         MissingExtraError: A learned extractor or scorer without its extra.
         ExtractionError: Weights that cannot be loaded.
     """
+    check_parts(config)  # again: a finished run that is looked at comes here without
     settings, general = config.rerank, config.extraction
     if config.dataset.queries == "text":
         raise ConfigError(
