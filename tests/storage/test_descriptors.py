@@ -18,7 +18,7 @@ from ilion import storage
 from ilion.errors import ArtifactError
 from ilion.runtime.machine import machine
 from ilion.searching import search
-from ilion.storage import descriptors, repeated
+from ilion.storage import descriptors, duplicates
 from ilion.storage import ids as idlist
 from ilion.storage.ids import IdList
 from ilion.types import Descriptors, Ranking
@@ -31,7 +31,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few ids are many."""
     monkeypatch.setattr(idlist, "IN_MEMORY", 5)
     monkeypatch.setattr(idlist, "BLOCK", 4)
-    monkeypatch.setattr(repeated, "RUN", 8)
+    monkeypatch.setattr(duplicates, "RUN", 8)
     monkeypatch.setattr(descriptors, "OPEN", 2)
 
 
@@ -171,14 +171,14 @@ def test_a_list_that_another_process_made_meanwhile_is_taken(
 ) -> None:
     artifact, keys, whole = database(tmp_path)
     other = storage.DescriptorSet(artifact, keys)
-    known, asked = descriptors._known, 0
+    known, asked = descriptors._load_list, 0
 
     def late(*given: Any) -> Any:
         nonlocal asked
         asked += 1
         return None if asked == 1 else known(*given)
 
-    monkeypatch.setattr(descriptors, "_known", late)
+    monkeypatch.setattr(descriptors, "_load_list", late)
     monkeypatch.setattr(descriptors, "write_ids", None)
     check(storage.DescriptorSet(artifact, keys), whole, SIZES)
     assert asked == 2
@@ -296,7 +296,7 @@ def test_a_search_finds_the_same_bits(tmp_path: Path, request: pytest.FixtureReq
 def test_memory_does_not_grow_with_the_number_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idlist, "IN_MEMORY", 500)
     monkeypatch.setattr(idlist, "BLOCK", 250)
-    monkeypatch.setattr(repeated, "RUN", 1000)
+    monkeypatch.setattr(duplicates, "RUN", 1000)
     artifact = storage.open_artifact(tmp_path, "descriptors", {})
     keys = [f"s{s}" for s in range(60)]
     for s, key in enumerate(keys):

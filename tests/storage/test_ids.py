@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilion.errors import ArtifactError
-from ilion.storage import files, repeated
+from ilion.storage import duplicates, files
 from ilion.storage import ids as idlist
-from ilion.storage.ids import IdList, PickedIds, repeated_id, save_ids, write_ids
-from ilion.storage.repeated import Repeats, encoded, hashes
+from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
+from ilion.storage.ids import IdList, PickedIds, find_duplicate, save_ids, write_ids
 
 ODD = ("", "a", "ü/1.jpg", "日本/2", "line\nbreak", "nul\0", "nul", "\udcff bytes", "𝒳", "a b", "z" * 300)
 
@@ -27,8 +27,8 @@ ODD = ("", "a", "ü/1.jpg", "日本/2", "line\nbreak", "nul\0", "nul", "\udcff b
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and runs so small that a few ids need several."""
     monkeypatch.setattr(idlist, "BLOCK", 4)
-    monkeypatch.setattr(repeated, "RUN", 8)
-    monkeypatch.setattr(repeated, "SUSPECTS", 2)
+    monkeypatch.setattr(duplicates, "RUN", 8)
+    monkeypatch.setattr(duplicates, "SUSPECTS", 2)
 
 
 def listed(folder: Path, ids: Sequence[str], *, unique: bool = True) -> IdList:
@@ -139,21 +139,22 @@ def test_an_id_that_occurs_twice_is_refused_and_nothing_is_left(tmp_path: Path, 
 def test_hashes_that_collide_by_chance_are_no_repeats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idlist, "hashes", lambda text, starts: hashes(text, starts) % np.uint64(3))
+    monkeypatch.setattr(idlist, "hash_ids", lambda text, starts: hash_ids(text, starts) % np.uint64(3))
     ids = [f"d/{i:03d}" for i in range(40)]
     assert listed(tmp_path, ids) == ids
-    assert repeated_id(ids) is None
-    assert repeated_id([*ids, "d/007"]) == "d/007"
+    monkeypatch.setattr(idlist, "IN_MEMORY", 4)
+    assert find_duplicate(ids) is None
+    assert find_duplicate([*ids, "d/007"]) == "d/007"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 40) | st.integers(0, 2**64 - 1), max_size=12), max_size=8))
 def test_suspects_are_the_values_that_occur_twice(parts: list[list[int]]) -> None:
-    with Repeats() as found:
+    with DuplicateFinder() as found:
         for part in parts:
             found.add(np.array(part, np.uint64))
         groups = list(found.suspects())
-    assert all(len(group) <= repeated.SUSPECTS for group in groups)
+    assert all(len(group) <= duplicates.SUSPECTS for group in groups)
     expected = sorted(
         value for value, count in Counter(v for part in parts for v in part).items() if count > 1
     )
@@ -161,7 +162,7 @@ def test_suspects_are_the_values_that_occur_twice(parts: list[list[int]]) -> Non
 
 
 def test_values_that_are_all_alike_do_not_pile_up() -> None:
-    with Repeats() as found:
+    with DuplicateFinder() as found:
         for _ in range(50):
             found.add(np.full(8, 7, np.uint64))
         assert [group.tolist() for group in found.suspects()] == [[7]]
@@ -170,17 +171,17 @@ def test_values_that_are_all_alike_do_not_pile_up() -> None:
 
 @given(st.lists(st.text(max_size=6), max_size=30))
 def test_equal_ids_have_equal_hashes_and_others_another(ids: list[str]) -> None:
-    text, starts = encoded(ids)
+    text, starts = encode_ids(ids)
     assert [text[a:b].decode() for a, b in pairwise(starts.tolist())] == ids
-    values = hashes(text, starts)
-    alone = [int(hashes(*encoded([name]))[0]) for name in ids]
+    values = hash_ids(text, starts)
+    alone = [int(hash_ids(*encode_ids([name]))[0]) for name in ids]
     assert values.tolist() == alone
     assert len(set(alone)) == len(set(ids))
 
 
 def test_similar_ids_do_not_collide() -> None:
     ids = [f"distractors/shard_{i // 1000:05d}.tar/{i:09d}" for i in range(100_000)]
-    assert len(np.unique(hashes(*encoded(ids)))) == len(ids)
+    assert len(np.unique(hash_ids(*encode_ids(ids)))) == len(ids)
 
 
 @pytest.mark.parametrize("kept", [set(), {idlist.STARTS}, {idlist.STARTS, idlist.TEXT}], ids=len)

@@ -11,20 +11,11 @@ from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison
 from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_from_ids
-from ilion.outcome import RunResult
+from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.explain.reading import reread
 from ilion.pipeline.explain.reranking import recalled
-from ilion.storage.runs import (
-    cost_from,
-    evaluation_from,
-    missing_from,
-    read_evaluation,
-    read_run,
-    reading_from,
-    reranking_from,
-    skipped_from,
-)
+from ilion.storage.runs import from_plain, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status
 
 
@@ -41,7 +32,7 @@ def load_run(folder: Path) -> RunResult:
     plain = read_run(folder)
     pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]), finished=True)
     ranking = storage.read_ranking(folder / "ranking")
-    evaluation = evaluation_from(plain["evaluation"])
+    evaluation = from_plain(Evaluation, plain["evaluation"])
     dataset = pipeline.dataset
     truth = truth_from_ids(
         evaluation.query_ids,
@@ -51,10 +42,10 @@ def load_run(folder: Path) -> RunResult:
     )
     reranking = None
     if "reranking" in plain:
-        reranking = recalled(pipeline.experiment, reranking_from(plain["reranking"]))
+        reranking = recalled(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
     reading = None
     if "reading" in plain:
-        reading = reread(pipeline.experiment, reading_from(plain["reading"]), ranking)
+        reading = reread(pipeline.experiment, from_plain(Reading, plain["reading"]), ranking)
     return RunResult(
         name=plain["name"],
         design=plain["design"],
@@ -62,12 +53,12 @@ def load_run(folder: Path) -> RunResult:
         ranking=ranking,
         ground_truth=truth,
         evaluation=evaluation,
-        cost=cost_from(plain["cost"]),
-        skipped=skipped_from(plain["skipped"]),
+        cost=from_plain(Cost, plain["cost"]),
+        skipped=tuple(from_plain(Skipped, each) for each in plain["skipped"]),
         provenance=plain["provenance"],
         reranking=reranking,
         reading=reading,
-        missing=missing_from(plain.get("missing", [])),
+        missing=tuple(from_plain(MissingShard, each) for each in plain.get("missing", [])),
     )
 
 

@@ -6,12 +6,10 @@ with ``extraction.model = "imported:FOLDER"``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
 
 from ilion import storage
 from ilion.errors import ArtifactError, ConfigError
@@ -26,14 +24,15 @@ from ilion.interop.features import (
 )
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import Artifact, DescriptorSet, ShardStats
-from ilion.storage.repeated import Repeats, encoded, hashes
+from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
+from ilion.storage.ids import find_duplicate_in
 
 FORMAT = 1
 FILE = "imported.json"
 PREFIX = "imported:"
-"""Of a model name that means a folder of imported descriptors."""
+"""Beginning of a model name that means a folder of imported descriptors."""
 RESULTS = "results:"
-"""Of the model name of a run whose results were made elsewhere; nothing can be extracted with it."""
+"""Beginning of the model name of a run whose results were made elsewhere: there is no model to run."""
 DATABASE: tuple[Partition, ...] = ("positives", "distractors")
 """What is searched, in this order."""
 
@@ -45,11 +44,11 @@ class Imported:
     """Imported descriptors.
 
     Args:
-        folder: Where they are.
-        artifact: Holds the shards.
-        name: Of the model, for people.
-        dim: D.
-        dtype: Of the stored values.
+        folder: Folder that the import made.
+        artifact: Artifact of the shards.
+        name: Name of the model, for people.
+        dim: Dimensions D.
+        dtype: Type of the stored values, ``float16`` or ``float32``.
         partitions: Partition -> keys of its shards, in order.
         rows: Partition -> number of descriptors.
         notes: What a reader should know, one sentence each.
@@ -113,9 +112,9 @@ def import_features(
     Args:
         paths: Feature files, or folders of such; see `ilion.interop.features`.
         output: The folder to make.
-        name: Of the model; "" takes the name of the folder.
+        name: Name of the model; "" takes the name of the folder.
         normalise: Whether descriptors that are not L2-normalised are made so; if not, they are an error.
-        progress: Called with rows done and rows in all.
+        progress: Callback that receives rows done and rows in all.
 
     Raises:
         ArtifactError: A file is missing, damaged or of another form; a descriptor is not usable; an id occurs
@@ -140,7 +139,7 @@ def import_features(
                     progress(done, total)
             rows[file.partition] = rows.get(file.partition, 0) + file.rows
         for group in (DATABASE, *((p,) for p in get_args(Partition) if p not in DATABASE)):
-            _refuse_repeated(artifact, [key for partition in group for key in keys.get(partition, ())])
+            _refuse_duplicates(artifact, [key for partition in group for key in keys.get(partition, ())])
         absent = gaps(files)
         notes = []
         if absent:
@@ -205,24 +204,20 @@ def _store(file: FeatureFile, start: int, artifact: Artifact, key: str, normalis
         storage.write_descriptors(artifact, key, block, stats)
 
 
-def _refuse_repeated(artifact: Artifact, keys: Sequence[str]) -> None:
+def _refuse_duplicates(artifact: Artifact, keys: Sequence[str]) -> None:
     """Refuse ids that occur twice; ids are read one shard at a time, and again if there are suspects."""
 
-    def ids(key: str) -> list[str]:
-        found: list[str] = storage.read_json(artifact.folder / f"{key}.ids.json")["ids"]
-        return found
-
-    with Repeats(artifact.folder) as repeats:
+    def parts() -> Iterator[list[str]]:
         for key in keys:
-            repeats.add(hashes(*encoded(ids(key))))
-        for suspects in repeats.suspects():
-            seen: dict[str, str] = {}
-            for key in keys:
-                names = ids(key)
-                for row in np.flatnonzero(np.isin(hashes(*encoded(names)), suspects)):
-                    if names[row] in seen:
-                        raise ArtifactError(
-                            f"the id {names[row]!r} occurs twice ({seen[names[row]]} and {key}); ids must be "
-                            "unique, so give each file once, and files of one set only"
-                        )
-                    seen[names[row]] = key
+            yield storage.read_json(artifact.folder / f"{key}.ids.json")["ids"]
+
+    with DuplicateFinder(artifact.folder) as finder:
+        for ids in parts():
+            finder.add(hash_ids(*encode_ids(ids)))
+        duplicate = find_duplicate_in(parts, finder)
+    if duplicate:
+        name, one, other = duplicate
+        raise ArtifactError(
+            f"the id {name!r} occurs twice ({keys[one]} and {keys[other]}); ids must be unique, so give each "
+            "file once, and files of one set only"
+        )

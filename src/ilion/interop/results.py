@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
 from ilion.storage import pickles, writing
-from ilion.storage.ids import IdList, Ids, repeated_id
+from ilion.storage.ids import IdList, Ids, find_duplicate
 from ilion.types import Int64, Ranking
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
@@ -57,7 +57,7 @@ class Results:
                 f"results of {q} queries: similarities {self.similarities.shape} and ranks {shape} do not fit"
             )
         for what, ids in (("query", self.query_ids), ("database", self.database_ids)):
-            twice = _twice(ids) if isinstance(ids, tuple) else repeated_id(ids)
+            twice = find_duplicate(ids)
             if twice is not None:
                 raise ArtifactError(f"the {what} id {twice!r} occurs twice; ids must be unique")
         kept = np.arange(shape[1]) < self.counts[:, None]
@@ -221,7 +221,9 @@ def _from_json(data: bytes, path: Path) -> Results:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise ArtifactError(f"the key {_twice([key for key, _ in pairs])!r} occurs twice in one table")
+            raise ArtifactError(
+                f"the key {find_duplicate([key for key, _ in pairs])!r} occurs twice in one table"
+            )
         return found
 
     def refuse(name: str) -> NoReturn:
@@ -309,12 +311,3 @@ def _table(part: object, name: str) -> NDArray[Any]:
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise ArtifactError(f"{name} is {values.shape} {values.dtype}; it must be a table (Q, K) of numbers")
     return values
-
-
-def _twice(ids: Sequence[str]) -> str | None:
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.storage import ids as idlist
 from ilion.storage.artifacts import Artifact, fingerprint
-from ilion.storage.files import forget, locked, read_array, read_json
-from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, write_ids
+from ilion.storage.files import locked, read_array, read_json, release_pages
+from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, are_many, find_duplicate, write_ids
 from ilion.types import Descriptors, Float32, Int64
 
 OPEN = 128
@@ -43,11 +42,11 @@ class DescriptorSet:
     """Finished shards as one database, read as needed. Safe to share among threads.
 
     Args:
-        artifact: Where the shards are.
+        artifact: Artifact of the shards.
         keys: Shards in database order.
-        ids: Only these ids take part; None takes all. The order of the database is kept.
-        listed: Whether ids are checked and listed. For a part of a database that was checked as a whole that
-            is not needed: its ids stay in the shards, where each look is slow.
+        ids: Ids that take part; None takes all. The order of the database is kept.
+        listed: Whether ids are checked and listed. A part of a database that was checked as a whole does
+            without: its ids stay in the shards, where each look is slow.
 
     Raises:
         ArtifactError: A shard is missing or damaged, an id occurs twice, or a wanted id is in no shard.
@@ -135,7 +134,7 @@ class DescriptorSet:
             here = of_shard == s
             stored = self._maps[int(s)]
             values[here] = stored[self._inside(int(s), rows[here] - self._starts[s])]
-            forget(stored)
+            release_pages(stored)
         return values
 
     def _stretches(self, shard: int, size: int) -> Iterator[tuple[int, int]]:
@@ -149,7 +148,7 @@ class DescriptorSet:
             block = np.array(stored[start:stop])
         else:
             block = np.array(stored[self._inside(shard, np.arange(start, stop))])
-        forget(stored)
+        release_pages(stored)
         return block
 
     def _inside(self, shard: int, rows: Int64) -> Int64:
@@ -224,19 +223,15 @@ def _subset(
 
 
 def _refuse_repeated(artifact: Artifact, ids: Sequence[str]) -> None:
-    if len(set(ids)) == len(ids):
-        return
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise ArtifactError(f"{artifact.folder}: id {name!r} occurs twice; ids must be unique")
-        seen.add(name)
+    twice = find_duplicate(ids)
+    if twice is not None:
+        raise ArtifactError(f"{artifact.folder}: id {twice!r} occurs twice; ids must be unique")
 
 
 def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids]:
     """Return shapes and ids of shards: few in memory, many as a list that is made if it is not there."""
     folder, name = artifact.folder / "ids", fingerprint(keys)[:16]
-    known = _known(artifact, keys, name)
+    known = _load_list(artifact, keys, name)
     if known is not None:
         return known
     shapes: list[_Shape] = []
@@ -253,16 +248,16 @@ def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids
     writable = os.access(artifact.folder, os.W_OK)
     for ids in parts:
         kept += ids
-        if writable and len(kept) > idlist.IN_MEMORY:
+        if writable and are_many(len(kept)):
             break
     else:
-        if len(kept) > idlist.IN_MEMORY:
+        if are_many(len(kept)):
             log.warning("%s cannot be written, so %d ids are held in memory", artifact.folder, len(kept))
         _refuse_repeated(artifact, kept)
         return shapes, tuple(kept)
     with locked(folder, wait=True):
         # another process may have made it while this one waited
-        known = _known(artifact, keys, name)
+        known = _load_list(artifact, keys, name)
         if known is not None:
             return known
         return shapes, write_ids(
@@ -274,8 +269,8 @@ def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids
         )
 
 
-def _known(artifact: Artifact, keys: Sequence[str], name: str) -> tuple[list[_Shape], Ids] | None:
-    """Return what a list tells, if it is there, whole, and of the shards as they are now."""
+def _load_list(artifact: Artifact, keys: Sequence[str], name: str) -> tuple[list[_Shape], Ids] | None:
+    """Return shapes and ids from a list, if it is there, whole, and fits the shards as they are now."""
     try:
         ids = IdList(artifact.folder / "ids", name)
         shapes = [_Shape(*shape) for shape in ids.about["shapes"]]
@@ -286,7 +281,7 @@ def _known(artifact: Artifact, keys: Sequence[str], name: str) -> tuple[list[_Sh
 
 
 def _stamps(artifact: Artifact, keys: Sequence[str]) -> str:
-    """Digest of what changes when the ids of a shard are written again: skipped images may be read later."""
+    """Return a digest that changes when ids are written again: skipped images may be read later."""
     stamps = []
     for key in keys:
         path = artifact.folder / f"{key}.ids.json"

@@ -161,8 +161,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def forget(values: NDArray[Any]) -> None:
-    """Give the touched pages of a mapped file back: they would count as memory of this process."""
+def release_pages(values: NDArray[Any]) -> None:
+    """Give the touched pages of a mapped file back, which else count as memory of this process."""
     pages = getattr(values, "_mmap", None)
     if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)

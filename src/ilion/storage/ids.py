@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.storage.files import forget, read_json, write_json, writing
-from ilion.storage.repeated import Repeats, encoded, hashes
+from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
+from ilion.storage.files import read_json, release_pages, write_json, writing
 from ilion.types import Int64
 
 IN_MEMORY = 100_000
@@ -80,7 +80,12 @@ class StoredIds(Sequence[str]):
 
 
 Ids: TypeAlias = tuple[str, ...] | StoredIds
-"""What a database gives as its ids."""
+"""Ids of a database."""
+
+
+def are_many(count: int) -> bool:
+    """Return whether so many ids are listed on disk instead of being held."""
+    return count > IN_MEMORY
 
 
 def same_ids(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -96,9 +101,9 @@ class IdList(StoredIds):
     """A list of ids on disk, see `write_ids`. Safe to share among threads.
 
     Args:
-        folder: Where it is.
+        folder: Folder of its files.
         name: Stem of its files.
-        head: What ``NAME.json`` will say, for a list that does not count yet; None reads it.
+        head: Content that ``NAME.json`` will get, for a list that does not count yet; None reads it.
 
     Raises:
         ArtifactError: It is missing or damaged. Damage inside is found when the ids there are read.
@@ -150,7 +155,7 @@ class IdList(StoredIds):
                 found.extend([whole[a:b] for a, b in places])
             else:
                 found.extend([text[a:b].decode("utf-8", "surrogatepass") for a, b in places])
-            self._give_back()
+            self._release()
         return tuple(found)
 
     def _one(self, row: int) -> str:
@@ -158,7 +163,7 @@ class IdList(StoredIds):
         text = self._text[self._starts[row] : self._starts[row + 1]].tobytes()
         self._touched += 1
         if self._touched % _TOUCHES == 0:
-            self._give_back()
+            self._release()
         return text.decode("utf-8", "surrogatepass")
 
     def _check(self, block: int) -> None:
@@ -170,11 +175,11 @@ class IdList(StoredIds):
         if _checksum(self._text[starts[0] : starts[-1]].data, starts) != self._checksums[block]:
             raise ArtifactError(f"{self._path(TEXT)}: damaged (not the ids that were written); {self._again}")
         self._sound[block] = True
-        self._give_back()
+        self._release()
 
-    def _give_back(self) -> None:
-        forget(self._starts_map)
-        forget(self._text_map)
+    def _release(self) -> None:
+        release_pages(self._starts_map)
+        release_pages(self._text_map)
 
     def _path(self, suffix: str) -> Path:
         return self.folder / f"{self.name}{suffix}"
@@ -183,7 +188,7 @@ class IdList(StoredIds):
     def _again(self) -> str:
         return f"delete {self.folder / self.name}.* and run again"
 
-    def copied(self, folder: Path, name: str) -> IdList:
+    def link_to(self, folder: Path, name: str) -> IdList:
         """Return the same list in another folder: hard links where the file system has them, else a copy.
 
         Its files are never changed in place, so links cannot change under each other.
@@ -237,11 +242,11 @@ def write_ids(
     """Store ids as they come.
 
     Args:
-        folder: Where to.
+        folder: Folder of the files, made if it is not there.
         name: Stem of the files.
         parts: The ids, some at a time.
-        about: Called at the end for what else the head shall tell.
-        unique_in: Whose ids they are, to be named when one occurs twice; None allows that.
+        about: Callback that returns further values for the head, once all ids are written.
+        unique_in: Folder to name in the error when an id occurs twice; None allows that.
 
     Raises:
         ArtifactError: An id occurs twice, or the disk is full.
@@ -250,13 +255,13 @@ def write_ids(
     count, end = 0, 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Repeats(folder) as repeats:
+        with DuplicateFinder(folder) as finder:
             with writing(folder / f"{name}{TEXT}") as texts, writing(folder / f"{name}{STARTS}") as starts:
                 starts.write(bytes(8))
                 for block in _blocks(parts):
-                    text, places = encoded(block)
+                    text, places = encode_ids(block)
                     if unique_in is not None:
-                        repeats.add(hashes(text, places))
+                        finder.add(hash_ids(text, places))
                     places += end
                     checksums.append(_checksum(text, places))
                     texts.write(text)
@@ -264,14 +269,14 @@ def write_ids(
                     count, end = count + len(block), end + len(text)
             head = {"format": FORMAT, "ids": count, "bytes": end, "block": BLOCK, "checksums": checksums}
             found = IdList(folder, name, {**head, "about": about()})
-            repeated = first_repeated(found, repeats)
+            duplicate = find_duplicate_in(lambda: _parts(found), finder)
     except OSError as error:
         raise ArtifactError(
             f"{folder}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
-    if repeated is not None:
+    if duplicate is not None:
         remove_ids(folder, name)
-        raise ArtifactError(f"{unique_in}: id {repeated!r} occurs twice; ids must be unique")
+        raise ArtifactError(f"{unique_in}: id {duplicate[0]!r} occurs twice; ids must be unique")
     write_json(folder / f"{name}{HEAD}", found.head)
     return found
 
@@ -282,34 +287,39 @@ def _blocks(parts: Iterable[Sequence[str]]) -> Iterator[list[str]]:
         yield block
 
 
-def first_repeated(ids: Sequence[str], repeats: Repeats) -> str | None:
-    """Return an id that occurs twice, or None.
+def find_duplicate_in(
+    parts: Callable[[], Iterable[Sequence[str]]], finder: DuplicateFinder
+) -> tuple[str, int, int] | None:
+    """Return an id that occurs twice, and the numbers of the parts that it stands in; None without one.
 
     Args:
-        ids: All of them.
-        repeats: Given their hashes, or none if no id can be suspect.
+        parts: Gives all ids, some at a time; called once for each group of suspects.
+        finder: Finder that has the hashes of all ids.
     """
-    for suspects in repeats.suspects():
-        seen: set[str] = set()
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
-            for row in np.flatnonzero(np.isin(hashes(*encoded(block)), suspects)).tolist():
-                if block[row] in seen:
-                    return block[row]
-                seen.add(block[row])
+    for suspects in finder.suspects():
+        seen: dict[str, int] = {}
+        for number, ids in enumerate(parts()):
+            for row in np.flatnonzero(np.isin(hash_ids(*encode_ids(ids)), suspects)).tolist():
+                if ids[row] in seen:
+                    return ids[row], seen[ids[row]], number
+                seen[ids[row]] = number
     return None
 
 
-def repeated_id(ids: Sequence[str]) -> str | None:
-    """Return an id that occurs twice, or None; the ids are read in blocks, and again if there are suspects.
+def find_duplicate(ids: Sequence[str]) -> str | None:
+    """Return an id that occurs twice, or None; many ids are never held at once.
 
-    >>> repeated_id(["a", "b", "a"]), repeated_id(["a", "b"])
+    >>> find_duplicate(["a", "b", "a"]), find_duplicate(["a", "b"])
     ('a', None)
     """
-    with Repeats() as repeats:
-        for start in range(0, len(ids), BLOCK):
-            repeats.add(hashes(*encoded(ids[start : start + BLOCK])))
-        return first_repeated(ids, repeats)
+    if not are_many(len(ids)):
+        seen: set[str] = set()
+        return next((name for name in ids if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+    with DuplicateFinder() as finder:
+        for part in _parts(ids):
+            finder.add(hash_ids(*encode_ids(part)))
+        found = find_duplicate_in(lambda: _parts(ids), finder)
+        return found and found[0]
 
 
 def save_ids(folder: Path, name: str, ids: Sequence[str]) -> None:
@@ -319,13 +329,17 @@ def save_ids(folder: Path, name: str, ids: Sequence[str]) -> None:
         ArtifactError: They cannot be written.
     """
     if isinstance(ids, IdList):
-        ids.copied(folder, name)
+        ids.link_to(folder, name)
     else:
-        write_ids(folder, name, (ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)))
+        write_ids(folder, name, _parts(ids))
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK))
 
 
 def remove_ids(folder: Path, name: str) -> None:
-    """Remove a list, if it is there; who reads it meanwhile can go on."""
+    """Remove a list, if it is there; whoever has it open can go on reading."""
     for suffix in (HEAD, STARTS, TEXT):
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ilion.errors import ArtifactError
-from ilion.storage import ids as idlist
 from ilion.storage.files import read_array, read_json, write_array, write_json
-from ilion.storage.ids import IdList, Ids
+from ilion.storage.ids import IdList, Ids, are_many, remove_ids, save_ids
 from ilion.types import Ranking
 
-_LIST = "database"
-"""Name of the list of the database's ids in the folder of a ranking, where there are many."""
+DATABASE_IDS = "database"
+"""Stem of the list of the database's ids in the folder of a ranking, where there are many."""
 
 
 def write_ranking(folder: Path, ranking: Ranking) -> None:
@@ -21,9 +20,9 @@ def write_ranking(folder: Path, ranking: Ranking) -> None:
     stored already if that is possible.
     """
     ids = ranking.database_ids
-    listed = len(ids) > idlist.IN_MEMORY
+    listed = are_many(len(ids))
     if listed:
-        idlist.save_ids(folder, _LIST, ids)
+        save_ids(folder, DATABASE_IDS, ids)
     write_array(folder / "indices.npy", ranking.indices)
     write_array(folder / "similarities.npy", ranking.similarities)
     write_array(folder / "counts.npy", ranking.counts)
@@ -32,7 +31,7 @@ def write_ranking(folder: Path, ranking: Ranking) -> None:
         {"query_ids": ranking.query_ids, "database_ids": {"listed": len(ids)} if listed else tuple(ids)},
     )
     if not listed:  # that of an earlier ranking
-        idlist.remove_ids(folder, _LIST)
+        remove_ids(folder, DATABASE_IDS)
 
 
 def read_ranking(folder: Path) -> Ranking:
@@ -46,7 +45,7 @@ def read_ranking(folder: Path) -> Ranking:
     if isinstance(head["database_ids"], list):
         ids = tuple(head["database_ids"])
     else:
-        ids = IdList(folder, _LIST)
+        ids = IdList(folder, DATABASE_IDS)
         if len(ids) != head["database_ids"]["listed"]:
             raise ArtifactError(
                 f"{folder}: the list of ids is that of another ranking; delete it and run again"

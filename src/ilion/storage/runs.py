@@ -2,114 +2,47 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.outcome import (
-    Change,
-    Cost,
-    Evaluation,
-    FullPrecision,
-    Interval,
-    Ledger,
-    Machine,
-    MissingShard,
-    Reading,
-    Reranking,
-    RunResult,
-    Skipped,
-    SliceResult,
-)
-from ilion.storage import read_json, write_json
-from ilion.types import Float32
+from ilion.outcome import Evaluation, Reranking, RunResult
+from ilion.storage.files import read_json, write_json
+
+T = TypeVar("T")
 
 FORMAT = 1
-"""Of ``run.json``."""
+"""Format of ``run.json``."""
 FILE = "run.json"
+_IN_ARTIFACTS = ("ranking", "inliers", "explain")
+"""Fields of a result that are not written here, because artifacts hold what they are made of."""
 
 
 def write_run(folder: Path, result: RunResult) -> None:
-    """Store a run's numbers.
-
-    Args:
-        folder: Output folder of the run.
-        result: The run.
-    """
-    plain = {
-        "format": FORMAT,
-        "name": result.name,
-        "design": result.design,
-        "evaluation": _plain_evaluation(result.evaluation),
-        "cost": result.cost,
-        "skipped": result.skipped,
-        "missing": result.missing,
-        "provenance": result.provenance,
-    }
-    if result.reranking is not None:
-        plain["reranking"] = _plain_reranking(result.reranking)
-    if result.reading is not None:
-        plain["reading"] = _plain_reading(result.reading)
+    """Store a run's numbers in its output folder."""
+    names = ("name", "design", "evaluation", "cost", "skipped", "missing", "provenance")
+    plain = {"format": FORMAT, **{name: _to_plain(getattr(result, name)) for name in names}}
+    for name in ("reranking", "reading"):
+        if getattr(result, name) is not None:
+            plain[name] = _to_plain(getattr(result, name))
     write_json(folder / FILE, plain)
 
 
-def _plain_evaluation(e: Evaluation) -> dict[str, Any]:
-    return {
-        "definition": e.definition,
-        "k": e.k,
-        "ties": e.ties,
-        "query_ids": e.query_ids,
-        "instances": e.instances,
-        "per_query": e.per_query.tolist(),
-        "mean": e.mean,
-        "ci95": e.ci95,
-        "metrics": dict(e.metrics),
-        "metric_ci95": dict(e.metric_ci95),
-        "per_query_metrics": {name: values.tolist() for name, values in e.per_query_metrics.items()},
-        "slices": e.slices,
-        "unreachable": e.unreachable,
-    }
-
-
-def _plain_reranking(r: Reranking) -> dict[str, Any]:
-    """Everything but what artifacts hold."""
-    return {
-        "before": _plain_evaluation(r.before),
-        "shortlist": r.shortlist,
-        "weights": _plain_weights(r.weights),
-        "fusion": r.fusion,
-        "missing": r.missing,
-        "scorer": r.scorer,
-        "folds": None if r.folds is None else r.folds.tolist(),
-        "ledger": r.ledger,
-        "change": r.change,
-        "full": r.full,
-        "sources": dict(r.sources),
-    }
-
-
-def _plain_reading(r: Reading) -> dict[str, Any]:
-    """Everything but the texts, which artifacts hold."""
-    return {
-        "use": r.use,
-        "fusion": r.fusion,
-        "weights": _plain_weights(r.weights),
-        "folds": r.folds.tolist(),
-        "before": None if r.before is None else _plain_evaluation(r.before),
-        "change": r.change,
-        "with_text": r.with_text,
-        "silent": r.silent,
-        "ms_per_image": r.ms_per_image,
-        "bytes_per_image": r.bytes_per_image,
-        "sources": dict(r.sources),
-    }
-
-
-def _plain_weights(weights: Float32) -> list[float | None]:
-    return [None if np.isnan(weight) else float(weight) for weight in weights]
+def _to_plain(value: Any) -> Any:
+    """Return dataclasses as dicts, tuples and arrays as lists, and NaN in arrays as None."""
+    if is_dataclass(value):
+        names = (field.name for field in fields(value) if field.name not in _IN_ARTIFACTS)
+        return {name: _to_plain(getattr(value, name)) for name in names}
+    if isinstance(value, np.ndarray):
+        return [None if number != number else number for number in value.tolist()]
+    if isinstance(value, Mapping):
+        return {key: _to_plain(each) for key, each in value.items()}
+    return [_to_plain(each) for each in value] if isinstance(value, (tuple, list)) else value
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -132,89 +65,35 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         ArtifactError: See `read_run`.
     """
-    return evaluation_from(read_run(folder)["evaluation"])
+    return from_plain(Evaluation, read_run(folder)["evaluation"])
 
 
-def evaluation_from(plain: Mapping[str, Any]) -> Evaluation:
-    """Build an evaluation from the plain values in ``run.json``."""
-    return Evaluation(
-        definition=plain["definition"],
-        k=plain["k"],
-        ties=plain["ties"],
-        query_ids=tuple(plain["query_ids"]),
-        instances=tuple(plain["instances"]),
-        per_query=np.array(plain["per_query"], np.float64),
-        mean=plain["mean"],
-        ci95=Interval(**plain["ci95"]),
-        metrics=plain["metrics"],
-        metric_ci95={name: Interval(**values) for name, values in plain["metric_ci95"].items()},
-        per_query_metrics={n: np.array(v, np.float64) for n, v in plain["per_query_metrics"].items()},
-        slices=tuple(SliceResult(**{**s, "ci95": Interval(**s["ci95"])}) for s in plain["slices"]),
-        unreachable=plain["unreachable"],
-    )
+def from_plain(kind: type[T], plain: Mapping[str, Any]) -> T:
+    """Build a dataclass of `ilion.outcome` from plain values in ``run.json``.
+
+    What artifacts hold is None, or says that it is gone; see `_IN_ARTIFACTS`.
+    """
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {name: None for name in names if name in _IN_ARTIFACTS}
+    if kind is Reranking:
+        values["explain"] = _evidence_is_gone
+    return kind(**values, **{name: _build(hints[name], value) for name, value in plain.items()})
 
 
-def cost_from(plain: Mapping[str, Any]) -> Cost:
-    """Build a cost from the plain values in ``run.json``."""
-    return Cost(**{**plain, "reused": tuple(plain["reused"]), "machine": Machine(**plain["machine"])})
+def _build(hint: Any, value: Any) -> Any:
+    """Return a plain value as the type that a field of a dataclass declares."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if value is None or kind is None:
+        return from_plain(hint, value) if value is not None and is_dataclass(hint) else value  # type: ignore[arg-type]
+    if kind in (Union, types.UnionType):
+        return _build(inner[0], value)
+    if kind is tuple:
+        return tuple(_build(inner[0], each) for each in value)
+    if kind is np.ndarray:
+        return np.array(value, get_args(inner[1])[0])  # None becomes NaN
+    return {key: _build(inner[1], each) for key, each in value.items()} if kind is Mapping else value
 
 
-def missing_from(plain: list[dict[str, Any]]) -> tuple[MissingShard, ...]:
-    """Build the missing shards from the plain values in ``run.json``."""
-    return tuple(MissingShard(**m) for m in plain)
-
-
-def skipped_from(plain: list[dict[str, str]]) -> tuple[Skipped, ...]:
-    """Build the skipped images from the plain values in ``run.json``."""
-    return tuple(Skipped(**s) for s in plain)
-
-
-def reranking_from(plain: Mapping[str, Any]) -> Reranking:
-    """Build what re-ranking changed from the plain values in ``run.json``, without what artifacts hold."""
-
-    def explain(query: int, row: int) -> Any:
-        raise ArtifactError("the evidence of this run is gone; run the experiment again")
-
-    full = plain["full"]
-    return Reranking(
-        before=evaluation_from(plain["before"]),
-        ranking=None,
-        shortlist=plain["shortlist"],
-        inliers=None,
-        weights=_weights_from(plain["weights"]),
-        fusion=plain["fusion"],
-        missing=plain["missing"],
-        explain=explain,
-        scorer=plain["scorer"],
-        folds=None if plain["folds"] is None else np.array(plain["folds"], np.int64),
-        ledger=None if plain["ledger"] is None else Ledger(**plain["ledger"]),
-        change=None if plain["change"] is None else _change_from(plain["change"]),
-        full=None if full is None else FullPrecision(**{**full, "change": _change_from(full["change"])}),
-        sources=plain["sources"],
-    )
-
-
-def reading_from(plain: Mapping[str, Any]) -> Reading:
-    """Build what reading did from the plain values in ``run.json``, without the texts."""
-    return Reading(
-        use=plain["use"],
-        fusion=plain["fusion"],
-        weights=_weights_from(plain["weights"]),
-        folds=np.array(plain["folds"], np.int64),
-        before=None if plain["before"] is None else evaluation_from(plain["before"]),
-        change=None if plain["change"] is None else _change_from(plain["change"]),
-        with_text=plain["with_text"],
-        silent=plain["silent"],
-        ms_per_image=plain["ms_per_image"],
-        bytes_per_image=plain["bytes_per_image"],
-        explain=None,
-        sources={kind: tuple(names) for kind, names in plain["sources"].items()},
-    )
-
-
-def _weights_from(plain: list[float | None]) -> Float32:
-    return np.array([np.nan if weight is None else weight for weight in plain], np.float32)
-
-
-def _change_from(plain: Mapping[str, Any]) -> Change:
-    return Change(**{**plain, "ci95": Interval(**plain["ci95"])})
+def _evidence_is_gone(query: int, row: int) -> NoReturn:
+    raise ArtifactError("the evidence of this run is gone; run the experiment again")

@@ -1,8 +1,8 @@
 """Which of very many ids occur twice, in memory that does not grow with their number.
 
 Each id becomes a 64-bit hash. Hashes are sorted a run at a time and kept in a scratch file; then equal ones
-of all runs are found one range of values after the other. Ids whose hash is not alone are suspects: who asks
-compares those exactly, so a chance collision costs a look and never a wrong answer.
+of all runs are found one range of values after the other. Ids whose hash is not alone are suspects: the
+caller compares those exactly, so a chance collision costs a look and never a wrong answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.storage.files import forget
+from ilion.storage.files import release_pages
 from ilion.types import Int64
 
 UInt64 = NDArray[np.uint64]
@@ -23,13 +23,13 @@ UInt64 = NDArray[np.uint64]
 RUN = 2**21
 """Hashes sorted at once (16 MiB)."""
 SUSPECTS = 2**16
-"""Hashes that are given to who compares at once: bounds the ids that have to be held for it."""
+"""Hashes given out at once: bounds the ids that the caller holds to compare them."""
 
 
-def encoded(ids: Sequence[str]) -> tuple[bytes, Int64]:
+def encode_ids(ids: Sequence[str]) -> tuple[bytes, Int64]:
     """Return ids one after the other in UTF-8, and where each starts, the end of the last included.
 
-    >>> encoded(["ab", "", "ü"])
+    >>> encode_ids(["ab", "", "ü"])
     (b'ab\\xc3\\xbc', array([0, 2, 2, 4]))
     """
     text = "".join(ids).encode("utf-8", "surrogatepass")
@@ -41,24 +41,24 @@ def encoded(ids: Sequence[str]) -> tuple[bytes, Int64]:
     return text, starts
 
 
-def hashes(text: bytes, starts: Int64) -> UInt64:
+def hash_ids(text: bytes, starts: Int64) -> UInt64:
     """Return a 64-bit hash of each id.
 
     Multilinear: each byte times a multiplier of its place, summed modulo 2^64 (Carter and Wegman, "Universal
-    classes of hash functions", 1979). It is fast over many ids at once, and chance is all that it has to
-    resist.
+    classes of hash functions", 1979). It is fast over many ids at once, and need not resist an attacker:
+    equal hashes are compared exactly.
 
     Args:
         text: Ids one after the other.
         starts: (n + 1,) where each starts, and the end.
 
-    >>> one, two, three = hashes(*encoded(["a/1", "a/2", "a/1"]))
+    >>> one, two, three = hash_ids(*encode_ids(["a/1", "a/2", "a/1"]))
     >>> bool(one == three), bool(one == two)
     (True, False)
     """
     lengths = np.diff(starts)
     places = np.arange(len(text)) - np.repeat(starts[:-1] - starts[0], lengths)
-    multipliers = _scrambled(np.arange(int(lengths.max(initial=0)), dtype=np.uint64))
+    multipliers = _scramble(np.arange(int(lengths.max(initial=0)), dtype=np.uint64))
     # a byte counts from 1, so that a zero at the end makes another id
     values = (np.frombuffer(text, np.uint8) + np.uint64(1)) * multipliers[places]
     sums = np.zeros(len(text) + 1, np.uint64)
@@ -68,7 +68,7 @@ def hashes(text: bytes, starts: Int64) -> UInt64:
     return found
 
 
-def _scrambled(values: UInt64) -> UInt64:
+def _scramble(values: UInt64) -> UInt64:
     """Return pseudo-random numbers, see `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014)."""
     mixed = (values + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -77,16 +77,16 @@ def _scrambled(values: UInt64) -> UInt64:
     return scrambled
 
 
-class Repeats:
+class DuplicateFinder:
     """Collects hashes and says which occur twice; a context that removes its scratch file.
 
     Args:
-        folder: Where the scratch file goes, 8 bytes an id; None takes the folder of the system for such.
+        folder: Folder of the scratch file, 8 bytes an id; None takes the system's folder for such files.
 
-    >>> with Repeats() as repeats:
-    ...     repeats.add(np.array([7, 3], np.uint64))
-    ...     repeats.add(np.array([5, 7], np.uint64))
-    ...     [found.tolist() for found in repeats.suspects()]
+    >>> with DuplicateFinder() as finder:
+    ...     finder.add(np.array([7, 3], np.uint64))
+    ...     finder.add(np.array([5, 7], np.uint64))
+    ...     [found.tolist() for found in finder.suspects()]
     [[7]]
     """
 
@@ -97,7 +97,7 @@ class Repeats:
         self._count = 0
         self._runs: list[int] = []
 
-    def __enter__(self) -> Repeats:
+    def __enter__(self) -> DuplicateFinder:
         return self
 
     def __exit__(
@@ -131,6 +131,7 @@ class Repeats:
         stored = np.memmap(self._file, np.uint64, mode="r", shape=(total,))
         ends = np.cumsum(self._runs)
         runs = [stored[end - size : end] for end, size in zip(ends, self._runs, strict=True)]
+        # hashes are spread evenly, so each range of values holds about RUN of them, whatever the ids are
         ranges = -(-total // RUN)
         begins = [0] * len(runs)
         for number in range(1, ranges + 1):
@@ -138,7 +139,7 @@ class Repeats:
             stops = [len(run) if number == ranges else int(np.searchsorted(run, least)) for run in runs]
             parts = [run[begin:stop] for run, begin, stop in zip(runs, begins, stops, strict=True)]
             values = np.sort(np.concatenate(parts))
-            forget(stored)
+            release_pages(stored)
             found = np.unique(values[1:][values[1:] == values[:-1]])
             for first in range(0, len(found), SUSPECTS):
                 yield found[first : first + SUSPECTS]
