@@ -24,9 +24,6 @@ def escape_id(image_id: str) -> str:
     A character outside the basic plane becomes two escapes (its UTF-16 code units). The ``#`` of an id that
     already reads like an escape is escaped itself, so that `unescape_id` always gives the id back.
 
-    Args:
-        image_id: The id as it is on disk.
-
     >>> escape_id("café_007/pos/P007_00.jpg")
     'caf#U00e9_007/pos/P007_00.jpg'
     >>> escape_id("a#U00e9")
@@ -41,9 +38,6 @@ def escape_id(image_id: str) -> str:
 
 def unescape_id(escaped: str) -> str:
     """Return the id that `escape_id` wrote; a text without escapes comes back unchanged.
-
-    Args:
-        escaped: An id from a file.
 
     >>> unescape_id("caf#U00e9_007/pos/P007_00.jpg")
     'café_007/pos/P007_00.jpg'
@@ -60,9 +54,6 @@ def tar_key(member: str) -> str:
     """Return the key of a WebDataset member: its path up to the first dot of the file name.
 
     A leading ``./``, which ``tar`` writes for a packed folder, is no part of the key.
-
-    Args:
-        member: Name inside the tar.
 
     >>> tar_key("00/c2094.jpg"), tar_key("./a.v2.jpg"), tar_key(".hidden.jpg")
     ('00/c2094', 'a', '')
@@ -82,10 +73,10 @@ def safe_name(text: str) -> str:
     return safe if safe == text else f"{safe}-{blake2b(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
-def hashes_of(ids: Iterable[str]) -> NDArray[np.uint64]:
+def hash_ids(ids: Iterable[str]) -> NDArray[np.uint64]:
     """Return a 64-bit hash of each id.
 
-    >>> hashes_of(["a", "b", "a"])[[0, 2]].tolist() == [hashes_of(["a"])[0]] * 2
+    >>> hash_ids(["a", "b", "a"])[[0, 2]].tolist() == [hash_ids(["a"])[0]] * 2
     True
     """
     digests = b"".join(blake2b(i.encode(errors="surrogatepass"), digest_size=8).digest() for i in ids)
@@ -99,8 +90,8 @@ class IdSet:
     taken for another is 3 in 100,000. Ids may be listed with or without their tar, escaped or not.
 
     Args:
-        ids: The listed ids.
-        source: The file that lists them, from which another process can build the same set.
+        ids: Ids of the set.
+        source: File that lists them, from which another process can build the same set.
 
     >>> subset = IdSet(["a.tar/1", "2", "caf#U00e9"])
     >>> subset.take("a.tar/1", "1"), subset.take("b.tar/2", "2"), subset.take("café", "x")
@@ -113,7 +104,7 @@ class IdSet:
 
     def __init__(self, ids: Iterable[str], source: Path | None = None) -> None:
         self.source = source
-        self._values = np.unique(hashes_of(unescape_id(i) for i in ids))
+        self._values = np.unique(hash_ids(unescape_id(i) for i in ids))
         self._found = np.zeros(len(self._values), dtype=bool)
 
     def __len__(self) -> int:
@@ -121,17 +112,17 @@ class IdSet:
 
     @property
     def found(self) -> int:
-        """How many listed ids were met so far."""
+        """Number of listed ids that were met so far."""
         return int(self._found.sum())
 
     @property
     def digest(self) -> str:
-        """Changes when the listed ids change."""
+        """Digest of the listed ids."""
         return blake2b(self._values.tobytes(), digest_size=16).hexdigest()
 
     def take(self, image_id: str, key: str) -> bool:
         """Return whether an image is listed, by its id or by its key, and remember that it was met."""
-        wanted = hashes_of({image_id, key, unescape_id(image_id), unescape_id(key)})
+        wanted = hash_ids({image_id, key, unescape_id(image_id), unescape_id(key)})
         rows = np.searchsorted(self._values, wanted)
         rows = rows[rows < len(self._values)]
         rows = rows[np.isin(self._values[rows], wanted)]
@@ -141,7 +132,7 @@ class IdSet:
     def missing(self, ids: Iterable[str]) -> Iterator[str]:
         """Yield those of the listed ids, given again, that were not met."""
         for image_id in ids:
-            row = np.searchsorted(self._values, hashes_of([unescape_id(image_id)])[0])
+            row = np.searchsorted(self._values, hash_ids([unescape_id(image_id)])[0])
             if not self._found[row]:
                 yield image_id
 

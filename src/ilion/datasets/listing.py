@@ -1,4 +1,4 @@
-"""What a reader finds in a folder: photos, texts and tars, and everything that is wrong, without stopping."""
+"""Content of a folder before it is judged: photos, texts and tars, and everything that is wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Role = Literal["query", "positive", "ignored"]
 
 _WITHOUT_DECODER = (".heic", ".heif", ".jxl")
 IMAGE_SUFFIXES = frozenset((*_WITHOUT_DECODER, *(s for endings in EXTENSIONS.values() for s in endings)))
-"""Names that promise an image. Phones write ``.heic``: it is listed so that nobody's photos vanish unsaid."""
+"""Endings that promise an image. Phones write ``.heic``: it is listed so that no photo vanishes unsaid."""
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
@@ -31,10 +31,10 @@ class Problem:
 
     Args:
         severity: ``error`` (the set cannot be used, or its results would be wrong), ``warning`` or ``info``.
-        kind: A short name, the same for all problems of this kind.
-        file: Where, as a path below the data set (with ``:line`` for tables).
-        message: What was seen.
-        remedy: What to do.
+        kind: Short name, the same for all problems of this kind.
+        file: Place, as a path below the data set (with ``:line`` for tables).
+        message: Description of what was seen.
+        remedy: Advice on what to do.
     """
 
     severity: Severity
@@ -49,15 +49,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one photo means for one object.
+    """Meaning of one photo for one object.
 
     Args:
-        instance: The object.
+        instance: Name of the object.
         role: ``query``, ``positive`` or ``ignored``.
-        boxes: Where the object is.
+        boxes: Boxes of the object, in pixels of the upright photo.
         scale: Object area as a fraction of the image, where a file says so.
         clutter: Number of objects on the photo, where a file says so.
-        place: Where the boxes are written, for messages.
+        place: File and line of the boxes, for messages.
     """
 
     instance: str
@@ -73,9 +73,9 @@ class Photo:
     """A photo that means something for one or several objects.
 
     Args:
-        id: Its path below `Listing.base`, unless it has a source.
-        views: What it means for each of its objects.
-        source: Place of its bytes, where its id does not say it.
+        id: Path below `Listing.base`, unless there is a source.
+        views: Meaning for each of its objects.
+        source: Place of its bytes; None where the id says it.
     """
 
     id: str
@@ -108,7 +108,7 @@ class LooseFolder:
 
     Args:
         base: The folder.
-        prefix: What ids begin with, before the name: "" or ``something/``.
+        prefix: Beginning of the ids, before the name: "" or ``something/``.
         names: Sorted paths below ``base``, with ``/``.
     """
 
@@ -122,19 +122,20 @@ class Listing:
     """Everything in a data set folder, before it is judged.
 
     Args:
-        root: The data set's folder.
-        base: The folder that photo ids are relative to.
-        home: The folder of the objects, for messages.
+        root: Folder of the data set.
+        base: Folder that photo ids are relative to.
+        home: Folder of the objects, for messages.
         photos: Queries, positives and ignored photos, by id.
         descriptions: Text queries, by id.
         tars: Tars of distractors, by file name.
         loose: Distractors that are files.
-        distractor_ids: A file that lists distractors of which only the ids are known.
+        distractor_ids: File that lists distractors of which only the ids are known.
         labels: Axis -> instance -> label.
         declared: Objects that have a folder or a table row, with photos or not.
-        problems: What is wrong with names, tables and folders.
-        layout: Name of its layout; the reader fills it in.
-        dataset: The data set as its layout made it, where the layout did not list it.
+        problems: Problems of names, tables and folders.
+        layout: Name of the layout; the reader fills it in.
+        complete: Whether the photos are there, and not only their ids.
+        dataset: The data set as its layout made it; None where the layout listed it.
     """
 
     root: Path
@@ -152,8 +153,19 @@ class Listing:
     complete: bool = True
     dataset: RetrievalDataset | None = None
 
-    def add(self, severity: Severity, kind: str, file: Path | str, message: str, remedy: str) -> None:
-        """Note a problem; a path is shown relative to the data set where it lies below it."""
+    def error(self, kind: str, file: Path | str, message: str, remedy: str) -> None:
+        """Note what makes the set unusable or its results wrong; a path is shown as `shown_path` does."""
+        self._add("error", kind, file, message, remedy)
+
+    def warn(self, kind: str, file: Path | str, message: str, remedy: str) -> None:
+        """Note what a person should look at."""
+        self._add("warning", kind, file, message, remedy)
+
+    def inform(self, kind: str, file: Path | str, message: str, remedy: str) -> None:
+        """Note what is worth knowing."""
+        self._add("info", kind, file, message, remedy)
+
+    def _add(self, severity: Severity, kind: str, file: Path | str, message: str, remedy: str) -> None:
         shown = shown_path(file, self.root) if isinstance(file, Path) else file
         self.problems.append(Problem(severity, kind, shown, message, remedy))
 
@@ -201,12 +213,12 @@ def scan(folder: Path, listing: Listing, skip: frozenset[str] = frozenset()) -> 
     """Yield the files below a folder in sorted order, as paths with ``/``; what cannot be used is noted.
 
     Links may point anywhere below the folder, but not out of it: a shared data set must not reach other
-    people's files. Links to folders are not followed.
+    people's files. Links to folders are not followed. The folder may itself be a link.
 
     Args:
-        folder: Where to look; it may itself be a link.
-        listing: Takes the problems.
-        skip: Names directly in the folder that are not looked at.
+        folder: Folder to look through, at any depth.
+        listing: Listing that takes the problems.
+        skip: Names directly in the folder that are passed over.
     """
     yield from _scan(folder, folder.resolve(), "", listing, skip)
 
@@ -227,29 +239,25 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
     except OSError as error:
         message = f"the folder cannot be read ({error.strerror})"
-        listing.add("error", "unreadable-folder", folder, message, "check its permissions")
+        listing.error("unreadable-folder", folder, message, "check its permissions")
         return
     for entry in entries:
         path = folder / entry.name
         if entry.name in skip:
             continue
         if is_hidden(entry.name):
-            listing.add("info", "hidden-file", path, "is a system file", "nothing to do; it is left out")
+            listing.inform("hidden-file", path, "is a system file", "nothing to do; it is left out")
         elif not _is_text(entry.name):
-            listing.add(
-                "error",
+            listing.error(
                 "bad-name",
                 path.with_name("".join(c if _is_text(c) else ascii(c)[1:-1] for c in entry.name)),
                 "the name holds characters that are not text",
                 "rename it",
             )
         elif entry.is_symlink() and not path.exists():
-            listing.add(
-                "error", "bad-link", path, "the link leads nowhere", "remove it or restore its target"
-            )
+            listing.error("bad-link", path, "the link leads nowhere", "remove it or restore its target")
         elif entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(base):
-            listing.add(
-                "error",
+            listing.error(
                 "bad-link",
                 path,
                 "the link leads out of the data set",
@@ -257,9 +265,7 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
             )
         elif entry.is_dir():
             if entry.is_symlink():
-                listing.add(
-                    "warning", "bad-link", path, "links to folders are not followed", "remove the link"
-                )
+                listing.warn("bad-link", path, "links to folders are not followed", "remove the link")
             else:
                 yield from _scan(path, base, f"{prefix}{entry.name}/", listing, frozenset())
         else:
@@ -274,16 +280,16 @@ def _is_text(name: str) -> bool:
 def note_stray(listing: Listing, path: Path, where: str) -> None:
     """Note a file that no rule knows."""
     remedy = "remove it, or give it the right name or ending if it is a photo"
-    listing.add("warning", "stray-file", path, f"is not expected {where} and is not read", remedy)
+    listing.warn("stray-file", path, f"is not expected {where} and is not read", remedy)
 
 
 def list_distractors(listing: Listing, folder: Path, prefix: str, used: frozenset[str] = frozenset()) -> None:
-    """Add the tars and image files below a folder to the listing.
+    """Add the tars and image files below a folder, at any depth, to the listing.
 
     Args:
-        listing: Takes what is found.
-        folder: Searched at any depth.
-        prefix: What ids of loose files begin with.
+        listing: Listing to add to.
+        folder: Folder of distractors.
+        prefix: Beginning of the ids of loose files.
         used: Ids that have another role already.
     """
     names = []
@@ -291,13 +297,9 @@ def list_distractors(listing: Listing, folder: Path, prefix: str, used: frozense
         if name.lower().endswith(".tar"):
             listing.tars.append(folder / name)
         elif name.lower().endswith(_PACKED):
-            listing.add(
-                "error",
-                "packed",
-                folder / name,
-                "is a compressed archive, which cannot be streamed",
-                "unpack it here, or pack it again as a plain .tar",
-            )
+            message = "is a compressed archive, which cannot be streamed"
+            remedy = "unpack it here, or pack it again as a plain .tar"
+            listing.error("packed", folder / name, message, remedy)
         elif is_image_name(name):
             if prefix + name not in used:
                 names.append(name)
@@ -348,28 +350,15 @@ def _note_incomplete(listing: Listing) -> None:
     found = {v.instance for p in listing.photos for v in p.views if v.role == "positive"}
     for instance in listing.instances:
         if instance not in queried:
-            listing.add(
-                "error",
-                "no-query",
-                listing.home / instance,
-                f"object {instance!r} has no query",
-                "add a photo of it to its query folder, or a description; or remove the object",
-            )
+            remedy = "add a photo of it to its query folder, or a description; or remove the object"
+            listing.error("no-query", listing.home / instance, f"object {instance!r} has no query", remedy)
         if instance not in found:
-            listing.add(
-                "error",
-                "no-positive",
-                listing.home / instance,
-                f"object {instance!r} has no positive",
-                "add a photo that shows it among other things; or remove the object",
-            )
+            message = f"object {instance!r} has no positive"
+            remedy = "add a photo that shows it among other things; or remove the object"
+            listing.error("no-positive", listing.home / instance, message, remedy)
     if not listing.instances:
-        listing.add(
-            "error",
-            "empty",
-            listing.home,
-            "there is no object",
-            "add at least one object with a query and a positive",
+        listing.error(
+            "empty", listing.home, "there is no object", "add at least one object with a query and a positive"
         )
 
 
@@ -377,8 +366,7 @@ def _note_clashes(listing: Listing) -> None:
     tars: dict[str, Path] = {}
     for tar in listing.tars:
         if tar.name in tars:
-            listing.add(
-                "error",
+            listing.error(
                 "duplicate-id",
                 tar,
                 f"has the same file name as {shown_path(tars[tar.name], listing.root)}, so their ids clash",
@@ -388,32 +376,17 @@ def _note_clashes(listing: Listing) -> None:
     prefixes: dict[str, Path] = {}
     for folder in listing.loose:
         if folder.prefix in prefixes and folder.base != prefixes[folder.prefix]:
-            listing.add(
-                "error",
-                "duplicate-id",
-                folder.base,
-                f"is named like {shown_path(prefixes[folder.prefix], listing.root)}, so their ids clash",
-                "rename one of the two folders",
-            )
+            message = f"is named like {shown_path(prefixes[folder.prefix], listing.root)}, so their ids clash"
+            listing.error("duplicate-id", folder.base, message, "rename one of the two folders")
         prefixes[folder.prefix] = folder.base
     files = [photo.id for photo in listing.photos] + [tar.name for tar in listing.tars]
     files.extend(folder.prefix + name for folder in listing.loose for name in folder.names)
     for first, second in _case_clashes(files):
-        listing.add(
-            "warning",
-            "case-clash",
-            second,
-            f"differs from {first} only in upper and lower case or in how accents are stored",
-            "rename one; on other systems the two are one file",
-        )
+        message = f"differs from {first} only in upper and lower case or in how accents are stored"
+        listing.warn("case-clash", second, message, "rename one; on other systems the two are one file")
     for first, second in _case_clashes(listing.instances):
-        listing.add(
-            "warning",
-            "case-clash",
-            second,
-            f"object {second!r} and object {first!r} differ only in upper and lower case",
-            "use one spelling if they are one object",
-        )
+        message = f"object {second!r} and object {first!r} differ only in upper and lower case"
+        listing.warn("case-clash", second, message, "use one spelling if they are one object")
 
 
 def _case_clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -50,12 +50,12 @@ def open_dataset(
     shards of ``shard_size``.
 
     Args:
-        path: The data set's folder.
+        path: Folder of the data set.
         layout: Name of a layout; ``auto`` asks all of them.
-        subset: Id file; of the distractors, only the listed ones stay. Positives and ignored photos always
+        subset: Id file of the distractors that stay; None keeps all. Positives and ignored photos always
             stay, since results without them would mean something else. Ids that are listed but not there are
             counted in ``notes``.
-        distractors: A further folder with tars or images of distractors, at any depth.
+        distractors: Further folder with tars or images of distractors, at any depth.
         shard_size: Images in a shard of files; decides what one interruption can cost, never the results.
         trust: Modules and files whose code may run, for a layout from outside.
 
@@ -82,15 +82,11 @@ def list_dataset(
 ) -> Listing:
     """List a data set with all its problems; only a folder that is no data set at all raises.
 
-    Args:
-        path: The data set's folder.
-        layout: Name of a layout; ``auto`` asks all of them.
-        distractors: A further folder of distractors.
-        trust: Modules and files whose code may run, for a layout from outside.
+    See `open_dataset` for the arguments.
 
     Raises:
         ConfigError: No layout has that name.
-        DatasetError: A folder does not exist, or the layout cannot be told.
+        DatasetError: A folder does not exist, or its layout is not clear.
     """
     for folder in (path, distractors):
         if folder is not None and not folder.is_dir():
@@ -273,10 +269,7 @@ def _scale(listing: Listing, photo: Photo, view: View) -> float | None:
 def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
     """Return the area of the union of boxes as a fraction of the image; parts outside do not count.
 
-    Args:
-        boxes: In pixels of the upright image.
-        width: Of the upright image.
-        height: Of the upright image.
+    All values are in pixels of the upright image.
 
     >>> box_share((Box(0, 0, 50, 100), Box(25, 0, 50, 100)), 100, 100)
     0.75

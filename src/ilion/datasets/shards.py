@@ -33,10 +33,10 @@ class FileShard:
 
     Args:
         name: Unique within the database; safe as a file name.
-        base: The folder of the files.
-        prefix: What ids begin with, before the path below ``base``.
+        base: Folder of the files.
+        prefix: Beginning of the ids, before the path below ``base``.
         names: Paths below ``base``, in order.
-        boxes: Path below ``base`` -> the objects' boxes.
+        boxes: Boxes of the objects, by path below ``base``.
     """
 
     name: str
@@ -132,7 +132,7 @@ class TarShard:
     Args:
         name: Unique within the database; safe as a file name.
         path: The uncompressed tar.
-        subset: If given, only the images that it lists.
+        subset: Images that stay; None keeps all.
     """
 
     name: str
@@ -168,7 +168,7 @@ class IdShard:
     Args:
         name: Unique within the database; safe as a file name.
         ids: The ids in order, or an id file that is streamed.
-        subset: If given, only the images that it lists.
+        subset: Images that stay; None keeps all.
     """
 
     name: str
@@ -201,11 +201,8 @@ class IdShard:
 def plain_shard(shard: Shard) -> dict[str, Any]:
     """Return plain values from which another process can build the same shard.
 
-    Args:
-        shard: A `FileShard`, `RecordShard` or `TarShard`.
-
     Raises:
-        ConfigError: It is another kind of shard.
+        ConfigError: It is no `FileShard`, `RecordShard` or `TarShard`.
     """
     if isinstance(shard, FileShard):
         boxes = {name: _plain_boxes(each) for name, each in shard.boxes.items()}
@@ -234,9 +231,6 @@ def _source_from(image_id: str, place: Sequence[Any]) -> Source:
 
 def shard_from(plain: Mapping[str, Any]) -> Shard:
     """Build the shard that `plain_shard` described; its fingerprint tells whether it still is the same.
-
-    Args:
-        plain: The plain values.
 
     Raises:
         DatasetError: The id file of a subset cannot be read.

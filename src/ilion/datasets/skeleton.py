@@ -78,10 +78,7 @@ Settings, Camera, Formats, Most Compatible).
 
 
 def new_dataset(folder: Path) -> tuple[Path, ...]:
-    """Make an empty data set in the plain form, with a README for whoever fills it in.
-
-    Args:
-        folder: Made if it does not exist.
+    """Make a new folder with an empty data set in the plain form, and a README for whoever fills it in.
 
     Returns:
         The files and folders that were made.

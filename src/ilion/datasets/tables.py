@@ -19,7 +19,7 @@ class Row:
     Args:
         place: File and line, for messages.
         values: Column (lower case) -> value without surrounding space.
-        comma: The decimal sign: "," where the columns are separated by semicolons, as Excel does in Europe.
+        comma: Decimal sign: "," where the columns are separated by semicolons, as Excel does in Europe.
     """
 
     place: str
@@ -42,17 +42,17 @@ def read_table(
     """Yield the rows of a table; what cannot be read is noted and passed over.
 
     Args:
-        listing: Takes the problems.
-        file: UTF-8, with or without the mark that Excel writes; the first line names the columns.
+        listing: Listing that takes the problems.
+        file: Table in UTF-8, with or without the mark that Excel writes; the first line names the columns.
         required: Columns that must be there.
-        known: Further columns that have a meaning. If empty, any column has one.
+        known: Further columns that have a meaning; empty if any column has one.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             text = opened.read()
     except (OSError, UnicodeDecodeError) as error:
         remedy = "save it as 'CSV UTF-8' (Excel: Save as, CSV UTF-8)"
-        listing.add("error", "bad-table", file, f"cannot be read as UTF-8 text ({error})", remedy)
+        listing.error("bad-table", file, f"cannot be read as UTF-8 text ({error})", remedy)
         return
     header = io.StringIO(text, newline="").readline()
     delimiter = max((",", ";", "\t"), key=header.count)
@@ -68,21 +68,14 @@ def read_table(
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
-                listing.add(
-                    "error",
-                    "bad-row",
-                    place,
-                    f"has {len(cells)} values for {len(columns)} columns",
-                    f'put a text that contains "{delimiter}" in double quotes',
-                )
+                remedy = f'put a text that contains "{delimiter}" in double quotes'
+                listing.error("bad-row", place, f"has {len(cells)} values for {len(columns)} columns", remedy)
                 continue
             values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
             yield Row(place, values, "," if delimiter == ";" else ".")
     except csv.Error as error:
         place = f"{shown}:{reader.line_num}"
-        listing.add(
-            "error", "bad-table", place, f"is not valid CSV ({error})", "check the quotes in this line"
-        )
+        listing.error("bad-table", place, f"is not valid CSV ({error})", "check the quotes in this line")
 
 
 def _columns_fit(
@@ -92,17 +85,12 @@ def _columns_fit(
     for name in required:
         if name not in columns:
             seen = ", ".join(repr(column) for column in columns) or "nothing"
-            listing.add(
-                "error",
-                "bad-table",
-                place,
-                f"has no column {name!r} (it has {seen})",
-                f"the first line must be: {','.join(required + known)}",
-            )
+            remedy = f"the first line must be: {','.join(required + known)}"
+            listing.error("bad-table", place, f"has no column {name!r} (it has {seen})", remedy)
             return False
     if len(set(columns)) != len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        listing.add("error", "bad-table", place, f"has two columns named {twice!r}", "rename or remove one")
+        listing.error("bad-table", place, f"has two columns named {twice!r}", "rename or remove one")
         return False
     for name in columns:
         if known and name not in required + known:
@@ -110,5 +98,5 @@ def _columns_fit(
             remedy = (
                 f"did you mean {close[0]!r}?" if close else f"known columns: {', '.join(required + known)}"
             )
-            listing.add("warning", "unknown-column", place, f"column {name!r} has no meaning here", remedy)
+            listing.warn("unknown-column", place, f"column {name!r} has no meaning here", remedy)
     return True

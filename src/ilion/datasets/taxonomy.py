@@ -16,10 +16,8 @@ def read_taxonomy(listing: Listing) -> None:
     """Add the labels ``category`` and ``subcategory`` of all objects to a listing; problems are noted.
 
     A subcategory is labelled ``category/subcategory``, because names such as ``other`` occur in many
-    categories. The benchmark slices by these two levels and leaves the third one out.
-
-    Args:
-        listing: Has its photos and texts already.
+    categories. The benchmark slices by these two levels and leaves the third one out. The listing has its
+    photos and texts already.
     """
     file = next((listing.root / p for p in PLACES if (listing.root / p).is_file()), None)
     if file is None:
@@ -27,19 +25,15 @@ def read_taxonomy(listing: Listing) -> None:
     try:
         tree = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        listing.add("error", "bad-taxonomy", file, f"is not valid JSON ({error})", _REMEDY)
+        listing.error("bad-taxonomy", file, f"is not valid JSON ({error})", _REMEDY)
         return
     labels = _flatten(listing, file, tree)
     present = listing.instances
     unlabelled = [instance for instance in present if instance not in labels]
     if unlabelled:
-        listing.add(
-            "warning",
-            "no-category",
-            file,
-            f"does not name {len(unlabelled)} of {len(present)} objects, such as {unlabelled[0]!r}",
-            "add them; until then they take no part in the results by category",
-        )
+        message = f"does not name {len(unlabelled)} of {len(present)} objects, such as {unlabelled[0]!r}"
+        remedy = "add them; until then they take no part in the results by category"
+        listing.warn("no-category", file, message, remedy)
     known = {instance: labels[instance] for instance in present if instance in labels}
     listing.labels["category"] = {instance: category for instance, (category, _) in known.items()}
     listing.labels["subcategory"] = {instance: "/".join(pair) for instance, pair in known.items()}
@@ -52,12 +46,11 @@ def _flatten(listing: Listing, file: Path, tree: object) -> dict[str, tuple[str,
             for name, instances in _branches(listing, file, classes, f"{category!r} / {subcategory!r}"):
                 if not isinstance(instances, list) or not all(isinstance(i, str) for i in instances):
                     place = f"{category!r} / {subcategory!r} / {name!r}"
-                    listing.add("error", "bad-taxonomy", file, f"{place} is not a list of objects", _REMEDY)
+                    listing.error("bad-taxonomy", file, f"{place} is not a list of objects", _REMEDY)
                     continue
                 for instance in instances:
                     if labels.setdefault(instance, (category, subcategory)) != (category, subcategory):
-                        listing.add(
-                            "error",
+                        listing.error(
                             "bad-taxonomy",
                             file,
                             f"object {instance!r} stands both in {'/'.join(labels[instance])!r} and in "
@@ -70,5 +63,5 @@ def _flatten(listing: Listing, file: Path, tree: object) -> dict[str, tuple[str,
 def _branches(listing: Listing, file: Path, tree: object, place: str) -> list[tuple[str, object]]:
     if isinstance(tree, dict):
         return list(tree.items())
-    listing.add("error", "bad-taxonomy", file, f"{place} is not a table of names", _REMEDY)
+    listing.error("bad-taxonomy", file, f"{place} is not a table of names", _REMEDY)
     return []

@@ -1,4 +1,4 @@
-"""Says everything that is wrong with a data set at once, each with file and remedy, and what it is like."""
+"""All problems of a data set at once, each with file and remedy, and what the set is like."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ilion.images import EXTENSIONS, ImageFacts
 from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
 
 KEPT = 1000
-"""Problems of one kind that are kept with file and remedy; the others are counted."""
+"""Most problems of one kind that are listed with file and remedy; the others are counted."""
 HUGE_PIXELS = 50_000_000
 TINY_SIDE = 64
 
@@ -39,15 +39,15 @@ _ODDITIES: tuple[tuple[str, Severity, str, str], ...] = (
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What a check found.
+    """Outcome of a check.
 
     Args:
-        name: The data set's folder name.
-        root: Its folder.
-        layout: Name of its layout.
+        name: Name of the data set's folder.
+        root: Folder of the data set.
+        layout: Name of the layout.
         problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
-        totals: Severity -> kind -> how many there are.
-        facts: What the set is like.
+        totals: Severity -> kind -> number of problems.
+        facts: Description of the set.
     """
 
     name: str
@@ -99,14 +99,14 @@ def check_dataset(
     Memory grows with the photos of objects, by about 4 kB each, and hardly with the distractors.
 
     Args:
-        path: The data set's folder.
+        path: Folder of the data set.
         layout: Name of a layout; ``auto`` asks all of them.
-        distractors: A further folder of distractors.
+        distractors: Further folder of distractors.
         trust: Modules and files whose code may run, for a layout from outside.
         full_decode: Whether to decode every image. If not, only headers are read: damaged pixels, copies that
             were saved anew, and the clutter estimate stay unknown.
-        workers: Threads that read and decode.
-        progress: Called with images done and images in all.
+        workers: Number of threads that read and decode.
+        progress: Callback that receives images done and images in all.
 
     Raises:
         ConfigError: ``workers`` is not positive.

@@ -1,4 +1,4 @@
-"""Finds photos that stand in a data set twice, in memory that grows with the photos of objects only."""
+"""Photos that stand in a data set twice, found in memory that grows with the photos of objects only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Copy:
 
     Args:
         first: The photo that came first.
-        exact: Byte for byte the same, or else the same picture saved anew or resized.
+        exact: Whether they are equal byte for byte; if not, one was saved anew or resized.
     """
 
     first: Photo
@@ -85,11 +85,11 @@ def judge(first: Photo, second: Photo | None) -> tuple[Severity, str, str, str]:
     """Say what it means that two images are one photo.
 
     Args:
-        first: A photo of an object.
+        first: Photo of an object.
         second: Another one, or None for a distractor.
 
     Returns:
-        Severity, kind, what is seen of ``second`` (to follow "is the photo ...,"), and the remedy.
+        Severity, kind, a clause about ``second`` (to follow "is the photo ...,"), and the remedy.
     """
     if second is None:
         if first.is_query:

@@ -1,4 +1,4 @@
-"""What a data set is like: counts, sizes, and how hard its positives are."""
+"""Facts about a data set: counts, sizes, and how hard its positives are."""
 
 from __future__ import annotations
 
@@ -49,12 +49,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many values lie in each bin.
-
-    Args:
-        labels: One a bin.
-        counts: One a bin.
-    """
+    """Number of values in each bin, with one label a bin."""
 
     labels: tuple[str, ...]
     counts: tuple[int, ...]
@@ -62,15 +57,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class SizeClutter:
-    """How many positives have which object size in how much clutter.
+    """Numbers of positives by object size and clutter.
 
     Args:
         measure: ``object count`` (given) or ``clutter estimate``.
         sizes: Labels of the rows, from small to large.
         clutters: Labels of the columns, from plain to crowded.
         counts: One row a size.
-        empty: The empty corners in words.
-        unknown: Positives with an unknown size or clutter.
+        empty: Empty corners of the table, in words.
+        unknown: Number of positives with an unknown size or clutter.
     """
 
     measure: str
@@ -83,18 +78,18 @@ class SizeClutter:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a data set is like.
+    """Facts about a data set.
 
     Args:
         counts: ``objects``, ``image queries``, ``text queries``, ``positives``, ``ignored``, ``distractors``,
             ``tars``, ``photos with boxes``.
-        per_object: ``queries`` and ``positives`` an object.
+        per_object: Number of ``queries`` and ``positives`` of an object.
         longer_side: ``queries``, ``positives``, ``distractors`` -> longer side in pixels.
-        formats: Image format -> images.
+        formats: Image format -> number of images.
         object_share: Object area as a fraction of the image, of the positives; None without boxes.
-        object_share_histogram: The same as a histogram.
+        object_share_histogram: The same, as a histogram.
         clutter_estimate: ``queries``, ``positives``, ``distractors`` -> edge density around the objects.
-        size_clutter: None if no size is known.
+        size_clutter: Table of size and clutter; None if no size is known.
     """
 
     counts: Mapping[str, int]

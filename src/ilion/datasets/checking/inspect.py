@@ -1,4 +1,4 @@
-"""What one image file is like: read, decoded, measured, and reduced to a signature that copies share."""
+"""One image file, read, decoded, measured, and reduced to a signature that copies share."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LEAST_AROUND = 0.1
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known about one image.
+    """Facts about one image.
 
     Args:
-        digest: Of the bytes; b"" if they cannot be read.
-        error: Why the image cannot be used (what was seen, then what to do after a semicolon), or "".
-        facts: What the header says; None if there is none.
+        digest: Digest of the bytes; b"" if they cannot be read.
+        error: Reason why the image cannot be used (what was seen, then what to do after a semicolon), or "".
+        facts: Content of the header; None without a readable one.
         hash: (16,) uint8, `picture_hash`; None if not decoded.
         thumb: (32, 32, 3) uint8; None if not decoded.
         clutter: `clutter_estimate`; None if not decoded, or if the boxes fill the image.
@@ -49,8 +49,8 @@ def inspect(source: Source, boxes: Sequence[Box] = (), *, full_decode: bool = Tr
     """Inspect an image; whatever is wrong with it becomes part of the answer.
 
     Args:
-        source: Where it is.
-        boxes: Where the objects are, in pixels of the upright image.
+        source: Place of its bytes.
+        boxes: Boxes of the objects, in pixels of the upright image.
         full_decode: Whether to decode it; if not, only its header is read.
     """
     if isinstance(source, NoSource):
@@ -107,7 +107,7 @@ def clutter_estimate(grey: NDArray[np.uint8], boxes: Sequence[Box] = ()) -> floa
 
     Args:
         grey: (H, W) uint8, the longer side scaled to 256 pixels.
-        boxes: Where the objects are, in pixels of ``grey``.
+        boxes: Boxes of the objects, in pixels of ``grey``.
 
     Returns:
         A fraction, or None where the boxes leave less than a tenth of the image.

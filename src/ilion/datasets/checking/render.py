@@ -11,18 +11,13 @@ from ilion.datasets.layouts.base import LAYOUTS
 from ilion.datasets.listing import Severity
 
 SHOWN = 8
-"""Problems of one kind that are printed; the check itself keeps more."""
+"""Most problems of one kind that are printed; the check itself lists more."""
 _BAR = 30
 _TITLES: dict[Severity, str] = {"error": "ERROR", "warning": "warning", "info": "info"}
 
 
 def render_check(check: DatasetCheck, *, shown: int = SHOWN) -> str:
-    """Return a check as text: what the set is like, then what is wrong, by kind.
-
-    Args:
-        check: What was found.
-        shown: Problems of one kind to print.
-    """
+    """Return a check as text: what the set is like, then at most ``shown`` problems of each kind."""
     layout = LAYOUTS.find(check.layout)
     lines = [f"{check.name} ({layout.note or layout.name}, {check.root})", ""]
     lines += _facts(check.facts)

@@ -47,7 +47,7 @@ _BOX_REMEDY = (
 
 @dataclass
 class _Found:
-    """What tables and folders say about one photo, before it is put together."""
+    """Statements of tables and folders about one photo, before they are put together."""
 
     roles: dict[str, Role] = field(default_factory=dict)
     boxes: dict[str, list[Box]] = field(default_factory=dict)
@@ -131,7 +131,7 @@ def _locate(listing: Listing, row: Row) -> str | None:
     """Return the id of the photo that a row names, or None after noting why there is none."""
     written = row.values.get("file", "")
     if not written or "\0" in written:
-        listing.add("error", "bad-row", row.place, "names no file", "fill in the column 'file'")
+        listing.error("bad-row", row.place, "names no file", "fill in the column 'file'")
         return None
     value = PurePosixPath(written if "\\" not in written else PureWindowsPath(written).as_posix())
     path = listing.root / value
@@ -142,13 +142,8 @@ def _locate(listing: Listing, row: Row) -> str | None:
         or ".." in value.parts
         or not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home)) for home in homes)
     ):
-        listing.add(
-            "error",
-            "outside",
-            row.place,
-            f"file {written!r} lies outside of the data set",
-            "copy the photo into the data set's folder, and write its path from there",
-        )
+        remedy = "copy the photo into the data set's folder, and write its path from there"
+        listing.error("outside", row.place, f"file {written!r} lies outside of the data set", remedy)
         return None
     if not os.path.isfile(path):  # unlike Path.is_file, also False for a name that is too long
         twin = _twin(path)
@@ -161,10 +156,10 @@ def _locate(listing: Listing, row: Row) -> str | None:
             if twin
             else "check the name and the folder"
         )
-        listing.add("error", "missing-file", row.place, f"there is no file {written!r}", hint)
+        listing.error("missing-file", row.place, f"there is no file {written!r}", hint)
         return None
     if not is_image_name(path.name):
-        listing.add("error", "not-image", row.place, f"{written!r} is not an image file", "name a photo")
+        listing.error("not-image", row.place, f"{written!r} is not an image file", "name a photo")
         return None
     return value.as_posix()
 
@@ -184,27 +179,22 @@ def _add_row(listing: Listing, row: Row, image_id: str, photo: _Found) -> None:
     role = next((r for r in ROLES if r == written), _folder_role(image_id) if not written else None)
     if written == "distractor":
         if photo.roles or instance:
-            listing.add(
-                "error",
-                "bad-role",
-                row.place,
-                f"{image_id!r} is a distractor and shows an object at the same time",
-                "leave 'object' empty for a distractor, or give it the role 'ignored'",
-            )
+            message = f"{image_id!r} is a distractor and shows an object at the same time"
+            remedy = "leave 'object' empty for a distractor, or give it the role 'ignored'"
+            listing.error("bad-role", row.place, message, remedy)
         photo.distractor = row.place
         return
     if role is None:
         seen = f"role {written!r} is unknown" if written else "the role is missing"
-        listing.add("error", "bad-role", row.place, seen, f"use {', '.join(ROLES)} or distractor")
+        listing.error("bad-role", row.place, seen, f"use {', '.join(ROLES)} or distractor")
         return
     if not instance:
-        listing.add("error", "bad-row", row.place, "names no object", "fill in the column 'object'")
+        listing.error("bad-row", row.place, "names no object", "fill in the column 'object'")
         return
     others = set(photo.roles.values()) | ({"distractor"} if photo.distractor else set())
     same = photo.roles.get(instance)
     if (same and same != role) or (others and ("query" in others) != (role == "query")) or photo.distractor:
-        listing.add(
-            "error",
+        listing.error(
             "bad-role",
             row.place,
             f"{image_id!r} is {role} here and {' and '.join(sorted(others))} in an earlier row",
@@ -223,18 +213,14 @@ def _add_values(listing: Listing, row: Row, instance: str, photo: _Found) -> Non
             photo.boxes.setdefault(instance, []).append(box)
         except (ValueError, DatasetError):
             seen = " ".join(row.values.get(column) or "-" for column in BOX_COLUMNS)
-            listing.add("error", "bad-box", row.place, f"{seen!r} is not a box", _BOX_REMEDY)
+            listing.error("bad-box", row.place, f"{seen!r} is not a box", _BOX_REMEDY)
     if row.values.get("clutter"):
         try:
             photo.clutter[instance] = row.number("clutter")
         except ValueError:
-            listing.add(
-                "error",
-                "bad-values",
-                row.place,
-                f"clutter {row.values['clutter']!r} is not a number",
-                "write how many objects the photo shows, or leave it empty",
-            )
+            message = f"clutter {row.values['clutter']!r} is not a number"
+            remedy = "write how many objects the photo shows, or leave it empty"
+            listing.error("bad-values", row.place, message, remedy)
 
 
 def _read_objects(listing: Listing) -> None:
@@ -245,16 +231,11 @@ def _read_objects(listing: Listing) -> None:
     for row in read_table(listing, file, ("object",), ()):
         instance = row.values["object"]
         if not instance:
-            listing.add("error", "bad-row", row.place, "names no object", "fill in the column 'object'")
+            listing.error("bad-row", row.place, "names no object", "fill in the column 'object'")
             continue
         if instance in seen:
-            listing.add(
-                "error",
-                "duplicate-id",
-                row.place,
-                f"object {instance!r} has a row already ({seen[instance]})",
-                "keep one row for each object",
-            )
+            message = f"object {instance!r} has a row already ({seen[instance]})"
+            listing.error("duplicate-id", row.place, message, "keep one row for each object")
             continue
         seen[instance] = row.place
         listing.declared.add(instance)
@@ -262,13 +243,8 @@ def _read_objects(listing: Listing) -> None:
         if text:
             listing.descriptions.append(Description(f"{OBJECTS_TABLE}/{instance}", instance, text))
         elif "description" in row.values:
-            listing.add(
-                "info",
-                "empty-text",
-                row.place,
-                f"object {instance!r} has no description",
-                "write one if you want to search by text",
-            )
+            message = f"object {instance!r} has no description"
+            listing.inform("empty-text", row.place, message, "write one if you want to search by text")
         for axis, label in row.values.items():
             if axis and axis not in ("object", "description") and label:
                 listing.labels.setdefault(axis, {})[instance] = label
@@ -277,10 +253,6 @@ def _read_objects(listing: Listing) -> None:
 def _note_unlisted(listing: Listing, listed: frozenset[str]) -> None:
     for name in scan(listing.root, listing, frozenset((OBJECTS_FOLDER, DISTRACTORS_FOLDER))):
         if is_image_name(name) and name not in listed:
-            listing.add(
-                "warning",
-                "stray-file",
-                listing.root / name,
-                "is a photo without a role and is not read",
-                f"give it a row in {PHOTOS_TABLE}, or move it to an object or to {DISTRACTORS_FOLDER}",
-            )
+            message = "is a photo without a role and is not read"
+            remedy = f"give it a row in {PHOTOS_TABLE}, or move it to an object or to {DISTRACTORS_FOLDER}"
+            listing.warn("stray-file", listing.root / name, message, remedy)

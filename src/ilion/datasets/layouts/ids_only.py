@@ -61,7 +61,7 @@ class IdsOnly(Layout):
         for image_id, count in counts.items():
             if count > 1:
                 seen = f"lists {image_id!r} {count} times"
-                listing.add("error", "duplicate-id", home, seen, "keep it once, in one file")
+                listing.error("duplicate-id", home, seen, "keep it once, in one file")
         read_taxonomy(listing)
         listing.distractor_ids = next((home / n for n in DISTRACTORS if (home / n).is_file()), None)
         return listing
@@ -79,7 +79,7 @@ def _lines(listing: Listing, path: Path) -> Iterator[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        listing.add("error", "bad-ids", path, f"cannot be read as text ({error})", "fetch it again")
+        listing.error("bad-ids", path, f"cannot be read as text ({error})", "fetch it again")
         return
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -90,11 +90,6 @@ def _instance(listing: Listing, image_id: str, place: str) -> str:
     instance, slash, rest = image_id.partition("/")
     if instance and slash and rest:
         return instance
-    listing.add(
-        "error",
-        "bad-ids",
-        place,
-        f"{image_id!r} names no object",
-        "ids are paths such as object_000/pos/P000_00.jpg; the part before the first / is the object",
-    )
+    remedy = "ids are paths such as object_000/pos/P000_00.jpg; the part before the first / is the object"
+    listing.error("bad-ids", place, f"{image_id!r} names no object", remedy)
     return ""

@@ -94,33 +94,23 @@ def _shown(listing: Listing, path: Path) -> str:
 
 
 def read_description(listing: Listing, path: Path) -> str:
-    """Return the text of a description file; an unusable one is noted and gives "".
-
-    Args:
-        listing: Takes the problems.
-        path: The file.
-    """
+    """Return the text of a description file; an unusable one is noted and gives ""."""
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        listing.add("error", "bad-text", path, f"cannot be read as UTF-8 text ({error})", "save it as UTF-8")
+        listing.error("bad-text", path, f"cannot be read as UTF-8 text ({error})", "save it as UTF-8")
         return ""
     if not text:
-        listing.add("error", "empty-text", path, "the description is empty", "write one, or remove the file")
+        listing.error("empty-text", path, "the description is empty", "write one, or remove the file")
     return text
 
 
 def read_boxes(listing: Listing, path: Path) -> tuple[Box, ...]:
-    """Return the boxes of a box file; lines that are no box are noted.
-
-    Args:
-        listing: Takes the problems.
-        path: The file: one ``x y width height`` a line.
-    """
+    """Return the boxes of a file with one ``x y width height`` a line; lines that are no box are noted."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        listing.add("error", "bad-box", path, f"cannot be read as text ({error})", _BOX_REMEDY)
+        listing.error("bad-box", path, f"cannot be read as text ({error})", _BOX_REMEDY)
         return ()
     boxes = []
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -130,9 +120,9 @@ def read_boxes(listing: Listing, path: Path) -> tuple[Box, ...]:
             boxes.append(Box(x, y, width, height))
         except (ValueError, DatasetError):
             place = f"{_shown(listing, path)}:{number}"
-            listing.add("error", "bad-box", place, f"{line.strip()!r} is not a box", _BOX_REMEDY)
+            listing.error("bad-box", place, f"{line.strip()!r} is not a box", _BOX_REMEDY)
     if not filled:
-        listing.add("error", "bad-box", path, "holds no box", "write a box, or remove the file")
+        listing.error("bad-box", path, "holds no box", "write a box, or remove the file")
     return tuple(boxes)
 
 
@@ -141,21 +131,14 @@ def _note_lone_boxes(listing: Listing) -> None:
     for folder in sorted({(listing.base / photo.id).parent for photo in listing.photos}):
         for path in sorted(folder.glob("*_bbox.txt")):
             if _shown(listing, path) not in expected:
-                listing.add(
-                    "warning",
-                    "lone-box",
-                    path,
-                    "is a box file without its photo",
-                    f"add the photo {path.name.removesuffix('_bbox.txt')}.jpg, or remove the file",
-                )
+                remedy = f"add the photo {path.name.removesuffix('_bbox.txt')}.jpg, or remove the file"
+                listing.warn("lone-box", path, "is a box file without its photo", remedy)
 
 
 def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, float]]:
-    """Return id -> (object area as a fraction, object count) of an id file; bad lines are noted.
+    """Return id -> (object area as a fraction, object count) from lines of ``id,scale,clutter``.
 
-    Args:
-        listing: Takes the problems.
-        path: Lines of ``id,scale,clutter``; there may be no such file.
+    Bad lines are noted; there may be no such file.
     """
     if not path.is_file():
         return {}
@@ -163,7 +146,7 @@ def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, fl
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        listing.add("error", "bad-values", path, f"cannot be read as text ({error})", _VALUES_REMEDY)
+        listing.error("bad-values", path, f"cannot be read as text ({error})", _VALUES_REMEDY)
         return {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -174,10 +157,10 @@ def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, fl
             if values.setdefault(image_id, value) != value:
                 place = f"{_shown(listing, path)}:{number}"
                 remedy = "keep one of the two lines"
-                listing.add("error", "bad-values", place, f"{image_id!r} has other values before", remedy)
+                listing.error("bad-values", place, f"{image_id!r} has other values before", remedy)
         except ValueError:
             place = f"{_shown(listing, path)}:{number}"
-            listing.add("error", "bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
+            listing.error("bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
     return values
 
 
@@ -198,6 +181,4 @@ def _note_unlisted(listing: Listing, values: dict[str, tuple[float, float]]) -> 
         ),
     ):
         if missing:
-            listing.add(
-                "warning", "positive-ids", POSITIVE_IDS, seen.format(len(missing), missing[0]), remedy
-            )
+            listing.warn("positive-ids", POSITIVE_IDS, seen.format(len(missing), missing[0]), remedy)
