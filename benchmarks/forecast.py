@@ -1,10 +1,10 @@
 """Is the forecast right? Twenty seeded worlds, the largest size held out; then parts of real photos.
 
 Each repetition draws a world of descriptors (a falling spectrum, clusters of uneven size), measures it at
-small sizes, foretells the largest, and only then measures that. Printed for each setting: in how many of 20
+small sizes, forecasts the largest, and only then measures that. Printed for each setting: in how many of 20
 repetitions the measured mAP lies in the forecast's own 95% interval for these queries, the mean error, and
 that of a straight line over log size through three smaller sizes. The photos are described once; random parts
-of their distractors foretell all of them.
+of their distractors forecast all of them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from photos import grocery as photos_folder
 from tests.worlds import World
 
 from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig
-from ilion.forecast import forecast, hold_outs
-from ilion.forecast.check import imperfection
+from ilion.forecast import forecast, forecast_hold_outs
+from ilion.forecast.hold_outs import estimate_imperfection
 
 SETTINGS = ((0.7, 1_000, 10_000), (0.7, 3_000, 30_000), (0.4, 3_000, 30_000))
-"""Decay of the spectrum, distractors measured, distractors foretold."""
+"""Decay of the spectrum, distractors measured, distractors forecast."""
 
 
 def worlds(decay: float, start: int, size: int, repetitions: int) -> None:
@@ -38,7 +38,7 @@ def worlds(decay: float, start: int, size: int, repetitions: int) -> None:
         measured = [world.measure(distractors[:n]) for n in (start // 10, start // 3, start)]
         known = measured[-1][0]
         began = time.perf_counter()
-        error = imperfection(hold_outs(known, seed=seed))
+        error = estimate_imperfection(forecast_hold_outs(known, seed=seed))
         point = forecast(known, [size], imperfection=error, seed=seed).points[0]
         seconds.append(time.perf_counter() - began)
         truth = world.measure(distractors)[1].mean
@@ -72,8 +72,8 @@ def photos(repetitions: int, start: int) -> None:
         inside, errors = 0, []
         for seed in range(repetitions):
             small, whole = measure_parts(pipeline.experiment, extracted, (start, 1500), seed)
-            error = imperfection(hold_outs(small.standings, seed=seed))
-            point = forecast(small.standings, [1500], imperfection=error, seed=seed).points[0]
+            error = estimate_imperfection(forecast_hold_outs(small.counts, seed=seed))
+            point = forecast(small.counts, [1500], imperfection=error, seed=seed).points[0]
             inside += point.interval.low <= whole.mean <= point.interval.high
             errors.append(point.mean - whole.mean)
         print(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.forecast import Standings, standings
+from ilion.forecast import DistractorCounts, count_distractors
 from ilion.outcome import Evaluation
 from ilion.searching import search
 from ilion.types import Float32, Int64
@@ -66,14 +66,14 @@ class World:
         noise = rng.standard_normal((number, 64)) * self._scale
         return _unit(0.75 * self._centres[cluster] + 0.9 * noise * width)
 
-    def measure(self, distractors: Float32, k: int = 1000) -> tuple[Standings, Evaluation]:
+    def measure(self, distractors: Float32, k: int = 1000) -> tuple[DistractorCounts, Evaluation]:
         """Search and evaluate with these distractors."""
         ids = (*self.photo_ids, *(f"d{i}" for i in range(len(distractors))))
         rows = Rows(ids, np.concatenate([self.photos, distractors]))
         ranking = search(self.query_ids, self.queries, rows, k=k)
         truth = truth_from_ids(self.query_ids, ids, self.positives)
         is_distractor = np.arange(len(ids)) >= len(self.photo_ids)
-        return standings(ranking, truth, self.query_ids, is_distractor), evaluate(
+        return count_distractors(ranking, truth, self.query_ids, is_distractor), evaluate(
             ranking, truth, k=k, bootstrap=1
         )
 

@@ -1,4 +1,4 @@
-"""Forecasts: standings against naive counts, tails against known laws, intervals against measured worlds."""
+"""Forecasts: counts against naive loops, tails against known laws, intervals against measured worlds."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ilion.errors import ArtifactError, ConfigError, IlionError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
 from ilion.forecast import (
+    DistractorCounts,
     Measured,
     Prices,
-    Standings,
-    compact,
+    count_distractors,
     forecast,
     forecast_cost,
-    hold_outs,
+    forecast_hold_outs,
+    format_size,
     parse_sizes,
-    standings,
-    thinned,
+    thin_distractors,
 )
-from ilion.forecast.accuracy import IMPERFECTION, credits
-from ilion.forecast.check import imperfection
-from ilion.forecast.cost import line
+from ilion.forecast.accuracy import IMPERFECTION, average_precisions
+from ilion.forecast.cost import fit_line
+from ilion.forecast.hold_outs import estimate_imperfection
 from ilion.forecast.tails import Tails, survival
 from ilion.searching import search
 
@@ -45,7 +45,7 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def known(world: World) -> Standings:
+def known(world: World) -> DistractorCounts:
     return world.measure(world.distractors(2000))[0]
 
 
@@ -69,9 +69,9 @@ def random_set(seed: int, k: int) -> tuple[Any, Any, np.ndarray, list[str]]:
 
 
 @pytest.mark.parametrize("k", [50, 400])
-def test_standings_are_what_a_naive_count_gives(k: int) -> None:
+def test_counts_are_what_a_naive_count_gives(k: int) -> None:
     ranking, truth, mask, names = random_set(1, k)
-    found = standings(ranking, truth, names, mask)
+    found = count_distractors(ranking, truth, names, mask)
     row = 0
     for q in range(6):
         above = rest = place = 0
@@ -100,22 +100,22 @@ def test_standings_are_what_a_naive_count_gives(k: int) -> None:
 @pytest.mark.parametrize("k", [7, 400])
 def test_credits_at_the_measured_size_are_the_evaluation(definition: Any, k: int) -> None:
     ranking, truth, mask, names = random_set(2, 400)
-    found = standings(ranking, truth, names, mask)
-    seen = credits(found, found.above.astype(float), definition, k)
+    found = count_distractors(ranking, truth, names, mask)
+    seen = average_precisions(found, found.above.astype(float), definition, k)
     np.testing.assert_allclose(
         seen, evaluate(ranking, truth, definition=definition, k=k, bootstrap=1).per_query
     )
 
 
-def test_what_cannot_be_foretold_is_refused(known: Standings) -> None:
+def test_rankings_that_allow_no_forecast_are_refused(known: DistractorCounts) -> None:
     ranking, truth, mask, names = random_set(1, 50)
     with pytest.raises(ArtifactError, match="at least 100"):
-        standings(ranking, truth, names, mask & (np.arange(400) > 310))
+        count_distractors(ranking, truth, names, mask & (np.arange(400) > 310))
     loud = dataclasses.replace(ranking, similarities=ranking.similarities * 3)
     with pytest.raises(ArtifactError, match="no cosines"):
-        standings(loud, truth, names, mask)
+        count_distractors(loud, truth, names, mask)
     with pytest.raises(ArtifactError, match="queries"):
-        standings(ranking, truth, names[:-1], mask)
+        count_distractors(ranking, truth, names[:-1], mask)
     with pytest.raises(ConfigError, match="upwards"):
         forecast(known, [1000])
 
@@ -129,8 +129,8 @@ def test_thinning_is_a_search_of_a_random_part(world: World) -> None:
     for _ in range(30):
         part = distractors[rng.permutation(2000)[:500]]
         by_search.append(world.measure(part)[1].mean)
-        thin = thinned(whole, 0.25, rng, 200)
-        by_thinning.append(credits(thin, thin.above.astype(float), "ilias", 1000).mean())
+        thin = thin_distractors(whole, 0.25, rng, 200)
+        by_thinning.append(average_precisions(thin, thin.above.astype(float), "ilias", 1000).mean())
         assert thin.distractors == 500
         assert (thin.tops[:, :-1] >= thin.tops[:, 1:]).all()
         assert (thin.above <= whole.above).all()
@@ -164,25 +164,25 @@ def test_tails_find_the_chance_of_what_was_not_seen() -> None:
     assert 1 / mean.mean() == pytest.approx(dimension, rel=0.1)
     for rare in (1e-4, 1e-5, 1e-6):
         z = (-np.log(rare) / dimension - tails.threshold) / mean
-        told = np.exp(np.mean(np.log(chance * survival(z, shape))))
-        assert told == pytest.approx(rare, rel=0.5), rare
+        predicted = np.exp(np.mean(np.log(chance * survival(z, shape))))
+        assert predicted == pytest.approx(rare, rel=0.5), rare
 
 
-def test_nothing_changes_without_further_distractors(known: Standings) -> None:
+def test_nothing_changes_without_further_distractors(known: DistractorCounts) -> None:
     point = forecast(known, [known.distractors], replicates=20).points[0]
-    now = credits(known, known.above.astype(float), "ilias", 1000).mean()
+    now = average_precisions(known, known.above.astype(float), "ilias", 1000).mean()
     assert point.mean == pytest.approx(now)
     assert (point.interval.low, point.interval.high) == pytest.approx((now, now))
     assert point.ci95.low < now < point.ci95.high
 
 
-def test_more_distractors_are_worse_and_less_certain(known: Standings) -> None:
-    told = forecast(known, [3000, 30_000, 3_000_000], replicates=100)
-    means = [point.mean for point in told.points]
-    widths = [point.interval.high - point.interval.low for point in told.points]
+def test_more_distractors_are_worse_and_less_certain(known: DistractorCounts) -> None:
+    predicted = forecast(known, [3000, 30_000, 3_000_000], replicates=100)
+    means = [point.mean for point in predicted.points]
+    widths = [point.interval.high - point.interval.low for point in predicted.points]
     assert means == sorted(means, reverse=True)
     assert widths == sorted(widths)
-    for point in told.points:
+    for point in predicted.points:
         assert point.interval.low <= point.mean <= point.interval.high
         assert point.ci95.low <= point.interval.low
     again = forecast(known, [3000, 30_000, 3_000_000], replicates=100)
@@ -200,7 +200,7 @@ def test_the_forecast_lies_in_its_own_interval() -> None:
         point = forecast(
             known,
             [15_000],
-            imperfection=imperfection(hold_outs(known, repeats=1, replicates=40)),
+            imperfection=estimate_imperfection(forecast_hold_outs(known, repeats=1, replicates=40)),
             seed=seed,
             replicates=100,
         ).points[0]
@@ -215,22 +215,22 @@ def test_the_forecast_lies_in_its_own_interval() -> None:
     assert np.mean(errors) < np.mean(lines)
 
 
-def test_few_or_no_exceedances_are_no_error(known: Standings) -> None:
+def test_few_or_no_exceedances_are_no_error(known: DistractorCounts) -> None:
     """Queries that found hardly any distractor, and positives below all kept ones."""
     tops = known.tops[:, :3].copy()
     tops[0] = -np.inf
     tops[1, 1:] = -np.inf
     poor = dataclasses.replace(known, tops=tops, names=known.names[:, :3])
-    told = forecast(poor, [10_000], replicates=20)
-    assert 0 < told.points[0].mean < 1
+    predicted = forecast(poor, [10_000], replicates=20)
+    assert 0 < predicted.points[0].mean < 1
 
 
-def test_hold_outs_widen_and_never_narrow(known: Standings) -> None:
-    held = hold_outs(known, repeats=2, replicates=30)
+def test_hold_outs_widen_and_never_narrow(known: DistractorCounts) -> None:
+    held = forecast_hold_outs(known, repeats=2, replicates=30)
     assert {one.start for one in held} == {200, 600}
-    assert imperfection(held) >= IMPERFECTION
+    assert estimate_imperfection(held) >= IMPERFECTION
     wrong = [dataclasses.replace(one, foretold=one.measured + 0.1) for one in held]
-    assert imperfection(wrong) > 0.05
+    assert estimate_imperfection(wrong) > 0.05
 
 
 # --- cost ---
@@ -285,8 +285,8 @@ def test_imported_descriptors_have_no_time_to_describe() -> None:
 
 
 def test_lines_never_go_below_zero() -> None:
-    assert line([1, 2], [1.0, 3.0]) == pytest.approx((0.0, 7 / 5))
-    assert line([1, 2], [3.0, 1.0]) == (2.0, 0.0)
+    assert fit_line([1, 2], [1.0, 3.0]) == pytest.approx((0.0, 7 / 5))
+    assert fit_line([1, 2], [3.0, 1.0]) == (2.0, 0.0)
 
 
 @pytest.mark.parametrize("text", ["", "a", "-5", "0", "1T", "1,,2", "nan", "inf", "1e300"])
@@ -297,7 +297,7 @@ def test_bad_sizes_are_named(text: str) -> None:
 
 def test_sizes_are_written_as_they_are_read() -> None:
     for size in (100, 964, 1000, 1500, 2_000_000, 100_000_000, 3 * 10**9):
-        assert parse_sizes(compact(size)) == (size,)
+        assert parse_sizes(format_size(size)) == (size,)
 
 
 # --- the verb ---
@@ -324,21 +324,21 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
 
 
 def test_an_experiment_is_described_once_and_measured_at_sizes(experiment: ExperimentConfig) -> None:
-    outlook, page = api.forecast(experiment, (1000, 10_000), (100, 200, 330))
-    assert [size for size, _ in outlook.runs] == [100, 200, 330]
-    assert [point.distractors for point in outlook.forecast.points] == [1000, 10_000]
-    assert outlook.images == (1012, 10_012)
-    assert outlook.largest is not None
-    assert (outlook.largest.start, outlook.largest.size) == (200, 330)
+    result, page = api.forecast(experiment, (1000, 10_000), (100, 200, 330))
+    assert [size for size, _ in result.runs] == [100, 200, 330]
+    assert [point.distractors for point in result.forecast.points] == [1000, 10_000]
+    assert result.images == (1012, 10_012)
+    assert result.largest is not None
+    assert (result.largest.start, result.largest.size) == (200, 330)
     whole = api.evaluate(experiment)
     # the largest size is the whole database: the same result, and nothing described again
-    assert outlook.runs[-1][1] == pytest.approx(whole.evaluation.mean)
+    assert result.runs[-1][1] == pytest.approx(whole.evaluation.mean)
     assert "descriptors" in whole.cost.reused
     html = page.read_text(encoding="utf-8")
     assert "EUR" in html
     assert "http" not in html.replace("http-equiv", "")
     again, _ = api.forecast(experiment, (1000, 10_000), (100, 200, 330))
-    assert again.forecast.points == outlook.forecast.points
+    assert again.forecast.points == result.forecast.points
 
 
 def test_finished_runs_give_a_forecast(experiment: ExperimentConfig, tmp_path: Path) -> None:
@@ -349,14 +349,14 @@ def test_finished_runs_give_a_forecast(experiment: ExperimentConfig, tmp_path: P
         folders.append(tmp_path / str(size))
         dataset = dataclasses.replace(experiment.dataset, subset=str(ids))
         api.evaluate(dataclasses.replace(experiment, output=str(folders[-1]), dataset=dataset))
-    outlook, page = api.forecast(folders, (2000,), output=tmp_path / "page.html")
-    assert [size for size, _ in outlook.runs] == [150, 330]
+    result, page = api.forecast(folders, (2000,), output=tmp_path / "page.html")
+    assert [size for size, _ in result.runs] == [150, 330]
     assert page == tmp_path / "page.html"
     arguments = ["forecast", *map(str, folders), "--at", "2K", "--page", str(page)]
-    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
-    assert told["forecast"][0]["mAP"] == outlook.forecast.points[0].mean
+    predicted = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert predicted["forecast"][0]["mAP"] == result.forecast.points[0].mean
     text = CliRunner().invoke(app, arguments).stdout
-    assert "hold-out: from 150, 330 was foretold" in text
+    assert "hold-out: from 150, the forecast for 330 was" in text
     other = dataclasses.replace(
         experiment,
         output=str(tmp_path / "other"),

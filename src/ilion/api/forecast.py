@@ -1,4 +1,4 @@
-"""Foretell accuracy and cost of databases that are not there yet."""
+"""Forecast accuracy and cost of databases that are not there yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilion.pipeline import Pipeline, Progress
 from ilion.storage.runs import read_run
 
 if TYPE_CHECKING:
-    from ilion.forecast import Outlook
+    from ilion.forecast import ForecastResult
 
 
 def forecast(
@@ -27,28 +27,28 @@ def forecast(
     months: float | None = None,
     output: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Outlook, Path]:
-    """Foretell mAP, time, memory, disk and price at larger databases.
+) -> tuple[ForecastResult, Path]:
+    """Forecast mAP, time, memory, disk and price at larger databases.
 
     Args:
         source: An experiment, which is measured at several sizes on the fly, or the output folders of
             finished runs of one experiment.
-        at: Numbers of distractors to foretell for.
+        at: Numbers of distractors to forecast for.
         sizes: Numbers of distractors to measure, for an experiment; empty takes a tenth, a third and all.
         per_hour: Price of an hour of the machine; None takes that of the experiment.
         per_gigabyte_month: Price of a gigabyte of disk for a month; None takes that of the experiment.
-        months: How long the database is kept; None takes that of the experiment.
+        months: Months that the database is kept; None takes that of the experiment.
         output: The page to write; by default ``forecast.html`` in the output folder.
-        progress: Told of what is going on.
+        progress: Callback that receives a stage, steps done and steps in all.
 
     Returns:
-        The outlook and the path of its page.
+        The forecast and the path of its page.
 
     Raises:
         ConfigError: The runs do not belong together, or no size is above the measured ones.
         ArtifactError: There are too few distractors.
     """
-    from ilion.forecast import Prices, look_ahead
+    from ilion.forecast import Prices, forecast_runs
     from ilion.pipeline.jobs.forecast import measure_parts, measured_runs
     from ilion.report.forecast import write_forecast
 
@@ -76,7 +76,7 @@ def forecast(
         rates.months if months is None else months,
         rates.currency,
     )
-    outlook = look_ahead(
+    result = forecast_runs(
         runs,
         at,
         name=name,
@@ -88,6 +88,4 @@ def forecast(
         machine=f"{machine.cpu}, {machine.cores} cores",
         seed=config.seed,
     )
-    return outlook, write_forecast(
-        outlook, output or folder / "forecast.html", language=config.report.language
-    )
+    return result, write_forecast(result, output or folder / "forecast.html", language=config.report.language)

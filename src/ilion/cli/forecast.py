@@ -10,7 +10,7 @@ import typer
 from ilion.cli.common import AsJson, Model, Output, Set, experiment_of, progress_bars, say_json
 
 if TYPE_CHECKING:
-    from ilion.forecast import Outlook
+    from ilion.forecast import ForecastResult
     from ilion.outcome import Interval
 
 
@@ -19,7 +19,7 @@ def forecast(
         list[Path],
         typer.Argument(help="An experiment (TOML), a data set, or folders of finished runs."),
     ],
-    at: Annotated[str, typer.Option(help="Distractors to foretell for.")] = "1M,5M,100M",
+    at: Annotated[str, typer.Option(help="Numbers of distractors to forecast for.")] = "1M,5M,100M",
     sizes: Annotated[
         str | None,
         typer.Option(help="Distractors to measure; default: a tenth, a third, all."),
@@ -33,7 +33,7 @@ def forecast(
     page: Annotated[Path | None, typer.Option(help="The page; default: forecast.html in the run.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Foretell mAP, time, memory, disk and price at larger databases, with intervals, and write a page."""
+    """Forecast mAP, time, memory, disk and price at larger databases, with intervals, and write a page."""
     from ilion import api
     from ilion.errors import ConfigError
     from ilion.forecast import parse_sizes
@@ -46,7 +46,7 @@ def forecast(
     if not finished and len(source) > 1:
         raise ConfigError("name one experiment, or the output folders of finished runs")
     with progress_bars() as progress:
-        outlook, path = api.forecast(
+        result, path = api.forecast(
             finished or experiment_of(source[0], settings, model, output),
             parse_sizes(at),
             parse_sizes(sizes) if sizes else (),
@@ -57,20 +57,20 @@ def forecast(
             progress=progress,
         )
     if as_json:
-        say_json(_plain(outlook, path))
+        say_json(_plain(result, path))
     else:
-        _say(outlook)
+        _say(result)
         print(f"page: {path}")
 
 
-def _plain(outlook: Outlook, path: Path) -> dict[str, object]:
-    told = outlook.forecast
+def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
+    predicted = result.forecast
     return {
-        "name": outlook.name,
-        "design": outlook.design,
-        "definition": told.definition,
-        "k": told.k,
-        "measured": [{"distractors": size, "mAP": mean} for size, mean in outlook.runs],
+        "name": result.name,
+        "design": result.design,
+        "definition": predicted.definition,
+        "k": predicted.k,
+        "measured": [{"distractors": size, "mAP": mean} for size, mean in result.runs],
         "forecast": [
             {
                 "distractors": point.distractors,
@@ -80,46 +80,46 @@ def _plain(outlook: Outlook, path: Path) -> dict[str, object]:
                 "ci95": [point.ci95.low, point.ci95.high],
                 "cost": cost,
             }
-            for point, images, cost in zip(told.points, outlook.images, outlook.costs, strict=True)
+            for point, images, cost in zip(predicted.points, result.images, result.costs, strict=True)
         ],
-        "largest": outlook.largest,
-        "hold_outs": outlook.held,
-        "imperfection": told.imperfection,
+        "largest": result.largest,
+        "hold_outs": result.held,
+        "imperfection": predicted.imperfection,
         "page": str(path),
     }
 
 
-def _say(outlook: Outlook) -> None:
+def _say(result: ForecastResult) -> None:
     from ilion.download.planning import human
-    from ilion.forecast import compact
+    from ilion.forecast import format_size
 
-    told = outlook.forecast
-    print(f"{outlook.name}: {outlook.design}, {outlook.queries} queries of {outlook.objects} objects")
-    print(f"  distractors     mAP@{told.k} ({told.definition})")
-    for size, mean in outlook.runs:
-        print(f"  {compact(size):>10}      {mean:.4f}  measured")
-    for point in told.points:
+    predicted = result.forecast
+    print(f"{result.name}: {result.design}, {result.queries} queries of {result.objects} objects")
+    print(f"  distractors     mAP@{predicted.k} ({predicted.definition})")
+    for size, mean in result.runs:
+        print(f"  {format_size(size):>10}      {mean:.4f}  measured")
+    for point in predicted.points:
         print(
-            f"  {compact(point.distractors):>10}      {point.mean:.4f}  "
+            f"  {format_size(point.distractors):>10}      {point.mean:.4f}  "
             f"[95%, these queries: {_span(point.interval)}; other objects: {_span(point.ci95)}]"
         )
-    if outlook.largest is not None:
-        one = outlook.largest
+    if result.largest is not None:
+        one = result.largest
         print(
-            f"  hold-out: from {compact(one.start)}, {compact(one.size)} was foretold as {one.foretold:.4f} "
-            f"[{_span(one.interval)}], measured {one.measured:.4f}; "
+            f"  hold-out: from {format_size(one.start)}, the forecast for {format_size(one.size)} was "
+            f"{one.foretold:.4f} [{_span(one.interval)}], measured {one.measured:.4f}; "
             f"a line over log size gives {one.log_linear:.4f}"
         )
-    if outlook.held:
-        inside = sum(one.inside for one in outlook.held)
-        print(f"  hold-outs by thinning: {inside} of {len(outlook.held)} inside their intervals")
-    print(f"  cost, in straight lines from {outlook.machine}:")
+    if result.held:
+        inside = sum(one.inside for one in result.held)
+        print(f"  hold-outs by thinning: {inside} of {len(result.held)} inside their intervals")
+    print(f"  cost, in straight lines from {result.machine}:")
     print("  distractors   describe all    a query       disk     memory  price")
-    for point, cost in zip(told.points, outlook.costs, strict=True):
-        price = "no rates" if cost.price is None else f"{cost.price:.4g} {outlook.prices.currency}"
+    for point, cost in zip(predicted.points, result.costs, strict=True):
+        price = "no rates" if cost.price is None else f"{cost.price:.4g} {result.prices.currency}"
         hours = "not measured" if cost.describe_hours is None else f"{cost.describe_hours:.3g} h"
         print(
-            f"  {compact(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
+            f"  {format_size(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
             f"{human(cost.disk_bytes):>9}  {human(cost.memory_bytes):>9}  {price}"
         )
 

@@ -10,12 +10,12 @@ from ilion.evaluation.metrics import check_cutoffs
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How results are judged.
+    """How results are evaluated.
 
     Args:
         definition: ``ilias``, ``trec`` or ``revisited``; see docs/metrics.md.
         k: Cut-off of AP.
-        bootstrap: Resamples for the intervals.
+        bootstrap: Number of bootstrap samples for the intervals.
         ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
             step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
         metrics: Further metrics: another cut-off (``P@4``, ``recall@50``, ``trec@100``), or one of your own
@@ -40,7 +40,7 @@ class ReportConfig:
     """What the report shows.
 
     Args:
-        gallery: Queries in the gallery: a third each of the best, the worst and typical ones.
+        gallery: Number of queries in the gallery: a third each of the best, the worst and typical ones.
         language: Language of the text.
         domain: What the model is specialised in, shown in tables by domain; "" takes what is known of it.
     """
@@ -52,13 +52,13 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class PriceConfig:
-    """What machines and disks cost, for `ilion forecast`; 0 is unknown, and then no price is foretold.
+    """What machines and disks cost, for `ilion forecast`; 0 is unknown, and then no price is said.
 
     Args:
-        hour: Of the machine that the experiment is measured on.
-        gigabyte_month: Of disk.
-        months: How long the database is kept.
-        currency: Shown beside prices.
+        hour: Price of an hour of the machine that the experiment is measured on.
+        gigabyte_month: Price of a gigabyte of disk for a month.
+        months: Months that the database is kept.
+        currency: Currency, shown beside prices.
     """
 
     hour: float = 0.0

@@ -14,17 +14,17 @@ class AsmkConfig:
     """Search by local descriptors from the start, for ``search.method = "asmk"``; see docs/asmk.md.
 
     Args:
-        features: Which local features: ``rootsift`` or a learned kind.
-        keypoints: At most so many features an image.
+        features: Kind of local features: ``rootsift`` or a learned one.
+        keypoints: Largest number of features of an image.
         side: Longer side of the image in pixels.
         enlarge: Whether smaller images are enlarged to it.
         words: Size of the codebook.
         bits: Components of a stored residual, a multiple of 64 where ``binary``.
-        binary: One bit a component, or else 16.
-        assignments: Nearest words that a query's feature goes to.
+        binary: Whether a component takes one bit, or else 16.
+        assignments: Number of nearest words that a query's feature goes to.
         alpha: Exponent of the selectivity; higher lets only very similar residuals count.
         tau: Threshold of the selectivity, from 0 to 1.
-        burst: From 0 to 1, how much less a word counts of which much of the database matches.
+        burst: Exponent from 0 to 1 by which a word counts less when much of the database matches it.
         votes: Whether matches must agree on one rotation, scale and place.
     """
 
@@ -50,17 +50,17 @@ class SearchConfig:
         method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
             puts it in exact order (docs/search.md); ``asmk`` searches by local features and computes no
             global descriptor.
-        k: How many results are kept for a query.
+        k: Number of results kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
-        expansion_top: How many first results are averaged into the query.
+        expansion_top: Number of first results that are averaged into the query.
         expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
         database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
-        block_size: Database descriptors read at once.
-        code: For ``compressed``: ``pq`` and the bytes of a descriptor, ``rabitq``, ``sq4`` or ``sq8``.
-        shortlist: For ``compressed``: rows that the codes propose for a query.
-        threads: That compare; 0 takes one a core.
-        memory_mb: For candidates; more queries than fit are searched in several passes.
-        device: ``cpu``, or where torch multiplies the matrices of exact search, such as ``cuda``.
+        block_size: Number of database descriptors read at once.
+        code: Code of ``compressed``: ``pq`` and the bytes of a descriptor, ``rabitq``, ``sq4`` or ``sq8``.
+        shortlist: Number of rows that the codes of ``compressed`` propose for a query.
+        threads: Number of worker threads; 0 means one per core.
+        memory_mb: Megabytes for candidates; more queries than fit are searched in several passes.
+        device: ``cpu``, or a device on which torch multiplies the matrices of exact search (``cuda``).
         asmk: Settings of ``asmk``.
     """
 

@@ -23,7 +23,7 @@ class Hits:
     """The positives that were found, sorted by query and then by rank.
 
     Args:
-        queries: Q.
+        queries: Number of queries Q.
         query: (H,) number of the query.
         pair: (H,) which of the T positives it is, all queries' positives in one row.
         rank: (H,) 1-based rank, ignored images removed.
@@ -129,7 +129,7 @@ def average_precision(hits: Hits, kept: Bool, positives: Int64, definition: Defi
     """Compute AP@k of each query.
 
     Args:
-        hits: Where the positives stand.
+        hits: Positives found, by query and rank.
         kept: (H,) hits that count; the others are taken out of the ranking, and the cut-off comes after that.
         positives: (Q,) how many positives each query has, whether found or not.
         definition: ``ilias``: the precisions at the hits, over the smaller of k and the positives. ``trec``:

@@ -38,8 +38,8 @@ def keep_ledger(
         after: The ranking after: its first S results are those of ``before`` in another order.
         truth: What should be found, queries in the order of the rankings.
         verified: (Q, S) whether an image of the shortlist has a verified match, in the order of ``before``.
-        definition: Of AP.
-        k: Its cut-off.
+        definition: Definition of AP.
+        k: Cut-off of AP.
         verifies: See `Ledger`.
         asked: (Q,) which queries were re-ranked at all; None for all. Of the others (texts) nothing was
             shortlisted, so their positives are ``beyond`` and what they miss is ``out_of_reach``.

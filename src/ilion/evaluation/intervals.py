@@ -127,7 +127,7 @@ def mean_interval(mean: float, replicates: Float64, instances: int) -> Interval:
     Args:
         mean: The estimate.
         replicates: (B,) its bootstrap means; NaN is left out.
-        instances: How many instances take part; one is enough.
+        instances: Number of instances that take part; one is enough.
 
     >>> mean_interval(1.0, np.ones(2000), 31)
     Interval(low=0.887..., high=1.0)
@@ -145,7 +145,7 @@ def percentiles(replicates: Float64, instances: int) -> Interval:
 
     Args:
         replicates: (B,) bootstrap means; NaN is left out.
-        instances: How many instances take part, at least 2.
+        instances: Number of instances that take part, at least 2.
 
     >>> percentiles(np.arange(1001.0), 1_000_000)
     Interval(low=24.99..., high=975.00...)

@@ -65,7 +65,7 @@ def measure(
 
     Args:
         names: Metrics, with or without a cut-off of at most k.
-        hits: Where the positives stand.
+        hits: Positives found, by query and rank.
         positives: (Q,) number of positives of each query.
         definition: Definition of AP, which says what an oracle can reach.
         k: Cut-off of the metrics that name none.

@@ -1,30 +1,30 @@
 """Forecast: what a larger database will do to accuracy, time, memory, disk and price, from a smaller one.
 
-ranking -> standings (who stands above each positive) -> tails -> AP at any size, with intervals
+ranking -> distractors above each positive -> tails -> AP at any size, with intervals
 """
 
 from ilion.forecast.accuracy import Forecast, Point, forecast
-from ilion.forecast.check import HoldOut, hold_outs
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
-from ilion.forecast.runs import Outlook, Run, compact, look_ahead, parse_sizes
-from ilion.forecast.standings import Standings, standings, thinned
+from ilion.forecast.distractors import DistractorCounts, count_distractors, thin_distractors
+from ilion.forecast.hold_outs import HoldOut, forecast_hold_outs
+from ilion.forecast.runs import ForecastResult, Run, forecast_runs, format_size, parse_sizes
 
 __all__ = [
     "CostPoint",
+    "DistractorCounts",
     "Forecast",
+    "ForecastResult",
     "HoldOut",
     "Measured",
-    "Outlook",
     "Point",
     "Prices",
     "Run",
-    "Standings",
-    "compact",
+    "count_distractors",
     "forecast",
     "forecast_cost",
-    "hold_outs",
-    "look_ahead",
+    "forecast_hold_outs",
+    "forecast_runs",
+    "format_size",
     "parse_sizes",
-    "standings",
-    "thinned",
+    "thin_distractors",
 ]

@@ -18,7 +18,7 @@ import numpy as np
 from ilion.errors import ConfigError
 from ilion.evaluation.average_precision import Definition
 from ilion.evaluation.intervals import group, mean_interval
-from ilion.forecast.standings import Standings
+from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.tails import Tails, closeness, survival
 from ilion.outcome import Interval
 from ilion.types import Float64
@@ -34,7 +34,7 @@ class Point:
     """mAP at one size.
 
     Args:
-        distractors: How many.
+        distractors: Number of distractors.
         mean: Expected mAP of these queries.
         interval: 95% for the mAP that these queries will have when it is measured.
         ci95: 95% for objects like these, as intervals of measured results are.
@@ -53,13 +53,13 @@ class Forecast:
     """mAP at several sizes.
 
     Args:
-        definition: Of AP.
+        definition: Definition of AP.
         k: Cut-off.
-        distractors: How many the forecast is made from.
-        points: One for each size.
+        distractors: Number of distractors that the forecast is made from.
+        points: One point for each size.
         replicates: Size -> (B,) drawn mAPs of these queries, without the model's own imperfection.
         shape: Shape of the common tail.
-        imperfection: See `IMPERFECTION`; as used.
+        imperfection: Value of `IMPERFECTION` that was used.
     """
 
     definition: Definition
@@ -71,11 +71,11 @@ class Forecast:
     imperfection: float
 
 
-def credits(known: Standings, above: Float64, definition: Definition, k: int) -> Float64:
+def average_precisions(known: DistractorCounts, above: Float64, definition: Definition, k: int) -> Float64:
     """Compute AP of each query from the distractors above its positives.
 
     Args:
-        known: Who else stands where.
+        known: Counts of distractors, and the ranks of positives among themselves.
         above: (T,) distractors above each positive.
         definition: See `ilion.evaluation.average_precision.average_precision`.
         k: Cut-off.
@@ -96,7 +96,7 @@ def credits(known: Standings, above: Float64, definition: Definition, k: int) ->
 
 
 def forecast(
-    known: Standings,
+    known: DistractorCounts,
     sizes: Sequence[int],
     *,
     definition: Definition = "ilias",
@@ -105,16 +105,16 @@ def forecast(
     imperfection: float = IMPERFECTION,
     seed: int = 0,
 ) -> Forecast:
-    """Foretell mAP@k at databases with more distractors.
+    """Forecast mAP@k for databases with more distractors.
 
     Args:
-        known: Standings at the largest database measured.
+        known: Counts at the largest database measured.
         sizes: Numbers of distractors, none below the measured one.
-        definition: Of AP.
+        definition: Definition of AP.
         k: Cut-off; not larger than that of the ranking.
-        replicates: B.
+        replicates: Number of replicates B.
         imperfection: Standard deviation of the model's own error, for a tenfold database.
-        seed: Of all draws.
+        seed: Seed of all draws.
 
     Raises:
         ConfigError: A size is below the measured one.
@@ -139,7 +139,7 @@ def forecast(
         resampled = np.bincount(rng.integers(0, instances, instances), minlength=instances)[codes]
         for size in sizes:
             above = draws.above(chance, size, rng)
-            precisions = credits(known, above, definition, k)
+            precisions = average_precisions(known, above, definition, k)
             maps[size][b] = precisions.mean()
             objects[size][b] = (precisions * resampled).sum() / max(resampled.sum(), 1)
     points = tuple(
@@ -159,7 +159,7 @@ def _point(
     distractors: int,
     rng: np.random.Generator,
 ) -> Point:
-    """Summarise the replicates of one size; the model's own error grows with the decades foretold."""
+    """Summarise the replicates of one size; the model's own error grows with the decades between sizes."""
     error = imperfection * np.log10(size / distractors) * rng.standard_normal(len(maps))
     low, high = np.quantile(np.clip(maps + error, 0.0, 1.0), [0.025, 0.975])
     mean = float(maps.mean())
@@ -170,7 +170,7 @@ def _point(
 class _Draws:
     """Chances that a further distractor stands above a positive, and how many will."""
 
-    def __init__(self, known: Standings, tails: Tails) -> None:
+    def __init__(self, known: DistractorCounts, tails: Tails) -> None:
         self.known = known
         self.tails = tails
         query = known.query

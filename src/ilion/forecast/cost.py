@@ -24,12 +24,12 @@ class Measured:
 
     Args:
         images: Database images.
-        queries: How many queries were searched.
-        describe_seconds: Of one database image; NaN or 0 where it is not known.
-        search_seconds: Of all queries.
-        bytes_per_image: On disk, without the id.
-        id_bytes: Mean length of an id.
-        peak_memory: Bytes.
+        queries: Number of queries searched.
+        describe_seconds: Seconds to describe a database image; NaN or 0 where it is not known.
+        search_seconds: Seconds to search all queries.
+        bytes_per_image: Bytes of an image on disk, without its id.
+        id_bytes: Mean length of an id in bytes.
+        peak_memory: Peak memory in bytes.
     """
 
     images: int
@@ -46,10 +46,10 @@ class Prices:
     """What machines and disks cost; 0 is unknown.
 
     Args:
-        hour: Of the machine that was measured on.
-        gigabyte_month: Of disk.
-        months: How long the database is kept.
-        currency: For people.
+        hour: Price of an hour of the machine that was measured on.
+        gigabyte_month: Price of a gigabyte of disk for a month.
+        months: Months that the database is kept.
+        currency: Currency, shown beside prices.
     """
 
     hour: float = 0.0
@@ -69,13 +69,13 @@ class CostPoint:
 
     Args:
         images: Database images.
-        describe_hours: To describe them all, once; None where nothing was described (imported descriptors).
+        describe_hours: Hours to describe them all once; None where descriptors were imported.
         describe_range: Its range, or None.
-        search_ms: A query, exact search.
+        search_ms: Milliseconds of a query, exact search.
         search_range: Its range, or None.
-        disk_bytes: Descriptors and ids.
-        memory_bytes: Peak, without what the system caches of the mapped files.
-        price: Of describing and keeping, or None without rates.
+        disk_bytes: Bytes of descriptors and ids on disk.
+        memory_bytes: Peak memory, without what the system caches of the mapped files.
+        price: Price of describing and keeping, or None without rates.
         price_range: Its range, or None.
     """
 
@@ -95,7 +95,7 @@ ID_OVERHEAD = 80
 GIGABYTE = 1e9
 
 
-def line(images: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+def fit_line(images: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
     """Fit ``intercept + slope x images`` with neither below 0.
 
     Args:
@@ -105,9 +105,9 @@ def line(images: Sequence[float], values: Sequence[float]) -> tuple[float, float
     Returns:
         Intercept and slope; through the origin for one measurement, or where that fits better.
 
-    >>> line([100, 200], [3.0, 5.0])
+    >>> fit_line([100, 200], [3.0, 5.0])
     (1.0, 0.02)
-    >>> line([100], [5.0])
+    >>> fit_line([100], [5.0])
     (0.0, 0.05)
     """
     x, y = np.asarray(images, np.float64), np.asarray(values, np.float64)
@@ -123,12 +123,12 @@ def line(images: Sequence[float], values: Sequence[float]) -> tuple[float, float
 def forecast_cost(
     measured: Sequence[Measured], images: Sequence[int], prices: Prices | None = None
 ) -> tuple[CostPoint, ...]:
-    """Foretell the cost of larger databases.
+    """Forecast the cost of larger databases.
 
     Args:
         measured: At least one run; the largest says what an image takes on disk.
-        images: Sizes.
-        prices: Rates; None gives no price.
+        images: Database images of each size.
+        prices: Prices of machine and disk; None gives no price.
 
     Raises:
         ConfigError: Nothing was measured.
@@ -172,7 +172,9 @@ def forecast_cost(
 
 
 def _search(runs: Sequence[Measured], size: int) -> float:
-    intercept, slope = line([run.images for run in runs], [run.search_seconds / run.queries for run in runs])
+    intercept, slope = fit_line(
+        [run.images for run in runs], [run.search_seconds / run.queries for run in runs]
+    )
     return 1e3 * (intercept + slope * size)
 
 

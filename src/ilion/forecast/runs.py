@@ -1,4 +1,4 @@
-"""From measured runs to an outlook: the forecast, how right it was where it can be checked, and the cost."""
+"""From measured runs to the forecast of accuracy and cost, and how right it was where it can be checked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from ilion.errors import ConfigError
 from ilion.evaluation.average_precision import Definition
-from ilion.forecast.accuracy import Forecast, credits, forecast
-from ilion.forecast.check import HoldOut, hold_outs, imperfection
+from ilion.forecast.accuracy import Forecast, average_precisions, forecast
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
-from ilion.forecast.standings import Standings
+from ilion.forecast.distractors import DistractorCounts
+from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs
 
 
 @dataclass(frozen=True)
@@ -20,36 +20,36 @@ class Run:
     """One measured size.
 
     Args:
-        name: For people.
-        standings: Of its ranking.
-        mean: Its measured mAP.
-        measured: What it took.
+        name: Name for people.
+        counts: Distractors above each positive in its ranking.
+        mean: Measured mAP.
+        measured: Cost of the run.
     """
 
     name: str
-    standings: Standings
+    counts: DistractorCounts
     mean: float
     measured: Measured
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What is foretold, and what it rests on.
+class ForecastResult:
+    """A forecast of accuracy and cost, and what it rests on.
 
     Args:
-        name: Of the experiment.
+        name: Name of the experiment.
         dataset: Name of the data set.
         design: Short name of the method.
-        queries: How many.
-        objects: How many instances.
+        queries: Number of queries.
+        objects: Number of instances.
         runs: Measured sizes: distractors and mAP, ascending.
-        forecast: mAP.
-        largest: The largest measured size foretold from the next smaller one; None with one size.
+        forecast: Forecast of mAP.
+        largest: Forecast of the largest measured size from the next smaller one; None with one size.
         held: Hold-outs by thinning.
         images: Database images for each point of the forecast: its distractors and the photos of objects.
-        costs: For each point.
+        costs: Cost at each point.
         prices: Rates that were given.
-        machine: Where the cost was measured.
+        machine: Machine that the cost was measured on.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Outlook:
     machine: str
 
 
-def look_ahead(
+def forecast_runs(
     runs: Sequence[Run],
     sizes: Sequence[int],
     *,
@@ -80,50 +80,50 @@ def look_ahead(
     machine: str,
     replicates: int = 300,
     seed: int = 0,
-) -> Outlook:
-    """Foretell accuracy and cost from measured runs.
+) -> ForecastResult:
+    """Forecast accuracy and cost from measured runs.
 
     Args:
         runs: Measured sizes of one experiment with the same queries.
-        sizes: Distractors to foretell for; smaller ones than measured are left out.
-        name: Of the experiment.
+        sizes: Numbers of distractors to forecast for; smaller ones than measured are left out.
+        name: Name of the experiment.
         dataset: Name of the data set.
         design: Short name of the method.
-        definition: Of AP.
+        definition: Definition of AP.
         k: Cut-off.
-        prices: Rates.
-        machine: Where the cost was measured.
-        replicates: Of the forecast.
-        seed: Of all draws.
+        prices: Prices of machine and disk.
+        machine: Machine that the cost was measured on.
+        replicates: Number of replicates of the forecast.
+        seed: Seed of all draws.
 
     Raises:
         ConfigError: There is no run, or no size above the largest measured one.
     """
-    ordered = sorted(runs, key=lambda run: run.standings.distractors)
+    ordered = sorted(runs, key=lambda run: run.counts.distractors)
     if not ordered:
         raise ConfigError("a forecast needs a measured run")
     last = ordered[-1]
-    known = last.standings
+    known = last.counts
     ahead = sorted({size for size in sizes if size > known.distractors})
     if not ahead:
         raise ConfigError(
             f"{known.distractors} distractors are measured and no larger number is asked for; give --at 1M,5M"
         )
-    held = hold_outs(known, definition=definition, k=k, seed=seed)
-    error = imperfection(held)
-    told = forecast(
+    held = forecast_hold_outs(known, definition=definition, k=k, seed=seed)
+    error = estimate_imperfection(held)
+    predicted = forecast(
         known, ahead, definition=definition, k=k, replicates=replicates, imperfection=error, seed=seed
     )
     rest = last.measured.images - known.distractors
     images = tuple(size + rest for size in ahead)
-    return Outlook(
+    return ForecastResult(
         name=name,
         dataset=dataset,
         design=design,
         queries=len(known.positives),
         objects=len(set(known.instances)),
-        runs=tuple((run.standings.distractors, run.mean) for run in ordered),
-        forecast=told,
+        runs=tuple((run.counts.distractors, run.mean) for run in ordered),
+        forecast=predicted,
         largest=_largest(ordered, definition, k, error, seed) if len(ordered) > 1 else None,
         held=held,
         images=images,
@@ -136,30 +136,30 @@ def look_ahead(
 def _largest(
     ordered: Sequence[Run], definition: Definition, k: int, error: float, seed: int
 ) -> HoldOut | None:
-    """Foretell the largest measured size from the one before it, which is the hold-out that counts most."""
+    """Forecast the largest measured size from the one before it, which is the hold-out that counts most."""
     before, last = ordered[-2], ordered[-1]
-    size = last.standings.distractors
-    if before.standings.distractors >= size:
+    size = last.counts.distractors
+    if before.counts.distractors >= size:
         return None
-    told = forecast(
-        before.standings, [size], definition=definition, k=k, replicates=200, imperfection=error, seed=seed
+    predicted = forecast(
+        before.counts, [size], definition=definition, k=k, replicates=200, imperfection=error, seed=seed
     )
-    xs = np.log([run.standings.distractors for run in ordered[:-1]])
+    xs = np.log([run.counts.distractors for run in ordered[:-1]])
     line = np.polyfit(xs, [run.mean for run in ordered[:-1]], 1) if len(ordered) > 2 else [0.0, before.mean]
-    point = told.points[0]
+    point = predicted.points[0]
     return HoldOut(
-        before.standings.distractors,
+        before.counts.distractors,
         size,
-        float(credits(last.standings, last.standings.above.astype(np.float64), definition, k).mean()),
+        float(average_precisions(last.counts, last.counts.above.astype(np.float64), definition, k).mean()),
         point.mean,
         point.interval,
-        float(told.replicates[size].std()),
+        float(predicted.replicates[size].std()),
         float(np.clip(np.polyval(line, np.log(size)), 0.0, 1.0)),
     )
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Read sizes such as ``300,10K,1.5M``.
+    """Parse sizes such as ``300,10K,1.5M``.
 
     Raises:
         ConfigError: It is no such list.
@@ -183,10 +183,10 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def compact(size: float) -> str:
-    """Write a size for people.
+def format_size(size: float) -> str:
+    """Write a number of images for people.
 
-    >>> compact(1500), compact(1_000_000), compact(964)
+    >>> format_size(1500), format_size(1_000_000), format_size(964)
     ('1.5K', '1M', '964')
     """
     for factor, ending in ((10**9, "G"), (10**6, "M"), (10**3, "K")):

@@ -24,7 +24,7 @@ NEARER = 4
 SHAPES = (-0.25, 0.5)
 """Shapes that are believed; a sharper end would say never of what was merely not seen."""
 FINEST = 1e-6
-"""Smallest 1 - s that is told from 0."""
+"""Smallest 1 - s that is predicted from 0."""
 
 
 def closeness(similarity: Float64) -> Float64:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ilion._version import __version__
-from ilion.forecast import Outlook, compact
+from ilion.forecast import ForecastResult, format_size
 from ilion.outcome import Interval
 from ilion.report.build import asset, exact, policy
 from ilion.report.charts.canvas import TICK_GLYPH, WIDTH, Canvas, share_axis, ticks
@@ -18,11 +18,11 @@ from ilion.report.words import Words, load_words
 from ilion.storage import write_bytes
 
 
-def write_forecast(outlook: Outlook, path: Path, *, language: str = "en") -> Path:
+def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") -> Path:
     """Write a forecast as one HTML file that loads nothing from anywhere.
 
     Args:
-        outlook: What is foretold.
+        result: The forecast.
         path: The file; written aside and renamed.
         language: See `ilion.report.words.languages`.
 
@@ -38,12 +38,12 @@ def write_forecast(outlook: Outlook, path: Path, *, language: str = "en") -> Pat
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(t=words, exact=exact, compact=compact)
+    environment.globals.update(t=words, exact=exact, format_size=format_size)
     css = asset("report.css")
     html = environment.get_template("forecast.html.j2").render(
-        outlook=outlook,
-        chart=sizes_chart("forecast", outlook, words),
-        rows=list(zip(outlook.forecast.points, outlook.images, outlook.costs, strict=True)),
+        result=result,
+        chart=sizes_chart("forecast", result, words),
+        rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
         css=Markup(css),
         policy=policy(css, ""),
         version=__version__,
@@ -52,29 +52,29 @@ def write_forecast(outlook: Outlook, path: Path, *, language: str = "en") -> Pat
     return path
 
 
-def sizes_chart(name: str, outlook: Outlook, words: Words) -> Markup:
-    """Draw mAP over the number of distractors: measured points, foretold ones with both intervals.
+def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
+    """Draw mAP over the number of distractors: measured points, and the forecast with both intervals.
 
     Args:
         name: Unique in the document.
-        outlook: What is foretold.
+        result: The forecast.
         words: The catalogue.
     """
     left, right, top, bottom, height = 40.0, 24.0, 22.0, 34.0, 280.0
-    points = outlook.forecast.points
-    sizes = [size for size, _ in outlook.runs] + [point.distractors for point in points]
+    points = result.forecast.points
+    sizes = [size for size, _ in result.runs] + [point.distractors for point in points]
     low, high = min(sizes) / 1.5, max(sizes) * 1.5
-    step, ceiling = share_axis(max([mean for _, mean in outlook.runs] + [p.ci95.high for p in points]))
+    step, ceiling = share_axis(max([mean for _, mean in result.runs] + [p.ci95.high for p in points]))
     description = words.sentences(
         [
             *(
-                words("forecast.measured_point", size=compact(size), value=words.percent(mean, 1))
-                for size, mean in outlook.runs
+                words("forecast.measured_point", size=format_size(size), value=words.percent(mean, 1))
+                for size, mean in result.runs
             ),
             *(
                 words(
                     "forecast.told_point",
-                    size=compact(p.distractors),
+                    size=format_size(p.distractors),
                     value=words.percent(p.mean, 1),
                     low=words.percent(p.interval.low, 1),
                     high=words.percent(p.interval.high, 1),
@@ -97,24 +97,24 @@ def sizes_chart(name: str, outlook: Outlook, words: Words) -> Markup:
         canvas.text(left - 6, y + 4, words.percent(i * step), "tick", "end")
     free = 0.0
     for value in ticks(low, high):
-        text = compact(value)
+        text = format_size(value)
         half = len(text) * TICK_GLYPH / 2
         canvas.line(x_of(value), y_of(0), x_of(value), y_of(0) + 4, "axis")
         if x_of(value) - half >= free:
             canvas.text(x_of(value), y_of(0) + 18, text, "tick", "middle")
             free = x_of(value) + half + TICK_GLYPH
-    last, mean = outlook.runs[-1]
-    canvas.path([(x_of(size), y_of(value)) for size, value in outlook.runs], "curve main")
+    last, mean = result.runs[-1]
+    canvas.path([(x_of(size), y_of(value)) for size, value in result.runs], "curve main")
     canvas.path(
         [(x_of(last), y_of(mean)), *((x_of(p.distractors), y_of(p.mean)) for p in points)], "curve other"
     )
     for p in points:
         _whisker(canvas, x_of(p.distractors), p.ci95, y_of, "other", 4)
         _whisker(canvas, x_of(p.distractors), p.interval, y_of, "main", 8)
-        canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", compact(p.distractors))
+        canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", format_size(p.distractors))
         canvas.text(x_of(p.distractors), y_of(p.ci95.high) - 7, words.percent(p.mean, 1), "value", "middle")
-    for size, value in outlook.runs:
-        canvas.circle(x_of(size), y_of(value), 4, "dot main", compact(size))
+    for size, value in result.runs:
+        canvas.circle(x_of(size), y_of(value), 4, "dot main", format_size(size))
     return canvas.done()
 
 

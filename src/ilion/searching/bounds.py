@@ -15,11 +15,11 @@ from ilion.types import Float32, Float64
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
 FLOOR = 2.0**-74
-"""Times sqrt(D): what a float32 norm can lose because squares of tiny numbers vanish."""
+"""Largest error, over sqrt(D), of a float32 norm whose tiniest squares vanish."""
 BASIS_ROWS = 4096
-"""Rows, and queries, that directions are learnt on at most."""
+"""Largest number of rows, and of queries, that directions are learnt on."""
 FROM_ROWS = 2048
-"""Up to so many dimensions the moments are a (D, D) matrix; above, the same basis comes from as many rows."""
+"""Dimensions up to which moments are a (D, D) matrix; above, the same basis comes from as many rows."""
 
 
 def gamma(terms: int) -> float:
@@ -60,7 +60,7 @@ def leading_basis(rows: Float32, queries: Float32, dims: int) -> Float32:
     Args:
         rows: (S, D) sample of the database.
         queries: (Q, D).
-        dims: At most D.
+        dims: Number of directions, at most D.
     """
     dim = rows.shape[1]
     parts = []

@@ -25,7 +25,7 @@ Products = Callable[[Float32, Float32, Int64, Int64], Float64]
 
 
 class Gatherer(Protocol):
-    """What gives rows again by their number."""
+    """A database that returns rows by their number."""
 
     def gather(self, rows: Int64) -> Float32:
         """Return the descriptors of the given rows."""
@@ -70,9 +70,9 @@ class Pool:
     Args:
         queries: (Q, D) float32.
         k: Results wanted for each query, at most the size of the database.
-        thresholds: (Q,) where to start: rows that surely lie below are not wanted.
-        database: To score pairs exactly.
-        threads: For that.
+        thresholds: (Q,) initial thresholds: rows that surely lie below are not wanted.
+        database: Descriptors, for exact scores.
+        threads: Number of threads that score pairs exactly.
         products: See `exact_values`.
     """
 
@@ -163,9 +163,9 @@ def exact_values(
         queries: (Q, D).
         of_query: (P,) row of ``queries``.
         rows: (P,) rows of the database; each is read once, in their order.
-        database: Where they are.
-        threads: That work at once.
-        products: How sums in float64 are computed, in any order; by numpy if left out.
+        database: Descriptors of the database.
+        threads: Number of worker threads.
+        products: Function that computes inner products in float64, adding in any order; None takes numpy.
     """
     values = np.empty(len(rows), np.float32)
     order = np.argsort(rows, kind="stable")

@@ -41,16 +41,16 @@ from ilion.types import Float32
 Codes = NDArray[np.uint8]
 
 SAMPLE = 32768
-"""Descriptors that a code is learnt on."""
+"""Number of descriptors that a code is learnt on."""
 MAX_DIMS = 1024
-"""Longer descriptors are cut to so many leading directions before they are coded; refinement sees all."""
+"""Leading directions that longer descriptors are cut to before they are coded; refinement sees all."""
 BLOCK = 65536
 """Descriptors in one file of codes."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """What to make of a descriptor.
+    """Kind and size of a short code.
 
     Args:
         kind: ``pq``, ``rabitq`` or ``sq``.
@@ -62,7 +62,7 @@ class Code:
 
     @classmethod
     def named(cls, name: str) -> Code:
-        """Read a name.
+        """Return the code of a name.
 
         Raises:
             ConfigError: There is no such code.
@@ -87,7 +87,7 @@ class Coder:
     """A learnt code.
 
     Args:
-        code: What it is.
+        code: Kind and size.
         state: ``mean`` (D,), ``rotation`` (D, d), and ``centres`` (pq) or ``ranges`` (sq).
 
     Raises:
@@ -115,9 +115,9 @@ class Coder:
         """Learn a code.
 
         Args:
-            code: What to learn.
+            code: Kind and size.
             sample: (S, D) float32 descriptors of the database.
-            seed: Of all that is random.
+            seed: Seed of all that is random.
 
         Raises:
             ConfigError: The descriptors are too short, or too few.
@@ -152,7 +152,7 @@ class Coder:
 
     @property
     def digest(self) -> str:
-        """Changes when anything that was learnt changes."""
+        """Digest of everything that was learnt."""
         arrays = {name: zlib.crc32(np.ascontiguousarray(a).data) for name, a in self.state.items()}
         return fingerprint(str(self.code), arrays)
 
@@ -253,7 +253,7 @@ class CodeSet:
     """The stored codes of a database, see `write_codes`.
 
     Args:
-        artifact: Where they are.
+        artifact: Artifact that holds the codes.
         total: Rows of the database.
 
     Raises:
@@ -310,11 +310,11 @@ def write_codes(
     """Learn a code and store the codes of a database, as far as that is not done.
 
     Args:
-        artifact: Where to; held by the caller.
-        database: What to code.
-        code: How.
-        seed: Of the sample and the code.
-        progress: Called with rows done and rows in all.
+        artifact: Artifact to write to; the caller holds its lock.
+        database: Descriptors to encode.
+        code: Kind and size of the code.
+        seed: Seed of the sample and the code.
+        progress: Callback that receives the rows done and the rows in all.
     """
     total, folder = len(database.ids), artifact.folder
     if not (folder / "coder.json").exists():

@@ -43,11 +43,11 @@ def search_compressed(
         query_ids: Q unique ids.
         queries: (Q, D) float32, L2-normalised.
         database: N rows of the same D.
-        codes: Of the same rows.
-        k: How many results to keep; all N where the database is smaller.
-        shortlist: How many rows the codes propose; at least k.
-        threads: 0 takes one a core.
-        progress: Called with rows done and rows in all.
+        codes: Codes of the same rows.
+        k: Number of results to keep; all N where the database is smaller.
+        shortlist: Number of rows that the codes propose for a query; at least k.
+        threads: Number of worker threads; 0 means one per core.
+        progress: Callback that receives the rows done and the rows in all.
 
     Raises:
         ArtifactError: Dimensions differ, a value is not finite, or codes and database differ in length.

@@ -42,13 +42,13 @@ from ilion.types import Float32, Int64, Ranking
 SAMPLE_VALUES = 2**22
 """Values of the database in the sample (16 MiB): 8,192 rows of 512 dimensions."""
 SHARPER = 8
-"""How much larger the sample is that thresholds are sharpened with."""
+"""Size of the sample that raises the thresholds, as a multiple of the first sample."""
 SHARES = (0.125, 0.25, 0.375, 0.5)
 """Shares of the dimensions that the bound is tried with."""
 RACE_FROM = 2**34
 """Multiplications from which it is worth trying out the bound (some tenths of a second)."""
 TRIES = 3
-"""Of each kernel in the race, after a first that warms up."""
+"""Timed runs of each kernel in the race, after one that warms it up."""
 COMPILE_FROM = 2**38
 """Multiplications from which it is worth compiling kernels (two or three seconds)."""
 BYTES_PER_RESULT = 128
@@ -102,12 +102,12 @@ def search(
         query_ids: Q unique ids.
         queries: (Q, D) float32, L2-normalised.
         database: N rows of the same D.
-        k: How many results to keep; all N where the database is smaller.
+        k: Number of results to keep; all N where the database is smaller.
         block_size: Rows read at once.
-        threads: That compare; 0 takes one a core.
+        threads: Number of worker threads; 0 means one per core.
         memory: Bytes for candidates; queries that do not fit are searched in several passes.
         device: ``cpu``, or a device of torch (``cuda``) for the matrix products.
-        progress: Called with rows done and rows in all.
+        progress: Callback that receives the rows done and the rows in all.
 
     Returns:
         A ranking with K = min(k, N); ties are in order of rows.

@@ -15,7 +15,7 @@ import numpy as np
 from ilion.types import Float32, Float64, Int64
 
 RANK_CONSTANT = 60.0
-"""Of reciprocal rank fusion, as in the paper."""
+"""Constant of reciprocal rank fusion, as in the paper."""
 STEPS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Weights that a calibration tries, as multiples of the scorer's usual one: scorers differ in their range."""
 
@@ -26,7 +26,7 @@ def by_score(similarities: Float32, local: Float32, weight: float) -> Float32:
     Args:
         similarities: (..., S) global similarities.
         local: (..., S) local scores, 0 where there is no evidence.
-        weight: Not negative.
+        weight: Weight of the local scores, at least 0.
 
     >>> by_score(np.array([0.5, 0.4], np.float32), np.array([0.0, 2.0], np.float32), 0.1).round(2).tolist()
     [0.5, 0.6000000238418579]
@@ -87,7 +87,7 @@ def calibrate(
         groups: (Q,) instance of each query.
         usual: Weight around which to look: `STEPS` times it. Of equally good ones the smallest is taken.
         folds: At least 2; with fewer instances than folds nothing is learnt.
-        seed: Of the dealing.
+        seed: Seed of the assignment of instances to folds.
 
     >>> calibrate(lambda weight, queries: -abs(weight - 0.1), ["a", "b", "c"]).weights.tolist()
     [0.08, 0.08, 0.08]

@@ -21,11 +21,11 @@ SPREADS = (1.0, 0.9999, 0.999)
 USUAL = 0.998
 """Share of the sample's rows that may have the error of the codes; the others are multiplied in float32."""
 SAMPLE = 1024
-"""Rows of the sample that are looked at."""
+"""Number of sampled rows that centre and scales are chosen by."""
 MIXED = 16
 """Values of a descriptor that are mixed with one another."""
 SAFE = 1 + 2.0**-20
-"""Covers what float64 rounds, many times over."""
+"""Factor that covers the rounding of float64 many times over."""
 
 
 class Coded(NamedTuple):
@@ -33,8 +33,8 @@ class Coded(NamedTuple):
 
     Args:
         codes: (B, D) uint8.
-        errors: (B,) by how much a centred row differs from its codes at most.
-        lengths: (B,) of centred rows, at most.
+        errors: (B,) upper bounds of the distances between centred rows and their codes.
+        lengths: (B,) upper bounds of the lengths of centred rows.
     """
 
     codes: NDArray[np.uint8]
@@ -54,13 +54,13 @@ class Lowbit:
     Args:
         queries: (Q, D) float32.
         sample: (S, D) float32 rows of the database: centre and scales are chosen by it.
-        seed: Of the rotation that gives all values about the same spread.
+        seed: Seed of the rotation that gives all values about the same spread.
     """
 
     ZERO = 128
     """Code of the value 0: rows are stored as unsigned bytes, as the fast instructions want one side."""
     LARGEST = 63
-    """Of a query's codes. Sums of two products stay below 2^15, where AVX2 would cut them off."""
+    """Largest code of a query. Sums of two products stay below 2^15, where AVX2 would cut them off."""
 
     def __init__(self, queries: Float32, sample: Float32, seed: int = 0) -> None:
         self._queries = queries
@@ -88,7 +88,7 @@ class Lowbit:
         return inexact
 
     def _prepare(self, codes: NDArray[np.int8]) -> None:
-        """Take the codes (Q, D) of the queries."""
+        """Prepare the matrix product with the codes (Q, D) of the queries."""
         self._session = _product_with(codes, self.ZERO)
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
@@ -133,13 +133,13 @@ class Lowbit:
     def _limits(
         self, error: float, length: float, thresholds: Float32, above: Int64 | int = 0
     ) -> NDArray[np.int32]:
-        """Return the least products (Q,) of rows of at most that error and length that matter.
+        """Return the smallest integer products (Q,) with which a row can still reach the thresholds.
 
         Args:
-            error: What codes lose, at most.
-            length: Of what is coded, at most.
+            error: Largest distance of a row from its codes.
+            length: Largest length of a centred row.
             thresholds: (Q,).
-            above: By how much products are higher than those of the codes' values.
+            above: Amount by which products are higher than those of the codes' values.
         """
         slack = self._length * error + self._error * length
         slack = self._offset + slack * SAFE + 2.0**-40 * np.abs(self._offset)

@@ -10,7 +10,7 @@ import numpy as np
 from ilion.errors import ConfigError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.forecast import Measured, Run, standings
+from ilion.forecast import Measured, Run, count_distractors
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.search import find
@@ -114,7 +114,7 @@ def _run(name: str, experiment: Experiment, ranking: Ranking, measured: Measured
     )
     result = evaluate(ranking, truth, definition=settings.definition, k=settings.k, bootstrap=1)
     mask = distractor_rows(dataset, ranking.database_ids)
-    return Run(name, standings(ranking, truth, instances, mask), result.mean, measured)
+    return Run(name, count_distractors(ranking, truth, instances, mask), result.mean, measured)
 
 
 def measured_runs(results: Sequence[RunResult]) -> list[Run]:
@@ -143,7 +143,7 @@ def measured_runs(results: Sequence[RunResult]) -> list[Run]:
         runs.append(
             Run(
                 result.name,
-                standings(result.ranking, result.ground_truth, evaluation.instances, mask),
+                count_distractors(result.ranking, result.ground_truth, evaluation.instances, mask),
                 evaluation.mean,
                 Measured(
                     images=len(ids),

@@ -38,7 +38,7 @@ class Index(Prepared):
         queries: (Q,) local features, in the order of the queries.
         query_ids: (Q,) their ids.
         database: The inverted file.
-        folder: Where it is.
+        folder: Folder of the inverted file.
     """
 
     queries: tuple[LocalFeatures, ...]

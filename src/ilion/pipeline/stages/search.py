@@ -56,10 +56,10 @@ def ranked(
     """Make a ranking, or read the one that was made from the same inputs.
 
     Args:
-        experiment: Whose artifacts are used.
-        kind: Of the artifact.
+        experiment: Experiment whose artifacts are used.
+        kind: Kind of the artifact.
         inputs: All that the ranking depends on.
-        make: Makes it; called only when it is needed.
+        make: Function that makes it; called only when it is needed.
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
     with storage.locked(artifact.folder):

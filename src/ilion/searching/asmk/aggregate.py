@@ -80,7 +80,7 @@ def frames(features: LocalFeatures) -> NDArray[np.uint8]:
     """Bring position, size and orientation of keypoints to one byte each.
 
     Args:
-        features: Where scales or angles are None, they count as the image's side and 0.
+        features: Local features; scales or angles that are None count as the image's side and 0.
 
     Returns:
         (M, 4) uint8: x and y in 1/255 of the longer side, size in about 1/32 octave from 2^-8 of the longer
@@ -117,7 +117,7 @@ def similarities(a: Aggregates, rows: Int64, b: Aggregates, others: Int64, codeb
         rows: (P,) its aggregates of the pairs.
         b: Another image.
         others: (P,) its aggregates of the pairs.
-        codebook: Of both.
+        codebook: Codebook of both.
     """
     if codebook.binary:
         differing = np.unpackbits(a.codes[rows] ^ b.codes[others], axis=1).sum(axis=1)  # type: ignore[operator]
@@ -135,7 +135,7 @@ def kernel(a: Aggregates, b: Aggregates, codebook: Codebook, settings: AsmkSetti
     Args:
         a: One image.
         b: Another image.
-        codebook: Of both.
+        codebook: Codebook of both.
         settings: Exponent and threshold.
     """
     _, rows, others = np.intersect1d(a.words, b.words, assume_unique=True, return_indices=True)

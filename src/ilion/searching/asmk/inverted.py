@@ -69,7 +69,7 @@ def open_index(root: Path, codebook: Codebook, inputs: Mapping[str, Any]) -> Art
     """Open the folder of an inverted file, with its codebook, below ``root``; make it if it is new.
 
     Args:
-        root: Where artifacts are.
+        root: Folder of the artifacts.
         codebook: Its digest becomes part of the artifact's inputs.
         inputs: Everything else that the features depend on, such as the extractor's spec.
 
@@ -100,7 +100,7 @@ def index_shard(
 
     Args:
         artifact: From `open_index` with the same codebook.
-        key: Of the shard, see `ilion.storage.shard_key`.
+        key: Key of the shard, see `ilion.storage.shard_key`.
         images: Ids and features in order of rows; read as needed.
         codebook: What to aggregate by.
         skipped: Images of the shard that could not be used; they are only counted. Looked at when all
@@ -153,7 +153,7 @@ class InvertedFile:
     """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
 
     Args:
-        artifact: Where the shards are.
+        artifact: Artifact that holds the shards.
         keys: Shards in order of rows.
 
     Raises:

@@ -25,7 +25,7 @@ from ilion.searching.engines import ENGINES
 from ilion.types import Float32, Float64, Int64, LocalFeatures, Ranking
 
 EXACT = 2.0**36
-"""Steps into which the largest possible value of a match is divided."""
+"""Number of steps into which the largest possible value of a match is divided."""
 
 Progress = Callable[[int, int], None]
 
@@ -47,10 +47,10 @@ def search_postings(
         query_ids: Q unique ids.
         queries: Their local features; one without any gets all similarities 0, in order of rows.
         database: The inverted file.
-        settings: How images are compared; None takes the defaults.
-        k: How many results to keep; all N where the database is smaller.
+        settings: Settings of the kernel; None takes the defaults.
+        k: Number of results to keep; all N where the database is smaller.
         workers: Threads; 0 takes one a core.
-        progress: Called with segments done and in all.
+        progress: Callback that receives the segments done and the segments in all.
 
     Returns:
         A ranking with K = min(k, N); ties are in order of rows. An image that shares nothing with the query
@@ -187,8 +187,8 @@ def find_matches(
 
     Args:
         query: The query's aggregates.
-        segment: Where to look.
-        codebook: Of both.
+        segment: Part of the inverted file.
+        codebook: Codebook of both.
         settings: Exponent and threshold.
 
     Returns:

@@ -53,7 +53,7 @@ def selectivity(similarities: NDArray[np.floating], alpha: float, tau: float) ->
     """Apply sigma: u^alpha where u > tau, else 0 (IJCV 2016, equation 14, whose threshold is not negative).
 
     Args:
-        similarities: Of aggregated residuals, [-1, 1], any shape.
+        similarities: Similarities of aggregated residuals, [-1, 1], any shape.
         alpha: Exponent.
         tau: Threshold, at least 0.
 

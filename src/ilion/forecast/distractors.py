@@ -17,11 +17,11 @@ from ilion.errors import ArtifactError
 from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
 
 FEWEST = 100
-"""Distractors below which nothing is foretold."""
+"""Smallest number of distractors from which a forecast is made."""
 
 
 @dataclass(frozen=True)
-class Standings:
+class DistractorCounts:
     """Where the positives of each query stand among its distractors.
 
     Args:
@@ -35,7 +35,7 @@ class Standings:
         tops: (Q, M) similarities of the best distractors, descending; -inf where fewer were found.
         names: (Q, M) number of each of them, from 0 to U - 1: the same distractor has one number in all
             queries.
-        distractors: D.
+        distractors: Number of distractors D.
     """
 
     instances: tuple[str, ...]
@@ -50,17 +50,17 @@ class Standings:
     distractors: int
 
 
-def standings(
+def count_distractors(
     ranking: Ranking, truth: GroundTruth, instances: Sequence[str], is_distractor: Bool, keep: int = 1000
-) -> Standings:
-    """Read the standings off a ranking by inner products.
+) -> DistractorCounts:
+    """Count the distractors above each positive in a ranking by inner products.
 
     Args:
         ranking: The results; of each query as many as AP is cut at, or all.
         truth: The ground truth, queries in the same order.
         instances: (Q,) instance of each query.
-        is_distractor: (N,) which database rows are positive or ignored for no query.
-        keep: M, at most; more sharpen nothing.
+        is_distractor: (N,) whether a database row is positive or ignored for no query.
+        keep: Largest M; more sharpen nothing.
 
     Raises:
         ArtifactError: The queries differ, there are fewer than 100 distractors, or similarities exceed 1 and
@@ -76,7 +76,7 @@ def standings(
         )
     if ranking.similarities.size and float(ranking.similarities.max()) > 1.001:
         raise ArtifactError(
-            "similarities above 1 are no cosines of descriptors, and only such rankings can be foretold"
+            "similarities above 1 are no cosines of descriptors, and a forecast needs such rankings"
         )
     parts: list[tuple[Int64, ...]] = []
     similar: list[Float64] = []
@@ -99,7 +99,7 @@ def standings(
         similar.append(values[at])
     query, place, rest, above = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     width = max(int(np.isfinite(tops).sum(axis=1).max()), 1)
-    return Standings(
+    return DistractorCounts(
         tuple(instances),
         np.array([len(p) for p in truth.positives], np.int64) + truth.unreachable,
         query,
@@ -120,20 +120,23 @@ def _numbered(rows: Int64) -> Int64:
     return numbered
 
 
-def thinned(known: Standings, share: float, rng: np.random.Generator, kept: int) -> Standings:
-    """Drop each distractor with the same chance: the standings of a smaller database, without a search.
+def thin_distractors(
+    known: DistractorCounts, share: float, rng: np.random.Generator, kept: int
+) -> DistractorCounts:
+    """Drop each distractor with the same chance: the counts in a smaller database, without a search.
 
-    Positives far below the kept distractors are thinned by a binomial draw of their counts.
+    Positives far below the kept distractors are thin_distractors by a binomial draw of their counts.
 
     Args:
-        known: Of the whole database.
-        share: Of the distractors that stay.
-        rng: Draws who stays.
-        kept: M of the result.
+        known: Counts in the whole database.
+        share: Share of the distractors that stay, (0, 1].
+        rng: Generator that draws which distractors stay.
+        kept: Best distractors M to keep of each query.
 
-    >>> known = Standings(("a",), np.array([1]), np.array([0]), np.array([1]), np.array([0.5]), np.array([0]),
-    ...                   np.array([2]), np.array([[0.9, 0.8, 0.1]]), np.array([[0, 1, 2]]), 1000)
-    >>> thinned(known, 1.0, np.random.default_rng(0), 2).above
+    >>> one = np.array([1])
+    >>> known = DistractorCounts(("a",), one, one * 0, one, one * 0.5, one * 0, one * 2,
+    ...                          np.array([[0.9, 0.8, 0.1]]), np.array([[0, 1, 2]]), 1000)
+    >>> thin_distractors(known, 1.0, np.random.default_rng(0), 2).above
     array([2])
     """
     # a distractor is dropped for all queries or for none
@@ -151,7 +154,7 @@ def thinned(known: Standings, share: float, rng: np.random.Generator, kept: int)
     before = np.where(first, 0, np.concatenate([[0], behind[:-1]]))
     drawn = np.cumsum(rng.binomial(behind - before, share))
     base = np.maximum.accumulate(np.where(first, np.concatenate([[0], drawn[:-1]]), 0))
-    return Standings(
+    return DistractorCounts(
         known.instances,
         known.positives,
         known.query,

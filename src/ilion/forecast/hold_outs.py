@@ -1,4 +1,4 @@
-"""Is the forecast right? Hold-outs without a further search: thin the database, foretell the whole."""
+"""Is the forecast right? Hold-outs without a further search: thin the database, and forecast the whole."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.evaluation.average_precision import Definition
-from ilion.forecast.accuracy import IMPERFECTION, credits, forecast
-from ilion.forecast.standings import FEWEST, Standings, thinned
+from ilion.forecast.accuracy import IMPERFECTION, average_precisions, forecast
+from ilion.forecast.distractors import FEWEST, DistractorCounts, thin_distractors
 from ilion.outcome import Interval
 
 SHARES = (0.1, 0.3)
-"""Of the distractors, from which the whole database is foretold."""
+"""Shares of the distractors from which the whole database is forecast."""
 REPEATS = 3
 PRIOR = 2.0
-"""Hold-outs that the prior value of the model's own error counts for."""
+"""Number of hold-outs that the prior value of the model's own error counts for."""
 
 
 @dataclass(frozen=True)
 class HoldOut:
-    """One forecast of what is known.
+    """A forecast of what is known.
 
     Args:
-        start: Distractors that it was made from.
-        size: Distractors that it was made for.
+        start: Number of distractors that it was made from.
+        size: Number of distractors that it was made for.
         measured: mAP there.
         foretold: Mean of the forecast.
         interval: Its 95% interval.
@@ -48,8 +48,8 @@ class HoldOut:
         return self.interval.low <= self.measured <= self.interval.high
 
 
-def hold_outs(
-    known: Standings,
+def forecast_hold_outs(
+    known: DistractorCounts,
     *,
     definition: Definition = "ilias",
     k: int = 1000,
@@ -58,26 +58,26 @@ def hold_outs(
     replicates: int = 100,
     seed: int = 0,
 ) -> tuple[HoldOut, ...]:
-    """Foretell the whole database from random parts of it.
+    """Forecast the whole database from random parts of it.
 
     Args:
-        known: Standings at the whole database.
-        definition: Of AP.
+        known: Counts in the whole database.
+        definition: Definition of AP.
         k: Cut-off.
-        shares: How large the parts are.
-        repeats: Parts of each size.
-        replicates: Of each forecast.
-        seed: Of all draws.
+        shares: Sizes of the parts, as shares of the distractors.
+        repeats: Number of parts of each size.
+        replicates: Number of replicates of each forecast.
+        seed: Seed of all draws.
     """
     found = []
-    measured = float(credits(known, known.above.astype(np.float64), definition, k).mean())
+    measured = float(average_precisions(known, known.above.astype(np.float64), definition, k).mean())
     for number, share in enumerate(shares):
         if known.distractors * share < FEWEST:
             continue
         for repeat in range(repeats):
             rng = np.random.default_rng([seed, number, repeat])
-            part = thinned(known, share, rng, known.tops.shape[1])
-            told = forecast(
+            part = thin_distractors(known, share, rng, known.tops.shape[1])
+            predicted = forecast(
                 part,
                 [known.distractors],
                 definition=definition,
@@ -85,7 +85,7 @@ def hold_outs(
                 replicates=replicates,
                 seed=seed + repeat,
             )
-            point = told.points[0]
+            point = predicted.points[0]
             found.append(
                 HoldOut(
                     part.distractors,
@@ -93,7 +93,7 @@ def hold_outs(
                     measured,
                     point.mean,
                     point.interval,
-                    float(told.replicates[known.distractors].std()),
+                    float(predicted.replicates[known.distractors].std()),
                     _log_linear(part, known.distractors, definition, k, rng),
                 )
             )
@@ -101,25 +101,25 @@ def hold_outs(
 
 
 def _log_linear(
-    known: Standings, size: int, definition: Definition, k: int, rng: np.random.Generator
+    known: DistractorCounts, size: int, definition: Definition, k: int, rng: np.random.Generator
 ) -> float:
     """Draw a line through three smaller sizes: what one would do without a model."""
     shares = (0.1, 1 / 3, 1.0)
     values = []
     for share in shares:
-        part = known if share == 1.0 else thinned(known, share, rng, 1)
-        values.append(float(credits(part, part.above.astype(np.float64), definition, k).mean()))
+        part = known if share == 1.0 else thin_distractors(known, share, rng, 1)
+        values.append(float(average_precisions(part, part.above.astype(np.float64), definition, k).mean()))
     slope, intercept = np.polyfit(np.log(np.array(shares) * known.distractors), values, 1)
     return float(np.clip(slope * np.log(size) + intercept, 0.0, 1.0))
 
 
-def imperfection(held: Sequence[HoldOut]) -> float:
+def estimate_imperfection(held: Sequence[HoldOut]) -> float:
     """Return the standard deviation of the model's own error for a tenfold database.
 
     What hold-outs are off more than their replicates vary is the model's; repeats of one share are no
     independent evidence and count as one. Where there are few, the prior value of `IMPERFECTION` prevails.
 
-    >>> imperfection(()) == IMPERFECTION
+    >>> estimate_imperfection(()) == IMPERFECTION
     True
     """
     evidence: dict[int, list[float]] = {}
