@@ -1,4 +1,4 @@
-"""What a run comes to: accuracy, cost, and what was left out. Frozen, like everything that flows.
+"""The results of a run: accuracy, cost, and what was left out. Frozen, like everything that flows.
 
 Letters in the shapes: Q queries, S images of a shortlist.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal
 
-from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset
+from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset, Value
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Value):
     """A two-sided confidence interval, fractions."""
 
     low: float
@@ -21,17 +22,17 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SliceResult:
+class SliceResult(Value):
     """Mean AP of one slice.
 
     Args:
-        axis: Such as ``scale`` or ``category``.
-        label: Such as ``0.069 to 0.135`` or ``dairy``.
+        axis: Name of the axis, such as ``scale`` or ``category``.
+        label: Range or label, such as ``0.069 to 0.135`` or ``dairy``.
         mean: Mean AP, [0, 1].
         ci95: Bootstrap interval over instances.
-        queries: How many queries take part.
-        instances: How many instances take part.
-        positives: How many positives take part (pairs of query and positive).
+        queries: Number of queries.
+        instances: Number of instances.
+        positives: Number of pairs of query and positive.
     """
 
     axis: str
@@ -44,7 +45,7 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Value):
     """How well a ranking finds the positives. Fractions; percent is only for people.
 
     Args:
@@ -77,9 +78,21 @@ class Evaluation:
     unreachable: int
     ties: str = "rank"
 
+    def _repr_html_(self) -> str:
+        """Return a table of the metrics with their 95% intervals, for notebooks."""
+        rows = {f"mAP@{self.k} ({self.definition})": (self.mean, self.ci95)} | {
+            name: (value, self.metric_ci95[name]) for name, value in self.metrics.items()
+        }
+        cells = (
+            f"<tr><th>{escape(name)}</th><td>{value:.4f}</td><td>{ci.low:.4f} to {ci.high:.4f}</td></tr>"
+            for name, (value, ci) in rows.items()
+        )
+        head = f"<tr><th>{len(self.query_ids)} queries</th><th>mean</th><th>95% interval</th></tr>"
+        return f"<table>{head}{''.join(cells)}</table>"
+
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Value):
     """An image that could not be used and was counted instead (``on_bad_image="skip"``)."""
 
     id: str
@@ -88,7 +101,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Value):
     """Where the cost was measured."""
 
     cpu: str
@@ -100,7 +113,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Value):
     """What a run costs, beside its accuracy. Times are wall-clock and were measured when the stage ran.
 
     Args:
@@ -125,8 +138,8 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Change:
-    """How mAP changes from one ranking to another of the same queries; see
+class Change(Value):
+    """Change of mAP from one ranking to another of the same queries; see
     `ilion.evaluation.compare.Comparison`.
 
     Args:
@@ -145,7 +158,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(Value):
     """Positives (pairs of query and positive) by what became of them, and mAP by what it takes to gain it.
 
     ``lifted + kept + lowered + unverified + beyond + unreachable`` are all pairs.
@@ -158,18 +171,18 @@ class Ledger:
         kept: In the shortlist, verified, with as many wrong results in front.
         lowered: In the shortlist, verified, and yet with more wrong results in front.
         unverified: In the shortlist without a verified match.
-        unverified_lowered: How many of those have more wrong results in front.
+        unverified_lowered: Those of ``unverified`` with more wrong results in front than before.
         beyond: In the database, but not in the shortlist.
         unreachable: Not in the database of the run.
         before: mAP before re-ranking.
-        gained: mAP that queries won, in all.
-        lost: mAP that other queries lost, in all; not negative.
-        gained_queries: How many queries won.
-        lost_queries: How many lost.
-        outranked: What mAP would still gain if every verified positive stood in front of its shortlist.
-        unmatched: What it would gain further if the other positives of the shortlist stood there too; with
+        gained: Sum of what queries won, in mAP.
+        lost: Sum of what other queries lost, in mAP; not negative.
+        gained_queries: Number of queries that won.
+        lost_queries: Number of queries that lost.
+        outranked: Gain in mAP if every verified positive stood in front of its shortlist.
+        unmatched: Further gain if the other positives of the shortlist stood there too; with
             ``outranked``, the headroom up to the oracle of the shortlist.
-        out_of_reach: What no re-ordering of the shortlist gains.
+        out_of_reach: mAP that no re-ordering of the shortlist gains.
         verifies: Whether the scorer verifies matches. If not, every image that it compared counts as such.
     """
 
@@ -208,16 +221,16 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class FullPrecision:
+class FullPrecision(Value):
     """What re-ranking reaches with features as they were found, before compression.
 
     Args:
         mean: mAP.
-        change: From the compressed features of the run to these.
+        change: Change from the compressed features of the run to these.
         lost: Positives of the shortlists with a verified match only at full precision.
         found: Positives with a verified match only after compression.
         bytes_per_image: Stored bytes of local features at full precision.
-        seconds: What finding out took, beyond the run itself, when it was computed.
+        seconds: Time that this measurement took beyond the run, when it was computed.
     """
 
     mean: float
@@ -229,25 +242,25 @@ class FullPrecision:
 
 
 @dataclass(frozen=True)
-class Reranking:
-    """What re-ranking changed. What comes from artifacts is None where a finished run has lost them.
+class Reranking(Value):
+    """The effect of re-ranking. Values from artifacts are None where a finished run has lost them.
 
     Args:
         before: Evaluation of the ranking before.
         ranking: The ranking before.
-        shortlist: How many first results were looked at.
+        shortlist: Number of first results that were compared.
         inliers: (Q, S) verified matches, in the order of the ranking before; a text has none.
-        weights: (Q,) weight of the local score; NaN for rank fusion and for texts.
-        fusion: How scores were fused.
+        weights: (Q,) share of the local score; NaN for rank fusion and for texts.
+        fusion: Name of the fusion of both scores.
         missing: Shortlisted images without stored local features.
-        explain: From a query number and a database row to the features, matches and box behind it.
-        scorer: What compared the images.
-        folds: (Q,) part of each query; a calibrated weight was learnt on the other parts. None or all 0 where
+        explain: Function from a query number and a database row to the features, matches and box behind it.
+        scorer: Name of the scorer that compared the images.
+        folds: (Q,) part of each query; a calibrated share was learnt on the other parts. None or all 0 where
             nothing was learnt.
-        ledger: What each stage gained and lost.
-        change: From the ranking before to the final one.
-        full: What compression costs; None where nothing was compressed, or where it is not known.
-        sources: Artifacts by what they hold, for reading them again: ``ranking``, ``evidence``.
+        ledger: Gains and losses of each stage.
+        change: Change from the ranking before to the final one.
+        full: Cost of compression; None where nothing was compressed, or where it is not known.
+        sources: Content (``ranking``, ``evidence``) -> folder of the artifact that holds it.
     """
 
     before: Evaluation
@@ -267,12 +280,12 @@ class Reranking:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingShard:
+class MissingShard(Value):
     """A part of the database that could not be described, where a result without it was asked for.
 
     Args:
-        name: Of the shard.
-        images: How many images it holds; 0 where that is not known.
+        name: Name of the shard.
+        images: Number of its images; 0 where that is not known.
         reason: What went wrong.
     """
 
@@ -282,7 +295,7 @@ class MissingShard:
 
 
 @dataclass(frozen=True)
-class ReadPair:
+class ReadPair(Value):
     """What was read in a result, and what of it speaks for it.
 
     Args:
@@ -295,23 +308,23 @@ class ReadPair:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the words on things did for a run.
+class Reading(Value):
+    """The effect of reading the words in photos.
 
     Args:
         use: ``only`` or ``fused``.
-        fusion: How text was fused; "" where it was used alone.
-        weights: (Q,) weight of the text; NaN for rank fusion and where it was used alone.
-        folds: (Q,) part of each query; a calibrated weight was learnt on the other parts. All 0 where nothing
+        fusion: Name of the fusion with the text; "" where it was used alone.
+        weights: (Q,) share of the text; NaN for rank fusion and where it was used alone.
+        folds: (Q,) part of each query; a calibrated share was learnt on the other parts. All 0 where nothing
             was learnt.
         before: Evaluation of the visual ranking; None where there was none.
-        change: From the visual to the fused ranking; None where there was none.
+        change: Change from the visual to the fused ranking; None where there was none.
         with_text: Share of the database images in which something was read.
         silent: Queries that have no word which the database has.
         ms_per_image: Milliseconds to read a database image.
         bytes_per_image: Stored bytes of texts an image.
-        explain: From a query number and a database row to what was read in both; None where a finished run
-            has lost the stored texts.
+        explain: Function from a query number and a database row to what was read in both; None where a
+            finished run has lost the stored texts.
         sources: What holds the texts, for reading them again: ``texts`` and ``query-texts`` -> folder of the
             artifact, then its keys.
     """
@@ -331,21 +344,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """Everything that a report or a comparison needs to know about one run.
+class RunResult(Value):
+    """The result of one run: all that a report or a comparison needs.
 
     Args:
         name: The experiment's name.
         design: A short name of the method, such as ``efficientnet-lite2``.
         dataset: The data set that was searched.
         ranking: The final ranking.
-        ground_truth: In rows of ``ranking.database_ids``.
+        ground_truth: Positives as rows of ``ranking.database_ids``.
         evaluation: The accuracy.
         cost: The cost.
         skipped: Images that could not be used.
         provenance: Nested, printable facts: config, extractor spec, fingerprints, versions, date.
-        reranking: What re-ranking changed; None without it.
-        reading: What reading did; None without it.
+        reranking: Effect of re-ranking; None without it.
+        reading: Effect of reading; None without it.
         missing: Parts of the database that the run lacks.
     """
 
@@ -362,9 +375,18 @@ class RunResult:
     reading: Reading | None = None
     missing: tuple[MissingShard, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """Return name, metrics and cost as HTML, for notebooks."""
+        cost, size = self.cost, len(self.ranking.database_ids)
+        return (
+            f"<p><b>{escape(self.name)}</b>: {escape(self.design)} on {escape(self.dataset.name)}, "
+            f"{size:,} images; {cost.extraction_ms_per_image:.1f} ms and {cost.bytes_per_image:,.0f} bytes "
+            f"an image, {cost.search_ms_per_query:.2f} ms a query</p>{self.evaluation._repr_html_()}"
+        )
+
 
 @dataclass(frozen=True)
-class SweepRun:
+class SweepRun(Value):
     """One run of a sweep.
 
     Args:
@@ -387,23 +409,23 @@ class SweepRun:
 
 
 @dataclass(frozen=True)
-class SweepFailure:
-    """A combination of settings that did not work, and why."""
+class SweepFailure(Value):
+    """A combination of settings that failed, and why."""
 
     settings: Mapping[str, str]
     error: str
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Value):
     """Runs of one experiment with some settings varied.
 
     Args:
         name: The experiment's name.
         dataset: Name of the data set.
-        axes: Setting -> the values that were tried.
-        runs: In the order of the values; at least one.
-        failed: Combinations that did not work.
+        axes: Setting -> its values.
+        runs: The runs in the order of the values; at least one.
+        failed: Combinations that failed.
     """
 
     name: str
@@ -420,9 +442,9 @@ class Sweep:
         """
         costs = [r.cost.bytes_per_image if kind == "bytes" else r.cost.search_ms_per_query for r in self.runs]
         means = [r.evaluation.mean for r in self.runs]
-        kept, best = set(), -1.0
+        front, best = set(), -1.0
         for number in sorted(range(len(self.runs)), key=lambda n: (costs[n], -means[n], n)):
             if means[number] > best:
-                kept.add(number)
+                front.add(number)
                 best = means[number]
-        return frozenset(kept)
+        return frozenset(front)

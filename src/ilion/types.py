@@ -6,10 +6,12 @@ Ids are stable strings from end to end; rows are positions in the database of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from textwrap import shorten, wrap
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,65 @@ Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
 """How an image is brought to the side that a model takes; see `ilion.images.resize`."""
 Metric = Literal["cosine", "hamming"]
 """How local descriptors compare: as directions, or as bits packed in uint8."""
+Where = str | Path
+"""A file or folder, as public functions take it."""
+PRINTED = 2
+"""Items of a list or table that are printed."""
+
+
+class Value:
+    """A value that prints itself on a few lines: arrays by type and shape, long lists by their number.
+
+    >>> Descriptors(tuple("abcde"), np.eye(5, dtype=np.float32))
+    Descriptors(ids=('a', 'b', ... 5 in all), values=float32 (5, 5))
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__repr__ = Value.__repr__  # type: ignore[method-assign]  # or `dataclass` writes one of its own
+
+    def __repr__(self) -> str:
+        lines = wrap(printed(self), 110, subsequent_indent="  ", max_lines=6, placeholder=" ...)")
+        return "\n".join(lines)
+
+
+def printed(value: object, depth: int = 2) -> str:
+    """Return a value as one line of bounded length.
+
+    Args:
+        value: Anything.
+        depth: Levels of containers and values inside that are shown.
+
+    >>> printed({"mAP": 0.123456789, "ids": list("abcdef")})
+    "{'mAP': 0.123457, 'ids': ['a', 'b', ... 6 in all]}"
+    """
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Value):
+        names = [f.name for f in fields(value)] if is_dataclass(value) else vars(value)
+        shown = {n: getattr(value, n) for n in names if not n.startswith("_")}
+        told = [f"{n}={printed(v, depth - 1)}" for n, v in shown.items() if not _nothing(v)]
+        text = f"{type(value).__name__}({', '.join(told)})"
+        return text if depth == 2 else shorten(text, 72, placeholder=" ...)")
+    if not isinstance(value, Mapping | tuple | list):
+        return shorten(repr(value), 72, placeholder=" ...")
+    left, right = ("{", "}") if isinstance(value, Mapping) else "()" if isinstance(value, tuple) else "[]"
+    if not depth and value:
+        return f"{left}{len(value)} in all{right}"
+    pairs: Iterable[Any] = value.items() if isinstance(value, Mapping) else value
+    items = [
+        f"{item[0]!r}: {printed(item[1], depth - 1)}" if left == "{" else printed(item, depth - 1)
+        for item in islice(pairs, PRINTED)
+    ]
+    return f"{left}{', '.join(items)}{f', ... {len(value)} in all' if len(value) > PRINTED else ''}{right}"
+
+
+def _nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str | tuple | Mapping) and not value)
 
 
 def _freeze(array: NDArray[np.generic]) -> None:
@@ -122,7 +183,22 @@ class NoSource:
         return self.id
 
 
-Source = FileSource | TarSource | NoSource
+@dataclass(frozen=True, slots=True)
+class MemorySource:
+    """An encoded image in memory."""
+
+    id: str
+    data: bytes
+
+    def read(self) -> bytes:
+        """Return the encoded bytes."""
+        return self.data
+
+    def __str__(self) -> str:
+        return self.id
+
+
+Source = FileSource | TarSource | MemorySource | NoSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +211,7 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class Query(Value):
     """What is searched for: an image of the instance, or a text that describes it.
 
     Args:
@@ -177,7 +253,7 @@ class Shard(Protocol):
 
 
 @dataclass(frozen=True)
-class RetrievalDataset:
+class RetrievalDataset(Value):
     """Queries, a sharded database and what is known about them.
 
     Args:
@@ -221,7 +297,7 @@ class RetrievalDataset:
 
 
 @dataclass(frozen=True)
-class Descriptors:
+class Descriptors(Value):
     """Global descriptors, one row an image.
 
     Args:
@@ -254,9 +330,18 @@ class Descriptors:
         """Number of dimensions D."""
         return int(self.values.shape[1])
 
+    def blocks(self, size: int) -> Iterator[Float32]:
+        """Yield (B, D) float32 blocks, B at most ``size``, in order of rows."""
+        for start in range(0, len(self.values), size):
+            yield np.asarray(self.values[start : start + size], np.float32)
+
+    def gather(self, rows: Int64) -> Float32:
+        """Return the descriptors (len(rows), D) of rows in any order, float32."""
+        return np.asarray(self.values[rows], np.float32)
+
 
 @dataclass(frozen=True)
-class LocalFeatures:
+class LocalFeatures(Value):
     """Local features of one image.
 
     Args:
@@ -303,12 +388,12 @@ class LocalFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class TextLine:
+class TextLine(Value):
     """One line of text that was read in an image.
 
     Args:
         text: What was read, never empty.
-        confidence: Of the reader, [0, 1].
+        confidence: Confidence of the reader, [0, 1].
         quad: (4, 2) float32 corners x, y in pixels of the upright image: top left, top right, bottom right,
             bottom left of the line as it is read.
 
@@ -336,7 +421,7 @@ class TextLine:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Value):
     """The results of Q queries over N database images, always batched.
 
     Args:
@@ -385,9 +470,114 @@ class Ranking:
         for array in (self.indices, self.similarities, self.counts):
             _freeze(array)
 
+    @classmethod
+    def from_arrays(
+        cls,
+        indices: NDArray[np.integer],
+        similarities: NDArray[np.floating] | None = None,
+        query_ids: Sequence[str] | None = None,
+        database_ids: Sequence[str] | None = None,
+    ) -> Self:
+        """Build a ranking from the arrays that nearest-neighbour libraries give.
+
+        Args:
+            indices: (Q, K) database rows, best first; -1 fills lists that are shorter.
+            similarities: (Q, K), descending; None where only the order is known. Distances must be negated.
+            query_ids: Q ids; None takes "0", "1", ...
+            database_ids: N ids; None takes "0", "1", ... up to the largest row.
+
+        Raises:
+            ArtifactError: The arrays are not as described.
+
+        >>> Ranking.from_arrays(np.array([[2, 0, -1]]), np.array([[0.9, 0.5, 0]])).to_dict()
+        {'0': {'2': 0.8999999761581421, '0': 0.5}}
+        """
+        rows = np.array(indices, np.int64, ndmin=2)
+        if similarities is None:
+            similarities = np.broadcast_to(-np.arange(rows.shape[1], dtype=np.float32), rows.shape)
+        filled = rows >= 0
+        values = np.where(filled, np.array(similarities, np.float32, ndmin=2), -np.inf).astype(np.float32)
+        names = range(int(rows.max(initial=-1)) + 1) if database_ids is None else database_ids
+        return cls(
+            tuple(map(str, range(len(rows)) if query_ids is None else query_ids)),
+            tuple(map(str, names)) if isinstance(names, range | list) else names,
+            np.where(filled, rows, -1),
+            values,
+            filled.sum(axis=1).astype(np.int64),
+        )
+
+    @classmethod
+    def from_dict(
+        cls, results: Mapping[str, Mapping[str, float]], database_ids: Sequence[str] | None = None
+    ) -> Self:
+        """Build a ranking from scores by id.
+
+        Args:
+            results: Query id -> database id -> similarity, higher is better; ties keep their order.
+            database_ids: N ids of the whole database; None takes those that occur.
+
+        Raises:
+            ArtifactError: A similarity is NaN, or an id is not in the database.
+
+        >>> Ranking.from_dict({"q": {"a": 0.1, "b": 0.7}}).to_dict()
+        {'q': {'b': 0.699999988079071, 'a': 0.10000000149011612}}
+        """
+        wanted = dict.fromkeys(name for found in results.values() for name in found)
+        names = tuple(wanted) if database_ids is None else database_ids
+        rows = {name: row for row, name in enumerate(names) if name in wanted}
+        if len(rows) < len(wanted):
+            raise ArtifactError(f"result {next(n for n in wanted if n not in rows)!r} is not in the database")
+        shape = len(results), max(map(len, results.values()), default=0)
+        indices, similarities = np.full(shape, -1, np.int64), np.full(shape, -np.inf)
+        for q, found in enumerate(results.values()):
+            values = np.array(list(found.values()), np.float64)
+            order = np.argsort(-values, kind="stable")
+            indices[q, : len(found)] = np.array([rows[name] for name in found], np.int64)[order]
+            similarities[q, : len(found)] = values[order]
+        return cls.from_arrays(indices, similarities, tuple(results), names)
+
+    @classmethod
+    def from_trec(cls, path: Where, database_ids: Sequence[str] | None = None) -> Self:
+        """Read a run file of TREC: ``query Q0 image rank similarity tag`` on each line; ranks are not used.
+
+        Args:
+            path: The file.
+            database_ids: N ids of the whole database; None takes those that occur.
+
+        Raises:
+            ArtifactError: The file cannot be read, or a line is not as described.
+        """
+        return cls.from_dict(_read_trec(path, 6, 4), database_ids)
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """Return query id -> database id -> similarity, best first."""
+        return {
+            query: {
+                self.database_ids[r]: s for r, s in zip(rows[:n].tolist(), values[:n].tolist(), strict=True)
+            }
+            for query, rows, values, n in zip(
+                self.query_ids, self.indices, self.similarities, self.counts.tolist(), strict=True
+            )
+        }
+
+    def to_trec(self, path: Where, tag: str = "ilion") -> None:
+        """Write a run file of TREC; see `from_trec`.
+
+        Raises:
+            ArtifactError: An id has white space, which separates the fields.
+        """
+        _write_trec(
+            path,
+            (
+                (query, "Q0", name, str(rank), repr(value), tag)
+                for query, found in self.to_dict().items()
+                for rank, (name, value) in enumerate(found.items(), start=1)
+            ),
+        )
+
 
 @dataclass(frozen=True)
-class GroundTruth:
+class GroundTruth(Value):
     """What each of Q queries should find, as rows of one database.
 
     Args:
@@ -396,6 +586,7 @@ class GroundTruth:
         ignored: Q sorted int64 arrays, disjoint from the positives.
         unreachable: (Q,) int64, positives that are not in the database of this run (a skipped image, say);
             they count as missed.
+        database_ids: Ids of the rows; None where they are those of the ranking that is judged.
 
     Raises:
         ArtifactError: Rows are unsorted, repeated, or both positive and ignored.
@@ -405,6 +596,7 @@ class GroundTruth:
     positives: tuple[Int64, ...]
     ignored: tuple[Int64, ...]
     unreachable: Int64
+    database_ids: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         q = len(self.query_ids)
@@ -422,10 +614,91 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.query_ids)
 
+    @classmethod
+    def from_dict(cls, positives: Mapping[str, Mapping[str, float] | Iterable[str]]) -> Self:
+        """Build a ground truth by id, for a ranking of any database.
+
+        Args:
+            positives: Query id -> ids of its positives; or query id -> id -> relevance: above 0 for a
+                positive, 0 for a negative, below 0 for an image that counts neither way.
+
+        >>> GroundTruth.from_dict({"q": ["a", "b"], "r": {"a": 1, "c": -1}}).to_dict()
+        {'q': {'a': 1, 'b': 1}, 'r': {'a': 1, 'c': -1}}
+        """
+        tables = {
+            query: dict(found) if isinstance(found, Mapping) else dict.fromkeys(found, 1)
+            for query, found in positives.items()
+        }
+        names = sorted({name for table in tables.values() for name in table})
+        row = {name: number for number, name in enumerate(names)}
+
+        def rows(sign: int) -> tuple[Int64, ...]:
+            return tuple(
+                np.array(sorted(row[name] for name, value in table.items() if sign * value > 0), np.int64)
+                for table in tables.values()
+            )
+
+        return cls(tuple(tables), rows(1), rows(-1), np.zeros(len(tables), np.int64), tuple(names))
+
+    @classmethod
+    def from_trec(cls, path: Where) -> Self:
+        """Read a relevance file of TREC (qrels): ``query 0 image relevance`` on each line; see `from_dict`.
+
+        Raises:
+            ArtifactError: The file cannot be read, or a line is not as described.
+        """
+        return cls.from_dict(_read_trec(path, 4, 3))
+
+    def to_dict(self) -> dict[str, dict[str, int]]:
+        """Return query id -> image id -> 1 for a positive, -1 for an ignored image.
+
+        Raises:
+            ArtifactError: The ids of the rows or of unreachable positives are not known.
+        """
+        if self.database_ids is None or self.unreachable.any():
+            raise ArtifactError(
+                "this ground truth lacks the ids of its rows, or of positives outside the database: take "
+                "those of the data set (RetrievalDataset.positives)"
+            )
+        ids = self.database_ids
+        return {
+            query: {ids[r]: 1 for r in positives.tolist()} | {ids[r]: -1 for r in ignored.tolist()}
+            for query, positives, ignored in zip(self.query_ids, self.positives, self.ignored, strict=True)
+        }
+
+    def to_trec(self, path: Where) -> None:
+        """Write a relevance file of TREC; see `from_trec`."""
+        table = self.to_dict()
+        _write_trec(path, ((q, "0", i, str(v)) for q, found in table.items() for i, v in found.items()))
+
+
+def _read_trec(path: Where, size: int, column: int) -> dict[str, dict[str, float]]:
+    """Return query -> image -> number of the lines of a file of TREC."""
+    table: dict[str, dict[str, float]] = {}
+    try:
+        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), start=1):
+            parts = line.split()
+            if parts and (len(parts) != size or parts[2] in table.setdefault(parts[0], {})):
+                raise ValueError(f"line {number}, {line!r:.80}: not {size} fields, or an image given twice")
+            if parts:
+                table[parts[0]][parts[2]] = float(parts[column])
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: no such file of TREC: {error}") from error
+    return table
+
+
+def _write_trec(path: Where, lines: Iterable[tuple[str, ...]]) -> None:
+    text = []
+    for line in lines:
+        if any(part.split() != [part] for part in line):
+            raise ArtifactError(f"{line}: TREC separates fields by white space, so ids must have none")
+        text.append(" ".join(line))
+    Path(path).write_text("".join(f"{line}\n" for line in text), "utf-8")
+
 
 @dataclass(frozen=True)
-class Axes:
-    """By what results are sliced.
+class Axes(Value):
+    """The axes by which results are sliced.
 
     Args:
         instances: (Q,) the instance of each query; bootstrap and label averages go over these.

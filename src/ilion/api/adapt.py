@@ -7,18 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ilion.config import AdaptationConfig, ExperimentConfig
+from ilion.api.run import Settings, pipeline_of
+from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.jobs.tune import CODES, Tuning
+from ilion.types import Where
 
 if TYPE_CHECKING:
     from ilion.pipeline.jobs.learn import Adaptation
 
 
 def adapt(
-    config: ExperimentConfig,
-    layer: Path,
+    experiment: Settings,
+    layer: Where,
     progress: Progress | None = None,
     *,
     objects: int = 0,
@@ -28,12 +30,12 @@ def adapt(
     """Learn an adaptation layer with the model of an experiment.
 
     Args:
-        config: The experiment; ``adaptation`` says how, and from which labels.
+        experiment: The experiment; ``adaptation`` says how, and from which labels.
         layer: The file to write; facts go beside it as JSON.
-        progress: Told of what is going on.
-        objects: Without labels: learn from so many objects of the data set itself, and judge by the others.
-        shots: Photos of each of these objects.
-        split: Another number chooses other objects and photos; none takes the experiment's seed, on which
+        progress: Callback that receives stage, done and total.
+        objects: Number of objects of the data set itself to learn from, judged by the others; 0 for labels.
+        shots: Number of photos of each of these objects.
+        split: Seed of the choice of objects and photos; None takes the experiment's seed, on which
             what a model learns from the database depends as well.
 
     Raises:
@@ -42,6 +44,7 @@ def adapt(
     """
     from ilion.pipeline.jobs import learn
 
+    config, layer = pipeline_of(experiment).config, Path(layer)
     settings = config.adaptation
     if bool(settings.labels) == bool(objects):
         raise ConfigError("learn either from --labels CSV, or from --objects of the data set itself")
@@ -59,7 +62,7 @@ def adapt(
 
 
 def tune(
-    config: ExperimentConfig,
+    experiment: Settings,
     codes: Sequence[str] = (),
     shortlists: Sequence[int] = (),
     loss: float = 0.005,
@@ -68,11 +71,10 @@ def tune(
     """Measure recall, mAP, bytes and time of search through short codes, beside exact search.
 
     Args:
-        config: The experiment.
-        codes: Codes to try; none tries those that `ilion.pipeline.stages.codes` names.
-        shortlists: Rows refined; none tries the number of results, twice and four times as many.
+        experiment: The experiment.
+        codes: Codes to try; none tries the usual ones.
+        shortlists: Numbers of rows put in exact order; none tries one, two and four times the results.
         loss: mAP that the recommended code may lose, at the lower end of the interval.
-        progress: Told of what is going on.
+        progress: Callback that receives stage, done and total.
     """
-    pipeline = Pipeline(config, progress)
-    return pipeline.tune(codes or CODES, shortlists, loss)
+    return pipeline_of(experiment, progress).tune(codes or CODES, shortlists, loss)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from ilion.errors import ConfigError
 from ilion.pipeline import Progress
+from ilion.types import Where
 
 if TYPE_CHECKING:
     from ilion.download import Done, Plan, Recipe
 
 
-def recipes(more: Path | None = None) -> dict[str, Recipe]:
+def recipes(more: Where | None = None) -> dict[str, Recipe]:
     """List the data sets that can be downloaded, by name.
 
     Args:
@@ -21,18 +22,18 @@ def recipes(more: Path | None = None) -> dict[str, Recipe]:
     """
     from ilion.download import load_recipes
 
-    return load_recipes(more)
+    return load_recipes(Path(more) if more else None)
 
 
 def download(
     name: str,
-    folder: Path | None = None,
+    folder: Where | None = None,
     parts: Mapping[str, str] | None = None,
     *,
     mirrors: Sequence[str] = (),
     urls: Mapping[str, str] | None = None,
-    recipe: Path | None = None,
-    settings: Path | None = None,
+    recipe: Where | None = None,
+    settings: Where | None = None,
     parallel: int | None = None,
     retries: int | None = None,
     confirm: Callable[[Plan], bool] | None = None,
@@ -44,20 +45,20 @@ def download(
     """Fetch a public data set, or parts of it; what is there and verified is not fetched again.
 
     Args:
-        name: As listed by `recipes`.
-        folder: Where it goes; by default a folder of that name.
+        name: Name of a recipe; `recipes` lists them.
+        folder: Folder of the files; by default one of that name.
         parts: Part -> what it takes (numbers such as ``0-9``, a model, or ""); None takes the default parts.
         mirrors: Addresses that stand for the source's, tried before it.
         urls: Local path of a file -> its address, where the recipe knows none or another is wanted.
         recipe: A recipe (TOML) of the user, or a folder of them.
         settings: A TOML file with network settings and mirrors; see docs/download.md.
-        parallel: Files fetched at once; None leaves the setting.
-        retries: Failures in a row after which an address is given up; None leaves the setting.
-        confirm: Asked once, with sizes and licence; None means yes.
-        refresh: Fetch the source's checksum list anew.
-        verify: Read all files again.
-        accept_changed: Files recorded at first use may have changed.
-        progress: Told of bytes.
+        parallel: Number of files fetched at once; None leaves the setting.
+        retries: Number of failures in a row after which an address is given up; None leaves the setting.
+        confirm: Callback that receives sizes and licence once and says whether to go on; None means yes.
+        refresh: Whether the source's checksum list is fetched anew.
+        verify: Whether all files are read again.
+        accept_changed: Whether files recorded at first use may have changed.
+        progress: Callback that receives stage, and bytes done and in all.
     """
     from ilion.download import download as fetch
     from ilion.download.settings import load_settings
@@ -66,11 +67,14 @@ def download(
     if name not in known:
         raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(sorted(known))}")
     options = load_settings(
-        settings, parallel=parallel, retries=retries, mirrors={name: tuple(mirrors)} if mirrors else None
+        Path(settings) if settings else None,
+        parallel=parallel,
+        retries=retries,
+        mirrors={name: tuple(mirrors)} if mirrors else None,
     )
     return fetch(
         known[name],
-        folder if folder is not None else Path(name),
+        Path(name if folder is None else folder),
         parts,
         settings=options,
         addresses=urls,

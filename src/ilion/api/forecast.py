@@ -7,32 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ilion.api.run import Settings, pipeline_of
 from ilion.api.runs import load_run
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError
 from ilion.pipeline import Pipeline, Progress
 from ilion.storage.runs import read_run
+from ilion.types import Where
 
 if TYPE_CHECKING:
     from ilion.forecast import ForecastResult
 
 
 def forecast(
-    source: ExperimentConfig | Sequence[Path],
+    source: Settings | Sequence[Where],
     at: Sequence[int] = (1_000_000, 5_000_000, 100_000_000),
     sizes: Sequence[int] = (),
     *,
     per_hour: float | None = None,
     per_gigabyte_month: float | None = None,
     months: float | None = None,
-    output: Path | None = None,
+    output: Where | None = None,
     progress: Progress | None = None,
 ) -> tuple[ForecastResult, Path]:
     """Forecast mAP, time, memory, disk and price at larger databases.
 
     Args:
-        source: An experiment, which is measured at several sizes on the fly, or the output folders of
-            finished runs of one experiment.
+        source: An experiment, which is measured at several sizes on the fly, or a list of the output
+            folders of finished runs of one experiment.
         at: Numbers of distractors to forecast for.
         sizes: Numbers of distractors to measure, for an experiment; empty takes a tenth, a third and all.
         per_hour: Price of an hour of the machine; None takes that of the experiment.
@@ -52,8 +54,9 @@ def forecast(
     from ilion.pipeline.jobs.forecast import measure_parts, measured_runs
     from ilion.report.forecast import write_forecast
 
-    if isinstance(source, ExperimentConfig):
-        config = replace(source, rerank=replace(source.rerank, features="none"))
+    if isinstance(source, ExperimentConfig | str | Path):
+        config = pipeline_of(source).config
+        config = replace(config, rerank=replace(config.rerank, features="none"))
         pipeline = Pipeline(config, progress)
         extracted = pipeline.extract()
         runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed)
@@ -67,8 +70,8 @@ def forecast(
         results = [load_run(path) for path in source]
         runs = measured_runs(results)
         name, design, dataset = results[0].name, results[0].design, results[0].dataset.name
-        machine, folder = results[0].cost.machine, source[0]
-        config = from_dict(ExperimentConfig, read_run(source[0])["provenance"]["config"])
+        machine, folder = results[0].cost.machine, Path(source[0])
+        config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
     rates = config.price
     prices = Prices(
         rates.hour if per_hour is None else per_hour,
@@ -88,4 +91,5 @@ def forecast(
         machine=f"{machine.cpu}, {machine.cores} cores",
         seed=config.seed,
     )
-    return result, write_forecast(result, output or folder / "forecast.html", language=config.report.language)
+    path = Path(output or folder / "forecast.html")
+    return result, write_forecast(result, path, language=config.report.language)

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ilion import storage
-from ilion.config import ExperimentConfig
+from ilion.api.run import Settings, pipeline_of
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Pipeline, Progress
 from ilion.storage.runs import read_run
+from ilion.types import Where
 
 if TYPE_CHECKING:
     from ilion.interop.imported import Imported
 
 
 def import_features(
-    paths: Sequence[Path],
-    output: Path,
+    paths: Sequence[Where],
+    output: Where,
     name: str = "",
     normalise: bool = False,
     progress: Progress | None = None,
@@ -30,25 +31,27 @@ def import_features(
     Args:
         paths: Feature files, or folders of such.
         output: The folder to make, for ``extraction.model = "imported:FOLDER"``.
-        name: Of the model; "" takes the name of the folder.
+        name: Name of the model; "" takes the name of the folder.
         normalise: Whether descriptors are L2-normalised where they are not.
-        progress: Told of rows.
+        progress: Callback that receives rows done and in all.
     """
     from ilion.interop.imported import import_features as store_features
 
     tell = (lambda done, total: progress("features", done, total)) if progress else None
-    return store_features(paths, output, name=name, normalise=normalise, progress=tell)
+    return store_features(
+        [Path(path) for path in paths], Path(output), name=name, normalise=normalise, progress=tell
+    )
 
 
 def import_results(
-    path: Path, config: ExperimentConfig, progress: Progress | None = None
+    path: Where, experiment: Settings, progress: Progress | None = None
 ) -> tuple[RunResult, Path]:
     """Judge a result file as if a search had given it, and write its run folder and report.
 
     Args:
         path: JSON or pickle.
-        config: Names the data set, how results are judged, and the output folder.
-        progress: Told of what is going on.
+        experiment: Data set, evaluation and output folder.
+        progress: Callback that receives stage, done and total.
 
     Returns:
         The result and the path of its report.
@@ -56,6 +59,7 @@ def import_results(
     from ilion.interop.imported import RESULTS
     from ilion.interop.results import read_results
 
+    path, config = Path(path), pipeline_of(experiment).config
     results = read_results(path)
     extraction = replace(config.extraction, model=f"{RESULTS}{path.name}")
     pipeline = Pipeline(replace(config, extraction=extraction), progress)
@@ -63,7 +67,7 @@ def import_results(
     return result, pipeline.write_report(result)
 
 
-def import_layer(path: Path, output: Path) -> tuple[int, int]:
+def import_layer(path: Where, output: Where) -> tuple[int, int]:
     """Store an adaptation layer of the benchmark in Ilion's own form.
 
     Args:
@@ -75,34 +79,35 @@ def import_layer(path: Path, output: Path) -> tuple[int, int]:
     """
     from ilion.adapt import load_layer, save_layer
 
+    output = Path(output)
     if output.suffix != ".npz":
         raise ConfigError(f"{output}: layers of Ilion's own form end in .npz")
-    stored = load_layer(path)
+    stored = load_layer(Path(path))
     save_layer(output, stored.layer, stored.facts)
     return stored.layer.dim_in, stored.layer.dim_out
 
 
 def export_features(
-    config: ExperimentConfig,
-    output: Path,
+    experiment: Settings,
+    output: Where,
     dtype: Literal["float16", "stored"] = "float16",
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write the descriptors of an experiment as feature files of the benchmark, describing what is missing.
 
     Args:
-        config: The experiment.
+        experiment: The experiment.
         output: Folder of the files.
         dtype: ``float16`` like the benchmark's own files, or as they are stored here.
-        progress: Told of what is going on.
+        progress: Callback that receives stage, done and total.
     """
     from ilion.pipeline.stages.imported import export_features as write
 
-    pipeline = Pipeline(config, progress)
-    return write(pipeline.experiment, pipeline.extract(), output, None if dtype == "stored" else dtype)
+    pipeline = pipeline_of(experiment, progress)
+    return write(pipeline.experiment, pipeline.extract(), Path(output), None if dtype == "stored" else dtype)
 
 
-def export_results(run: Path, output: Path, form: Literal["json", "pickle"] = "json") -> Path:
+def export_results(run: Where, output: Where, form: Literal["json", "pickle"] = "json") -> Path:
     """Write the ranking of a finished run as a result file of the benchmark.
 
     Args:
@@ -112,13 +117,14 @@ def export_results(run: Path, output: Path, form: Literal["json", "pickle"] = "j
     """
     from ilion.interop.results import from_ranking, write_json_results, write_pickle_results
 
+    run, output = Path(run), Path(output)
     read_run(run)  # says so if it is no finished run
     results = from_ranking(storage.read_ranking(run / "ranking"))
     (write_json_results if form == "json" else write_pickle_results)(output, results)
     return output
 
 
-def export_layer(path: Path, output: Path) -> tuple[int, int]:
+def export_layer(path: Where, output: Where) -> tuple[int, int]:
     """Write an adaptation layer as a torch state dict.
 
     Args:
@@ -130,8 +136,9 @@ def export_layer(path: Path, output: Path) -> tuple[int, int]:
     """
     from ilion.adapt import load_layer, save_layer
 
+    output = Path(output)
     if output.suffix == ".npz":
         raise ConfigError(f"{output}: a torch file ends in .pt or .pth")
-    layer = load_layer(path).layer
+    layer = load_layer(Path(path)).layer
     save_layer(output, layer)
     return layer.dim_in, layer.dim_out

@@ -9,36 +9,47 @@ from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig, dump
 from ilion.outcome import RunResult
 from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
 from ilion.synthetic import synthesize
+from ilion.types import Where
+
+Settings = ExperimentConfig | Where
+"""Settings, an experiment file, or the folder of a data set."""
 
 
-def extract(config: ExperimentConfig, progress: Progress | None = None) -> Extraction | Index:
+def pipeline_of(experiment: Settings, progress: Progress | None = None) -> Pipeline:
+    """Return the stages of an experiment, which is loaded if only its path is given."""
+    return Pipeline(
+        experiment if isinstance(experiment, ExperimentConfig) else load_experiment(experiment), progress
+    )
+
+
+def extract(experiment: Settings, progress: Progress | None = None) -> Extraction | Index:
     """Describe queries and database of an experiment; for ASMK, index the database."""
-    return Pipeline(config, progress).prepare()
+    return pipeline_of(experiment, progress).prepare()
 
 
-def rank(config: ExperimentConfig, progress: Progress | None = None) -> Search:
+def rank(experiment: Settings, progress: Progress | None = None) -> Search:
     """Rank the database of an experiment for each of its queries."""
-    return Pipeline(config, progress).search()
+    return pipeline_of(experiment, progress).search()
 
 
-def evaluate(config: ExperimentConfig, progress: Progress | None = None) -> RunResult:
+def evaluate(experiment: Settings, progress: Progress | None = None) -> RunResult:
     """Run an experiment up to its evaluation."""
-    return Pipeline(config, progress).evaluate()
+    return pipeline_of(experiment, progress).evaluate()
 
 
-def run(config: ExperimentConfig, progress: Progress | None = None) -> tuple[RunResult, Path]:
+def run(experiment: Settings, progress: Progress | None = None) -> tuple[RunResult, Path]:
     """Run all stages of an experiment.
 
     Returns:
         The result and the path of its report.
     """
-    pipeline = Pipeline(config, progress)
+    pipeline = pipeline_of(experiment, progress)
     result = pipeline.evaluate()
     return result, pipeline.write_report(result)
 
 
 def demo(
-    output: Path = Path("demo"),
+    output: Where = "demo",
     instances: int = 24,
     distractors: int = 400,
     model: str = "default",
@@ -48,14 +59,15 @@ def demo(
 
     Args:
         output: Folder of data set and run; an unfinished demo there is finished.
-        instances: Objects.
-        distractors: Images that show none of the objects.
+        instances: Number of objects.
+        distractors: Number of images that show none of them.
         model: Name of a model.
-        progress: Told of what is going on.
+        progress: Callback that receives stage, done and total.
 
     Returns:
         The result and the path of its report.
     """
+    output = Path(output)
     tell = progress or (lambda stage, done, total: None)
     synthesize(
         output / "dataset",

@@ -10,16 +10,17 @@ from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison
 from ilion.evaluation.compare import compare as compare_evaluations
-from ilion.evaluation.truth import truth_from_ids
+from ilion.evaluation.truth import truth_of
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.explain.reading import reread
 from ilion.pipeline.explain.reranking import recalled
 from ilion.storage.runs import from_plain, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status
+from ilion.types import Where
 
 
-def load_run(folder: Path) -> RunResult:
+def load_run(folder: Where) -> RunResult:
     """Load a finished run with its data set and ranking, for a report.
 
     Args:
@@ -29,17 +30,13 @@ def load_run(folder: Path) -> RunResult:
         ArtifactError: The run or its ranking is missing or damaged.
         DatasetError: The data set is not where it was.
     """
+    folder = Path(folder)
     plain = read_run(folder)
     pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]), finished=True)
     ranking = storage.read_ranking(folder / "ranking")
     evaluation = from_plain(Evaluation, plain["evaluation"])
     dataset = pipeline.dataset
-    truth = truth_from_ids(
-        evaluation.query_ids,
-        ranking.database_ids,
-        {q: dataset.positives[q] for q in evaluation.query_ids},
-        {q: dataset.ignored.get(q, ()) for q in evaluation.query_ids},
-    )
+    truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
     reranking = None
     if "reranking" in plain:
         reranking = recalled(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
@@ -62,36 +59,46 @@ def load_run(folder: Path) -> RunResult:
     )
 
 
-def report(runs: Sequence[Path], output: Path | None = None, progress: Progress | None = None) -> Path:
+def report(runs: Sequence[Where], output: Where | None = None, progress: Progress | None = None) -> Path:
     """Write a report of finished runs; the first is shown in full, the others beside it.
 
     Args:
         runs: Output folders of runs on the same queries.
         output: The file to write; by default ``report.html`` in the first run's folder.
-        progress: Told of what is going on.
+        progress: Callback that receives stage, done and total.
     """
     if not runs:
         raise ConfigError("name at least one run folder")
     results = [load_run(folder) for folder in runs]
-    config = from_dict(ExperimentConfig, read_run(runs[0])["provenance"]["config"])
-    return Pipeline(config, progress, finished=True).write_report(
-        *results, path=output or runs[0] / "report.html"
-    )
+    config = from_dict(ExperimentConfig, results[0].provenance["config"])  # type: ignore[arg-type]
+    path = Path(output or Path(runs[0]) / "report.html")
+    return Pipeline(config, progress, finished=True).write_report(*results, path=path)
 
 
-def compare(a: Path, b: Path, seed: int = 0, metric: str = "") -> Comparison:
-    """Compare two finished runs query by query.
+def compare(
+    a: Evaluation | RunResult | Where, b: Evaluation | RunResult | Where, seed: int = 0, metric: str = ""
+) -> Comparison:
+    """Compare two evaluations or finished runs query by query.
 
     Args:
-        a: Output folder of the baseline.
-        b: Output folder of the run that may be better.
+        a: The baseline: an evaluation, a result, or the output folder of a run.
+        b: The same of what may be better.
         seed: Seed of the interval and the test.
         metric: Metric to compare, such as ``P@10``; "" compares AP@k.
+
+    Raises:
+        ArtifactError: Queries, objects, definition or cut-off differ.
     """
-    return compare_evaluations(read_evaluation(a), read_evaluation(b), metric=metric, seed=seed)
+    return compare_evaluations(_evaluation(a), _evaluation(b), metric=metric, seed=seed)
 
 
-def status(run: Path) -> tuple[StageStatus, ...]:
+def _evaluation(judged: Evaluation | RunResult | Where) -> Evaluation:
+    if isinstance(judged, str | Path):
+        return read_evaluation(Path(judged))
+    return judged.evaluation if isinstance(judged, RunResult) else judged
+
+
+def status(run: Where) -> tuple[StageStatus, ...]:
     """Say how far a run is, stage by stage, from its files alone: going on elsewhere, ended or dead.
 
     Args:
@@ -100,4 +107,4 @@ def status(run: Path) -> tuple[StageStatus, ...]:
     Raises:
         ArtifactError: No run was started there.
     """
-    return read_status(run)
+    return read_status(Path(run))

@@ -14,6 +14,7 @@ from ilion.config.plain import PartOf, PathFrom, apply_overrides, from_dict, loa
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 from ilion.errors import ConfigError
 from ilion.registry import CODE, load_code
+from ilion.types import Value, Where
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True)
-class ExperimentConfig:
+class ExperimentConfig(Value):
     """One experiment: what ``ilion run`` reads.
 
     Args:
@@ -75,7 +76,7 @@ class ExperimentConfig:
     price: PriceConfig = field(default_factory=PriceConfig)
 
 
-def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read an experiment file, or make the default experiment of a data set's folder.
 
     Args:
@@ -86,6 +87,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConf
     Raises:
         ConfigError: See `from_dict` and `load_toml`.
     """
+    path = Path(path)
     if path.is_dir():
         name = path.resolve().name
         values: dict[str, Any] = {"name": name, "output": f"runs/{name}", "dataset": {"path": str(path)}}

@@ -23,7 +23,7 @@ from ilion.datasets.listing import (
 from ilion.datasets.shards import FileShard, IdShard, RecordShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard
+from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard, Where
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
@@ -33,11 +33,11 @@ _CHEAP_TAR_BYTES = 4 << 30
 
 
 def open_dataset(
-    path: Path,
+    path: Where,
     *,
     layout: str = "auto",
-    subset: Path | None = None,
-    distractors: Path | None = None,
+    subset: Where | None = None,
+    distractors: Where | None = None,
     shard_size: int = 500,
     trust: Sequence[str] = (),
 ) -> RetrievalDataset:
@@ -65,7 +65,9 @@ def open_dataset(
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
-    listing = list_dataset(path, layout=layout, distractors=distractors, trust=trust)
+    path, further = Path(path), Path(distractors) if distractors else None
+    subset = Path(subset) if subset else None
+    listing = list_dataset(path, layout=layout, distractors=further, trust=trust)
     _refuse_errors(listing)
     wanted = IdSet(read_ids(subset), subset) if subset else None
     dataset = listing.dataset or _dataset(listing)

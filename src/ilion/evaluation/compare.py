@@ -9,11 +9,11 @@ import numpy as np
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.intervals import bootstrap_means, group, percentiles, sign_flip_p_value
 from ilion.outcome import Evaluation, Interval
-from ilion.types import Float64
+from ilion.types import Float64, Value
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Value):
     """How AP@k, or another metric, changes from run a to run b. Fractions.
 
     Args:

@@ -381,6 +381,8 @@ def _check_rows(ranking: Ranking, truth: GroundTruth) -> None:
             f"{len(extra)} queries of the ranking are not in the ground truth ({_some(extra)}); both must "
             "come from the same data set"
         )
+    if truth.database_ids is not None and truth.database_ids != ranking.database_ids:
+        raise ArtifactError("the rows of the ground truth are those of another database; see ilion.evaluate")
     size = len(ranking.database_ids)
     last = max((int(rows[-1]) for rows in (*truth.positives, *truth.ignored) if len(rows)), default=-1)
     if last >= size:

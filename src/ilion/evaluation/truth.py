@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ilion.errors import ArtifactError, DatasetError
-from ilion.types import Axes, GroundTruth, Int64
+from ilion.types import Axes, GroundTruth, Int64, RetrievalDataset
 
 
 def truth_from_ids(
@@ -31,8 +31,9 @@ def truth_from_ids(
         DatasetError: A query has no entry, or an image is both positive and ignored.
         ArtifactError: An image of the ground truth is in the database twice.
 
-    >>> truth_from_ids(["q"], ["a", "b", "c"], {"q": ("c", "gone")}, {"q": ("a",)})
-    GroundTruth(query_ids=('q',), positives=(array([2]),), ignored=(array([0]),), unreachable=array([1]))
+    >>> truth = truth_from_ids(["q"], ["a", "b", "c"], {"q": ("c", "gone")}, {"q": ("a",)})
+    >>> truth.positives, truth.ignored, truth.unreachable
+    ((array([2]),), (array([0]),), array([1]))
     """
     ignored = ignored or {}
     for query in query_ids:
@@ -67,6 +68,31 @@ def truth_from_ids(
             dtype=np.int64,
         ),
     )
+
+
+def truth_of(
+    dataset: RetrievalDataset, query_ids: Sequence[str], database_ids: Sequence[str]
+) -> tuple[GroundTruth, Axes]:
+    """Return what some queries of a data set should find among the rows of one database, and its axes.
+
+    Args:
+        dataset: The data set.
+        query_ids: Q ids of its queries.
+        database_ids: N ids.
+
+    Raises:
+        DatasetError: The data set has no such query.
+    """
+    instance = {query.id: query.instance for query in dataset.queries}
+    for query in query_ids:
+        if query not in instance:
+            raise DatasetError(f"{dataset.name}: the data set has no query {query!r}")
+    truth = truth_from_ids(query_ids, database_ids, dataset.positives, dataset.ignored)
+    instances = [instance[query] for query in query_ids]
+    axes = axes_from_ids(
+        query_ids, instances, database_ids, dataset.positives, dataset.labels, dataset.attributes
+    )
+    return truth, axes
 
 
 def axes_from_ids(

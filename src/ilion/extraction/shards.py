@@ -17,7 +17,7 @@ from ilion.outcome import Skipped
 from ilion.runtime.machine import machine, peak_memory
 from ilion.runtime.threads import in_order
 from ilion.storage import Artifact, ShardStats, fingerprint, has_descriptors, read_stats, shard_key
-from ilion.types import ImageRecord, NoSource, Query, Shard, TarSource
+from ilion.types import FileSource, ImageRecord, Query, Shard, TarSource
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +160,8 @@ def queries_fingerprint(queries: Sequence[Query]) -> str:
         parts.append([query.id, query.text])
         if query.image is not None:
             source = query.image.source
-            if isinstance(source, NoSource):
-                source.read()  # says that there is no image
+            if not isinstance(source, FileSource | TarSource):
+                parts.append(source.read().hex())  # says so if there is no image
                 continue
             stat = source.path.stat()
             member = [source.offset, source.size] if isinstance(source, TarSource) else []

@@ -21,7 +21,7 @@ from ilion.evaluation.intervals import group, mean_interval
 from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.tails import Tails, closeness, survival
 from ilion.outcome import Interval
-from ilion.types import Float64
+from ilion.types import Float64, Value
 
 IMPERFECTION = 0.006
 """Standard deviation of the model's own error, for a tenfold database, before hold-outs say more."""
@@ -49,7 +49,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Forecast(Value):
     """mAP at several sizes.
 
     Args:

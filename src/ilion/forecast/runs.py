@@ -13,6 +13,7 @@ from ilion.forecast.accuracy import Forecast, average_precisions, forecast
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
 from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs
+from ilion.types import Value
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class ForecastResult:
+class ForecastResult(Value):
     """A forecast of accuracy and cost, and what it rests on.
 
     Args:

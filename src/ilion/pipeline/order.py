@@ -20,7 +20,7 @@ from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluation.evaluate import evaluate as evaluate_ranking
-from ilion.evaluation.truth import axes_from_ids, truth_from_ids
+from ilion.evaluation.truth import truth_of
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
@@ -326,16 +326,7 @@ class Pipeline:
         write_run(self.output, result)
 
     def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
-        dataset = self.dataset
-        ids = [q.id for q in self.queries]
-        instances = [q.instance for q in self.queries]
-        positives = {q: dataset.positives[q] for q in ids}
-        ignored = {q: dataset.ignored[q] for q in ids if q in dataset.ignored}
-        truth = truth_from_ids(ids, ranking.database_ids, positives, ignored)
-        axes = axes_from_ids(
-            ids, instances, ranking.database_ids, positives, dataset.labels, dataset.attributes
-        )
-        return truth, axes
+        return truth_of(self.dataset, [q.id for q in self.queries], ranking.database_ids)
 
     def _judge(self, ranking: Ranking, truth: GroundTruth, axes: Axes) -> Evaluation:
         settings = self.config.evaluation

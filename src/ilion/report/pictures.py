@@ -106,7 +106,7 @@ class Pictures:
         sources = dict.fromkeys(record.source for record in records)
         self._by_source: dict[Source, Picture] = {}
         for number, source in enumerate(sources):
-            self._by_source[source] = _load(source, number)
+            self._by_source[source] = load_picture(source, number)
             if progress:
                 progress(number + 1, len(sources))
 
@@ -141,7 +141,8 @@ class Pictures:
         return Markup("").join(items[:kept] + rest[kept:]), len(rest[kept:])
 
 
-def _load(source: Source, number: int) -> Picture:
+def load_picture(source: Source, number: int) -> Picture:
+    """Decode a picture and shrink it to the best step of the ladder."""
     if isinstance(source, NoSource):
         return Picture(number, *_PLACEHOLDER_SIZE, b"", id=source.id)
     side = LADDER[0][0]
@@ -175,7 +176,7 @@ def _fitting(
     """Return the definitions of the first pictures, as many as fit."""
     items, total = [], 0
     for picture in pictures:
-        item = _definition(picture, _smaller(picture.jpeg, side, quality), words)
+        item = _definition(picture, smaller(picture.jpeg, side, quality), words)
         total += len(item.encode())
         if total > max_bytes:
             break
@@ -183,8 +184,8 @@ def _fitting(
     return items
 
 
-def _smaller(jpeg: bytes, side: int, quality: int) -> bytes:
-    """Return the thumbnail at a lower step of the ladder."""
+def smaller(jpeg: bytes, side: int, quality: int) -> bytes:
+    """Return a thumbnail at a lower step of the ladder."""
     if not jpeg or (side, quality) == LADDER[0]:
         return jpeg
     return _encode(_shrink(decode(jpeg, at_least=(side, 1)).image, side), quality)

@@ -19,7 +19,7 @@ from ilion._version import __version__
 from ilion.errors import ArtifactError
 from ilion.outcome import Machine, Skipped
 from ilion.storage.files import plain, read_array, read_json, write_array, write_json
-from ilion.types import Descriptors
+from ilion.types import Descriptors, Value
 
 FORMAT = 1
 """Raised when the meaning of stored files changes; artifacts of another format are never reused."""
@@ -49,7 +49,7 @@ def fingerprint_of_ids(ids: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Artifact:
+class Artifact(Value):
     """A folder whose content follows from its inputs.
 
     Args:

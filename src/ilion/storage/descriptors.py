@@ -23,7 +23,7 @@ from ilion.errors import ArtifactError
 from ilion.storage.artifacts import Artifact, fingerprint
 from ilion.storage.files import locked, read_array, read_json, release_pages
 from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, are_many, find_duplicate, write_ids
-from ilion.types import Descriptors, Float32, Int64
+from ilion.types import Descriptors, Float32, Int64, Value
 
 OPEN = 128
 """Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
@@ -38,7 +38,7 @@ class _Shape(NamedTuple):
     dim: int
 
 
-class DescriptorSet:
+class DescriptorSet(Value):
     """Finished shards as one database, read as needed. Safe to share among threads.
 
     Args:

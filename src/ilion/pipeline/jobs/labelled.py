@@ -19,7 +19,7 @@ from ilion.interop.features import Partition
 from ilion.interop.imported import imported_folder, open_imported
 from ilion.pipeline.stages.describe import fit_model
 from ilion.pipeline.stages.values import Stages
-from ilion.types import Descriptors, Int64, NoSource, Source, TarSource
+from ilion.types import Descriptors, FileSource, Int64, Source, TarSource
 
 LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
 """Imported descriptors among which labelled photos are looked up, in this order."""
@@ -166,7 +166,7 @@ class _Photos:
         """Return the labelled photo that an image is, or None."""
         if self._by_id:
             return name if name in self._ids else None
-        if isinstance(source, NoSource):
+        if not isinstance(source, FileSource | TarSource):
             return None
         try:
             size = source.size if isinstance(source, TarSource) else source.path.stat().st_size

@@ -27,6 +27,7 @@ from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.pipeline.stages.rerank import extract_local
 from ilion.report.sweep import write_sweep_report
 from ilion.storage import fingerprint
+from ilion.types import Where
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,10 @@ class Variant:
 
 
 def sweep(
-    experiment: Path,
+    experiment: Where,
     over: Sequence[str],
     settings: Sequence[str] = (),
-    output: Path | None = None,
+    output: Where | None = None,
     progress: Progress | None = None,
 ) -> tuple[Sweep, Path]:
     """Run every combination of some settings, and report accuracy against cost.
@@ -71,7 +72,7 @@ def sweep(
     """
     axes = axes_of(over)
     base = load_experiment(experiment, settings)
-    home = output.resolve() if output else Path(base.output) / "sweep"
+    home = Path(output).resolve() if output else Path(base.output) / "sweep"
     cache = base.cache or str(Path(base.output) / "artifacts")
     variants = []
     for values in itertools.product(*axes.values()):

@@ -15,7 +15,7 @@ from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.codes import coded
 from ilion.pipeline.stages.values import Extraction
 from ilion.searching import Code, search, search_compressed
-from ilion.types import Float32, Ranking
+from ilion.types import Float32, Ranking, Value
 
 CODES = ("pq32", "pq64", "pq128", "rabitq", "sq4", "sq8")
 """What the tuner tries."""
@@ -53,7 +53,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Value):
     """What `tune` measured.
 
     Args:

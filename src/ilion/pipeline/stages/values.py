@@ -13,11 +13,11 @@ from ilion.descriptors.base import Extractor
 from ilion.outcome import Evaluation, Machine, MissingShard, Skipped
 from ilion.pipeline.experiment import Experiment
 from ilion.storage import DescriptorSet
-from ilion.types import Descriptors, Ranking
+from ilion.types import Descriptors, Ranking, Value
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Value):
     """What it depends on and what it took.
 
     Args:
@@ -79,7 +79,7 @@ class Extraction(Prepared):
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Value):
     """What `find` gives: the ranking, and what it cost when it was computed."""
 
     ranking: Ranking
