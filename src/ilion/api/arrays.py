@@ -32,6 +32,7 @@ from ilion.types import (
     MemorySource,
     Ranking,
     RetrievalDataset,
+    Shard,
     Value,
     Where,
 )
@@ -70,17 +71,18 @@ class Model(Value):
         Returns:
             This model.
         """
+        from ilion.datasets.shards import RecordShard
         from ilion.descriptors.base import Fittable
-        from ilion.extraction.images import draw, load_image, sample_records
+        from ilion.extraction.images import load_image, sample_records
 
-        count, spec = ExtractionConfig().fit_images, self.extractor.spec
         if isinstance(self.extractor, Fittable):
-            records = (
-                sample_records(photos.database, count, self.seed)
-                if isinstance(photos, RetrievalDataset)
-                else draw(_records(photos), count, self.seed)
-            )
-            self.extractor.fit((load_image(record, spec) for record in records), self.seed)
+            if not isinstance(photos, RetrievalDataset):
+                shards: Sequence[Shard] = [RecordShard("photos", tuple(_records(photos)))]
+            else:
+                shards = photos.database
+            sample = sample_records(shards, ExtractionConfig().fit_images, self.seed)
+            spec = self.extractor.spec
+            self.extractor.fit((load_image(record, spec) for record in sample), self.seed)
         return self
 
     def describe(

@@ -14,7 +14,7 @@ from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
 from ilion.datasets.listing import is_hidden, is_image_name
 from ilion.datasets.tars import index_tar
 from ilion.errors import ConfigError, DatasetError
-from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
+from ilion.types import Box, FileSource, ImageRecord, MemorySource, NoSource, Shard, Source, TarSource
 
 
 def _stamp(path: Path) -> str:
@@ -93,7 +93,10 @@ def _fingerprint(records: Iterable[ImageRecord]) -> str:
     digest = blake2b(digest_size=16)
     for record in records:
         source = record.source
-        state = "" if isinstance(source, NoSource) else _stamp(source.path)
+        if isinstance(source, MemorySource):
+            state = blake2b(source.data, digest_size=16).hexdigest()
+        else:
+            state = "" if isinstance(source, NoSource) else _stamp(source.path)
         if isinstance(source, TarSource):
             state += f" {source.member} {source.offset} {source.size}"
         digest.update(f"{record.id}\0{_plain_boxes(record.boxes)}\0{state}\n".encode(errors="surrogatepass"))
@@ -220,6 +223,8 @@ def plain_shard(shard: Shard) -> dict[str, Any]:
 def _plain_source(source: Source) -> tuple[str | int, ...]:
     if isinstance(source, TarSource):
         return (str(source.path), source.member, source.offset, source.size)
+    if isinstance(source, MemorySource):
+        raise ConfigError(f"{source}: an image in memory cannot be sent to another process")
     return () if isinstance(source, NoSource) else (str(source.path),)
 
 

@@ -267,12 +267,9 @@ def sample_records(shards: Sequence[Shard], count: int, seed: int) -> list[Image
     if not shards:
         return []
     spread = sorted({int(i) for i in np.linspace(0, len(shards) - 1, min(FIT_SHARDS, len(shards)))})
-    return draw([record for i in spread for record in shards[i].records()], count, seed)
-
-
-def draw(records: Sequence[ImageRecord], count: int, seed: int) -> list[ImageRecord]:
-    """Draw at most ``count`` images, in their order; the same seed gives the same sample."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(records))[:count])
+    records = [record for i in spread for record in shards[i].records()]
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(len(records))[:count])
     return [records[i] for i in chosen]
 
 
