@@ -14,7 +14,7 @@ from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, Retrieval
 
 
 @dataclass(frozen=True)
-class Interval(Value):
+class Interval:
     """A two-sided confidence interval, fractions."""
 
     low: float
@@ -22,7 +22,7 @@ class Interval(Value):
 
 
 @dataclass(frozen=True)
-class SliceResult(Value):
+class SliceResult:
     """Mean AP of one slice.
 
     Args:
@@ -92,7 +92,7 @@ class Evaluation(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped(Value):
+class Skipped:
     """An image that could not be used and was counted instead (``on_bad_image="skip"``)."""
 
     id: str
@@ -101,7 +101,7 @@ class Skipped(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine(Value):
+class Machine:
     """Where the cost was measured."""
 
     cpu: str
@@ -138,7 +138,7 @@ class Cost(Value):
 
 
 @dataclass(frozen=True)
-class Change(Value):
+class Change:
     """Change of mAP from one ranking to another of the same queries; see
     `ilion.evaluation.compare.Comparison`.
 
@@ -158,7 +158,7 @@ class Change(Value):
 
 
 @dataclass(frozen=True)
-class Ledger(Value):
+class Ledger:
     """Positives (pairs of query and positive) by what became of them, and mAP by what it takes to gain it.
 
     ``lifted + kept + lowered + unverified + beyond + unreachable`` are all pairs.
@@ -221,7 +221,7 @@ class Ledger(Value):
 
 
 @dataclass(frozen=True)
-class FullPrecision(Value):
+class FullPrecision:
     """What re-ranking reaches with features as they were found, before compression.
 
     Args:
@@ -280,7 +280,7 @@ class Reranking(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class MissingShard(Value):
+class MissingShard:
     """A part of the database that could not be described, where a result without it was asked for.
 
     Args:
@@ -295,7 +295,7 @@ class MissingShard(Value):
 
 
 @dataclass(frozen=True)
-class ReadPair(Value):
+class ReadPair:
     """What was read in a result, and what of it speaks for it.
 
     Args:
@@ -409,7 +409,7 @@ class SweepRun(Value):
 
 
 @dataclass(frozen=True)
-class SweepFailure(Value):
+class SweepFailure:
     """A combination of settings that failed, and why."""
 
     settings: Mapping[str, str]

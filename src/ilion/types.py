@@ -66,7 +66,7 @@ def printed(value: object, depth: int = 2) -> str:
         return f"{value.dtype} {value.shape}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, Value):
+    if isinstance(value, Value) or (is_dataclass(value) and not isinstance(value, type)):
         names = [f.name for f in fields(value)] if is_dataclass(value) else vars(value)
         shown = {n: getattr(value, n) for n in names if not n.startswith("_")}
         told = [f"{n}={printed(v, depth - 1)}" for n, v in shown.items() if not _nothing(v)]
