@@ -10,10 +10,10 @@ import pytest
 from tests.adapt.test_fewshot import objects
 
 from ilion.adapt import Labels, LinearOptions, is_identity, make_labels, train_linear
-from ilion.adapt import methods as module
+from ilion.adapt import training as module
 from ilion.adapt.classifier import Classifier
 from ilion.adapt.methods import MethodOptions, learn
-from ilion.adapt.training import Trained
+from ilion.adapt.training import Linear, Trained
 from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.pipeline.jobs.learn import method_options
@@ -57,7 +57,9 @@ def test_settings_of_an_experiment_reach_the_training(settings: dict[str, Any]) 
 
 
 def test_the_defaults_are_the_published_recipe() -> None:
-    assert method_options(AdaptationConfig(method="linear"), seed=0).linear() == LinearOptions()
+    method = method_options(AdaptationConfig(method="linear"), seed=0).build()
+    assert isinstance(method, Linear)
+    assert method.options == LinearOptions()
 
 
 @pytest.mark.parametrize("settings", [{"margin": -1.0}, {"patience": 0}, {"held_out": 1.0}, {"epochs": 0}])

@@ -6,11 +6,13 @@ descriptors, D dimensions, C classes, D' dimensions of the result.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.adapt.base import METHODS, Photos
 from ilion.adapt.layer import Adapter, Correction, identity
 from ilion.adapt.scatter import LARGEST, Spectrum, class_means, float64_blocks, spectrum
 from ilion.errors import ConfigError, DatasetError
@@ -190,3 +192,50 @@ def _adapter(weight: Float64, bias: Float64) -> Adapter:
 def _check(dim: int, shrinkage: float) -> None:
     if dim < 1 or not 0 <= shrinkage <= 1:
         raise ConfigError(f"dim must be at least 1 and shrinkage in [0, 1], got {dim} and {shrinkage}")
+
+
+@METHODS.register("pca")
+@dataclass(frozen=True)
+class Pca:
+    """The method ``pca``; see `pca_whitening`."""
+
+    dim: int
+    shrinkage: float
+
+    def learn(self, photos: Photos) -> Adapter:
+        """Learn a layer; the labels do not matter."""
+        return pca_whitening(photos.values, **vars(self))
+
+
+@METHODS.register("lda")
+@dataclass(frozen=True)
+class Lda(Pca):
+    """The method ``lda``; see `lda`."""
+
+    def learn(self, photos: Photos) -> Adapter:
+        """Learn a layer."""
+        return lda(photos.values, photos.labels.classes, **vars(self))
+
+
+@METHODS.register("wccn")
+@dataclass(frozen=True)
+class Wccn:
+    """The method ``wccn``; see `wccn`."""
+
+    shrinkage: float
+
+    def learn(self, photos: Photos) -> Correction:
+        """Learn a layer."""
+        return wccn(photos.values, photos.labels.classes, **vars(self))
+
+
+@METHODS.register("ridge")
+@dataclass(frozen=True)
+class Ridge:
+    """The method ``ridge``; see `ridge`."""
+
+    alpha: float
+
+    def learn(self, photos: Photos) -> Adapter:
+        """Learn a layer."""
+        return ridge(photos.values, photos.labels.classes, **vars(self))

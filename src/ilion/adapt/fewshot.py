@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.adapt.base import METHODS, Learnt, Photos, Progress
 from ilion.adapt.closed import wccn_of, within
 from ilion.adapt.estimate import Gain, class_precisions, gain
 from ilion.adapt.labels import Labels
@@ -27,8 +28,6 @@ SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2)
 Learn = Callable[[NDArray[np.floating], Int64, Int64], Sequence[Layer]]
 """From (N, D) descriptors, (N,) classes 0 to C - 1 and (N,) rows among all labelled photos to one layer, or
 one for each point of a path."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -212,6 +211,29 @@ def learn_few_shot(
         return FewShot(identity(values.shape[1]), estimate, 1.0, path)
     best = shrinkages[mildest(found.after)]
     return FewShot(wccn_of(within(values, labels.classes), best), estimate, best, path)
+
+
+@METHODS.register("few-shot")
+@dataclass(frozen=True)
+class FewShotMethod:
+    """The method ``few-shot``; see `learn_few_shot`."""
+
+    folds: int
+    seed: int
+
+    def learn(self, photos: Photos) -> Learnt:
+        """Learn a layer with its estimate."""
+        found = learn_few_shot(
+            photos.values,
+            photos.labels,
+            folds=max(2, self.folds),
+            background=photos.background,
+            asking=photos.asking,
+            seed=self.seed,
+            progress=photos.progress,
+        )
+        facts = {"shrinkage": found.shrinkage, "path": {str(s): ap for s, ap in found.path.items()}}
+        return Learnt(found.layer, found.estimate, found.verdict, facts)
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,46 @@
-"""The methods by name: learn a layer from labelled descriptors, and say how it does on unseen classes."""
+"""Learn a layer from labelled descriptors by any method, and say how it does on unseen classes."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.adapt.base import METHODS, Learnt, Method, Photos, Progress
 from ilion.adapt.classifier import Margin
-from ilion.adapt.closed import lda, pca_whitening, ridge, wccn
 from ilion.adapt.estimate import Gain, gain
-from ilion.adapt.fewshot import Progress, cross_validate, learn_few_shot
+from ilion.adapt.fewshot import cross_validate
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
 from ilion.adapt.sampling import Balance
-from ilion.adapt.training import LinearOptions, train_linear
 from ilion.errors import ConfigError
 from ilion.types import Bool, Float32, Int64
-
-Method = Literal["pca", "lda", "wccn", "ridge", "linear", "few-shot"]
 
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """How a layer is learnt.
+    """How a layer is learnt; the settings that are not described here are those of the methods.
 
     Args:
-        method: Which.
-        dim: Dimensions of the result, at most, for ``pca``, ``lda`` and ``linear``.
-        shrinkage: For ``pca``, ``lda`` and ``wccn``; see `ilion.adapt.closed`.
-        alpha: For ``ridge``.
-        epochs: For ``linear``, at most.
-        held_out: For ``linear``; see `LinearOptions`, also for those that follow.
-        patience: For ``linear``.
-        margin: For ``linear``.
-        margin_kind: For ``linear``.
-        balance: For ``linear``.
-        checkpoint_every: For ``linear``: batches between two checkpoints; 0 keeps none.
-        folds: Of classes, for the estimate; 0 makes none (``few-shot`` always does).
-        guard: Keep the identity where the estimate shows no certain gain (``few-shot`` always does).
-        seed: Of everything that is drawn at random.
+        method: Name in `METHODS`.
+        checkpoint_every: Batches between two checkpoints of a training; 0 keeps none.
+        folds: Folds of classes for the estimate; 0 makes none (``few-shot`` always does).
+        guard: Whether the identity is kept where the estimate shows no certain gain (``few-shot`` always
+            does).
+        seed: Seed of everything that is drawn at random.
 
     Raises:
-        ConfigError: A number for ``linear`` is out of range, or there is no estimate to guard by.
+        ConfigError: There is no such method, a number is out of range for it, or there is no estimate to
+            guard by.
     """
 
-    method: Method = "few-shot"
+    method: str = "few-shot"
     dim: int = 512
     shrinkage: float = 0.5
     alpha: float = 1.0
@@ -65,48 +56,33 @@ class MethodOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.guard and self.folds < 2 and self.method != "few-shot":
+        self.build()  # a number out of range is said before any photo is looked at
+        if self.guard and self.folds < 2 and "folds" not in self.heeded:
             raise ConfigError(
                 f"adaptation.guard goes by the held-out estimate, and adaptation.folds = {self.folds} makes "
                 "none; take 2 or more"
             )
-        if self.method == "linear":
-            self.linear()  # a number out of range is told before any photo is looked at
 
-    def linear(self) -> LinearOptions:
-        """Return the options of training.
+    @property
+    def heeded(self) -> tuple[str, ...]:
+        """Names of the settings that the method heeds."""
+        kind: Any = METHODS.find(self.method).make
+        return tuple(f.name for f in dataclasses.fields(kind))
+
+    def build(self) -> Method:
+        """Return the method with its settings.
 
         Raises:
-            ConfigError: A number is out of range.
+            ConfigError: There is no such method, or a number is out of range.
         """
-        return LinearOptions(
-            dim=self.dim,
-            margin=self.margin,
-            margin_kind=self.margin_kind,
-            epochs=self.epochs,
-            balance=self.balance,
-            held_out=self.held_out,
-            patience=self.patience,
-            seed=self.seed,
-            checkpoint_every=self.checkpoint_every or LinearOptions.checkpoint_every,
-        )
+        part = METHODS.find(self.method)
+        return part.make(**{name: getattr(self, name) for name in self.heeded})
 
-
-@dataclass(frozen=True)
-class Learnt:
-    """A layer and how it does on unseen classes.
-
-    Args:
-        layer: The layer.
-        estimate: Of learning in this way; None where it was not asked for.
-        verdict: One sentence for people.
-        facts: Printable facts of the method.
-    """
-
-    layer: Layer
-    estimate: Gain | None
-    verdict: str
-    facts: dict[str, Any]
+    def inputs(self) -> dict[str, Any]:
+        """Return what a layer depends on: the settings, and the code of a method from outside."""
+        part, plain = METHODS.find(self.method), dataclasses.asdict(self)
+        del plain["checkpoint_every"]  # which changes no layer
+        return {**plain, "method": part.name} | ({"code": part.digest} if part.digest else {})
 
 
 def learn(
@@ -123,45 +99,39 @@ def learn(
 
     Args:
         values: (N, D) descriptors.
-        labels: Of the N photos.
-        options: See `MethodOptions`.
-        background: (M, D) descriptors of photos that show none of the classes, for the estimate.
-        asking: (N,) which photos are searched with, for the estimate; None lets all.
-        checkpoints: Folder where ``linear`` keeps how far it is, so that learning the same again goes on.
-        progress: Called with what is done and what there is in all, of the current step.
+        labels: Labels of the N photos.
+        options: Method and settings.
+        background: See `Photos`.
+        asking: See `Photos`.
+        checkpoints: Folder for the state of an unfinished training, from which learning the same goes on.
+        progress: See `Progress`.
 
     Raises:
         ConfigError: A setting is out of range.
         DatasetError: The labels do not fit or are too few.
     """
+    method = options.build()
+    photos = Photos(values, labels, background, asking, progress=progress)
     facts: dict[str, Any] = {
-        "method": options.method,
+        "method": METHODS.find(options.method).name,
         "photos": len(labels),
         "classes": len(labels.class_names),
     }
-    if options.method == "few-shot":
-        found = learn_few_shot(
-            values,
-            labels,
-            folds=max(2, options.folds),
-            background=background,
-            asking=asking,
-            seed=options.seed,
-            progress=progress,
-        )
-        facts |= {"shrinkage": found.shrinkage, "path": {str(s): ap for s, ap in found.path.items()}}
-        return Learnt(found.layer, found.estimate, found.verdict, facts)
 
-    def train(some: NDArray[np.floating], of: Labels, name: str, told: Progress | None) -> Layer:
-        kept = checkpoints / f"{name}.npz" if checkpoints and options.checkpoint_every else None
-        return train_linear(some, of, options.linear(), checkpoint=kept, progress=told).layer
+    def learn_layer(some: Photos, name: str) -> Layer:
+        if checkpoints and options.checkpoint_every:
+            some = replace(some, checkpoint=checkpoints / f"{name}.npz")
+        layer = method.learn(some)
+        return layer.layer if isinstance(layer, Learnt) else layer
 
+    if "folds" in options.heeded:
+        found = method.learn(photos)
+        assert isinstance(found, Learnt)
+        return replace(found, facts={**facts, **found.facts})
     numbers = itertools.count()
 
     def fit(some: NDArray[np.floating], classes: Int64, rows: Int64) -> Sequence[Layer]:
-        if options.method == "linear":
-            return [train(some, labels.take(rows), f"fold-{next(numbers)}", None)]
-        return [_closed(some, classes, options)]
+        return [learn_layer(Photos(some, labels.take(rows)), f"fold-{next(numbers)}")]
 
     estimate = None
     if options.folds:
@@ -176,38 +146,13 @@ def learn(
             progress=progress,
         )
         estimate = gain(held.before, held.after[0], held.photos, seed=options.seed)
-    facts |= _settings(options)
+    facts |= {
+        name: getattr(options, name) for name in (*options.heeded, "guard") if name != "checkpoint_every"
+    }
     if options.guard and estimate is not None and not estimate.certain:
         unchanged = f"{_verdict(estimate)}. The layer is the identity."
         return Learnt(identity(values.shape[1]), estimate, unchanged, facts)
-    if options.method == "linear":
-        layer = train(values, labels, "whole", progress)
-    else:
-        layer = _closed(values, labels.classes, options)
-    return Learnt(layer, estimate, _verdict(estimate), facts)
-
-
-def _closed(values: NDArray[np.floating], classes: Int64, options: MethodOptions) -> Layer:
-    """Learn by one of the methods that have a closed form."""
-    if options.method == "pca":
-        return pca_whitening(values, dim=options.dim, shrinkage=options.shrinkage)
-    if options.method == "lda":
-        return lda(values, classes, dim=options.dim, shrinkage=options.shrinkage)
-    if options.method == "wccn":
-        return wccn(values, classes, shrinkage=options.shrinkage)
-    return ridge(values, classes, alpha=options.alpha)
-
-
-def _settings(options: MethodOptions) -> dict[str, Any]:
-    """Return the settings that the method heeds."""
-    heeded = {
-        "pca": ("dim", "shrinkage"),
-        "lda": ("dim", "shrinkage"),
-        "wccn": ("shrinkage",),
-        "ridge": ("alpha",),
-        "linear": ("dim", "epochs", "held_out", "patience", "margin", "margin_kind", "balance", "seed"),
-    }[options.method]
-    return {name: getattr(options, name) for name in (*heeded, "guard")}
+    return Learnt(learn_layer(photos, "whole"), estimate, _verdict(estimate), facts)
 
 
 def _verdict(estimate: Gain | None) -> str:

@@ -9,7 +9,6 @@ too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.adapt.base import METHODS, Photos, Progress
 from ilion.adapt.classifier import Adam, Array, Classifier, Loss, Margin
 from ilion.adapt.estimate import class_precisions
 from ilion.adapt.labels import Labels
@@ -27,9 +27,6 @@ from ilion.storage import fingerprint, read_arrays, write_arrays
 from ilion.types import Float32, Int64
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with the batches done and the batches in all."""
 
 HELD_PHOTOS = 4000
 """Photos of held-out classes that are looked at after an epoch: 16 million similarities."""
@@ -132,6 +129,41 @@ def train_linear(
     if values.ndim != 2 or len(values) != len(labels):
         raise DatasetError(f"{len(labels)} labels do not fit descriptors of shape {values.shape}")
     return _Training(values, labels, options, checkpoint, progress).run()
+
+
+@METHODS.register("linear")
+@dataclass(frozen=True)
+class Linear:
+    """The method ``linear``; see `LinearOptions` for the settings."""
+
+    dim: int
+    epochs: int
+    held_out: float
+    patience: int
+    margin: float
+    margin_kind: Margin
+    balance: Balance
+    seed: int
+    checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        _ = self.options
+
+    @property
+    def options(self) -> LinearOptions:
+        """The options of training."""
+        every = self.checkpoint_every or LinearOptions.checkpoint_every
+        return LinearOptions(**{**vars(self), "checkpoint_every": every})
+
+    def learn(self, photos: Photos) -> Adapter:
+        """Train a layer."""
+        return train_linear(
+            photos.values,
+            photos.labels,
+            self.options,
+            checkpoint=photos.checkpoint,
+            progress=photos.progress,
+        ).layer
 
 
 class _Training:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,8 +20,11 @@ def adapt(
     labels: Annotated[Path | None, typer.Option(help="CSV file with lines path,class,domain.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Where its paths start [default: its folder].")] = None,
     method: Annotated[
-        Literal["pca", "lda", "wccn", "ridge", "linear", "few-shot"] | None,
-        typer.Option(help="How to learn [default: few-shot]; its settings are --set adaptation.KEY=VALUE."),
+        str | None,
+        typer.Option(
+            help="pca, lda, wccn, ridge, linear or few-shot [default: few-shot]; its settings are --set "
+            "adaptation.KEY=VALUE."
+        ),
     ] = None,
     objects: Annotated[
         int,
@@ -40,10 +43,10 @@ def adapt(
     from ilion import api
     from ilion.adapt import is_identity
 
-    config = experiment_of(experiment, settings, model, None, on_bad_image)
+    chosen_method = [] if method is None else [f"adaptation.method={method}"]
+    config = experiment_of(experiment, [*(settings or []), *chosen_method], model, None, on_bad_image)
     chosen = dataclasses.replace(
         config.adaptation,
-        method=method or config.adaptation.method,
         labels=str(labels.resolve()) if labels else config.adaptation.labels,
         photos=str(photos.resolve()) if photos else config.adaptation.photos,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from ilion.adapt.base import METHODS
 from ilion.config.plain import PartOf, PathFrom
 from ilion.descriptors.registry import BACKENDS
 
@@ -112,7 +113,7 @@ class AdaptationConfig:
     """
 
     layer: Annotated[str, PathFrom()] = ""
-    method: Literal["none", "pca", "lda", "wccn", "ridge", "linear", "few-shot"] = "none"
+    method: Annotated[str, PartOf(METHODS, ("none",))] = "none"
     labels: Annotated[str, PathFrom()] = ""
     photos: Annotated[str, PathFrom()] = ""
     dim: int = 512

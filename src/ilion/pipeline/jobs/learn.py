@@ -24,8 +24,9 @@ from ilion.adapt import (
     save_layer,
     split_objects,
 )
+from ilion.adapt.base import Learnt
 from ilion.adapt.estimate import Gain
-from ilion.adapt.methods import Learnt, MethodOptions, learn
+from ilion.adapt.methods import MethodOptions, learn
 from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison, compare
@@ -184,7 +185,7 @@ def _checkpoints(
     pipeline: Stages, options: MethodOptions, labels: Labels, values: NDArray[np.floating]
 ) -> Iterator[Path | None]:
     """Give the folder where a training keeps how far it is; the folder goes once the layer is written."""
-    if options.method != "linear" or not options.checkpoint_every:
+    if "checkpoint_every" not in options.heeded or not options.checkpoint_every:
         yield None
         return
     inputs = _inputs(options, labels, values)
@@ -196,10 +197,8 @@ def _checkpoints(
 
 def _inputs(options: MethodOptions, labels: Labels, values: NDArray[np.floating]) -> dict[str, Any]:
     """Return what a layer depends on."""
-    told = dataclasses.asdict(options)
-    del told["checkpoint_every"]  # which changes no layer
     return {
-        "options": told,
+        "options": options.inputs(),
         "photos": list(labels.paths),
         "classes": [labels.class_names[c] for c in labels.classes],
         "described": storage.fingerprint(values.sum(axis=1, dtype=np.float64).tolist()),
