@@ -201,7 +201,8 @@ def test_wrong_names_are_said_before_any_folder_is_read(setting: str, tmp_path: 
     for section in sections:
         table = table.setdefault(section, {})  # type: ignore[assignment]
     table[key] = "xyzzy"
-    config = from_dict(ExperimentConfig, {**values, "dataset": {"path": "/nowhere"}})
+    values.setdefault("dataset", {})["path"] = "/nowhere"  # type: ignore[index]
+    config = from_dict(ExperimentConfig, values)
     with pytest.raises(ConfigError, match=rf"{setting}: no .* named 'xyzzy'"):
         Pipeline(config)
     Pipeline(config, finished=True)

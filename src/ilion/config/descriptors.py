@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from ilion.adapt.base import METHODS
 from ilion.config.plain import PartOf, PathFrom
+from ilion.datasets.layouts.base import LAYOUTS
 from ilion.descriptors.registry import BACKENDS
 
 
@@ -16,7 +17,8 @@ class DatasetConfig:
 
     Args:
         path: Folder of the data set; relative to the experiment file.
-        layout: ``auto``, ``ilias``, ``folder`` or ``ids`` (no images: see docs/interop.md).
+        layout: Name of a layout, such as ``ilias``, ``folder`` or ``ids`` (no images: see docs/interop.md);
+            ``auto`` asks all of them.
         distractors: A further folder with distractors (tars or images), or "".
         subset: An id file; only these database images take part. "" takes all.
         queries: ``image`` or ``text``; ``both`` asks either and shows them side by side; ``image+text`` asks
@@ -25,7 +27,7 @@ class DatasetConfig:
     """
 
     path: Annotated[str, PathFrom()] = ""
-    layout: Literal["auto", "ilias", "folder", "ids"] = "auto"
+    layout: Annotated[str, PartOf(LAYOUTS, ("auto",))] = "auto"
     distractors: Annotated[str, PathFrom()] = ""
     subset: Annotated[str, PathFrom()] = ""
     queries: Literal["image", "text", "both", "image+text"] = "image"

@@ -122,6 +122,7 @@ class Pipeline:
             subset=Path(settings.subset) if settings.subset else None,
             distractors=Path(settings.distractors) if settings.distractors else None,
             shard_size=settings.shard_size,
+            trust=self.config.trust,
         )
         if from_elsewhere(self.config.extraction.model):
             dataset = replace(dataset, complete=False)

@@ -84,7 +84,7 @@ def ids(dataset: RetrievalDataset) -> list[list[str]]:
 
 
 def test_its_code_runs_only_if_the_user_says_so(folder: Path, code: str) -> None:
-    with pytest.raises(ConfigError, match="If you trust it, say so"):
+    with pytest.raises(ConfigError, match="if it is code that you trust, allow it"):
         open_dataset(folder, layout=f"{code}:Landmarks")
     dataset = open_dataset(folder, layout=f"{code}:Landmarks", trust=[code])
     assert [query.id for query in dataset.queries] == ["q1", "q2"]
@@ -158,7 +158,7 @@ def test_it_is_found_by_itself_and_told_apart(
         find_layout(tiny_dataset)
     assert find_layout(tiny_dataset, "ilias").name == "ilias"
     with pytest.raises(DatasetError, match=r"holds no truth.json"):
-        find_layout(folder / "jpg", part.name, [code])
+        find_layout(folder / "jpg", f"{code}:Landmarks", [code])
 
 
 def test_what_is_no_layout_is_refused(tmp_path: Path, folder: Path) -> None:

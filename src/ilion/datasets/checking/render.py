@@ -18,8 +18,8 @@ _TITLES: dict[Severity, str] = {"error": "ERROR", "warning": "warning", "info": 
 
 def render_check(check: DatasetCheck, *, shown: int = SHOWN) -> str:
     """Return a check as text: what the set is like, then at most ``shown`` problems of each kind."""
-    layout = LAYOUTS.find(check.layout)
-    lines = [f"{check.name} ({layout.note or layout.name}, {check.root})", ""]
+    layout = LAYOUTS.get(check.layout)
+    lines = [f"{check.name} ({(layout and layout.note) or check.layout}, {check.root})", ""]
     lines += _facts(check.facts)
     lines += _problems(check, shown)
     return "\n".join(lines) + "\n"

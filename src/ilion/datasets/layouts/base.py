@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ilion.datasets.listing import Listing
 from ilion.errors import ConfigError, DatasetError
 from ilion.registry import Part, Registry
 from ilion.types import RetrievalDataset
+
+if TYPE_CHECKING:  # the settings import this module, and a listing knows of decoders
+    from ilion.datasets.listing import Listing
 
 
 class Layout(ABC):
