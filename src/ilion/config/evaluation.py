@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from ilion.evaluation.metrics import check_cutoffs
+from ilion.config.plain import PartOf
+from ilion.evaluation.metrics import METRICS, check_cutoffs
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class EvaluationConfig:
     k: int = 1000
     bootstrap: int = 2000
     ties: Literal["rank", "step"] = "rank"
-    metrics: tuple[str, ...] = ()
+    metrics: Annotated[tuple[str, ...], PartOf(METRICS, suffix=r"@\d+")] = ()
 
     def __post_init__(self) -> None:
         check_cutoffs(self.metrics, self.k)

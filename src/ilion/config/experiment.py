@@ -99,10 +99,12 @@ def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentCon
     def change(setting: str, marker: object, value: str, default: object) -> str:
         if isinstance(marker, PathFrom) and value.startswith(marker.prefix) and value not in marker.words:
             return marker.prefix + _absolute(base, value.removeprefix(marker.prefix))
-        if isinstance(marker, PartOf) and (code := CODE.fullmatch(value)):
-            place = code["place"]
-            if place.endswith(".py") or place in config.trust:
-                return f"{_locate(base, place)}:{code['attribute']}"
+        if isinstance(marker, PartOf):
+            name, suffix = marker.split(value)
+            if code := CODE.fullmatch(name):
+                place = code["place"]
+                if place.endswith(".py") or place in config.trust:
+                    return f"{_locate(base, place)}:{code['attribute']}{suffix}"
         return value
 
     settled = map_marked(config, change)
@@ -121,7 +123,7 @@ def check_parts(config: ExperimentConfig) -> None:
     def check(setting: str, marker: object, value: str, default: object) -> str:
         if isinstance(marker, PartOf) and value != default and not marker.excepts(value):
             try:
-                marker.registry.admit(value, config.trust)
+                marker.registry.admit(marker.split(value)[0], config.trust)
             except ConfigError as error:
                 raise ConfigError(f"{setting}: {error}") from error
         return value

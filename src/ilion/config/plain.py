@@ -7,6 +7,7 @@ place and, for a key, the closest known one.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +31,17 @@ class PartOf:
         registry: Registry of the parts.
         words: Further values that the setting may have, such as ``none``; one that ends in ``:`` allows all
             values that begin so.
+        suffix: Regular expression of what may follow the name, such as a cut-off.
     """
 
     registry: Registry[Any]
     words: tuple[str, ...] = ()
+    suffix: str = ""
+
+    def split(self, value: str) -> tuple[str, str]:
+        """Split a value into the name of a part and its suffix, which may be empty."""
+        end = re.search(f"(?:{self.suffix})?$", value)
+        return (value[: end.start()], end[0]) if end else (value, "")
 
     def excepts(self, value: str) -> bool:
         """Tell whether a value is one of the further ones."""
@@ -59,7 +67,8 @@ def map_marked(config: T, change: Callable[[str, Any, Any, Any], Any], where: st
     Args:
         config: A dataclass; the dataclasses in it are searched too.
         change: Callback that receives the setting's name (such as ``search.code``), its marker, its value and
-            its default, and returns the new value; a setting with several markers is changed by each.
+            its default, and returns the new value; a setting with several markers is changed by each, and of
+            a tuple each value (whose default is None).
         where: Prefix of the names.
     """
     hints = get_type_hints(type(config), include_extras=True)
@@ -70,7 +79,10 @@ def map_marked(config: T, change: Callable[[str, Any, Any, Any], Any], where: st
             value = map_marked(value, change, f"{path}.")
         elif get_origin(hints[f.name]) is Annotated:
             for marker in get_args(hints[f.name])[1:]:
-                value = change(path, marker, value, f.default)
+                if isinstance(value, tuple):
+                    value = tuple(change(path, marker, each, None) for each in value)
+                else:
+                    value = change(path, marker, value, f.default)
         changed[f.name] = value
     return dataclasses.replace(config, **changed)  # type: ignore[type-var]
 

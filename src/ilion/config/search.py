@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from ilion.config.plain import PartOf, PathFrom
 from ilion.localfeatures.base import EXTRACTORS
+from ilion.searching.engines import ENGINES
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class SearchConfig:
 
     Args:
         method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
-            puts it in exact order (docs/search.md); ``asmk`` searches by local features and computes no
-            global descriptor.
+            puts it in exact order; ``asmk`` searches by local features and computes no global descriptor;
+            or a function of your own (docs/search.md).
         k: Number of results kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
         expansion_top: Number of first results that are averaged into the query.
@@ -64,7 +65,7 @@ class SearchConfig:
         asmk: Settings of ``asmk``.
     """
 
-    method: Literal["exact", "compressed", "asmk"] = "exact"
+    method: Annotated[str, PartOf(ENGINES)] = "exact"
     k: int = 1000
     expansion: Literal["none", "average", "alpha"] = "none"
     expansion_top: int = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from tests.networks import tiny_network
 from typer.testing import CliRunner
 
 from ilion import api, cli
-from ilion.config import ExperimentConfig, SearchConfig, from_dict
+from ilion.config import ExperimentConfig, SearchConfig, from_dict, load_experiment, to_dict
 from ilion.errors import ConfigError
+from ilion.evaluation.evaluate import positives_ranks
 from ilion.evaluation.metrics import METRICS
 from ilion.outcome import RunResult
 from ilion.searching.engines import ENGINES
@@ -73,9 +76,18 @@ def experiment(tiny_dataset: Path, tmp_path: Path) -> Callable[..., ExperimentCo
                 "evaluation": {"k": 10, "bootstrap": 50, "metrics": list(metrics)},
             },
         )
-        return replace(config, search=SearchConfig(method=method, **search))  # type: ignore[arg-type]
+        return replace(config, search=SearchConfig(method=method, **search))
 
     return make
+
+
+def example(page: str, name: str) -> str:
+    """Return the code of the documentation that defines a function."""
+    text = (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
+    (code,) = (
+        str(block) for block in re.findall(r"```python\n(.*?)```", text, re.S) if f"def {name}(" in block
+    )
+    return code
 
 
 def numbers(result: RunResult) -> tuple[Any, ...]:
@@ -170,3 +182,42 @@ def test_a_metric_from_outside_goes_wherever_metrics_go(
     assert shown.startswith(f"last_rank@10: a {result.evaluation.metrics['last_rank@10']:.4f}, b ")
     with pytest.raises(ConfigError, match="a run has no metric 'P@4'"):
         api.compare(tmp_path / "a", tmp_path / "c", metric="P@4")
+
+
+def test_the_examples_in_the_docs_run(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> None:
+    exact = api.evaluate(experiment("exact"))
+    own = example("search.md", "hnsw") + example("metrics.md", "reciprocal_rank")
+    (tmp_path / "own.py").write_text(own)
+    settings = to_dict(experiment("mine"))
+    settings["trust"] = ["own.py"]
+    settings["search"]["method"] = "own.py:hnsw"
+    settings["evaluation"]["metrics"] = ["own.py:reciprocal_rank", "own.py:reciprocal_rank@3", "P@4"]
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(settings))
+    result = api.evaluate(load_experiment(path))
+    assert result.ranking.indices.tolist() == exact.ranking.indices.tolist()
+    assert result.evaluation.mean == exact.evaluation.mean
+    first = [ranks[ranks > 0].min() for ranks in positives_ranks(result.ranking, result.ground_truth)]
+    wanted = [1 / rank if rank <= 10 else 0 for rank in first]
+    assert result.evaluation.per_query_metrics["reciprocal_rank@10"].tolist() == wanted
+    assert {"reciprocal_rank@3", "P@4"} <= set(result.evaluation.metrics)
+    again = api.load_run(tmp_path / "mine")
+    assert again.evaluation.metrics == result.evaluation.metrics
+    assert "search" in api.evaluate(load_experiment(path)).cost.reused
+    (tmp_path / "own.py").write_text(own + "# changed")
+    assert "search" not in api.evaluate(load_experiment(path)).cost.reused
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("search.method=exakt", "search.method: no search method is named 'exakt'; did you mean 'exact'"),
+        ("search.method=own.py:search", r'search.method: .*allow it: trust = \[".*own.py"\]'),
+        ("evaluation.metrics=['recal@5']", "evaluation.metrics: no metric is named 'recal'; did you mean"),
+        ("evaluation.metrics=['P@2000']", r"metric 'P@2000': its cut-off must be from 1 to 1000"),
+        ("evaluation.metrics=['own.py:f@5']", r"evaluation.metrics: .*allow it: trust = "),
+    ],
+)
+def test_names_are_checked_before_anything_runs(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(tmp_path, [setting])
