@@ -190,9 +190,9 @@ class Registry(Generic[P]):
                     close = get_close_matches(attribute, vars(module), n=1)
                     hint = f"; did you mean {close[0]!r}?" if close else ""
                     raise ConfigError(f"{self.kind} {name!r}: {place} has no {attribute!r}{hint}")
-                label, make = f"{_short(place)}:{attribute}", cast(P, getattr(module, attribute))
+                make, digest = cast(P, getattr(module, attribute)), _module_digest(module.__name__)
                 with _LOCK:
-                    self._parts[name] = Part(label, make, digest=_module_digest(module.__name__))
+                    self._parts[name] = Part(short_name(name), make, digest=digest)
         return self.find(name)
 
 
@@ -250,6 +250,16 @@ def _within(place: str, allowed: str) -> bool:
     if place.endswith(".py") and allowed.endswith(".py"):
         return Path(place).expanduser().resolve() == Path(allowed).expanduser().resolve()
     return place == allowed or place.startswith(f"{allowed}.")
+
+
+def short_name(name: str) -> str:
+    """Return the name of a part without the folder of its file; other names stay as they are.
+
+    >>> short_name("/home/me/own.py:model"), short_name("/home/me/own/__init__.py:model"), short_name("orb")
+    ('own.py:model', 'own:model', 'orb')
+    """
+    code = CODE.fullmatch(name)
+    return f"{_short(code['place'])}:{code['attribute']}" if code else name
 
 
 def _short(place: str) -> str:

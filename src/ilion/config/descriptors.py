@@ -9,6 +9,7 @@ from ilion.adapt.base import METHODS
 from ilion.config.plain import PartOf, PathFrom
 from ilion.datasets.layouts.base import LAYOUTS
 from ilion.descriptors.registry import BACKENDS
+from ilion.descriptors.towers import TEXT_TOWERS
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class ExtractionConfig:
     Args:
         model: A name that ``ilion models`` lists, ``backend:name``, or ``imported:FOLDER`` for descriptors of
             others (see docs/interop.md).
+        text_tower: Text tower in place of the model's own: the name of a model that takes text queries, or
+            of a tower from outside; "" keeps the model's own.
         weights: File or hub id in place of the model's own weights; "" keeps them.
         side: Input side in pixels; 0 keeps the model's own.
         resize: ``long``, ``short``, ``square``, ``center-crop`` or ``pad``; "" keeps the model's own.
@@ -65,6 +68,7 @@ class ExtractionConfig:
     """
 
     model: Annotated[str, PartOf(BACKENDS, ("imported:", "results:")), PathFrom("imported:")] = "default"
+    text_tower: Annotated[str, PartOf(TEXT_TOWERS, ("",))] = ""
     weights: str = ""
     side: int = 0
     resize: str = ""

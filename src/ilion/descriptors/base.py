@@ -101,6 +101,19 @@ class TextExtractor(Protocol):
         ...
 
 
+class TextDescriber(Protocol):
+    """A text tower alone, which any model of the same space can use."""
+
+    @property
+    def revision(self) -> str:
+        """Version or digest of the weights, or "" where the code says all."""
+        ...
+
+    def extract_text(self, texts: Sequence[str]) -> Float32:
+        """Describe texts; returns (B, D) float32 in the space of the images."""
+        ...
+
+
 @runtime_checkable
 class Fittable(Protocol):
     """Extractors that learn something (a codebook, say) from a sample of the database before they extract."""

@@ -18,6 +18,7 @@ from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.read import Fused, ReadingStage
 from ilion.pipeline.stages.rerank import LocalStage, Reranked
 from ilion.pipeline.stages.values import Extraction, Search
+from ilion.registry import short_name
 from ilion.runtime.machine import machine
 from ilion.storage import fingerprint
 
@@ -120,11 +121,13 @@ def design(config: ExperimentConfig) -> str:
     use, adaptation = config.reading.use, config.adaptation
     parts = ["reading"]
     if use != "only":
-        parts = [from_elsewhere(config.extraction.model) or config.extraction.model]
+        parts = [from_elsewhere(config.extraction.model) or short_name(config.extraction.model)]
+        if config.extraction.text_tower:
+            parts[0] += f" with texts by {short_name(config.extraction.text_tower)}"
         if adaptation.layer or adaptation.method != "none":
-            parts.append(f"adapted ({Path(adaptation.layer).stem or adaptation.method})")
+            parts.append(f"adapted ({Path(adaptation.layer).stem or short_name(adaptation.method)})")
         if settings.method == "asmk":
-            parts = [f"ASMK of {settings.asmk.features}, {settings.asmk.words} words"]
+            parts = [f"ASMK of {short_name(settings.asmk.features)}, {settings.asmk.words} words"]
     if use == "fused":
         parts.append("reading")
     if settings.expansion != "none" and use != "only":
@@ -134,6 +137,6 @@ def design(config: ExperimentConfig) -> str:
     local = config.rerank
     if local.features != "none":
         size = f" in {local.budget} B" if local.budget else ""
-        scorer = "" if local.scorer == "geometry" else f" by {local.scorer}"
-        parts.append(f"{local.features}{size}{scorer}, top {local.shortlist}")
+        scorer = "" if local.scorer == "geometry" else f" by {short_name(local.scorer)}"
+        parts.append(f"{short_name(local.features)}{size}{scorer}, top {local.shortlist}")
     return " + ".join(parts)

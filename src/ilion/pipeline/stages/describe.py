@@ -9,6 +9,7 @@ from typing import Any
 
 from ilion import storage
 from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable
+from ilion.descriptors.towers import Lent
 from ilion.errors import DatasetError
 from ilion.extraction import images
 from ilion.extraction.shards import Progress
@@ -16,7 +17,7 @@ from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.imported import describe_imported
 from ilion.pipeline.stages.learnt import learnt
-from ilion.pipeline.stages.model import Imported
+from ilion.pipeline.stages.model import Imported, model_options
 from ilion.pipeline.stages.values import Extraction
 from ilion.storage import Artifact, DescriptorSet, fingerprint
 from ilion.types import Shard
@@ -120,6 +121,9 @@ def _describe_queries(
     inputs = {**common, "box": settings.query_box}
     if settings.prompts or settings.long_texts != "cut":
         inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
+    if settings.text_tower:
+        extractor = Lent(extractor, settings.text_tower, model_options(settings, config.seed))
+        inputs |= {"text_tower": extractor.text_inputs}
     if experiment.companions:
         inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
     artifact = storage.open_artifact(experiment.artifacts, "queries", inputs)

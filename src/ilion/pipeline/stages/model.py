@@ -8,7 +8,7 @@ from pathlib import Path
 from ilion.config import ExtractionConfig
 from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec
 from ilion.descriptors.registry import build
-from ilion.errors import ExtractionError
+from ilion.errors import ConfigError, ExtractionError
 from ilion.interop.imported import imported_folder, open_imported
 from ilion.types import RGB, Float32
 
@@ -52,22 +52,29 @@ class Imported:
 def extractor_of(settings: ExtractionConfig, seed: int) -> Extractor:
     """Build the model; one that learns something is fitted by `describe`."""
     if (folder := imported_folder(settings.model)) is not None:
+        if settings.text_tower:
+            raise ConfigError(
+                "extraction.text_tower: there is no model to ask with texts; import the descriptors of the "
+                "text queries beside the others"
+            )
         return Imported(folder)
-    return build(
-        settings.model,
-        ExtractorOptions(
-            weights=settings.weights or None,
-            resize=settings.resize or None,
-            side=settings.side or None,
-            pooling=settings.pooling or None,
-            scales=settings.scales or None,
-            rotations=settings.rotations or None,
-            device=settings.device,
-            threads=settings.threads,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            seed=seed,
-            prompts=settings.prompts or ("{}",),
-            long_texts=settings.long_texts,
-        ),
+    return build(settings.model, model_options(settings, seed))
+
+
+def model_options(settings: ExtractionConfig, seed: int) -> ExtractorOptions:
+    """Return the settings of a model as it takes them."""
+    return ExtractorOptions(
+        weights=settings.weights or None,
+        resize=settings.resize or None,
+        side=settings.side or None,
+        pooling=settings.pooling or None,
+        scales=settings.scales or None,
+        rotations=settings.rotations or None,
+        device=settings.device,
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        seed=seed,
+        prompts=settings.prompts or ("{}",),
+        long_texts=settings.long_texts,
     )
