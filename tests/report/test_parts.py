@@ -19,9 +19,9 @@ from markupsafe import Markup
 import ilion.report
 from ilion.errors import ConfigError
 from ilion.outcome import Interval
+from ilion.report.charts.bars import sorted_precisions
 from ilion.report.charts.canvas import share_axis, ticks
-from ilion.report.charts.charts import CostPoint, pareto_chart, sorted_precisions
-from ilion.report.charts.pareto import accuracy_axis
+from ilion.report.charts.pareto import CostPoint, accuracy_axis, pareto_chart
 from ilion.report.sections.facts import choose
 from ilion.report.sections.verdict import slice_label
 from ilion.report.words import Words, load_words

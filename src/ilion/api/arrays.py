@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ilion.config import ExperimentConfig, ExtractionConfig, from_dict
+from ilion.config.experiment import check_parts
 from ilion.errors import ArtifactError, ConfigError, ExtractionError, ImageError
 from ilion.evaluation import evaluate as evaluation
 from ilion.evaluation.average_precision import Definition, Ties
@@ -128,7 +129,8 @@ def load_model(model: str | Extractor = "default", *, seed: int = 0, **settings:
     Args:
         model: Name of a model, as ``ilion models`` lists them, or an object with ``spec`` and ``extract``.
         seed: Seed of what it learns, and of weights that are not loaded.
-        settings: Settings of the section ``extraction`` of an experiment, such as ``side`` or ``device``.
+        settings: Settings of the section ``extraction`` of an experiment, such as ``side`` or ``device``; and
+            ``trust``, the modules and files of your own that a name may stand for.
 
     Raises:
         ConfigError: The model or a setting is unknown, or an object has settings.
@@ -378,7 +380,9 @@ def _config(section: str, settings: Mapping[str, object], seed: int = 0) -> Expe
     """Check settings of one section as those of an experiment are checked."""
     top = {key: settings[key] for key in ("trust",) if key in settings}
     inner = {key: value for key, value in settings.items() if key not in top}
-    return from_dict(ExperimentConfig, {"seed": seed, **top, section: inner})
+    config = from_dict(ExperimentConfig, {"seed": seed, **top, section: inner})
+    check_parts(config)
+    return config
 
 
 def _named(photos: Any) -> dict[str, Any]:

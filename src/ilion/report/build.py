@@ -16,11 +16,34 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.report.context import Context, Section, Selection, select
 from ilion.report.pictures import Pictures, find_records
+from ilion.report.sections.domains import domains_section
 from ilion.report.sections.facts import Outcome
-from ilion.report.sections.sections import SECTIONS
+from ilion.report.sections.gallery import gallery_section
+from ilion.report.sections.lists import provenance_section, queries_section, skipped_section
+from ilion.report.sections.plots import plots_section
+from ilion.report.sections.reading import kinds_section, reading_section
+from ilion.report.sections.reranking import reranking_section
+from ilion.report.sections.runs import runs_section
+from ilion.report.sections.verdict import verdict_section
 from ilion.report.words import Words, load_words
 from ilion.storage import write_bytes
 from ilion.types import ImageRecord
+
+SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
+    verdict_section,
+    runs_section,
+    domains_section,
+    plots_section,
+    kinds_section,
+    reading_section,
+    reranking_section,
+    gallery_section,
+    queries_section,
+    skipped_section,
+    provenance_section,
+)
+"""The sections in their order on the page: each a function with a template of its name; one that returns None
+has nothing to say about the run."""
 
 
 def write_report(
@@ -42,11 +65,11 @@ def write_report(
             of accuracy against cost.
         path: The file; written aside and renamed.
         language: See `ilion.report.words.languages`.
-        gallery: How many queries the gallery shows (the worst, typical and best ones, a third each), and how
-            many wrong answers.
+        gallery: Number of queries in the gallery (the worst, typical and best ones, a third each), and of
+            wrong answers.
         max_bytes: The file is not larger. Thumbnails get smaller first; then the last ones are left out,
             which the report says.
-        progress: Called with pictures done and pictures in all.
+        progress: Callback that receives pictures done and pictures in all.
 
     Returns:
         The path.

@@ -21,12 +21,12 @@ from ilion.report.words import Words
 from ilion.types import ImageRecord
 
 TOP = 12
-"""How many results of a query the gallery shows."""
+"""Number of results of a query in the gallery."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which queries and results the gallery shows, as positions; see `ilion.report.sections.facts`.
+    """The queries and results in the gallery, as positions; see `ilion.report.sections.facts`.
 
     Args:
         chosen: Worst, typical and best queries.

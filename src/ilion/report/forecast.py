@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ilion._version import __version__
 from ilion.forecast import ForecastResult, format_size
 from ilion.outcome import Interval
-from ilion.report.build import asset, exact, policy
-from ilion.report.charts.canvas import TICK_GLYPH, WIDTH, Canvas, share_axis, ticks
+from ilion.report.build import asset, page_environment, policy
+from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, ticks
 from ilion.report.words import Words, load_words
 from ilion.storage import write_bytes
 
@@ -31,22 +30,19 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
         ArtifactError: The file cannot be written.
     """
     words = load_words(language)
-    environment = Environment(
-        loader=PackageLoader("ilion.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(t=words, exact=exact, format_size=format_size)
     css = asset("report.css")
-    html = environment.get_template("forecast.html.j2").render(
-        result=result,
-        chart=sizes_chart("forecast", result, words),
-        rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
-        css=Markup(css),
-        policy=policy(css, ""),
-        version=__version__,
+    html = (
+        page_environment(words)
+        .get_template("forecast.html.j2")
+        .render(
+            format_size=format_size,
+            result=result,
+            chart=sizes_chart("forecast", result, words),
+            rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
+            css=Markup(css),
+            policy=policy(css, ""),
+            version=__version__,
+        )
     )
     write_bytes(path, html.encode("utf-8"))
     return path
@@ -73,7 +69,7 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
             ),
             *(
                 words(
-                    "forecast.told_point",
+                    "forecast.forecast_point",
                     size=format_size(p.distractors),
                     value=words.percent(p.mean, 1),
                     low=words.percent(p.interval.low, 1),
@@ -91,18 +87,9 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
     def y_of(share: float) -> float:
         return top + (1 - share / ceiling) * (height - top - bottom)
 
-    for i in range(round(ceiling / step) + 1):
-        y = y_of(i * step)
-        canvas.line(left, y, WIDTH - right, y, "axis" if i == 0 else "grid")
-        canvas.text(left - 6, y + 4, words.percent(i * step), "tick", "end")
-    free = 0.0
-    for value in ticks(low, high):
-        text = format_size(value)
-        half = len(text) * TICK_GLYPH / 2
-        canvas.line(x_of(value), y_of(0), x_of(value), y_of(0) + 4, "axis")
-        if x_of(value) - half >= free:
-            canvas.text(x_of(value), y_of(0) + 18, text, "tick", "middle")
-            free = x_of(value) + half + TICK_GLYPH
+    steps = [i * step for i in range(round(ceiling / step) + 1)]
+    canvas.shares((left, WIDTH - right), ((y_of(share), words.percent(share)) for share in steps))
+    canvas.logarithmic(y_of(0), ((x_of(value), format_size(value)) for value in ticks(low, high)))
     last, mean = result.runs[-1]
     canvas.path([(x_of(size), y_of(value)) for size, value in result.runs], "curve main")
     canvas.path(

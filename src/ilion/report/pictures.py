@@ -35,7 +35,7 @@ class Picture:
         height: Full-size height in pixels.
         jpeg: The thumbnail at the best step of the ladder; empty if it cannot be shown.
         problem: Why it cannot be shown, or "".
-        id: Of a picture of which only the id is known; else "".
+        id: Id of a picture of which only that is known; else "".
     """
 
     number: int
@@ -54,8 +54,8 @@ def find_records(
     Images that are not here get a record without a source, if the data set says that it is not complete.
 
     Args:
-        dataset: Where to look.
-        ids: Of the records.
+        dataset: Data set that holds them.
+        ids: Ids of the records.
         without: Names of shards that the run lacks, which perhaps cannot even be read.
 
     Raises:
@@ -97,7 +97,7 @@ class Pictures:
     Args:
         records: What the report will show, most important first: those at the end are left out first, if the
             file would grow too large.
-        progress: Called after each picture with pictures done and pictures in all.
+        progress: Callback that receives pictures done and pictures in all.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Pictures:
         Args:
             max_bytes: What the definitions may take. The best step of the ladder that fits is used; if even
                 the last one does not, the last pictures become placeholders.
-            words: For the placeholders.
+            words: The catalogue, for the placeholders.
         """
         pictures = list(self._by_source.values())
         for side, quality in LADDER:

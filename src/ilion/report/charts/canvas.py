@@ -6,12 +6,12 @@ Coordinates are CSS pixels at full width. Colours come from the style sheet.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
 WIDTH = 440
-"""Of a chart: no wider than a phone needs to keep its text readable."""
+"""Width of a chart: no wider than a phone needs to keep its text readable."""
 TICK_GLYPH = 6.5
 """Generous width of a character of a tick label, to keep labels apart."""
 
@@ -71,6 +71,33 @@ class Canvas:
         """Draw a polyline."""
         data = "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
         self._parts.append(Markup('<path d="M{}{}" class="{}"/>').format(data, "Z" if close else "", css))
+
+    def shares(self, x: tuple[float, float], rows: Iterable[tuple[float, str]]) -> None:
+        """Draw the axis of shares.
+
+        Args:
+            x: Left and right end of its lines.
+            rows: Height and label of each line, from the axis upwards.
+        """
+        for number, (y, text) in enumerate(rows):
+            self.line(x[0], y, x[1], y, "grid" if number else "axis")
+            self.text(x[0] - 6, y + 4, text, "tick", "end")
+
+    def logarithmic(self, y: float, values: Iterable[tuple[float, str]], gap: float = TICK_GLYPH) -> None:
+        """Draw the ticks of a logarithmic axis at height y, and those of their labels that have room.
+
+        Args:
+            y: Height of the axis.
+            values: Place and label of each tick, from left to right.
+            gap: Space between labels.
+        """
+        free = 0.0
+        for x, text in values:
+            self.line(x, y, x, y + 4, "axis")
+            half = len(text) * TICK_GLYPH / 2
+            if x - half >= free:
+                self.text(x, y + 18, text, "tick", "middle")
+                free = x + half + gap
 
     def raw(self, element: Markup) -> None:
         """Add an element that is finished already."""

@@ -66,7 +66,7 @@ def pareto_chart(
         name: Unique in the document, such as ``c-sweep-bytes``.
         points: At least one. A series is drawn with one mark, in order of appearance; at most 18 series.
         title: What the chart shows, for people who do not see it.
-        unit: Of the cost: ``bytes`` or ``ms``.
+        unit: Unit of the cost: ``bytes`` or ``ms``.
         axis: What the cost is, under the axis.
         words: The catalogue.
         reference: A name and an accuracy, drawn as a dashed line across: what there is without any cost.
@@ -144,18 +144,10 @@ def _axes(
     def y_of(accuracy: float) -> float:
         return _TOP + (end - accuracy) / (end - start) * (_HEIGHT - _TOP - _BOTTOM)
 
-    for i in range(round((end - start) / step) + 1):
-        value = start + i * step
-        canvas.line(_LEFT, y_of(value), WIDTH - _RIGHT, y_of(value), "grid" if i else "axis")
-        canvas.text(_LEFT - 6, y_of(value) + 4, words.percent(value), "tick", "end")
-    free = 0.0
-    for cost in ticks(low, high):
-        canvas.line(x_of(cost), y_of(start), x_of(cost), y_of(start) + 4, "axis")
-        text = words.cost(cost, unit, digits=1)
-        half = len(text) * TICK_GLYPH / 2
-        if x_of(cost) - half >= free:
-            canvas.text(x_of(cost), y_of(start) + 18, text, "tick", "middle")
-            free = x_of(cost) + half + TICK_GLYPH
+    steps = [start + i * step for i in range(round((end - start) / step) + 1)]
+    canvas.shares((_LEFT, WIDTH - _RIGHT), ((y_of(value), words.percent(value)) for value in steps))
+    labels = ((x_of(cost), words.cost(cost, unit, digits=1)) for cost in ticks(low, high))
+    canvas.logarithmic(y_of(start), labels)
     canvas.text((_LEFT + WIDTH - _RIGHT) / 2, _HEIGHT - 8, axis, "tick", "middle")
     if reference:
         y = y_of(reference[1])

@@ -21,8 +21,8 @@ class Step:
     Args:
         label: What it is.
         remark: Its amount in words and numbers, at the right end.
-        start: Where its bar begins, [0, 1].
-        end: Where it ends; below ``start`` for a loss.
+        start: Start of its bar, [0, 1].
+        end: End of its bar; below ``start`` for a loss.
         css: ``total``, ``gain``, ``loss``, ``room`` (still to be gained) or ``far`` (out of reach).
         ci95: Interval of a total.
     """
@@ -64,7 +64,7 @@ class Part:
 
     Args:
         label: What it is.
-        count: How many.
+        count: Number of them.
         css: Class of its colour.
     """
 

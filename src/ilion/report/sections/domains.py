@@ -18,7 +18,7 @@ BOOTSTRAP = 2000
 
 @dataclass(frozen=True)
 class Difference:
-    """How a run differs from the main run on the same queries. Fractions.
+    """Difference of a run from the main run on the same queries. Fractions.
 
     Args:
         mean: Mean AP of the run minus that of the main run.
@@ -84,7 +84,7 @@ def domain_rows(results: Sequence[RunResult], axis: str) -> list[Row]:
 
     Args:
         results: Comparable runs; differences are taken from the first.
-        axis: Such as ``category``.
+        axis: Name of the axis, such as ``category``.
     """
     main = results[0]
     labels = main.dataset.labels.get(axis, {})
@@ -111,7 +111,7 @@ def paired_difference(main: Evaluation, other: Evaluation, inside: Bool, *, by_i
 
     Args:
         main: The baseline.
-        other: Of the same queries, in any order.
+        other: Evaluation of the same queries, in any order.
         inside: (Q,) which queries take part, in the order of ``main``.
         by_instance: Whether the queries of an instance are averaged first, as slices by label are.
     """

@@ -20,7 +20,7 @@ class Tile:
         kind: ``hit``, ``miss``, ``ignored`` or ``query``.
         rank: 1-based; 0 takes no rank.
         similarity: Written for people.
-        description: For people who do not see it.
+        description: Text for people who do not see it.
         further: Whether results are left out before this one.
     """
 

@@ -39,7 +39,7 @@ class Link:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Where a picture stands in the drawing: full-size pixels times ``scale``, then moved."""
+    """Place of a picture in the drawing: full-size pixels times ``scale``, then moved."""
 
     picture: Picture
     left: float
@@ -56,11 +56,11 @@ def draw_link(
     """Draw two pictures and what connects them.
 
     Args:
-        query: Of the query.
-        image: Of the result.
+        query: Picture of the query.
+        image: Picture of the result.
         link: Their matches; None draws the pictures alone.
         boxes: Boxes of the data set, of the query and of the result.
-        text: For people who do not see it.
+        text: Text for people who do not see it.
     """
     scales = [_SIDE / max(p.width, p.height) for p in (query, image)]
     height = max(p.height * scale for p, scale in zip((query, image), scales, strict=True))

@@ -1,4 +1,4 @@
-"""Which single results re-ranking moved, and which of them the report shows."""
+"""Single results that re-ranking moved, and the choice of those that the report shows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Move:
 
     @property
     def benefit(self) -> float:
-        """How good the move is, [-1, 1].
+        """Value of the move, [-1, 1].
 
         Of a positive, the change of its reciprocal rank among wrong results: other positives in front of it
         do no harm. Of a wrong result that overtook positives, minus the change of its reciprocal rank.
@@ -56,7 +56,7 @@ class Moves:
     """The moves that the report shows.
 
     Args:
-        groups: Of `GROUPS`: image queries by the change of their AP, each with its most telling move.
+        groups: Name in `GROUPS` -> image queries by the change of their AP, each with its most telling move.
         fallen: Positives that lost most.
         climbed: Wrong results that won most.
         gains: (Q,) change of AP of every query, in the order of the outcome.

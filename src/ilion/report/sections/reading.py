@@ -102,10 +102,10 @@ def _exhibit(context: Context, explain: Callable[[int, int], ReadPair], number: 
 
 def long_texts(context: Context) -> str:
     """Say how many texts of the main run exceed what its model reads; "" where none does."""
-    told = context.main.provenance.get("long texts")
-    if not isinstance(told, Mapping):
+    texts = context.main.provenance.get("long texts")
+    if not isinstance(texts, Mapping):
         return ""
-    return context.words(f"kinds.long_{told['read']}", count=told["count"])
+    return context.words(f"kinds.long_{texts['read']}", count=texts["count"])
 
 
 @dataclass(frozen=True)

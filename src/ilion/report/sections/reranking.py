@@ -30,7 +30,7 @@ class Exhibit:
         image_id: The result.
         picture: Both, with their matches.
         kind: ``hit`` or ``miss``.
-        ranks: Where it stood and where it stands.
+        ranks: Its rank before and after.
         front: Wrong results in front of it before and after; "" for a wrong one.
         note: Its matches, or why there are none.
     """
@@ -327,13 +327,13 @@ class _Exhibitor:
         if self.problem:
             return None
         try:
-            told = self.explain(query, row)
+            pair = self.explain(query, row)
         except IlionError as error:
             self.problem = str(error)
             return None
         return Link(
-            np.asarray(told.query.keypoints[told.matches.query_rows], np.float64),
-            np.asarray(told.image.keypoints[told.matches.database_rows], np.float64),
-            told.verification.inliers,
-            told.corners,
+            np.asarray(pair.query.keypoints[pair.matches.query_rows], np.float64),
+            np.asarray(pair.image.keypoints[pair.matches.database_rows], np.float64),
+            pair.verification.inliers,
+            pair.corners,
         )

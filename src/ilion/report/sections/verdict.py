@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from ilion.outcome import Evaluation, RunResult, Skipped, SliceResult
+from ilion.report.context import Context, Section
 from ilion.report.sections.facts import Outcome
 from ilion.report.words import Words
 
@@ -224,3 +225,46 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
     if not main.dataset.complete:
         say("elsewhere")
     return found
+
+
+def verdict_section(context: Context) -> Section:
+    """Say in words how well it works, with four key figures."""
+    words, main = context.words, context.main
+    evaluation, cost, queries = main.evaluation, main.cost, context.outcome.queries
+    hits = sum(f.hit_at_1 for f in queries)
+    figures = [
+        (
+            words.percent(evaluation.mean, 1),
+            words("key.precision", k=str(evaluation.k)),
+            words(
+                "key.precision_note",
+                low=words.percent(evaluation.ci95.low),
+                high=words.percent(evaluation.ci95.high),
+            ),
+        ),
+        (
+            words.percent(hits / len(queries)),
+            words("key.first"),
+            words("key.first_note", hits=hits, count=len(queries)),
+        ),
+        (
+            words.milliseconds(cost.extraction_ms_per_image),
+            words("key.photo"),
+            words("key.photo_note", bytes=words.size(cost.bytes_per_image)),
+        ),
+        (
+            words.milliseconds(answer_ms(main)),
+            words("key.query"),
+            words(
+                "key.query_note",
+                describe=words.milliseconds(cost.query_ms_per_query),
+                search=words.milliseconds(cost.search_ms_per_query),
+            ),
+        ),
+    ]
+    data = {
+        "sentences": verdict(context.results, context.outcome, words),
+        "caveats": caveats(context.results, context.outcome, len(context.pictures.problems), words),
+        "figures": figures,
+    }
+    return Section("verdict", words("verdict.title"), data)

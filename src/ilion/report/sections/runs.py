@@ -1,0 +1,47 @@
+"""The table of runs: accuracy and cost side by side, all metrics of the main run, and how each is defined."""
+
+from __future__ import annotations
+
+from ilion.outcome import RunResult
+from ilion.report.context import Context, Section
+from ilion.report.sections.verdict import slice_label
+
+
+def runs_section(context: Context) -> Section:
+    """Tabulate accuracy and cost of every run, and all metrics and slices of the main one."""
+    words, main = context.words, context.main
+    data = {
+        "runs": list(enumerate(context.results, start=1)),
+        "datasets_differ": len({r.dataset.name for r in context.results}) > 1,
+        "cutoffs_differ": len({(r.evaluation.definition, r.evaluation.k) for r in context.results}) > 1,
+        "machines": [_machine(r, context) for r in context.results],
+        "slices": [(s, slice_label(s.axis, s.label, words)) for s in main.evaluation.slices],
+        "definitions": _definitions(context),
+    }
+    return Section("runs", words("runs.title"), data)
+
+
+def _machine(result: RunResult, context: Context) -> str:
+    machine = result.cost.machine
+    key = "runs.machine_accelerator" if machine.accelerator else "runs.machine_value"
+    return context.words(
+        key,
+        cpu=machine.cpu,
+        count=machine.cores,
+        memory=context.words.size(machine.memory_bytes),
+        accelerator=machine.accelerator,
+    )
+
+
+def _definitions(context: Context) -> list[tuple[str, str]]:
+    words = context.words
+    names = dict.fromkeys(r.evaluation.definition for r in context.results)
+    return [
+        *((words("define.mAP"), words(f"define.{name}")) for name in names),
+        (words("define.R@n"), words("define.r_at")),
+        (words("define.P@n"), words("define.p_at")),
+        (words("define.recall_name"), words("define.recall")),
+        (words("define.oracle_name"), words("define.oracle")),
+        (words("define.interval_name"), words("define.interval")),
+        (words("define.cost_name"), words("define.cost")),
+    ]
