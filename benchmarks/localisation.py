@@ -24,7 +24,7 @@ from ilion.datasets import open_dataset
 from ilion.evaluation.evaluate import BOUNDARIES
 from ilion.extraction.local import describe_local
 from ilion.localfeatures.base import LocalOptions, build
-from ilion.reranking.localisation import enclosing, overlap
+from ilion.reranking.localisation import enclose, overlap
 from ilion.reranking.scorers import Matcher
 from ilion.synthetic import synthesize
 
@@ -51,8 +51,8 @@ def measure(folder: Path, matcher: Matcher) -> Iterator[Found]:
     images = [query.image for query in queries.values() if query.image is not None]
     for image, own in describe_local(images, extractor, [], box_use="crop"):
         for name in dataset.positives[queries[image.id].id]:
-            told = matcher.explain(own, features[name], enclosing(image.boxes))
-            true = enclosing(records[name].boxes)
+            told = matcher.explain(own, features[name], enclose(image.boxes))
+            true = enclose(records[name].boxes)
             agreement = None
             if told.verification.score > 0 and true is not None:
                 agreement = overlap(told.box, true) if told.box is not None else 0.0

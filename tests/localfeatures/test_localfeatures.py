@@ -386,7 +386,7 @@ def test_bytes_are_the_same_from_images_and_from_full_precision(
     records = [r for shard in shards for r in shard.records()]
     name = "orb" if kind == "orb" else "rootsift"
     large, small = (build(name, LocalOptions(features=m)) for m in (100, 40))
-    sized = CodecSettings("raw" if kind == "orb" else kind, 16 if kind == "pca" else 0, 15, 8, 4, 0)  # type: ignore[arg-type]
+    sized = CodecSettings("raw" if kind == "orb" else kind, 16 if kind == "pca" else 0, 15, 8, 4, 0)
 
     def home(kind: str, of: LocalExtractor, **more: object) -> storage.Artifact:
         return storage.open_artifact(tmp_path / "out", kind, {"spec": of.spec.as_dict(), **more})

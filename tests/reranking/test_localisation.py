@@ -13,11 +13,11 @@ from ilion.localfeatures.base import LocalOptions, build
 from ilion.reranking.geometry import Verification
 from ilion.reranking.localisation import (
     PERSPECTIVE_INLIERS,
-    enclosing,
-    mapped_outline,
+    box_of_features,
+    choose_motion,
+    enclose,
+    map_outline,
     overlap,
-    settled,
-    textured,
 )
 from ilion.reranking.matching import Matches
 from ilion.reranking.scorers import Matcher
@@ -48,7 +48,7 @@ AFFINE = np.array([[1.5, 0.2, 20], [-0.1, 1.2, 40], [0, 0, 1.0]])
 def test_few_inliers_give_an_affine_map_whatever_the_homography_says() -> None:
     query, image = told(6, AFFINE, noise=0.3)
     bent = AFFINE + np.array([[0, 0, 0], [0, 0, 0], [0.002, -0.003, 0]])
-    found = settled(query, image, all_of(6), Verification(bent, np.ones(6, bool), 1.0))
+    found = choose_motion(query, image, all_of(6), Verification(bent, np.ones(6, bool), 1.0))
     assert found is not None
     assert found[2].tolist() == [0, 0, 1]
     x = np.concatenate([query.keypoints, np.ones((6, 1))], axis=1).astype(np.float64)
@@ -60,9 +60,9 @@ def test_many_inliers_keep_their_perspective() -> None:
     model = AFFINE + np.array([[0, 0, 0], [0, 0, 0], [0.001, 0, 0]])
     n = PERSPECTIVE_INLIERS
     query, image = told(n, model)
-    assert settled(query, image, all_of(n), Verification(model, np.ones(n, bool), 1.0)) is model
+    assert choose_motion(query, image, all_of(n), Verification(model, np.ones(n, bool), 1.0)) is model
     outliers = np.arange(n) < n - 1
-    fewer = settled(query, image, all_of(n), Verification(model, outliers, 1.0))
+    fewer = choose_motion(query, image, all_of(n), Verification(model, outliers, 1.0))
     assert fewer is not None
     assert fewer is not model
 
@@ -70,20 +70,20 @@ def test_many_inliers_keep_their_perspective() -> None:
 def test_inliers_on_a_line_keep_the_model_that_was_verified() -> None:
     query, image = features(np.array([[100.0, 100 + 5 * i] for i in range(6)])), features(np.ones((6, 2)))
     verification = Verification(AFFINE, np.ones(6, bool), 1.0)
-    assert settled(query, image, all_of(6), verification) is AFFINE
+    assert choose_motion(query, image, all_of(6), verification) is AFFINE
     nothing = Verification(None, np.zeros(6, bool), 0.0)
-    assert settled(query, image, all_of(6), nothing) is None
+    assert choose_motion(query, image, all_of(6), nothing) is None
 
 
 def test_outlines_behind_the_horizon_or_mirrored_are_none() -> None:
     behind = np.array([[1, 0, 0], [0, 1, 0], [-0.05, 0, 1.0]])
-    assert mapped_outline(behind, Box(0, 0, 40, 40)) is None
-    assert mapped_outline(np.diag([-1.0, 1.0, 1.0]), Box(0, 0, 40, 40)) is None
+    assert map_outline(behind, Box(0, 0, 40, 40)) is None
+    assert map_outline(np.diag([-1.0, 1.0, 1.0]), Box(0, 0, 40, 40)) is None
 
 
 def test_an_image_without_texture_is_taken_whole() -> None:
-    assert textured(features(np.empty((0, 2)))) == Box(0, 0, 400, 400)
-    assert textured(features(np.array([[5.0, 5.0]]))) == Box(0, 0, 400, 400)
+    assert box_of_features(features(np.empty((0, 2)))) == Box(0, 0, 400, 400)
+    assert box_of_features(features(np.array([[5.0, 5.0]]))) == Box(0, 0, 400, 400)
 
 
 def test_overlap_of_boxes_counts_pixels() -> None:
@@ -94,7 +94,7 @@ def test_overlap_of_boxes_counts_pixels() -> None:
         for grid, box in zip(grids, (a, b), strict=True):
             grid[int(box.y) : int(box.y + box.height), int(box.x) : int(box.x + box.width)] = True
         assert overlap(a, b) == pytest.approx((grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum())
-    assert enclosing(()) is None
+    assert enclose(()) is None
 
 
 def test_found_boxes_agree_with_those_of_a_drawn_set(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_found_boxes_agree_with_those_of_a_drawn_set(tmp_path: Path) -> None:
     own_features = describe_local(images, extractor, [], box_use="crop")
     for query, (image, own) in zip(queries, own_features, strict=True):
         for name in dataset.positives[query.id]:
-            found = Matcher().explain(own, stored[name], enclosing(image.boxes))
+            found = Matcher().explain(own, stored[name], enclose(image.boxes))
             if found.verification.score > 0:
-                true = enclosing(records[name].boxes)
+                true = enclose(records[name].boxes)
                 assert true is not None
                 agreements.append(overlap(found.box, true) if found.box else 0.0)
     assert len(agreements) >= 6

@@ -15,9 +15,10 @@ from ilion import api, storage
 from ilion.config import ExperimentConfig, load_experiment
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
-from ilion.pipeline.stages.plan_rerank import GEOMETRY_WEIGHT, plan_local
+from ilion.pipeline.stages.plan_rerank import plan_local
+from ilion.reranking.ames.scoring import SetScorer
 from ilion.reranking.matching import nearest_tokens
-from ilion.reranking.scorers import Matcher, SetScorer, TokenScorer
+from ilion.reranking.scorers import GEOMETRY_SHARE, Matcher, TokenScorer
 from ilion.reranking.shortlist import Evidence, gather, rerank
 from ilion.types import Float32, LocalFeatures, Ranking
 
@@ -219,7 +220,7 @@ def test_floor_and_weight_follow_from_the_budget(folder: Path) -> None:
         plan = plan_local(experiment(folder, budget=budget, keypoints=500))
         assert isinstance(plan.scorer, Matcher)
         floors[budget] = plan.scorer.floor
-        assert plan.weight == GEOMETRY_WEIGHT
+        assert plan.weight == GEOMETRY_SHARE
     assert floors == {1024: 3, 2048: 3, 4096: 3, 0: 4}
     own = plan_local(experiment(folder, floor=7, weight=0.5))
     assert isinstance(own.scorer, Matcher)

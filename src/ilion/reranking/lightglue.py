@@ -6,16 +6,18 @@ features has its own weights; those for RootSIFT make it usable without any lear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ilion.errors import ArtifactError, ConfigError
 from ilion.localfeatures.kornia import fetched, load_weights
+from ilion.reranking.base import SCORERS, ScorerOptions
 from ilion.reranking.matching import Matches, unit_rows
+from ilion.reranking.scorers import Matcher, floor_for
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Float32, LocalFeatures
 
@@ -51,7 +53,7 @@ class LightGlue:
         weights: A file with the state dict of kornia's module, ``none`` for random weights, or None for
             kornia's own, which it fetches on first use (Apache-2.0, about 48 MB; 5 MB for XFeat).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
-        seed: For random weights.
+        seed: Seed of random weights.
 
     Raises:
         ConfigError: No weights exist for these features, or there is no such device or file.
@@ -127,7 +129,7 @@ class LightGlue:
             # It was trained with the deviation of the detecting blur, half the diameter that OpenCV gives,
             # and with angles in (-pi, pi].
             given["scales"] = features.scales / 2
-            given["oris"] = wrapped(features.angles)
+            given["oris"] = wrap_angles(features.angles)
         return {name: self._tensor(value) for name, value in given.items()}
 
     def _tensor(self, value: Any) -> Tensor:
@@ -136,10 +138,56 @@ class LightGlue:
         return torch.from_numpy(np.ascontiguousarray(value, np.float32)).to(self.device)[None]
 
 
-def wrapped(angles: Float32) -> Float32:
+@SCORERS.register("lightglue", extra="torch", note="matches by a network, verified by one motion")
+@dataclass(frozen=True)
+class GlueMatcher(Matcher):
+    """Match by LightGlue, then verify by geometry.
+
+    Args:
+        seed: Seed of the weights if they are random, else 0.
+        weights: ``kornia`` for kornia's own weights; "" for a file, whose digest counts.
+    """
+
+    seed: int = 0
+    weights: str = ""
+    original = takes_weights = True
+    workers = 1
+
+    @classmethod
+    def check(cls, features: str, weights: str) -> None:
+        """Refuse features that LightGlue has no weights for.
+
+        Raises:
+            ConfigError: They are not one of `KINDS`.
+        """
+        if features.partition(":")[0] not in KINDS:
+            raise ConfigError(
+                f"rerank.scorer = 'lightglue' knows the features {', '.join(KINDS)}, not {features!r}"
+            )
+
+    @classmethod
+    def plan(cls, options: ScorerOptions) -> Self:
+        """Load the network for some features; see `LightGlue`."""
+        name, weights = options.features.partition(":")[0], options.weights or None
+        return cls(
+            model=options.model,
+            threshold=options.threshold,
+            floor=options.floor or floor_for(options.stored),
+            learned=LightGlue(name, weights=weights, device=options.device, seed=options.seed),
+            seed=options.seed if weights == "none" else 0,
+            weights="" if weights else "kornia",
+        )
+
+    def inputs(self) -> Mapping[str, object]:
+        """Return what the scores depend on beside the features and the file of weights."""
+        own = {"weights": self.weights} if self.weights else {}
+        return {**super().inputs(), "seed": self.seed, **own}
+
+
+def wrap_angles(angles: Float32) -> Float32:
     """Bring angles in radians to (-pi, pi].
 
-    >>> wrapped(np.float32([0, 3, 3.5, 6])).round(2).tolist()
+    >>> wrap_angles(np.float32([0, 3, 3.5, 6])).round(2).tolist()
     [0.0, 3.0, -2.7799999713897705, -0.2800000011920929]
     """
     return np.asarray(np.pi - np.mod(np.pi - angles.astype(np.float64), 2 * np.pi), np.float32)

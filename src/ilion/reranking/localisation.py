@@ -14,7 +14,7 @@ drawn set affine maps gave the better boxes up to 24 inliers (of 5 or 6: IoU >= 
 no better ones beyond."""
 
 
-def mapped_outline(model: Float64, box: Box) -> Float64 | None:
+def map_outline(model: Float64, box: Box) -> Float64 | None:
     """Map the corners of a box.
 
     Args:
@@ -25,7 +25,7 @@ def mapped_outline(model: Float64, box: Box) -> Float64 | None:
         (4, 2) corners in database pixels, clockwise from the top left of the query's box; None if part of it
         lies behind the horizon or the map mirrors it.
 
-    >>> mapped_outline(np.diag([2.0, 2.0, 1.0]), Box(10, 10, 20, 30)).tolist()
+    >>> map_outline(np.diag([2.0, 2.0, 1.0]), Box(10, 10, 20, 30)).tolist()
     [[20.0, 20.0], [60.0, 20.0], [60.0, 80.0], [20.0, 80.0]]
     """
     left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
@@ -35,7 +35,7 @@ def mapped_outline(model: Float64, box: Box) -> Float64 | None:
     return np.asarray(corners[:, :2] / corners[:, 2:], np.float64)
 
 
-def settled(
+def choose_motion(
     query: LocalFeatures, image: LocalFeatures, matches: Matches, verification: Verification
 ) -> Float64 | None:
     """Return the motion that says where the object lies, which is not always the one that was verified.
@@ -68,7 +68,7 @@ def settled(
     return affine
 
 
-def textured(features: LocalFeatures) -> Box:
+def box_of_features(features: LocalFeatures) -> Box:
     """Return where an image shows something: the box around its features, a hundredth of them aside.
 
     Without a box, nothing else tells an object from the plain ground that it stands on.
@@ -77,7 +77,7 @@ def textured(features: LocalFeatures) -> Box:
         features: Of the image. With too few of them the box is the whole image.
 
     >>> places = np.stack([np.arange(101), 10 + np.arange(101)], axis=1).astype("f")
-    >>> textured(LocalFeatures(places, np.eye(101), np.ones(101, "f"), (300, 300)))
+    >>> box_of_features(LocalFeatures(places, np.eye(101), np.ones(101, "f"), (300, 300)))
     Box(x=1.0, y=11.0, width=98.0, height=98.0)
     """
     if len(features.keypoints):
@@ -100,10 +100,10 @@ def overlap(a: Box, b: Box) -> float:
     return width * height / (a.area + b.area - width * height)
 
 
-def enclosing(boxes: tuple[Box, ...]) -> Box | None:
+def enclose(boxes: tuple[Box, ...]) -> Box | None:
     """Return the smallest box that holds all boxes; None if there are none.
 
-    >>> enclosing((Box(1, 2, 3, 4), Box(0, 5, 1, 1)))
+    >>> enclose((Box(1, 2, 3, 4), Box(0, 5, 1, 1)))
     Box(x=0, y=2, width=4, height=4)
     """
     if not boxes:

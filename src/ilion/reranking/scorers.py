@@ -1,30 +1,37 @@
-"""What local features say about a query and an image: one class for each way of telling.
+"""Scorers without learnt weights: verified matches, and Chamfer similarity.
 
-- `Matcher`: which features match, and whether the matches agree on one motion of the object. The matches come
-  from nearest neighbours, or from a learned matcher such as LightGlue.
-- `TokenScorer`: how well, on average, the query's tokens are found in the image (Chamfer similarity).
-- `SetScorer`: what a network says that has learnt to compare sets of local descriptors (AMES).
-
-All give scores that are not negative, so that they can be added to a global similarity.
+All scores are not negative, so that they can be added to a global similarity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ilion.localfeatures.codecs import CODECS
+from ilion.reranking.base import (
+    SCORERS,
+    Explanation,
+    Findings,
+    Scorer,
+    ScorerOptions,
+    explain_pairs,
+    mark_unknown,
+)
 from ilion.reranking.geometry import Model, Verification, localise, verify
-from ilion.reranking.localisation import mapped_outline, settled
-from ilion.reranking.matching import Matches, Metric, chamfer_bits, chamfer_many, match_many, nearest_tokens
-from ilion.types import Box, Float32, Float64, Int64, LocalFeatures
+from ilion.reranking.localisation import choose_motion, map_outline
+from ilion.reranking.matching import Matches, chamfer_bits, chamfer_many, match_many, nearest_tokens
+from ilion.types import Box, LocalFeatures, Metric
 
+GEOMETRY_SHARE = 0.08
+"""Factor of the score of verified matches; it fits every budget (docs/local.md)."""
+CHAMFER_SHARE = 4.0
+"""Factor of Chamfer similarities, which differ little from image to image; not tuned on photos."""
 TOP_PAIRS = 30
 """Pairs of tokens shown for a similarity that is made of all of them."""
-
 FEATURES_PER_CHANCE = 110
 """Stored features for each inlier that unrelated photos reach by chance, as measured (docs/local.md)."""
 
@@ -44,64 +51,6 @@ def floor_for(features: int) -> int:
     return min(max(features // FEATURES_PER_CHANCE, 3), 10)
 
 
-def ratio_for(codec: str) -> float:
-    """Choose the ratio of the ratio test: few bytes blur distances, and a strict test loses true matches.
-
-    Args:
-        codec: Kind of the codec of the stored features.
-
-    >>> ratio_for("raw"), ratio_for("pq")
-    (0.9, 0.95)
-    """
-    return 0.95 if codec in ("pca", "pq") else 0.9
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a scorer says about one query and some images.
-
-    Args:
-        inliers: (n,) int64 verified matches; 0 where nothing is verified.
-        scores: (n,) float32, not negative; NaN where an image or the query has no features to tell by.
-    """
-
-    inliers: Int64
-    scores: Float32
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an image was found: for pictures of the matches.
-
-    Args:
-        query: Features of the query.
-        image: Features of the database image.
-        matches: Pairs of features that belong together; none for a scorer that does not look at pairs.
-        verification: Which of them agree on one motion.
-        box: The query's outline in the database image, pixels; None without a plausible motion.
-        corners: (4, 2) the outline itself, not clipped to the image.
-    """
-
-    query: LocalFeatures
-    image: LocalFeatures
-    matches: Matches
-    verification: Verification
-    box: Box | None
-    corners: Float64 | None = None
-
-
-class Scorer(Protocol):
-    """Compares a query with images by their local features."""
-
-    def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
-        """Compare a query with images that have any numbers of features, none included."""
-        ...
-
-    def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
-        """Say why an image matches a query, whose object lies within ``outline`` (None: all of it)."""
-        ...
-
-
 class PairMatcher(Protocol):
     """Says which features belong together, such as LightGlue."""
 
@@ -110,18 +59,19 @@ class PairMatcher(Protocol):
         ...
 
 
+@SCORERS.register("geometry", note="nearest neighbours, verified by one motion")
 @dataclass(frozen=True)
-class Matcher:
+class Matcher(Scorer):
     """Match, then verify by geometry. An image without features has no matches: score 0.
 
     Args:
         metric: How descriptors compare.
-        ratio: Of the ratio test.
+        ratio: Ratio of the ratio test, (0, 1].
         mutual: Whether matches must be each other's nearest.
         model: Family of motions.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
-        floor: Inliers that are no evidence.
-        learned: What matches in place of nearest neighbours; metric, ratio and mutual then do not apply.
+        floor: Number of inliers that are no evidence.
+        learned: Matcher in place of nearest neighbours; metric, ratio and mutual then do not apply.
     """
 
     metric: Metric = "cosine"
@@ -131,6 +81,24 @@ class Matcher:
     threshold: float = 1 / 128
     floor: int = 4
     learned: PairMatcher | None = None
+    verifies = True
+    share = GEOMETRY_SHARE
+
+    @classmethod
+    def plan(cls, options: ScorerOptions) -> Self:
+        """Build it for some features: ratio and floor follow from how they are stored."""
+        return cls(
+            metric=options.metric,
+            ratio=options.ratio or CODECS.find(options.codec.kind).make.ratio,
+            model=options.model,
+            threshold=options.threshold,
+            floor=options.floor or floor_for(options.stored),
+        )
+
+    def inputs(self) -> Mapping[str, object]:
+        """Return what the scores depend on beside the features."""
+        geometry = {"model": self.model, "threshold": self.threshold, "floor": self.floor}
+        return geometry if self.learned else {"metric": self.metric, "ratio": self.ratio, **geometry}
 
     def compare(
         self, query: LocalFeatures, images: Sequence[LocalFeatures]
@@ -153,21 +121,22 @@ class Matcher:
         """Score by the number of verified matches; see `ilion.reranking.geometry.inlier_score`."""
         found = [verification for _, verification in self.compare(query, images)]
         inliers = np.array([v.inliers.sum() for v in found], np.int64)
-        return Findings(inliers, np.array([v.score for v in found], np.float32))
+        return Findings(np.array([v.score for v in found], np.float32), inliers)
 
     def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
         """Return the matches, which of them are verified, and where that puts the object."""
         [(matches, verification)] = self.compare(query, [image])
-        model = settled(query, image, matches, verification)
+        model = choose_motion(query, image, matches, verification)
         if model is None:
-            return Explanation(query, image, matches, verification, None)
+            return Explanation(query, image, matches, verification)
         whole = outline or Box(0, 0, *query.image_size)
-        box, corners = localise(model, whole, image.image_size), mapped_outline(model, whole)
+        box, corners = localise(model, whole, image.image_size), map_outline(model, whole)
         return Explanation(query, image, matches, verification, box, corners)
 
 
+@SCORERS.register("chamfer", note="how well, on average, the query's features are found in the image")
 @dataclass(frozen=True)
-class TokenScorer:
+class TokenScorer(Scorer):
     """Chamfer similarity, brought from [-1, 1] to [0, 1].
 
     Args:
@@ -178,6 +147,16 @@ class TokenScorer:
 
     metric: Metric = "cosine"
     symmetric: bool = False
+    share = CHAMFER_SHARE
+
+    @classmethod
+    def plan(cls, options: ScorerOptions) -> Self:
+        """Build it for some features."""
+        return cls(options.metric)
+
+    def inputs(self) -> Mapping[str, object]:
+        """Return what the scores depend on beside the features."""
+        return {"metric": self.metric}
 
     def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
         """Score by how well the query's tokens are found in each image."""
@@ -188,53 +167,9 @@ class TokenScorer:
             found = chamfer_bits(bits, packed, dims=8 * bits.shape[1], symmetric=self.symmetric)
         else:
             found = chamfer_many(query.descriptors, tokens, symmetric=self.symmetric)
-        return Findings(np.zeros(len(images), np.int64), _told(query, images, (1 + found) / 2))
+        return mark_unknown(query, images, (1 + found) / 2)
 
     def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
         """Return the most similar pairs of tokens; nothing is verified."""
         pairs = nearest_tokens(query.descriptors, image.descriptors, metric=self.metric, top=TOP_PAIRS)
-        return Explanation(query, image, pairs, _unverified(pairs), None)
-
-
-class SetNetwork(Protocol):
-    """Compares sets of local descriptors, such as `ilion.reranking.ames.AmesScorer`."""
-
-    def score(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> Float32:
-        """Return (n,) logits: positive where both show the same object."""
-        ...
-
-
-@dataclass(frozen=True)
-class SetScorer:
-    """A learned similarity of sets, brought from logits to (0, 1) by a sigmoid.
-
-    Args:
-        network: The network.
-        steepness: Factor of the logits inside the sigmoid.
-    """
-
-    network: SetNetwork
-    steepness: float
-
-    def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
-        """Score by the network."""
-        logits = self.network.score(query, images).astype(np.float64)
-        # tanh in place of exp, which overflows for very negative logits
-        found = 0.5 + 0.5 * np.tanh(0.5 * self.steepness * logits)
-        return Findings(np.zeros(len(images), np.int64), _told(query, images, found))
-
-    def explain(self, query: LocalFeatures, image: LocalFeatures, outline: Box | None = None) -> Explanation:
-        """Return both images without matches: the network does not look at pairs of features."""
-        nothing = np.empty(0, np.int64)
-        pairs = Matches(nothing, nothing, np.empty(0, np.float32))
-        return Explanation(query, image, pairs, _unverified(pairs), None)
-
-
-def _told(query: LocalFeatures, images: Sequence[LocalFeatures], scores: NDArray[np.floating]) -> Float32:
-    """Put NaN where one side has no features."""
-    there = np.array([len(query.keypoints) > 0 and len(image.keypoints) > 0 for image in images], bool)
-    return np.where(there, scores, np.nan).astype(np.float32)
-
-
-def _unverified(pairs: Matches) -> Verification:
-    return Verification(None, np.zeros(len(pairs), bool), 0.0)
+        return explain_pairs(query, image, pairs)

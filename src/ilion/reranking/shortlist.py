@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ilion.errors import ArtifactError
-from ilion.reranking.scorers import Scorer
+from ilion.errors import ArtifactError, ConfigError
+from ilion.reranking.base import Scorer
 from ilion.runtime.threads import in_order
 from ilion.searching.fusion import by_rank, by_score
 from ilion.types import Bool, Float32, Int64, LocalFeatures, Ranking
@@ -85,15 +85,16 @@ def gather(
     """Compare every query with its shortlist.
 
     Args:
-        ranking: Of the stage before.
+        ranking: Ranking of the stage before.
         queries: (Q,) features, in the order of the ranking's queries.
         database: Features of the ranking's rows.
-        scorer: How two images are compared.
-        shortlist: How many first results are looked at.
-        workers: Threads; 0 takes one a core.
-        progress: Called with queries done and in all.
+        scorer: Compares two images.
+        shortlist: Number of first results compared.
+        workers: Number of threads; 0 means one per core.
+        progress: Callback that receives the number of queries done and of all queries.
 
     Raises:
+        ConfigError: The scorer does not give one score an image.
         ArtifactError: There are not as many query features as queries, or an image has no stored features.
     """
     if len(queries) != len(ranking.query_ids):
@@ -110,6 +111,11 @@ def gather(
             started = time.perf_counter()
             images = database.many(wanted[start : start + CHUNK].tolist())
             found = scorer.score(queries[q], images)
+            if np.shape(found.scores) != (len(images),):
+                raise ConfigError(
+                    f"{type(scorer).__name__}.score gave scores of shape {np.shape(found.scores)} for "
+                    f"{len(images)} images"
+                )
             here = (q, slice(start, start + len(images)))
             inliers[here], scores[here] = found.inliers, found.scores
             clock[here] = (time.perf_counter() - started) / len(images)
@@ -122,16 +128,16 @@ def gather(
     return Evidence(rows, inliers, scores, clock / max(float(clock.sum(dtype=np.float64)), 1e-12))
 
 
-def told(scores: Float32) -> Float32:
-    """Give images that nothing can be told about what is usual for the query: they neither rise nor fall.
+def fill_unknown(scores: Float32) -> Float32:
+    """Give images of unknown score what is usual for the query: they neither rise nor fall.
 
     Args:
-        scores: (Q, S), NaN where nothing can be told.
+        scores: (Q, S), NaN where the score is unknown.
 
     Returns:
         The same with the median of a query's other scores in place of NaN; 0 if there is none.
 
-    >>> told(np.array([[0.5, np.nan, 0.7, 0.8], [np.nan] * 4], np.float32))[:, 1].round(2).tolist()
+    >>> fill_unknown(np.array([[0.5, np.nan, 0.7, 0.8], [np.nan] * 4], np.float32))[:, 1].round(2).tolist()
     [0.699999988079071, 0.0]
     """
     filled = scores.copy()
@@ -148,10 +154,10 @@ def rerank(
     """Order each shortlist by global and local evidence together.
 
     Args:
-        ranking: Of the stage before.
-        evidence: About its shortlists.
+        ranking: Ranking of the stage before.
+        evidence: Evidence about its shortlists.
         fusion: ``score`` adds weighted local scores to the similarities; ``rank`` fuses both orders.
-        weight: Of the local score; one for all queries or (Q,).
+        weight: Factor of the local score; one for all queries or (Q,).
 
     Returns:
         A ranking whose first results are permuted; ties keep their order. The similarities of a shortlist are
@@ -160,7 +166,7 @@ def rerank(
     """
     size = evidence.rows.shape[1]
     indices, similarities = ranking.indices.copy(), ranking.similarities.copy()
-    first, local = similarities[:, :size], told(evidence.scores)
+    first, local = similarities[:, :size], fill_unknown(evidence.scores)
     if fusion == "rank":
         top = first.max(axis=1, keepdims=True, initial=-np.inf) if size else first
         fused = np.where(evidence.rows >= 0, top + by_rank(first, local), -np.inf).astype(np.float32)

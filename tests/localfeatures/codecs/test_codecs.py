@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from ilion.localfeatures.codecs import (
 from ilion.localfeatures.codecs.layout import HEADER
 from ilion.localfeatures.codecs.learnt import BinaryCode
 from ilion.localfeatures.codecs.plain import RawCode
-from ilion.localfeatures.codecs.settings import Kind
 from ilion.localfeatures.store import INDEX
 from ilion.types import Float32, LocalFeatures, Metric
 
@@ -49,7 +47,7 @@ def features(
 
 SAMPLE = [features(200, seed) for seed in range(10)]
 SIZES = {"raw": 0, "uint8": 0, "pca": 8, "pq": 8, "binary": 4}
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS = tuple(SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +200,7 @@ def test_a_codec_survives_settings_and_arrays(codecs: dict[str, Codec], kind: st
 
 
 @pytest.mark.parametrize("kind", ["pq", "binary"])
-def test_the_same_sample_and_seed_give_the_same_codec(codecs: dict[str, Codec], kind: Kind) -> None:
+def test_the_same_sample_and_seed_give_the_same_codec(codecs: dict[str, Codec], kind: str) -> None:
     settings = CodecSettings(kind, SIZES[kind], position=8, shape=8, score=0)
     assert fit_codec(settings, "cosine", SAMPLE, 0).digest == codecs[kind].digest
     assert fit_codec(settings, "cosine", SAMPLE, 1).digest != codecs[kind].digest
@@ -302,7 +300,7 @@ def test_a_budget_too_small_says_what_it_takes() -> None:
 
 
 @pytest.mark.parametrize(("kind", "size"), [("pca", 33), ("pq", 33), ("binary", 5)])
-def test_more_bytes_than_the_descriptor_gives(kind: Kind, size: int) -> None:
+def test_more_bytes_than_the_descriptor_gives(kind: str, size: int) -> None:
     with pytest.raises(ConfigError, match="bytes are more than descriptors of 32 dimensions give"):
         fit_codec(CodecSettings(kind, size), "cosine", SAMPLE, 0)
 

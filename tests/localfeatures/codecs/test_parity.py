@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+from ilion.localfeatures.codecs import CodecSettings
 from ilion.localfeatures.codecs.learnt import (
+    BinaryCode,
+    PcaCode,
     PqCode,
-    balanced,
-    fit_binary,
-    fit_pca,
-    fit_pq,
+    deal_out,
     learn_rotation,
     principal_axes,
 )
@@ -34,7 +34,7 @@ def sample() -> Float32:
 
 @pytest.fixture(scope="module")
 def pq(sample: Float32) -> PqCode:
-    return fit_pq(sample, 4, seed=0)
+    return PqCode.fit(sample, CodecSettings("pq", 4), seed=0)
 
 
 def test_pq_codes_and_decoding_equal_naive_loops(sample: Float32, pq: PqCode) -> None:
@@ -79,8 +79,8 @@ def test_the_rotation_keeps_angles(sample: Float32, pq: PqCode) -> None:
 
 def test_groups_have_equal_sizes_and_nearly_equal_products() -> None:
     variances = np.geomspace(1000, 1, 24)
-    groups = np.log(variances[balanced(variances, 6)]).reshape(6, 4).sum(axis=1)
-    assert sorted(balanced(variances, 6).tolist()) == list(range(24))
+    groups = np.log(variances[deal_out(variances, 6)]).reshape(6, 4).sum(axis=1)
+    assert sorted(deal_out(variances, 6).tolist()) == list(range(24))
     in_order = np.log(variances).reshape(6, 4).sum(axis=1)
     assert np.ptp(groups) < 0.1 * np.ptp(in_order)
 
@@ -95,7 +95,7 @@ def test_principal_components_equal_those_of_scikit_learn(sample: Float32) -> No
 
 @pytest.mark.parametrize("whitening", [0.0, 1.0])
 def test_whitened_components_equal_those_of_scikit_learn(sample: Float32, whitening: float) -> None:
-    code = fit_pca(sample, 12, whitening)
+    code = PcaCode.fit(sample, CodecSettings("pca", 12, whitening=whitening), 0)
     peer = PCA(n_components=12, whiten=whitening == 1, svd_solver="full").fit(sample.astype(np.float64))
     expected = peer.transform(sample[:100].astype(np.float64))
     found = code.query(sample[:100])
@@ -118,7 +118,7 @@ def test_the_objective_of_iterative_quantisation_never_grows(sample: Float32) ->
 
 def test_learnt_bits_keep_neighbours_better_than_random_ones(sample: Float32) -> None:
     """Recall of the true 10 nearest neighbours among the 50 nearest by Hamming distance."""
-    code = fit_binary(sample, 2, seed=0)
+    code = BinaryCode.fit(sample, CodecSettings("binary", 2), seed=0)
     centred = sample[:1000] - code.mean
     directions = np.random.default_rng(1).standard_normal((DIM, 16)).astype(np.float32)
 

@@ -18,6 +18,15 @@ HEADER = 6
 """Bytes before the first feature: width and height of the image, 24 bits each."""
 SIDES = 1 << 24
 """Longer sides do not fit the header."""
+PLACE = 3
+"""Bytes of position, scale and angle with 8 and 4 bits each."""
+OVERHEAD = HEADER + 12
+"""Bytes of an image beside its features: header, and entry in the index of its shard."""
+
+
+def count_fitting(budget: int, size: int) -> int:
+    """Return how many features of ``size`` bytes a descriptor fit a budget in bytes an image."""
+    return (budget - OVERHEAD) // (size + PLACE)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Layout:
 
         Args:
             record: (bytes,) of at least header and columns.
-            number: Of features.
+            number: Number of features.
             descriptors: (number, d), decoded.
         """
         size = (_int24(record[:3]), _int24(record[3:6]))

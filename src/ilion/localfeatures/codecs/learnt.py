@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.errors import ConfigError
 from ilion.kernels.hamming import pack_signs
-from ilion.localfeatures.codecs.layout import Bytes
-from ilion.localfeatures.codecs.plain import Uint8Code, fit_uint8_columns
+from ilion.localfeatures.codecs.base import CODECS, Code, CodecSettings
+from ilion.localfeatures.codecs.layout import Bytes, count_fitting
+from ilion.localfeatures.codecs.plain import Uint8Code
 from ilion.types import Float32, Float64, Metric
 
 WORDS = 256
-"""Centroids of a subspace: one byte."""
+"""Centroids of a subspace: as many as one byte tells apart."""
+LEAST_SAMPLE = 2 * WORDS
+"""Fewest descriptors to learn from: each centroid of a product quantiser needs some."""
 ITQ_ROUNDS = 50
-"""As in the paper."""
+"""Rounds of iterative quantisation, as in the paper."""
+
+LEAST_STEP, ROOMY = 6, 3000
+"""Bytes of a product quantiser for budgets below the second number of bytes an image."""
+STEPS = (8, 12, 16, 32, 64)
+"""Bytes of a product quantiser for larger budgets: the most with which all features fit, or the least."""
 
 
 def principal_axes(sample: Float32) -> tuple[Float32, Float64, Float64]:
@@ -38,35 +45,56 @@ def principal_axes(sample: Float32) -> tuple[Float32, Float64, Float64]:
     return mean.astype(np.float32), axes * np.sign(largest), variances
 
 
+@CODECS.register("pca")
 @dataclass(frozen=True, eq=False)
-class PcaCode:
+class PcaCode(Code):
     """The first principal components, whitened, one byte each.
 
     Args:
         mean: (d,).
         basis: (d, d') axes, each divided by its deviation to the power of the whitening.
-        inner: Code of the components.
+        low: (d',) what byte 0 of a component stands for.
+        step: (d',) the difference of two bytes.
     """
 
     mean: Float32
     basis: Float32
-    inner: Uint8Code
-    kind: str = "pca"
-    metric: Metric = "cosine"
+    low: Float32
+    step: Float32
+    sized = True
+    least_sample = LEAST_SAMPLE
+    ratio = 0.95  # few bytes blur distances, and a strict test loses true matches
 
-    @property
+    @classmethod
+    def fit(cls, sample: NDArray[Any], settings: CodecSettings, seed: int) -> Self:
+        """Learn principal components (Jégou and Chum, ECCV 2012, for the whitening) from (S, d)."""
+        mean, axes, variances = principal_axes(sample)
+        axes, variances = axes[:, : settings.size], variances[: settings.size]
+        # components without variance are noise, which must not be blown up
+        deviations = np.sqrt(np.maximum(variances, 1e-6 * variances[0] + 1e-12))
+        basis = (axes * deviations**-settings.whitening).astype(np.float32)
+        inner = Uint8Code.fit_columns((sample - mean) @ basis)
+        return cls(mean, basis, inner.low, inner.step)
+
+    @classmethod
+    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
+        """Return half of the dimensions."""
+        return dim // 2
+
+    @cached_property
     def dim(self) -> int:
         """Length of the descriptors that it takes."""
         return len(self.mean)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of one descriptor."""
-        return self.inner.size
+        return int(self.basis.shape[1])
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the learnt arrays."""
-        return {"mean": self.mean, "basis": self.basis, **self.inner.state()}
+    @cached_property
+    def inner(self) -> Uint8Code:
+        """Code of the components."""
+        return Uint8Code(self.low, self.step, self.size)
 
     def encode(self, descriptors: NDArray[np.generic]) -> Bytes:
         """Encode (M, d) to (M, d')."""
@@ -89,23 +117,9 @@ class PcaCode:
         return np.linalg.pinv(self.basis)
 
 
-def fit_pca(sample: Float32, dims: int, whitening: float = 1.0) -> PcaCode:
-    """Learn principal components (Jégou and Chum, ECCV 2012, for the whitening).
-
-    Args:
-        sample: (S, d).
-        dims: Components kept.
-        whitening: 1 gives all components the same variance, 0 leaves them as they are.
-    """
-    mean, axes, variances = principal_axes(sample)
-    # components without variance are noise, which must not be blown up
-    deviations = np.sqrt(np.maximum(variances[:dims], 1e-6 * variances[0] + 1e-12))
-    basis = (axes[:, :dims] * deviations**-whitening).astype(np.float32)
-    return PcaCode(mean, basis, fit_uint8_columns((sample - mean) @ basis))
-
-
+@CODECS.register("pq")
 @dataclass(frozen=True, eq=False)
-class PqCode:
+class PqCode(Code):
     """Product quantisation (Jégou, Douze and Schmid, PAMI 2011) after a rotation: one byte a subspace.
 
     Args:
@@ -115,27 +129,56 @@ class PqCode:
 
     basis: Float32
     centroids: Float32
-    kind: str = "pq"
-    metric: Metric = "cosine"
+    sized = True
+    least_sample = LEAST_SAMPLE
+    ratio = 0.95
 
-    @property
+    @classmethod
+    def fit(cls, sample: NDArray[Any], settings: CodecSettings, seed: int) -> Self:
+        """Learn rotation and centroids from (S, d).
+
+        The rotation is the parametric solution of optimised product quantisation (Ge et al., CVPR 2013):
+        principal axes, dealt out so that the subspaces have equal products of variances. Where ``size`` does
+        not divide d, the axes with the least variance are left out.
+        """
+        import faiss
+
+        _, axes, variances = principal_axes(sample)
+        size, width = settings.size, sample.shape[1] // settings.size
+        basis = axes[:, deal_out(variances[: width * size], size)].astype(np.float32)
+        parts = (sample @ basis).reshape(len(sample), size, width)
+        centroids = np.empty((size, WORDS, width), np.float32)
+        for s in range(size):
+            kmeans = faiss.Kmeans(width, WORDS, niter=20, seed=seed + s + 1, min_points_per_centroid=1)
+            kmeans.train(np.ascontiguousarray(parts[:, s]))
+            centroids[s] = kmeans.centroids
+        return cls(basis, centroids)
+
+    @classmethod
+    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
+        """Return the most bytes with which all features fit the budget, from `STEPS`, or the least."""
+        if not budget:
+            return dim // 8
+        # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
+        sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
+        roomy = [size for size in sizes[1:] if count_fitting(budget, size) >= features]
+        return max(roomy, default=sizes[budget >= ROOMY])
+
+    @cached_property
     def dim(self) -> int:
         """Length of the descriptors that it takes."""
         return len(self.basis)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of one descriptor."""
         return len(self.centroids)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the learnt arrays."""
-        return {"basis": self.basis, "centroids": self.centroids}
 
     def encode(self, descriptors: NDArray[np.generic]) -> Bytes:
         """Encode (M, d) to the nearest centroid of each subspace, (M, bytes)."""
         parts = self.query(descriptors).reshape(len(descriptors), *self.centroids.shape[::2])
         codes = np.empty((len(descriptors), self.size), np.uint8)
+        # |x - c|^2 = |x|^2 - 2 (x c - |c|^2 / 2), and |x| is the same for all centroids
         halved = 0.5 * np.square(self.centroids).sum(axis=2)
         for s in range(self.size):
             codes[:, s] = np.argmax(parts[:, s] @ self.centroids[s].T - halved[s], axis=1)
@@ -155,33 +198,7 @@ class PqCode:
         return np.asarray(decoded.astype(np.float32) @ self.basis.T, np.float32)
 
 
-def fit_pq(sample: Float32, size: int, seed: int) -> PqCode:
-    """Learn rotation and centroids.
-
-    The rotation is the parametric solution of optimised product quantisation (Ge et al., CVPR 2013):
-    principal axes, dealt out so that the subspaces have equal products of variances. Where ``size`` does not
-    divide d, the axes with the least variance are left out.
-
-    Args:
-        sample: (S, d), at least 256 descriptors.
-        size: Bytes of a descriptor, at most d.
-        seed: Of the k-means.
-    """
-    import faiss
-
-    _, axes, variances = principal_axes(sample)
-    width = sample.shape[1] // size
-    basis = axes[:, balanced(variances[: width * size], size)].astype(np.float32)
-    parts = (sample @ basis).reshape(len(sample), size, width)
-    centroids = np.empty((size, WORDS, width), np.float32)
-    for s in range(size):
-        kmeans = faiss.Kmeans(width, WORDS, niter=20, seed=seed + s + 1, min_points_per_centroid=1)
-        kmeans.train(np.ascontiguousarray(parts[:, s]))
-        centroids[s] = kmeans.centroids
-    return PqCode(basis, centroids)
-
-
-def balanced(variances: Float64, groups: int) -> NDArray[np.int64]:
+def deal_out(variances: Float64, groups: int) -> NDArray[np.int64]:
     """Deal out axes to groups of equal size and nearly equal products of variances.
 
     Args:
@@ -191,7 +208,7 @@ def balanced(variances: Float64, groups: int) -> NDArray[np.int64]:
     Returns:
         (d,) the axes of the first group, then those of the second ...
 
-    >>> balanced(np.array([8.0, 4.0, 2.0, 1.0]), 2).tolist()
+    >>> deal_out(np.array([8.0, 4.0, 2.0, 1.0]), 2).tolist()
     [0, 3, 1, 2]
     """
     width = len(variances) // groups
@@ -206,8 +223,9 @@ def balanced(variances: Float64, groups: int) -> NDArray[np.int64]:
     return np.array(members, np.int64).ravel()
 
 
+@CODECS.register("binary")
 @dataclass(frozen=True, eq=False)
-class BinaryCode:
+class BinaryCode(Code):
     """The signs of rotated principal components: iterative quantisation (Gong and Lazebnik, CVPR 2011).
 
     Args:
@@ -220,26 +238,43 @@ class BinaryCode:
     mean: Float32
     basis: Float32
     asymmetric: bool = False
-    kind: str = "binary"
+    sized = True
+    most_bits = 1
+    least_sample = LEAST_SAMPLE
+    reversible = False  # signs keep no lengths
 
-    @property
+    @classmethod
+    def fit(cls, sample: NDArray[Any], settings: CodecSettings, seed: int) -> Self:
+        """Learn principal components of (S, d) and the rotation that brings them near a cube's corners."""
+        mean, axes, _ = principal_axes(sample)
+        axes = axes[:, : 8 * settings.size]
+        rotation, _ = learn_rotation((sample - mean) @ axes, seed)
+        return cls(mean, (axes @ rotation).astype(np.float32))
+
+    @classmethod
+    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
+        """Return one bit a dimension."""
+        return dim // 8
+
+    @classmethod
+    def metric_for(cls, metric: Metric) -> Metric:
+        """Return ``hamming``: signs are compared with signs."""
+        return "hamming"
+
+    @cached_property
     def metric(self) -> Metric:
         """``cosine`` if asymmetric, else ``hamming``."""
         return "cosine" if self.asymmetric else "hamming"
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Length of the descriptors that it takes."""
         return len(self.mean)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of one descriptor."""
         return int(self.basis.shape[1]) // 8
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the learnt arrays."""
-        return {"mean": self.mean, "basis": self.basis}
 
     def encode(self, descriptors: NDArray[np.generic]) -> Bytes:
         """Encode (M, d) to packed signs (M, bits / 8)."""
@@ -256,28 +291,8 @@ class BinaryCode:
         components = self._components(descriptors)
         return components if self.asymmetric else pack_signs(components)
 
-    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Refuse: signs keep no lengths."""
-        raise ConfigError(
-            "descriptors of one bit a dimension cannot be brought back to numbers; use codec 'pq'"
-        )
-
     def _components(self, descriptors: NDArray[np.generic]) -> Float32:
         return np.asarray((descriptors.astype(np.float32) - self.mean) @ self.basis, np.float32)
-
-
-def fit_binary(sample: Float32, size: int, seed: int) -> BinaryCode:
-    """Learn principal components and the rotation that brings them close to the corners of a cube.
-
-    Args:
-        sample: (S, d).
-        size: Bytes of a descriptor; 8 * size is at most d.
-        seed: Of the first rotation.
-    """
-    mean, axes, _ = principal_axes(sample)
-    axes = axes[:, : 8 * size]
-    rotation, _ = learn_rotation((sample - mean) @ axes, seed)
-    return BinaryCode(mean, (axes @ rotation).astype(np.float32))
 
 
 def learn_rotation(components: Float64, seed: int) -> tuple[Float64, list[float]]:
@@ -285,7 +300,7 @@ def learn_rotation(components: Float64, seed: int) -> tuple[Float64, list[float]
 
     Args:
         components: (S, b) centred.
-        seed: Of the first rotation.
+        seed: Seed of the first rotation.
 
     Returns:
         The (b, b) rotation, and the mean squared distance to the signs before each round, which never grows.
@@ -297,6 +312,7 @@ def learn_rotation(components: Float64, seed: int) -> tuple[Float64, list[float]
         rotated = components @ rotation
         signs = np.where(rotated > 0, 1.0, -1.0)
         objectives.append(float(np.square(signs - rotated).sum(axis=1).mean()))
+        # orthogonal Procrustes: the rotation that brings the components closest to these signs
         left, _, right = np.linalg.svd(components.T @ signs)
         rotation = left @ right
     return rotation, objectives

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.localfeatures.codecs.base import CODECS, Code, CodecSettings
 from ilion.localfeatures.codecs.layout import Bytes
 from ilion.types import Float32, Metric
 
 
+@CODECS.register("raw")
 @dataclass(frozen=True)
-class RawCode:
+class RawCode(Code):
     """Nothing is learnt: two bytes a number, or packed bits as they are.
 
     Args:
@@ -23,9 +27,24 @@ class RawCode:
 
     dim: int
     metric: Metric = "cosine"
-    kind: str = "raw"
+    takes_bits = True
 
-    @property
+    @classmethod
+    def fit(cls, sample: NDArray[Any], settings: CodecSettings, seed: int) -> Self:
+        """Take the length of the descriptors (S, d) from the sample."""
+        return cls(sample.shape[1], "hamming" if sample.dtype == np.uint8 else "cosine")
+
+    @classmethod
+    def rebuild(cls, state: Mapping[str, NDArray[Any]], dim: int) -> Self:
+        """Return the code of a stored `state`."""
+        return cls(dim, "hamming" if state["hamming"] else "cosine")
+
+    @classmethod
+    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
+        """Return two bytes a number, or the bytes of packed bits."""
+        return cls(dim, metric).size
+
+    @cached_property
     def size(self) -> int:
         """Bytes of one descriptor."""
         return 2 * self.dim if self.metric == "cosine" else self.dim
@@ -45,17 +64,10 @@ class RawCode:
             return codes
         return np.ascontiguousarray(codes).view("<f2").astype(np.float32)
 
-    def query(self, descriptors: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the descriptors as they are."""
-        return descriptors
 
-    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the descriptors as they are."""
-        return decoded
-
-
+@CODECS.register("uint8")
 @dataclass(frozen=True, eq=False)
-class Uint8Code:
+class Uint8Code(Code):
     """One byte a number, between the least and the largest number of the sample.
 
     Args:
@@ -67,17 +79,29 @@ class Uint8Code:
     low: Float32
     step: Float32
     dim: int
-    kind: str = "uint8"
-    metric: Metric = "cosine"
 
-    @property
-    def size(self) -> int:
-        """Bytes of one descriptor."""
-        return self.dim
+    @classmethod
+    def fit(cls, sample: NDArray[Any], settings: CodecSettings, seed: int) -> Self:
+        """Learn the range of all numbers (S, d) together.
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the learnt arrays."""
-        return {"low": self.low, "step": self.step}
+        >>> sample = np.array([[0, 0.2], [0.1, 0.51]], np.float32)
+        >>> code = Uint8Code.fit(sample, CodecSettings("uint8"), 0)
+        >>> code.decode(code.encode(np.array([[0.2, 0.4]]))).round(3).tolist()
+        [[0.20000000298023224, 0.4000000059604645]]
+        """
+        low, high = np.float32(sample.min()), np.float32(sample.max())
+        return cls(np.array([low]), _step(np.array([low]), np.array([high])), sample.shape[1])
+
+    @classmethod
+    def fit_columns(cls, sample: Float32, outside: float = 0.001) -> Self:
+        """Learn the range of each column by itself.
+
+        Args:
+            sample: (S, d).
+            outside: Share of the numbers that may lie beyond either end and are clipped.
+        """
+        low, high = np.quantile(sample, (outside, 1 - outside), axis=0).astype(np.float32)
+        return cls(low, _step(low, high), sample.shape[1])
 
     def encode(self, descriptors: NDArray[np.generic]) -> Bytes:
         """Encode (M, d) to (M, d); a number within the sample's range is off by half a step at most."""
@@ -88,39 +112,7 @@ class Uint8Code:
         """Decode to (M, d) float32."""
         return np.asarray(codes * self.step + self.low, np.float32)
 
-    def query(self, descriptors: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the descriptors as they are."""
-        return descriptors
-
-    def original(self, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return the descriptors as they are."""
-        return decoded
-
-
-def fit_uint8(sample: Float32) -> Uint8Code:
-    """Learn the range of all numbers together.
-
-    Args:
-        sample: (S, d) descriptors.
-
-    >>> code = fit_uint8(np.array([[0, 0.2], [0.1, 0.51]], np.float32))
-    >>> code.decode(code.encode(np.array([[0.2, 0.4]]))).round(3).tolist()
-    [[0.20000000298023224, 0.4000000059604645]]
-    """
-    low, high = np.float32(sample.min()), np.float32(sample.max())
-    return Uint8Code(np.array([low]), _step(np.array([low]), np.array([high])), sample.shape[1])
-
-
-def fit_uint8_columns(sample: Float32, outside: float = 0.001) -> Uint8Code:
-    """Learn the range of each column by itself.
-
-    Args:
-        sample: (S, d).
-        outside: Share of the numbers that may lie beyond either end and are clipped.
-    """
-    low, high = np.quantile(sample, (outside, 1 - outside), axis=0).astype(np.float32)
-    return Uint8Code(low, _step(low, high), sample.shape[1])
-
 
 def _step(low: Float32, high: Float32) -> Float32:
+    # equal numbers give no range: a tiny step keeps the division finite and decodes to the number itself
     return np.asarray(np.maximum(high - low, 1e-12) / 255, np.float32)

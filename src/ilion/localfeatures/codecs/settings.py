@@ -1,81 +1,28 @@
-"""What a user says about a codec, and how it is learnt and rebuilt."""
+"""How a codec is chosen, learnt and rebuilt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.localfeatures.codecs.base import Code, Codec, restored
-from ilion.localfeatures.codecs.layout import HEADER, Layout
-from ilion.localfeatures.codecs.learnt import WORDS, BinaryCode, PcaCode, PqCode, fit_binary, fit_pca, fit_pq
-from ilion.localfeatures.codecs.plain import RawCode, Uint8Code, fit_uint8
-from ilion.types import Float32, LocalFeatures, Metric
+from ilion.localfeatures.codecs.base import CODECS, Codec, CodecSettings
+from ilion.localfeatures.codecs.layout import OVERHEAD, PLACE, Layout, count_fitting
+from ilion.localfeatures.codecs.plain import RawCode
+from ilion.types import LocalFeatures, Metric
 
-Kind = Literal["raw", "uint8", "pca", "pq", "binary"]
-
-LEAST_SAMPLE = 2 * WORDS
-"""Descriptors without which nothing is learnt: each centroid of a product quantiser needs some."""
 SAMPLE = 50_000
-"""Descriptors that codecs are learnt on at most; more do not change the accuracy."""
-
-LEAST_STEP, ROOMY = 6, 3000
-"""Bytes of a product quantiser for budgets below the second number of bytes an image."""
-STEPS = (8, 12, 16, 32, 64)
-"""Bytes of a product quantiser for larger budgets: the most with which all features fit, or the least."""
-PLACE = 3
-"""Bytes of position, scale and angle with 8 and 4 bits each."""
-OVERHEAD = HEADER + 12
-"""Bytes of an image beside its features: header, and entry in the index of its shard."""
+"""Most descriptors that codecs are learnt on; more do not change the accuracy."""
 LEAST_FEATURES = 20
 """With fewer features, re-ranking is worse than none."""
 
 
-@dataclass(frozen=True)
-class CodecSettings:
-    """Which codec.
-
-    Args:
-        kind: ``raw``: float16, or packed bits as they are. ``uint8``: one byte a number. ``pca``:
-            principal components, one byte each. ``pq``: product quantisation. ``binary``: signs after a
-            learnt rotation.
-        size: Bytes of a descriptor, for ``pca``, ``pq`` and ``binary``.
-        features: At most so many features of an image are kept; 0 keeps all.
-        position: Bits of x and of y.
-        shape: Bits of scale and of angle; not stored for features that have none.
-        score: Bits of the score.
-        whitening: Of ``pca``: from 0 (none) to 1.
-
-    Raises:
-        ConfigError: The size does not go with the kind, or a number is out of range.
-    """
-
-    kind: Kind = "raw"
-    size: int = 0
-    features: int = 0
-    position: Literal[8, 16] = 16
-    shape: Literal[0, 4, 8, 16] = 16
-    score: Literal[0, 16] = 16
-    whitening: float = 0.0
-
-    def __post_init__(self) -> None:
-        sized = self.kind in ("pca", "pq", "binary")
-        if sized != (self.size > 0) or self.size < 0:
-            needs = "needs the size of a descriptor in bytes" if sized else "has its own size"
-            raise ConfigError(f"codec {self.kind!r} {needs}; size is {self.size}")
-        if self.features < 0 or not 0 <= self.whitening <= 1:
-            raise ConfigError(
-                f"codec: features ({self.features}) must not be negative, and whitening ({self.whitening}) "
-                "lies in 0..1"
-            )
-
-
 def settings_for(
-    budget: int, features: int, dim: int, metric: Metric, kind: Kind | None = None
+    budget: int, features: int, dim: int, metric: Metric, kind: str | None = None
 ) -> CodecSettings:
     """Choose how features are stored in at most so many bytes an image, record and index entry together.
 
@@ -84,62 +31,38 @@ def settings_for(
 
     Args:
         budget: Bytes an image; 0 keeps everything at full precision.
-        features: What the extractor finds in an image at most.
+        features: Largest number of features that the extractor finds in an image.
         dim: Length of a descriptor.
-        metric: Of the descriptors.
-        kind: Which codec; None chooses. ``binary`` keeps one bit a dimension, ``pca`` half of the dimensions.
+        metric: How extracted descriptors compare.
+        kind: Name of the codec; None chooses one.
 
     Raises:
-        ConfigError: Not even `LEAST_FEATURES` fit, or the kind does not go with the descriptors.
+        ConfigError: Not even `LEAST_FEATURES` fit, or the kind is unknown or does not suit the descriptors.
 
     >>> small, large = (settings_for(budget, 500, 128, "cosine") for budget in (1024, 8192))
     >>> small.size, small.features, large.size, large.features
     (6, 111, 12, 500)
     """
-    if kind is not None and metric == "hamming" and kind != "raw":
+    if kind is None and (budget == 0 or metric == "hamming"):
+        kind = "raw"
+    elif kind is None:
+        kind = "uint8" if count_fitting(budget, dim) >= features else "pq"
+    make = CODECS.find(kind).make
+    if metric == "hamming" and not make.takes_bits:
         raise ConfigError(
             f"codec {kind!r} does not apply to descriptors that are bits; leave it to the budget"
         )
+    size = make.choose_size(dim, metric, budget, features)
+    given = size if make.sized else 0
     if budget == 0:
-        return CodecSettings(kind or "raw", _size(kind, dim))
-    if kind is None:
-        kind, size = _chosen(budget, features, dim, metric)
-    elif kind == "pq":
-        size = _pq_size(budget, features, dim)
-    else:
-        size = _size(kind, dim)
-    code = size or (2 * dim if kind == "raw" and metric == "cosine" else dim)
-    kept = min(_fitting(budget, code), features)
+        return CodecSettings(kind, given)
+    kept = min(count_fitting(budget, size), features)
     if kept < min(LEAST_FEATURES, features):
         raise ConfigError(
-            f"a budget of {budget} bytes an image holds {max(kept, 0)} features of {code} bytes; give it at "
-            f"least {LEAST_FEATURES * (code + PLACE) + OVERHEAD}"
+            f"a budget of {budget} bytes an image holds {max(kept, 0)} features of {size} bytes; give it at "
+            f"least {LEAST_FEATURES * (size + PLACE) + OVERHEAD}"
         )
-    return CodecSettings(kind, size, features=kept, position=8, shape=4, score=0)
-
-
-def _chosen(budget: int, features: int, dim: int, metric: Metric) -> tuple[Kind, int]:
-    if metric == "hamming":
-        return "raw", 0
-    if _fitting(budget, dim) >= features:
-        return "uint8", 0
-    return "pq", _pq_size(budget, features, dim)
-
-
-def _pq_size(budget: int, features: int, dim: int) -> int:
-    # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
-    sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
-    roomy = [size for size in sizes[1:] if _fitting(budget, size) >= features]
-    return max(roomy, default=sizes[budget >= ROOMY])
-
-
-def _size(kind: Kind | None, dim: int) -> int:
-    """Bytes of a descriptor where the budget does not choose them."""
-    return {"binary": dim // 8, "pca": dim // 2, "pq": dim // 8}.get(kind or "", 0)
-
-
-def _fitting(budget: int, code: int) -> int:
-    return (budget - OVERHEAD) // (code + PLACE)
+    return CodecSettings(kind, given, features=kept, position=8, shape=4, score=0)
 
 
 def raw_codec(dim: int, metric: Metric, *, has_shape: bool) -> Codec:
@@ -147,7 +70,7 @@ def raw_codec(dim: int, metric: Metric, *, has_shape: bool) -> Codec:
 
     Args:
         dim: Length of a descriptor.
-        metric: How descriptors compare.
+        metric: ``cosine`` or ``hamming``.
         has_shape: Whether the features have scales and angles.
     """
     return Codec(RawCode(dim, metric), Layout(16, 16 if has_shape else 0, 16))
@@ -157,10 +80,10 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
     """Learn a codec on features of the database.
 
     Args:
-        settings: Which one.
-        metric: Of the features.
+        settings: Kind and sizes.
+        metric: How the descriptors of the sample compare.
         sample: Features of some images; at most `SAMPLE` descriptors take part.
-        seed: The same sample and seed give the same codec.
+        seed: Seed of the choice of descriptors and of the learning.
 
     Raises:
         ConfigError: The codec does not go with the features.
@@ -173,41 +96,35 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
     layout = Layout(settings.position, settings.shape if has_shape else 0, settings.score)
     if layout.shape:
         layout = replace(layout, scales=_scale_range(full))
-    dim = full[0].descriptors.shape[1]
-    if settings.kind == "raw":
-        return Codec(RawCode(dim, metric), layout, settings.features or None)
-    if metric == "hamming":
+    dim, make = full[0].descriptors.shape[1], CODECS.find(settings.kind).make
+    if metric == "hamming" and not make.takes_bits:
         raise ConfigError(f"codec {settings.kind!r} does not apply to descriptors that are bits; use 'raw'")
-    if settings.size > (dim // 8 if settings.kind == "binary" else dim):
+    if settings.size > dim * make.most_bits // 8:
         raise ConfigError(
             f"codec {settings.kind!r}: {settings.size} bytes are more than descriptors of {dim} "
             "dimensions give"
         )
-    descriptors = _descriptors(full, seed)
-    if len(descriptors) < LEAST_SAMPLE and settings.kind != "uint8":
+    descriptors = _descriptors(full, metric, seed)
+    if len(descriptors) < make.least_sample:
         raise ExtractionError(
             f"the sample of the database shows only {len(descriptors)} local features, too few to learn the "
-            f"codec {settings.kind!r} ({LEAST_SAMPLE} are needed); use 'uint8' or 'raw'"
+            f"codec {settings.kind!r} ({make.least_sample} are needed); use 'uint8' or 'raw'"
         )
-    return Codec(_fit(settings, descriptors, seed), layout, settings.features or None)
+    code = make.fit(descriptors, settings, seed)
+    few = code.encode(descriptors[:2])
+    if few.dtype != np.uint8 or few.shape != (len(descriptors[:2]), code.size):
+        raise ConfigError(
+            f"codec {settings.kind!r} encodes {len(descriptors[:2])} descriptors as {few.dtype} {few.shape}; "
+            f"its size says uint8 of {code.size} columns"
+        )
+    return Codec(code, layout, settings.features or None)
 
 
-def _fit(settings: CodecSettings, sample: Float32, seed: int) -> Code:
-    match settings.kind:
-        case "uint8":
-            return fit_uint8(sample)
-        case "pca":
-            return fit_pca(sample, settings.size, settings.whitening)
-        case "pq":
-            return fit_pq(sample, settings.size, seed)
-        case _:
-            return fit_binary(sample, settings.size, seed)
-
-
-def _descriptors(sample: Sequence[LocalFeatures], seed: int) -> Float32:
-    descriptors = np.concatenate([features.descriptors for features in sample]).astype(np.float32)
+def _descriptors(sample: Sequence[LocalFeatures], metric: Metric, seed: int) -> NDArray[Any]:
+    descriptors = np.concatenate([features.descriptors for features in sample])
     chosen = np.random.default_rng(seed).permutation(len(descriptors))[:SAMPLE]
-    return np.ascontiguousarray(descriptors[np.sort(chosen)])
+    kind = np.float32 if metric == "cosine" else np.uint8
+    return np.ascontiguousarray(descriptors[np.sort(chosen)], kind)
 
 
 def _scale_range(sample: Sequence[LocalFeatures]) -> tuple[float, float]:
@@ -224,20 +141,17 @@ def rebuild(settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> C
         ArtifactError: They do not make a codec.
     """
     try:
-        match settings["kind"]:
-            case "raw":
-                code: Code = RawCode(int(settings["dim"]), "hamming" if state["hamming"] else "cosine")
-            case "uint8":
-                code = Uint8Code(state["low"], state["step"], int(settings["dim"]))
-            case "pca":
-                inner = Uint8Code(state["low"], state["step"], state["basis"].shape[1])
-                code = PcaCode(state["mean"], state["basis"], inner)
-            case "pq":
-                code = PqCode(state["basis"], state["centroids"])
-            case "binary":
-                code = BinaryCode(state["mean"], state["basis"])
-            case kind:
-                raise ArtifactError(f"codec {kind!r} is unknown to this version; make the artifact again")
+        make = CODECS.find(settings["kind"]).make
+        code = make.rebuild(state, int(settings["dim"]))
     except KeyError as error:
         raise ArtifactError(f"a codec lacks {error}; delete the artifact and run again") from None
-    return restored(settings, code)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"codec {settings['kind']!r} is unknown here ({error}); make the artifact again"
+        ) from None
+    try:
+        layout = settings["layout"]
+        scales = (float(layout["scales"][0]), float(layout["scales"][1]))
+        return Codec(code, Layout(**{**layout, "scales": scales}), settings["features"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ArtifactError(f"these are no settings of a codec ({error}): {settings}") from None

@@ -30,13 +30,10 @@ from ilion.pipeline.stages.rerank import (
 )
 from ilion.pipeline.stages.rows import comparable
 from ilion.pipeline.stages.values import Search
-from ilion.reranking.localisation import enclosing, textured
-from ilion.reranking.scorers import Explanation
+from ilion.reranking.base import Explanation, scorer_class
+from ilion.reranking.localisation import box_of_features, enclose
 from ilion.reranking.shortlist import Evidence
 from ilion.types import Axes, Bool, GroundTruth, Ranking
-
-VERIFYING = ("geometry", "lightglue")
-"""Scorers whose score is above 0 exactly where matches agree on one motion."""
 
 
 def changes(
@@ -58,7 +55,7 @@ def changes(
         _verified(reranked.evidence, scorer),
         definition=config.evaluation.definition,
         k=config.evaluation.k,
-        verifies=scorer in VERIFYING,
+        verifies=scorer_class(scorer).verifies,
         asked=reranked.asked,
     )
     return Reranking(
@@ -87,7 +84,7 @@ def _change(before: Evaluation, after: Evaluation, seed: int) -> Change:
 def _verified(evidence: Evidence, scorer: str) -> Bool:
     """Return (Q, S) which images have a verified match; of a scorer that verifies none, which it compared."""
     scores = evidence.scores
-    return np.asarray(scores > 0 if scorer in VERIFYING else ~np.isnan(scores))
+    return np.asarray(scores > 0 if scorer_class(scorer).verifies else ~np.isnan(scores))
 
 
 def at_full_precision(
@@ -173,9 +170,9 @@ def explainer(
     def explain(query: int, row: int) -> Explanation:
         [image] = rows.many([row])
         photo = experiment.queries[query].image
-        outline = enclosing(photo.boxes) if boxed and photo is not None else None
+        outline = enclose(photo.boxes) if boxed and photo is not None else None
         own = local.queries[query]
-        return plan.scorer.explain(own, image, outline or textured(own))
+        return plan.scorer.explain(own, image, outline or box_of_features(own))
 
     return explain
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ilion.config import ExperimentConfig, RerankConfig, check_parts
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, LocalSpec, build
-from ilion.localfeatures.codecs import CodecSettings, settings_for
-from ilion.reranking.ames import PUBLISHED_FUSION, AmesScorer, load
-from ilion.reranking.lightglue import KINDS, LightGlue
-from ilion.reranking.matching import Metric
-from ilion.reranking.scorers import Matcher, Scorer, SetScorer, TokenScorer, floor_for, ratio_for
-
-GEOMETRY_WEIGHT = 0.08
-"""Of the local score of verified matches; it fits every budget (docs/local.md)."""
-CHAMFER_WEIGHT = 4.0
-"""Of Chamfer similarities, which differ little from image to image. Not tuned on photos: calibrate it."""
+from ilion.localfeatures.codecs import CODECS, CodecSettings, settings_for
+from ilion.reranking.base import SCORERS, Scorer, ScorerOptions, scorer_class, weights_identity
 
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """All that re-ranking will use, so that a mistake is told before hours of work.
+    """All that re-ranking will use, so that a mistake is reported before hours of work.
 
     Args:
-        extractor: Finds and describes.
+        extractor: Finds and describes local features.
         codec: How features are stored.
-        scorer: Compares.
+        scorer: Compares a query with images.
         inputs: What the scores depend on, beside the features.
-        weight: Of the local score, where it is not learnt.
-        original: The scorer takes descriptors as the extractor gives them, so stored ones are brought back.
-        workers: Threads that score; 0 takes one a core.
+        weight: Factor of the local score, where it is not learnt.
+        original: Whether the scorer takes descriptors as the extractor gives them; stored ones are brought
+            back to that.
+        workers: Number of threads that score; 0 means one per core.
     """
 
     extractor: LocalExtractor
@@ -62,18 +53,11 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
         )
     if settings.shortlist < 1:
         raise ConfigError(f"rerank.shortlist must be at least 1, got {settings.shortlist}")
-    if settings.weights and settings.scorer not in ("lightglue", "ames"):
-        raise ConfigError(
-            f"rerank.weights is a file for the scorers 'lightglue' and 'ames'; {settings.scorer!r} has none"
-        )
-    if settings.scorer == "ames" and not settings.weights:
-        raise ConfigError(
-            "rerank.scorer = 'ames' needs rerank.weights: a published file, or one of your own (docs/ames.md)"
-        )
-    if settings.scorer == "lightglue" and _family(settings) not in KINDS:
-        raise ConfigError(
-            f"rerank.scorer = 'lightglue' knows the features {', '.join(KINDS)}, not {settings.features!r}"
-        )
+    part, scorer = SCORERS.find(settings.scorer), scorer_class(settings.scorer)
+    if settings.weights and not scorer.takes_weights:
+        having = ", ".join(repr(p.name) for p in SCORERS.parts() if getattr(p.make, "takes_weights", False))
+        raise ConfigError(f"rerank.weights is a file for the scorers {having}; {settings.scorer!r} has none")
+    scorer.check(settings.features, settings.weights)
     options = LocalOptions(
         features=settings.keypoints or None,
         side=settings.side or None,
@@ -85,109 +69,39 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
     spec = extractor.spec
     kind = None if settings.codec == "auto" else settings.codec
     codec = settings_for(settings.budget, spec.features, spec.dim, spec.metric, kind)
-    metric: Metric = "hamming" if codec.kind == "binary" else spec.metric
-    kept = min(codec.features or spec.features, spec.features)
-    match settings.scorer:
-        case "lightglue":
-            _check_original(settings, spec, codec)
-            return _lightglue(config, extractor, codec, kept)
-        case "ames":
-            _check_original(settings, spec, codec)
-            return _ames(config, extractor, codec)
-        case "chamfer":
-            weight = settings.weight or CHAMFER_WEIGHT
-            told = {"scorer": "chamfer", "metric": metric}
-            return LocalPlan(extractor, codec, TokenScorer(metric), told, weight)
-    matcher = Matcher(
-        metric=metric,
-        ratio=settings.ratio or ratio_for(codec.kind),
-        model=settings.model,
-        threshold=settings.threshold,
-        floor=settings.floor or floor_for(kept),
+    if scorer.original:
+        _check_original(settings, spec, codec)
+    built = scorer.plan(
+        ScorerOptions(
+            features=settings.features,
+            spec=spec,
+            codec=codec,
+            weights=settings.weights,
+            ratio=settings.ratio,
+            model=settings.model,
+            threshold=settings.threshold,
+            floor=settings.floor,
+            device=general.device,
+            seed=config.seed,
+        )
     )
-    inputs: dict[str, Any] = {
-        "scorer": "geometry",
-        "metric": metric,
-        "ratio": matcher.ratio,
-        **_geometry(matcher),
-    }
-    return LocalPlan(extractor, codec, matcher, inputs, settings.weight or GEOMETRY_WEIGHT)
-
-
-def _geometry(matcher: Matcher) -> dict[str, Any]:
-    return {"model": matcher.model, "threshold": matcher.threshold, "floor": matcher.floor}
-
-
-def _family(settings: RerankConfig) -> str:
-    return settings.features.partition(":")[0]
+    inputs = {"scorer": part.name, **built.inputs()}
+    inputs |= {"weights": weights_identity(settings.weights)} if settings.weights else {}
+    inputs |= {"code": part.digest} if part.digest else {}
+    weight = settings.weight or built.share
+    return LocalPlan(extractor, codec, built, inputs, weight, built.original, built.workers)
 
 
 def _check_original(settings: RerankConfig, spec: LocalSpec, codec: CodecSettings) -> None:
     """Refuse what cannot be brought back to the numbers that a network was trained on."""
+    needs = f"rerank.scorer = {settings.scorer!r} takes descriptors of real numbers"
     if spec.metric == "hamming":
         raise ConfigError(
-            f"rerank.scorer = {settings.scorer!r} takes descriptors of real numbers; those of "
-            f"{settings.features!r} are bits: take other rerank.features, or the scorer 'geometry'"
+            f"{needs}; those of {settings.features!r} are bits: take other rerank.features, or the scorer "
+            "'geometry'"
         )
-    if codec.kind == "binary":
+    if not CODECS.find(codec.kind).make.reversible:
         raise ConfigError(
-            f"rerank.scorer = {settings.scorer!r} takes descriptors of real numbers, and rerank.codec = "
-            "'binary' keeps only their signs: take rerank.codec = 'auto', or the scorer 'chamfer'"
+            f"{needs}, and rerank.codec = {codec.kind!r} keeps only their signs: take rerank.codec = 'auto', "
+            "or the scorer 'chamfer'"
         )
-
-
-def _lightglue(
-    config: ExperimentConfig, extractor: LocalExtractor, codec: CodecSettings, kept: int
-) -> LocalPlan:
-    settings = config.rerank
-    name = _family(settings)
-    device = config.extraction.device
-    learned = LightGlue(name, weights=settings.weights or None, device=device, seed=config.seed)
-    matcher = Matcher(
-        model=settings.model,
-        threshold=settings.threshold,
-        floor=settings.floor or floor_for(kept),
-        learned=learned,
-    )
-    inputs = {
-        "scorer": "lightglue",
-        "weights": _identity(settings.weights) if settings.weights else "kornia",
-        "seed": config.seed if settings.weights == "none" else 0,
-        **_geometry(matcher),
-    }
-    weight = settings.weight or GEOMETRY_WEIGHT
-    return LocalPlan(extractor, codec, matcher, inputs, weight, original=True, workers=1)
-
-
-def _ames(config: ExperimentConfig, extractor: LocalExtractor, codec: CodecSettings) -> LocalPlan:
-    settings, spec = config.rerank, extractor.spec
-    model = load(Path(settings.weights))
-    if model.config.local_dim != spec.dim:
-        raise ConfigError(
-            f"{settings.weights}: this network takes descriptors of {model.config.local_dim} numbers; "
-            f"rerank.features = {settings.features!r} gives {spec.dim}"
-        )
-    published = PUBLISHED_FUSION["dinov2-binary" if model.config.binary else "dinov2"]
-    network = AmesScorer(
-        model,
-        device=config.extraction.device,
-        query_features=spec.features,
-        database_features=spec.features,
-    )
-    inputs = {
-        "scorer": "ames",
-        "weights": _identity(settings.weights),
-        "steepness": published.steepness,
-    }
-    # lambda * global + (1 - lambda) * local ranks as global + (1 - lambda) / lambda * local
-    weight = settings.weight or (1 - published.weight) / published.weight
-    scorer = SetScorer(network, published.steepness)
-    return LocalPlan(extractor, codec, scorer, inputs, weight, original=True, workers=1)
-
-
-def _identity(weights: str) -> str:
-    """Digest of a file of weights: reuse compares what it holds, never its name."""
-    if weights == "none":
-        return "none"
-    with Path(weights).open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

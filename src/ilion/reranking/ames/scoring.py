@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError
 from ilion.reranking.ames.network import Ames, Tensor, compare, signs, tokens, tokens_of_signs
+from ilion.reranking.ames.weights import load
+from ilion.reranking.base import SCORERS, Findings, Scorer, ScorerOptions, mark_unknown
 from ilion.runtime.torch import extra_library, torch_device
 from ilion.types import Float32, Float64, LocalFeatures
 
@@ -57,9 +60,76 @@ def fuse(global_similarities: Float32, scores: Float32, fusion: Fusion) -> Float
     >>> fuse(np.float32([0.5, 0.5]), np.float32([0.0, 100.0]), Fusion(0.5, 1.0)).round(3).tolist()
     [0.5, 0.75]
     """
-    # tanh instead of exp, which overflows for very negative scores
-    local = 0.5 + 0.5 * np.tanh(0.5 * fusion.steepness * scores.astype(np.float64))
+    local = squash(scores, fusion.steepness)
     return np.asarray(fusion.weight * global_similarities + (1 - fusion.weight) * local)
+
+
+def squash(logits: Float32, steepness: float) -> Float64:
+    """Bring logits to (0, 1) by the sigmoid 1 / (1 + exp(-steepness * logit))."""
+    # tanh instead of exp, which overflows for very negative logits
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * steepness * logits.astype(np.float64)))
+
+
+class SetNetwork(Protocol):
+    """Compares sets of local descriptors, such as `AmesScorer`."""
+
+    def score(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> Float32:
+        """Return (n,) logits: positive where both show the same object."""
+        ...
+
+
+@SCORERS.register("ames", extra="torch", note="a network that compares sets of features")
+@dataclass(frozen=True)
+class SetScorer(Scorer):
+    """A learned similarity of sets, brought from logits to (0, 1) by a sigmoid.
+
+    Args:
+        network: Gives the logits.
+        steepness: Factor of the logits inside the sigmoid.
+        share: Factor of the score beside the global similarity.
+    """
+
+    network: SetNetwork
+    steepness: float
+    share: float = 1.0
+    original = takes_weights = True
+    workers = 1
+
+    @classmethod
+    def check(cls, features: str, weights: str) -> None:
+        """Refuse to run without weights.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        if not weights:
+            raise ConfigError(
+                "rerank.scorer = 'ames' needs rerank.weights: a published file, or one of your own "
+                "(docs/ames.md)"
+            )
+
+    @classmethod
+    def plan(cls, options: ScorerOptions) -> Self:
+        """Load AMES for some features, with the fusion of the published model of its kind."""
+        model, spec = load(Path(options.weights)), options.spec
+        if model.config.local_dim != spec.dim:
+            raise ConfigError(
+                f"{options.weights}: this network takes descriptors of {model.config.local_dim} numbers; "
+                f"rerank.features = {options.features!r} gives {spec.dim}"
+            )
+        published = PUBLISHED_FUSION["dinov2-binary" if model.config.binary else "dinov2"]
+        count = spec.features
+        network = AmesScorer(model, device=options.device, query_features=count, database_features=count)
+        # lambda * global + (1 - lambda) * local ranks as global + (1 - lambda) / lambda * local
+        return cls(network, published.steepness, (1 - published.weight) / published.weight)
+
+    def inputs(self) -> Mapping[str, object]:
+        """Return what the scores depend on beside the features and the file of weights."""
+        return {"steepness": self.steepness}
+
+    def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
+        """Score by the network."""
+        return mark_unknown(query, images, squash(self.network.score(query, images), self.steepness))
 
 
 class AmesScorer:
