@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from ilion.config.plain import PartOf, PathFrom
 from ilion.localfeatures.base import EXTRACTORS
+from ilion.localfeatures.codecs import CODECS
+from ilion.reranking.base import SCORERS
 from ilion.searching.engines import ENGINES
 
 
@@ -109,24 +111,26 @@ class RerankConfig:
     """How the first results are put in a better order by local descriptors.
 
     Args:
-        features: ``none`` leaves the order as it is; else ``rootsift``, ``orb``, ``akaze`` or a learned kind.
-        keypoints: At most so many features an image; 0 keeps the kind's own number.
+        features: Local features, ``rootsift``, ``orb``, ``akaze`` or a learned kind; ``none`` leaves the
+            order as it is.
+        keypoints: Largest number of features an image; 0 keeps the kind's own number.
         side: Longer side of the image in pixels; 0 keeps the kind's own.
         budget: Bytes an image may take, from about 1,000 to 60,000: the one setting that slides along the
             cost axis. 0 stores full precision.
-        codec: How descriptors are stored: ``auto`` chooses by the budget; ``binary`` keeps a bit a dimension.
-        shortlist: How many first results are looked at.
+        codec: Storage of descriptors: ``auto`` chooses by the budget; ``binary`` keeps a bit a dimension.
+        shortlist: Number of first results that are compared.
         scorer: ``geometry`` matches nearest neighbours and verifies them, ``lightglue`` matches by a network
             and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
             compares sets. See docs/matching.md.
         weights: File with the weights of ``lightglue`` ("" fetches the published ones) or ``ames``.
-        ratio: Of the ratio test; 0 takes 0.9, or what fits compressed descriptors.
+        ratio: Ratio of the ratio test, (0, 1]; 0 means 0.9, or what fits compressed descriptors.
         model: Family of motions that matches must agree on.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
-        floor: Verified matches that are no evidence yet; 0 takes what fits the number of stored features.
+        floor: Number of verified matches that are no evidence yet; 0 means what fits the number of stored
+            features.
         fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
             query on the other objects; ``rank`` fuses both orders.
-        weight: Of the local score; 0 takes what fits the scorer.
+        weight: Factor of the local score; 0 means what fits the scorer.
         diagnose: Re-rank with features at full precision too, to say in the report what compression costs.
             They take the disk and the time of a run with ``budget = 0``. Without it this is only said where
             such a run has left its evidence in the same cache.
@@ -136,9 +140,9 @@ class RerankConfig:
     keypoints: int = 0
     side: int = 0
     budget: int = 0
-    codec: Literal["auto", "raw", "uint8", "pca", "pq", "binary"] = "auto"
+    codec: Annotated[str, PartOf(CODECS, ("auto",))] = "auto"
     shortlist: int = 400
-    scorer: Literal["geometry", "lightglue", "chamfer", "ames"] = "geometry"
+    scorer: Annotated[str, PartOf(SCORERS)] = "geometry"
     weights: Annotated[str, PathFrom(words=("none",))] = ""
     ratio: float = 0.0
     model: Literal["similarity", "affine", "homography"] = "homography"

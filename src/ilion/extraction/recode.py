@@ -34,7 +34,7 @@ def full_precision(features: LocalFeatures, metric: Metric) -> LocalFeatures:
 
 def as_stored(features: LocalFeatures, codec: Codec) -> LocalFeatures:
     """Return features of which the codec makes the same bytes as when it encodes them anew from disk."""
-    metric = codec.metric if codec.code.kind == "raw" else "cosine"
+    metric = codec.metric if codec.code.takes_bits else "cosine"
     if codec.digest in _full_digests(features.descriptors.shape[1], metric):
         return features
     return full_precision(features, metric)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalSpec
-from ilion.localfeatures.codecs import CODECS, CodecSettings
+from ilion.localfeatures.codecs import CodecSettings
 from ilion.registry import Registry
 from ilion.reranking.geometry import Model, Verification
 from ilion.reranking.matching import Matches
@@ -94,7 +94,7 @@ class ScorerOptions:
     @property
     def metric(self) -> Metric:
         """How the descriptors of a query compare with stored ones."""
-        return CODECS.find(self.codec.kind).make.metric_for(self.spec.metric)
+        return self.codec.make.metric_for(self.spec.metric)
 
     @property
     def stored(self) -> int:
@@ -166,7 +166,10 @@ def scorer_class(name: str) -> type[Scorer]:
     Raises:
         ConfigError: There is none, or what has that name is no class with a method ``score``.
     """
-    make = SCORERS.find(name).make
+    part = SCORERS.find(name)
+    make = part.make
+    if name.startswith(f"{part.name}:"):
+        raise ConfigError(f"scorer {name!r}: nothing may follow the name; write {part.name!r}")
     if not isinstance(make, type) or not callable(getattr(make, "score", None)):
         raise ConfigError(f"scorer {name!r} must be a class with a method score(query, images)")
     return make if issubclass(make, Scorer) else type(make.__name__, (make, Scorer), {})

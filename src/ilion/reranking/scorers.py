@@ -11,7 +11,6 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from ilion.localfeatures.codecs import CODECS
 from ilion.reranking.base import (
     SCORERS,
     Explanation,
@@ -89,7 +88,7 @@ class Matcher(Scorer):
         """Build it for some features: ratio and floor follow from how they are stored."""
         return cls(
             metric=options.metric,
-            ratio=options.ratio or CODECS.find(options.codec.kind).make.ratio,
+            ratio=options.ratio or options.codec.make.ratio,
             model=options.model,
             threshold=options.threshold,
             floor=options.floor or floor_for(options.stored),

@@ -145,6 +145,25 @@ CODECS: Registry[type[Code]] = Registry("codec", __package__)
 """The ways to store descriptors."""
 
 
+def find_code(kind: str, digest: str | None = None) -> Part[type[Code]]:
+    """Return a way to store descriptors.
+
+    Args:
+        kind: Name of the part, or what a setting calls it.
+        digest: Digest of its source as it was stored, "" for built-in ones; None takes any.
+
+    Raises:
+        ConfigError: There is none, or something follows the name.
+    """
+    for part in CODECS.parts():
+        if part.name == kind and digest in (None, part.digest):
+            return part
+    part = CODECS.find(kind)
+    if kind.startswith(f"{part.name}:"):
+        raise ConfigError(f"codec {kind!r}: nothing may follow the name; write {part.name!r}")
+    return part
+
+
 @dataclass(frozen=True)
 class CodecSettings:
     """Which codec, and what it keeps.
@@ -174,8 +193,14 @@ class CodecSettings:
     code: str | None = field(init=False, default=None)
     """Digest of the source of a codec from outside; None for built-in ones."""
 
+    @property
+    def make(self) -> type[Code]:
+        """The way to store descriptors."""
+        return find_code(self.kind, self.code or "").make
+
     def __post_init__(self) -> None:
-        part = CODECS.find(self.kind)
+        part = find_code(self.kind)
+        object.__setattr__(self, "kind", part.name)
         object.__setattr__(self, "code", part.digest or None)
         if part.make.sized != (self.size > 0) or self.size < 0:
             needs = "needs the size of a descriptor in bytes" if part.make.sized else "has its own size"

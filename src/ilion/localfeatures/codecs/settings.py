@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.localfeatures.codecs.base import CODECS, Codec, CodecSettings
+from ilion.localfeatures.codecs.base import Codec, CodecSettings, find_code
 from ilion.localfeatures.codecs.layout import OVERHEAD, PLACE, Layout, count_fitting
 from ilion.localfeatures.codecs.plain import RawCode
 from ilion.types import LocalFeatures, Metric
@@ -47,7 +47,7 @@ def settings_for(
         kind = "raw"
     elif kind is None:
         kind = "uint8" if count_fitting(budget, dim) >= features else "pq"
-    make = CODECS.find(kind).make
+    make = find_code(kind).make
     if metric == "hamming" and not make.takes_bits:
         raise ConfigError(
             f"codec {kind!r} does not apply to descriptors that are bits; leave it to the budget"
@@ -96,7 +96,7 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
     layout = Layout(settings.position, settings.shape if has_shape else 0, settings.score)
     if layout.shape:
         layout = replace(layout, scales=_scale_range(full))
-    dim, make = full[0].descriptors.shape[1], CODECS.find(settings.kind).make
+    dim, make = full[0].descriptors.shape[1], settings.make
     if metric == "hamming" and not make.takes_bits:
         raise ConfigError(f"codec {settings.kind!r} does not apply to descriptors that are bits; use 'raw'")
     if settings.size > dim * make.most_bits // 8:
@@ -141,7 +141,7 @@ def rebuild(settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> C
         ArtifactError: They do not make a codec.
     """
     try:
-        make = CODECS.find(settings["kind"]).make
+        make = find_code(settings["kind"], settings.get("code", "")).make
         code = make.rebuild(state, int(settings["dim"]))
     except KeyError as error:
         raise ArtifactError(f"a codec lacks {error}; delete the artifact and run again") from None

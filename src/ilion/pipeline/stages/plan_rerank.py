@@ -8,7 +8,7 @@ from typing import Any
 from ilion.config import ExperimentConfig, RerankConfig, check_parts
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalExtractor, LocalOptions, LocalSpec, build
-from ilion.localfeatures.codecs import CODECS, CodecSettings, settings_for
+from ilion.localfeatures.codecs import CodecSettings, settings_for
 from ilion.reranking.base import SCORERS, Scorer, ScorerOptions, scorer_class, weights_identity
 
 
@@ -100,7 +100,7 @@ def _check_original(settings: RerankConfig, spec: LocalSpec, codec: CodecSetting
             f"{needs}; those of {settings.features!r} are bits: take other rerank.features, or the scorer "
             "'geometry'"
         )
-    if not CODECS.find(codec.kind).make.reversible:
+    if not codec.make.reversible:
         raise ConfigError(
             f"{needs}, and rerank.codec = {codec.kind!r} keeps only their signs: take rerank.codec = 'auto', "
             "or the scorer 'chamfer'"
