@@ -16,7 +16,7 @@ from ilion import api, storage
 from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig, RerankConfig
 from ilion.errors import ArtifactError, ConfigError, ExtractionError, IlionError, ImageError
 from ilion.images import decode
-from ilion.reranking.scorers import Findings
+from ilion.reranking.base import Findings
 from ilion.synthetic import synthesize
 from ilion.types import Descriptors, GroundTruth, LocalFeatures, Ranking, RetrievalDataset, Value
 
@@ -95,7 +95,7 @@ def test_a_scorer_of_ones_own_decides() -> None:
     class Larger:
         def score(self, query: LocalFeatures, images: list[LocalFeatures]) -> Findings:
             scores = np.array([len(image.keypoints) for image in images], np.float32)
-            return Findings(np.zeros(len(images), np.int64), scores)
+            return Findings(scores)
 
     def features(count: int) -> LocalFeatures:
         points = np.zeros((count, 2), np.float32)

@@ -40,7 +40,7 @@ from ilion.types import (
 
 if TYPE_CHECKING:
     from ilion.descriptors.base import Extractor
-    from ilion.reranking.scorers import Scorer
+    from ilion.reranking.base import Scorer
     from ilion.reranking.shortlist import Fusion
 
 Photo = Where | RGB | ImageRecord
