@@ -32,7 +32,7 @@ from ilion.forecast import (
     parse_sizes,
     thin_distractors,
 )
-from ilion.forecast.accuracy import IMPERFECTION, average_precisions
+from ilion.forecast.accuracy import IMPERFECTION
 from ilion.forecast.cost import fit_line
 from ilion.forecast.hold_outs import estimate_imperfection
 from ilion.forecast.tails import Tails, survival
@@ -101,7 +101,7 @@ def test_counts_are_what_a_naive_count_gives(k: int) -> None:
 def test_credits_at_the_measured_size_are_the_evaluation(definition: Any, k: int) -> None:
     ranking, truth, mask, names = random_set(2, 400)
     found = count_distractors(ranking, truth, names, mask)
-    seen = average_precisions(found, found.above.astype(float), definition, k)
+    seen = found.average_precisions(found.above.astype(float), definition, k)
     np.testing.assert_allclose(
         seen, evaluate(ranking, truth, definition=definition, k=k, bootstrap=1).per_query
     )
@@ -130,7 +130,7 @@ def test_thinning_is_a_search_of_a_random_part(world: World) -> None:
         part = distractors[rng.permutation(2000)[:500]]
         by_search.append(world.measure(part)[1].mean)
         thin = thin_distractors(whole, 0.25, rng, 200)
-        by_thinning.append(average_precisions(thin, thin.above.astype(float), "ilias", 1000).mean())
+        by_thinning.append(thin.average_precisions(thin.above.astype(float), "ilias", 1000).mean())
         assert thin.distractors == 500
         assert (thin.tops[:, :-1] >= thin.tops[:, 1:]).all()
         assert (thin.above <= whole.above).all()
@@ -170,7 +170,7 @@ def test_tails_find_the_chance_of_what_was_not_seen() -> None:
 
 def test_nothing_changes_without_further_distractors(known: DistractorCounts) -> None:
     point = forecast(known, [known.distractors], replicates=20).points[0]
-    now = average_precisions(known, known.above.astype(float), "ilias", 1000).mean()
+    now = known.average_precisions(known.above.astype(float), "ilias", 1000).mean()
     assert point.mean == pytest.approx(now)
     assert (point.interval.low, point.interval.high) == pytest.approx((now, now))
     assert point.ci95.low < now < point.ci95.high

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ilion.api.run import Settings, pipeline_of
 from ilion.api.runs import load_run
@@ -50,7 +50,7 @@ def forecast(
         ConfigError: The runs do not belong together, or no size is above the measured ones.
         ArtifactError: There are too few distractors.
     """
-    from ilion.forecast import Prices, forecast_runs
+    from ilion.forecast import forecast_runs
     from ilion.pipeline.jobs.forecast import measure_parts, measured_runs
     from ilion.report.forecast import write_forecast
 
@@ -72,13 +72,8 @@ def forecast(
         name, design, dataset = results[0].name, results[0].design, results[0].dataset.name
         machine, folder = results[0].cost.machine, Path(source[0])
         config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
-    rates = config.price
-    prices = Prices(
-        rates.hour if per_hour is None else per_hour,
-        rates.gigabyte_month if per_gigabyte_month is None else per_gigabyte_month,
-        rates.months if months is None else months,
-        rates.currency,
-    )
+    given: dict[str, Any] = {"hour": per_hour, "gigabyte_month": per_gigabyte_month, "months": months}
+    prices = replace(config.price, **{name: value for name, value in given.items() if value is not None})
     result = forecast_runs(
         runs,
         at,

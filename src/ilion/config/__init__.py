@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses to and from TOML, one file a subject."""
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
-from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
+from ilion.config.evaluation import EvaluationConfig, ReportConfig
 from ilion.config.experiment import ComputeConfig, ExperimentConfig, check_parts, load_experiment
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, load_toml, to_dict
 from ilion.config.search import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
@@ -14,7 +14,6 @@ __all__ = [
     "EvaluationConfig",
     "ExperimentConfig",
     "ExtractionConfig",
-    "PriceConfig",
     "ReadingConfig",
     "ReportConfig",
     "RerankConfig",

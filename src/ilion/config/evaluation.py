@@ -49,20 +49,3 @@ class ReportConfig:
     gallery: int = 12
     language: str = "en"
     domain: str = ""
-
-
-@dataclass(frozen=True)
-class PriceConfig:
-    """What machines and disks cost, for `ilion forecast`; 0 is unknown, and then no price is said.
-
-    Args:
-        hour: Price of an hour of the machine that the experiment is measured on.
-        gigabyte_month: Price of a gigabyte of disk for a month.
-        months: Months that the database is kept.
-        currency: Currency, shown beside prices.
-    """
-
-    hour: float = 0.0
-    gigabyte_month: float = 0.0
-    months: float = 1.0
-    currency: str = ""

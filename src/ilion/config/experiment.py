@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
-from ilion.config.evaluation import EvaluationConfig, PriceConfig, ReportConfig
+from ilion.config.evaluation import EvaluationConfig, ReportConfig
 from ilion.config.plain import PartOf, PathFrom, apply_overrides, from_dict, load_toml, map_marked
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 from ilion.errors import ConfigError
+from ilion.forecast.cost import Prices
 from ilion.registry import CODE, load_code
 from ilion.types import Value, Where
 
@@ -73,7 +74,7 @@ class ExperimentConfig(Value):
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
-    price: PriceConfig = field(default_factory=PriceConfig)
+    price: Prices = field(default_factory=Prices)
 
 
 def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentConfig:

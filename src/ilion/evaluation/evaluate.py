@@ -53,15 +53,8 @@ class _Column:
         return int(np.count_nonzero(self.weights))
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """A slice before its interval is known."""
-
-    axis: str
-    label: str
-    column: _Column
-    queries: int
-    positives: int
+_Slice = tuple[str, str, _Column, int, int]
+"""Axis, label, mean, queries and positives of a slice before its interval is known."""
 
 
 def evaluate(
@@ -133,7 +126,7 @@ def evaluate(
         *_label_slices(axes, groups, per_query, positives),
         *_bin_slices(truth, axes, groups, hits, definition, k, boundaries),
     ]
-    columns = [*plain, *(part.column for part in slices)]
+    columns = [*plain, *(column for _, _, column, _, _ in slices)]
     replicates = bootstrap_means(
         np.stack([column.totals for column in columns], axis=1),
         np.stack([column.weights for column in columns], axis=1),
@@ -156,16 +149,10 @@ def evaluate(
         metric_ci95=dict(zip(per_query_metrics, intervals[1 : len(plain)], strict=True)),
         per_query_metrics=per_query_metrics,
         slices=tuple(
-            SliceResult(
-                part.axis,
-                part.label,
-                part.column.mean,
-                interval,
-                part.queries,
-                part.column.instances,
-                part.positives,
+            SliceResult(axis, label, column.mean, interval, queries, column.instances, count)
+            for (axis, label, column, queries, count), interval in zip(
+                slices, intervals[len(plain) :], strict=True
             )
-            for part, interval in zip(slices, intervals[len(plain) :], strict=True)
         ),
         unreachable=int(truth.unreachable.sum()),
         ties=ties,
@@ -256,7 +243,7 @@ def _label_slices(
         for label in sorted(set(labels), key=lambda name: (not name, name)):
             part = of_query == label
             column = _over_instances(np.where(part, per_query, np.nan), *groups)
-            yield _Slice(axis, label or UNKNOWN, column, int(part.sum()), int(positives[part].sum()))
+            yield axis, label or UNKNOWN, column, int(part.sum()), int(positives[part].sum())
 
 
 def _bin_slices(
@@ -278,7 +265,7 @@ def _bin_slices(
             if in_bin.any():
                 values = average_precision(hits, bins[hits.pair] == number, in_bin, definition, k)
                 column = _over_queries(values, *groups)
-                yield _Slice(axis, label, column, int(np.count_nonzero(in_bin)), int(in_bin.sum()))
+                yield axis, label, column, int(np.count_nonzero(in_bin)), int(in_bin.sum())
 
 
 def _edges(axis: str, boundaries: Mapping[str, Sequence[float]]) -> Float64:

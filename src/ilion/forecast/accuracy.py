@@ -71,30 +71,6 @@ class Forecast(Value):
     imperfection: float
 
 
-def average_precisions(known: DistractorCounts, above: Float64, definition: Definition, k: int) -> Float64:
-    """Compute AP of each query from the distractors above its positives.
-
-    Args:
-        known: Counts of distractors, and the ranks of positives among themselves.
-        above: (T,) distractors above each positive.
-        definition: See `ilion.evaluation.average_precision.average_precision`.
-        k: Cut-off.
-
-    Returns:
-        (Q,) in [0, 1].
-    """
-    rank = known.place + known.rest + above
-    credit = known.place / rank
-    if definition == "revisited":
-        earlier = np.where(rank <= 1, 1.0, (known.place - 1) / np.maximum(rank - 1, 1))
-        credit = (credit + earlier) / 2.0
-    queries = len(known.positives)
-    total = np.bincount(known.query, weights=np.where(rank <= k, credit, 0.0), minlength=queries)
-    most = np.minimum(known.positives, k) if definition == "ilias" else known.positives
-    precisions: Float64 = total / most
-    return precisions
-
-
 def forecast(
     known: DistractorCounts,
     sizes: Sequence[int],
@@ -139,7 +115,7 @@ def forecast(
         resampled = np.bincount(rng.integers(0, instances, instances), minlength=instances)[codes]
         for size in sizes:
             above = draws.above(chance, size, rng)
-            precisions = average_precisions(known, above, definition, k)
+            precisions = known.average_precisions(above, definition, k)
             maps[size][b] = precisions.mean()
             objects[size][b] = (precisions * resampled).sum() / max(resampled.sum(), 1)
     points = tuple(

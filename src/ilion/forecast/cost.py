@@ -43,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Prices:
-    """What machines and disks cost; 0 is unknown.
+    """What machines and disks cost; 0 is unknown, and then no price is said.
 
     Args:
         hour: Price of an hour of the machine that was measured on.

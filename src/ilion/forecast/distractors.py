@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ArtifactError
+from ilion.evaluation.average_precision import Definition
 from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
 
 FEWEST = 100
@@ -48,6 +49,23 @@ class DistractorCounts:
     tops: Float64
     names: Int64
     distractors: int
+
+    def average_precisions(self, above: Float64, definition: Definition, k: int) -> Float64:
+        """Compute AP@k (Q,) of each query if ``above`` (T,) distractors stand above its positives."""
+        rank = self.place + self.rest + above
+        credit = self.place / rank
+        if definition == "revisited":
+            earlier = np.where(rank <= 1, 1.0, (self.place - 1) / np.maximum(rank - 1, 1))
+            credit = (credit + earlier) / 2.0
+        queries = len(self.positives)
+        total = np.bincount(self.query, weights=np.where(rank <= k, credit, 0.0), minlength=queries)
+        most = np.minimum(self.positives, k) if definition == "ilias" else self.positives
+        precisions: Float64 = total / most
+        return precisions
+
+    def mean(self, definition: Definition, k: int) -> float:
+        """Compute mAP@k of the ranking itself."""
+        return float(self.average_precisions(self.above.astype(np.float64), definition, k).mean())
 
 
 def count_distractors(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.evaluation.average_precision import Definition
-from ilion.forecast.accuracy import IMPERFECTION, average_precisions, forecast
+from ilion.forecast.accuracy import IMPERFECTION, forecast
 from ilion.forecast.distractors import FEWEST, DistractorCounts, thin_distractors
 from ilion.outcome import Interval
 
@@ -48,6 +48,27 @@ class HoldOut:
         return self.interval.low <= self.measured <= self.interval.high
 
 
+def hold_out(
+    part: DistractorCounts,
+    whole: DistractorCounts,
+    log_linear: float,
+    *,
+    definition: Definition,
+    k: int,
+    imperfection: float = IMPERFECTION,
+    replicates: int,
+    seed: int,
+) -> HoldOut:
+    """Forecast a measured database from a smaller one; arguments as those of `forecast` and `HoldOut`."""
+    size = whole.distractors
+    predicted = forecast(
+        part, [size], definition=definition, k=k, replicates=replicates, imperfection=imperfection, seed=seed
+    )
+    point, deviation = predicted.points[0], float(predicted.replicates[size].std())
+    measured = whole.mean(definition, k)
+    return HoldOut(part.distractors, size, measured, point.mean, point.interval, deviation, log_linear)
+
+
 def forecast_hold_outs(
     known: DistractorCounts,
     *,
@@ -70,31 +91,22 @@ def forecast_hold_outs(
         seed: Seed of all draws.
     """
     found = []
-    measured = float(average_precisions(known, known.above.astype(np.float64), definition, k).mean())
     for number, share in enumerate(shares):
         if known.distractors * share < FEWEST:
             continue
         for repeat in range(repeats):
             rng = np.random.default_rng([seed, number, repeat])
             part = thin_distractors(known, share, rng, known.tops.shape[1])
-            predicted = forecast(
-                part,
-                [known.distractors],
-                definition=definition,
-                k=k,
-                replicates=replicates,
-                seed=seed + repeat,
-            )
-            point = predicted.points[0]
+            line = _log_linear(part, known.distractors, definition, k, rng)
             found.append(
-                HoldOut(
-                    part.distractors,
-                    known.distractors,
-                    measured,
-                    point.mean,
-                    point.interval,
-                    float(predicted.replicates[known.distractors].std()),
-                    _log_linear(part, known.distractors, definition, k, rng),
+                hold_out(
+                    part,
+                    known,
+                    line,
+                    definition=definition,
+                    k=k,
+                    replicates=replicates,
+                    seed=seed + repeat,
                 )
             )
     return tuple(found)
@@ -105,10 +117,8 @@ def _log_linear(
 ) -> float:
     """Draw a line through three smaller sizes: what one would do without a model."""
     shares = (0.1, 1 / 3, 1.0)
-    values = []
-    for share in shares:
-        part = known if share == 1.0 else thin_distractors(known, share, rng, 1)
-        values.append(float(average_precisions(part, part.above.astype(np.float64), definition, k).mean()))
+    parts = [known if share == 1.0 else thin_distractors(known, share, rng, 1) for share in shares]
+    values = [part.mean(definition, k) for part in parts]
     slope, intercept = np.polyfit(np.log(np.array(shares) * known.distractors), values, 1)
     return float(np.clip(slope * np.log(size) + intercept, 0.0, 1.0))
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ilion.errors import ConfigError
 from ilion.evaluation.average_precision import Definition
-from ilion.forecast.accuracy import Forecast, average_precisions, forecast
+from ilion.forecast.accuracy import Forecast, forecast
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
 from ilion.forecast.distractors import DistractorCounts
-from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs
+from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs, hold_out
 from ilion.types import Value
 
 
@@ -142,20 +142,18 @@ def _largest(
     size = last.counts.distractors
     if before.counts.distractors >= size:
         return None
-    predicted = forecast(
-        before.counts, [size], definition=definition, k=k, replicates=200, imperfection=error, seed=seed
-    )
     xs = np.log([run.counts.distractors for run in ordered[:-1]])
     line = np.polyfit(xs, [run.mean for run in ordered[:-1]], 1) if len(ordered) > 2 else [0.0, before.mean]
-    point = predicted.points[0]
-    return HoldOut(
-        before.counts.distractors,
-        size,
-        float(average_precisions(last.counts, last.counts.above.astype(np.float64), definition, k).mean()),
-        point.mean,
-        point.interval,
-        float(predicted.replicates[size].std()),
-        float(np.clip(np.polyval(line, np.log(size)), 0.0, 1.0)),
+    log_linear = float(np.clip(np.polyval(line, np.log(size)), 0.0, 1.0))
+    return hold_out(
+        before.counts,
+        last.counts,
+        log_linear,
+        definition=definition,
+        k=k,
+        imperfection=error,
+        replicates=200,
+        seed=seed,
     )
 
 
