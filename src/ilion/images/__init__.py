@@ -1,4 +1,4 @@
-"""Images: what a file is, decoding it upright, and bringing it to the size that a model takes."""
+"""Images: files are probed, decoded upright, and brought to the size that a model takes."""
 
 from ilion.images.decode import MAX_PIXELS, Decoded, decode
 from ilion.images.geometry import (

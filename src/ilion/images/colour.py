@@ -14,6 +14,8 @@ from ilion.errors import ImageError
 from ilion.types import RGB
 
 _SPACES = {b"RGB ": "RGB", b"CMYK": "CMYK"}
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""EXIF orientation -> OpenCV's code of the flip that undoes it, after a transposition from 5 on."""
 
 
 def profile_name(icc: bytes) -> str:
@@ -27,7 +29,7 @@ def profile_name(icc: bytes) -> str:
 
 
 def changes_colours(icc: bytes) -> bool:
-    """Whether a profile asks for a conversion: it is for RGB or CMYK and does not call itself sRGB.
+    """Return whether a profile asks for a conversion: it is for RGB or CMYK and does not call itself sRGB.
 
     >>> changes_colours(b"")
     False
@@ -116,21 +118,8 @@ def upright(image: RGB, orientation: int) -> RGB:
     >>> upright(np.zeros((2, 5, 3), np.uint8), 6).shape
     (5, 2, 3)
     """
-    match orientation:
-        case 2:
-            turned = cv2.flip(image, 1)
-        case 3:
-            turned = cv2.rotate(image, cv2.ROTATE_180)
-        case 4:
-            turned = cv2.flip(image, 0)
-        case 5:
-            turned = cv2.transpose(image)
-        case 6:
-            turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
-        case 7:
-            turned = cv2.rotate(cv2.transpose(image), cv2.ROTATE_180)
-        case 8:
-            turned = cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)
-        case _:
-            return image
-    return np.asarray(turned, np.uint8)
+    if orientation not in range(2, 9):
+        return image
+    turned = cv2.transpose(image) if orientation >= 5 else image
+    flip = _FLIPS.get(orientation)
+    return np.asarray(turned if flip is None else cv2.flip(turned, flip), np.uint8)

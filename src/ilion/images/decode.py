@@ -19,7 +19,7 @@ from ilion.images.probe import located, sniff
 from ilion.types import RGB
 
 MAX_PIXELS = 200_000_000
-"""The largest cameras of phones deliver 200 megapixels. What claims more counts as a decompression bomb."""
+"""Most pixels of an image. Phones deliver up to 200 megapixels; more counts as a decompression bomb."""
 
 _DAMAGE = re.compile(r"Corrupt JPEG data|Premature end|Inconsistent progression")
 _LEFTOVER = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
@@ -61,8 +61,8 @@ def decode(
         data: The whole encoded file. The content decides, never a file name.
         at_least: (longer side, shorter side) in pixels that suffice; a larger JPEG may be decoded at a
             fraction of its size, which is several times faster (see `least_size`). None decodes at full size.
-        max_pixels: An image whose header claims more pixels is refused before anything is allocated.
-        where: Put before an error message, such as the path.
+        max_pixels: Most pixels; a header that claims more is refused before anything is allocated.
+        where: Place for messages, such as the path.
 
     Raises:
         ImageError: Empty, truncated, damaged, zero-sized, too large, or no decoder for it; the message says
@@ -92,11 +92,7 @@ def decode(
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse what cannot be a picture.
-
-    Raises:
-        ImageError: No pixels, or more than allowed.
-    """
+    """Refuse a header that claims no pixels, or more than allowed."""
     if width < 1 or height < 1:
         raise ImageError(
             f"zero-sized: the header says {width} x {height} pixels; fetch the file again or save it anew"

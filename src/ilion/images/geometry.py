@@ -16,25 +16,21 @@ from ilion.types import RGB, Box, Float32, Float64, Resize
 T = TypeVar("T")
 
 FILL = (124, 116, 104)
-"""Colour of padding and masks: the mean of ImageNet, so that it is near zero after normalisation."""
+"""RGB colour of padding and masks: the mean of ImageNet, so that it is near zero after normalisation."""
 
 MAX_RESULT_PIXELS = 2**26
-"""A resized image may not be larger. Only resize mode "short" on an extreme strip comes near."""
+"""Most pixels of a resized image. Only resize mode "short" on an extreme strip comes near."""
 
 _HALVED = 6
-"""From this factor on, pixels are first averaged two by two, which costs little and changes little."""
+"""Least factor at which pixels are first averaged two by two, which costs little and changes little."""
 
 _MARGIN = 1.5
-"""A JPEG decoded at a fraction is still this much larger than needed, as the fraction's own filter is coarse.
+"""Factor by which a JPEG decoded at a fraction is larger than needed, as the fraction's own filter is coarse.
 With less, the cosine of EfficientNet descriptors to those after a full decode falls below 0.995."""
 
 
 def least_size(mode: Resize, side: int) -> tuple[int, int]:
-    """Return the (longer side, shorter side) that `decode` should at least deliver before `resize`.
-
-    Args:
-        mode: Resize mode.
-        side: Pixels.
+    """Return the least (longer side, shorter side) in pixels that `decode` should deliver before `resize`.
 
     >>> least_size("long", 384), least_size("short", 224), least_size("square", 224)
     ((576, 1), (336, 336), (336, 336))
@@ -51,9 +47,9 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
         mode: ``long``: the longer side becomes ``side``, aspect kept. ``short``: the shorter side does.
             ``square``: both do, aspect not kept. ``center-crop``: the central square, then ``square``.
             ``pad``: as ``long``, then centred on a square of `FILL`. ``none``: nothing.
-        side: Pixels, positive.
-        pad_multiple: Height and width are then padded with `FILL`, evenly on both sides, to a multiple of
-            this (the patch of a vision transformer).
+        side: Side in pixels, at least 1.
+        pad_multiple: Number (the patch of a vision transformer) to a multiple of which height and width are
+            then padded with `FILL`, evenly on both sides.
 
     Raises:
         ConfigError: Unknown mode, or a number that is not positive.
@@ -164,11 +160,7 @@ def _pad(image: RGB, width: int, height: int) -> RGB:
 
 
 def scale_boxes(boxes: Sequence[Box], scale: tuple[float, float]) -> tuple[Box, ...]:
-    """Move boxes of the full image onto its decoded version (see `Decoded.scale`).
-
-    Args:
-        boxes: Boxes in pixels of the full upright image.
-        scale: Factors of x and y.
+    """Move boxes of the full upright image onto its decoded version, by `Decoded.scale`.
 
     >>> scale_boxes([Box(10, 20, 30, 40)], (0.5, 0.25))
     (Box(x=5.0, y=5.0, width=15.0, height=10.0),)
@@ -184,8 +176,8 @@ def crop(image: RGB, boxes: Sequence[Box], margin: float = 0.0) -> RGB:
 
     Args:
         image: (H, W, 3).
-        boxes: In pixels of this image. What sticks out is clipped; touched pixels belong to the box.
-        margin: Widens the rectangle on each side by this fraction of its width and height.
+        boxes: Boxes in pixels of this image. What sticks out is clipped; touched pixels belong to the box.
+        margin: Fraction of its width and height by which the rectangle is widened on each side.
 
     Raises:
         ImageError: A box lies entirely outside the image.
@@ -215,7 +207,7 @@ def mask(image: RGB, boxes: Sequence[Box], fill: tuple[int, int, int] = FILL) ->
 
     Args:
         image: (H, W, 3); not changed.
-        boxes: In pixels of this image. What sticks out is clipped; touched pixels belong to the box.
+        boxes: Boxes in pixels of this image. What sticks out is clipped; touched pixels belong to the box.
         fill: RGB colour of what is hidden.
 
     Raises:
@@ -279,8 +271,8 @@ def batches_by_shape(
 
     Args:
         images: Keys and images, in any order.
-        batch_size: Largest batch.
-        window: Largest number of waiting images.
+        batch_size: Most images of a batch.
+        window: Most images that wait.
 
     Yields:
         Batches of one shape, in an order that depends on nothing but the input; each image exactly once.

@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from ilion.errors import ImageError
 
 ORIENTATION = 0x0112
-"""EXIF tag."""
+"""EXIF tag of the orientation."""
 
 MAX_SCANS = 500
-"""Scans of one progressive image. Encoders write about ten; thousands are an attack on the reader's time."""
+"""Most scans of one progressive image. Encoders write about ten; thousands are an attack on our time."""
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What stands before the first scan.
+    """Content of the markers before the first scan; width and height are in pixels as stored.
 
     Args:
-        width: Pixels, as stored.
-        height: Pixels, as stored.
         components: 1 gray, 3 colour, 4 CMYK.
         bits: Bits a sample.
         process: Low nibble of the frame marker: 0 baseline, 1 extended, 2 progressive, 3 lossless, 9 and 10
             the same with arithmetic coding.
         orientation: EXIF orientation, 1 to 8.
-        exif_damaged: The EXIF block cannot be read, or its orientation is none of the eight.
-        adobe: An Adobe marker is there: CMYK samples are inverted.
+        exif_damaged: Whether the EXIF block cannot be read, or its orientation is none of the eight.
+        adobe: Whether an Adobe marker is there: CMYK samples are then inverted.
         icc: Embedded colour profile, or b"".
     """
 

@@ -23,7 +23,7 @@ FORMATS = {
     "jpeg2000": "JPEG2000",
     "ppm": "PPM",
 }
-"""Our name of a format -> Pillow's. A closed list: Pillow knows formats that start other programs (EPS)."""
+"""Name of a format here -> Pillow's. A closed list: Pillow knows formats that start other programs (EPS)."""
 
 
 class _Quiet:
@@ -61,11 +61,7 @@ def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
     """Open an image with the one plugin of its format; whatever goes wrong inside becomes an `ImageError`.
 
     The plugin is called directly, because `PIL.Image.open` has a process-wide limit of pixels; ours is an
-    argument.
-
-    Args:
-        data: The encoded file.
-        kind: One of `FORMATS`.
+    argument. The kind is one of `FORMATS`.
 
     Raises:
         ImageError: This Pillow has no such plugin, or the file is damaged.

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from ilion.errors import ImageError
 
 _MAX_PROFILE = 8_000_000
-"""Bytes of a colour profile after decompression; real ones stay below 4 MB."""
+"""Most bytes of a colour profile after decompression; real ones stay below 4 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """What the chunks say.
+    """Content of the chunks; width and height are in pixels as stored.
 
     Args:
-        width: Pixels, as stored.
-        height: Pixels, as stored.
         bits: Bits a sample.
         colour: Colour type: 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA.
-        transparent: One colour, or colours of the palette, are transparent.
-        frames: Frames of an animation, else 1.
+        transparent: Whether one colour, or colours of the palette, are transparent.
+        frames: Number of frames of an animation, else 1.
         exif: EXIF block, or b"".
         icc: Embedded colour profile, or b"".
     """

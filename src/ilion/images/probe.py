@@ -1,4 +1,4 @@
-"""What an image file is, from its content and without decoding pixels."""
+"""Facts about an image file, from its content and without decoding pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTENSIONS = {
     "jpeg2000": (".jp2", ".j2k", ".jpx", ".jpc", ".j2c"),
     "ppm": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
-"""Format -> the file name extensions that it goes by."""
+"""Format -> its file name extensions."""
 
 _MODES: dict[str, tuple[Mode, int]] = {
     "1": ("1-bit", 1),
@@ -44,7 +44,7 @@ _MODES: dict[str, tuple[Mode, int]] = {
     "RGBX": ("RGB", 8),
     "CMYK": ("CMYK", 8),
 }
-"""Mode of Pillow -> our mode and bits a sample."""
+"""Mode of Pillow -> `Mode` and bits a sample."""
 
 _PNG_MODES: dict[int, Mode] = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGBA"}
 _JPEG_MODES: dict[int, Mode] = {1: "gray", 3: "RGB", 4: "CMYK"}
@@ -52,17 +52,17 @@ _JPEG_MODES: dict[int, Mode] = {1: "gray", 3: "RGB", 4: "CMYK"}
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What the header of an image says.
+    """Content of an image's header.
 
     Args:
         format: ``jpeg``, ``png``, ``gif``, ``webp``, ``bmp``, ``tiff``, ``avif``, ``jpeg2000`` or ``ppm``.
         stored_size: (width, height) in pixels as stored.
         orientation: EXIF orientation, 1 (upright) to 8.
-        mode: How colours are stored.
+        mode: Kind of colours as stored.
         bits: Bits a channel.
-        frames: Frames of an animation, or pages; only the first is ever used.
+        frames: Number of frames or pages; only the first is ever used.
         icc: Name of the embedded colour profile, or "".
-        warnings: Everything odd that decoding takes care of, one phrase each.
+        warnings: Oddities that decoding takes care of, one phrase each.
     """
 
     format: str
@@ -88,7 +88,7 @@ def probe(data: bytes, *, where: str = "") -> ImageFacts:
 
     Args:
         data: The whole encoded file.
-        where: Put before an error message, such as the path.
+        where: Place for messages, such as the path.
 
     Raises:
         ImageError: The file is empty, no image, of a format without a decoder, or its header is damaged.
@@ -171,7 +171,7 @@ def _facts(
     frames: int = 1,
     transparent: bool = False,
 ) -> ImageFacts:
-    """Gather the facts and say what is odd."""
+    """Return the facts, with a phrase for all that is odd."""
     odd = []
     if mode == "CMYK":
         odd.append("CMYK colours (for print); converted to RGB")
@@ -242,7 +242,7 @@ _SIGNATURES = (
 
 
 def _sniff_ftyp(data: bytes) -> str:
-    """Tell apart the formats that live in an ISO media container."""
+    """Return the format of a file in an ISO media container."""
     brands = data[8 : min(len(data), int.from_bytes(data[:4], "big"), 256)]
     if b"avif" in brands or b"avis" in brands:
         return "avif"
@@ -270,7 +270,7 @@ _OTHERS = (
 
 
 def _not_an_image(data: bytes) -> str:
-    """Say what a file is that is no image, and what to do."""
+    """Return a description of a file that is no image, and what to do."""
     if not data:
         return "the file is empty (0 bytes); fetch it again"
     if not data.strip(b"\0"):

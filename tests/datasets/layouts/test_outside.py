@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.networks import tiny_network
 
+from ilion import api, load_experiment
 from ilion.datasets import LAYOUTS, RecordShard, check_dataset, open_dataset, render_check
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.shards import plain_shard, shard_from
@@ -166,3 +168,32 @@ def test_what_is_no_layout_is_refused(tmp_path: Path, folder: Path) -> None:
     code.write_text("def landmarks(folder): ...\n")
     with pytest.raises(ConfigError, match=r"is no subclass of ilion.datasets.Layout"):
         open_dataset(folder, layout=f"{code}:landmarks", trust=[str(code)])
+
+
+def test_a_run_on_it_is_the_same_in_worker_processes_and_goes_on(
+    folder: Path, code: str, tmp_path: Path
+) -> None:
+    toml = f"""
+        trust = ["mine.py"]
+        dataset.path = "set"
+        dataset.layout = "mine.py:Landmarks"
+        dataset.shard_size = 3
+        extraction.model = "onnx:{tiny_network(tmp_path / "n.onnx")}"
+        search.k = 8
+        evaluation.bootstrap = 10
+    """
+    (tmp_path / "e.toml").write_text(toml)
+    runs = []
+    for name, processes in (("one", 0), ("two", 2)):
+        settings = [f"output={tmp_path / name}", f"compute.processes={processes}"]
+        runs.append(api.run(load_experiment(tmp_path / "e.toml", settings)))
+    (one, page), (two, _) = runs
+    assert one.ranking.database_ids == two.ranking.database_ids == tuple(IMAGES)
+    assert one.evaluation.per_query.tolist() == two.evaluation.per_query.tolist()
+    assert {part.label for part in one.evaluation.slices if part.axis == "city"} == {"Paris", "Rome"}
+    assert "landmarks" in page.read_text("utf-8")
+    assert api.load_run(tmp_path / "one").dataset.ignored["q2"] == ("a2",)
+    (folder / "jpg" / "x4.jpg").write_bytes((folder / "jpg" / "a1.jpg").read_bytes())
+    again, _ = api.run(load_experiment(tmp_path / "e.toml", [f"output={tmp_path / 'one'}"]))
+    assert again.ranking.indices.tolist() != one.ranking.indices.tolist()
+    assert len(list((tmp_path / "one" / "artifacts").glob("descriptors-*/*.ids.json"))) == 4
