@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from ilion import api
 from ilion.cli import app
 from ilion.download import DownloadSettings, download, load_recipes
-from ilion.download.choice import parse_checksums, parse_numbers, wanted
+from ilion.download.choice import list_wanted, parse_checksums, parse_numbers
 from ilion.download.recipes import Recipe, check_path, parse_recipe
-from ilion.download.records import home, read_record
+from ilion.download.records import downloads_folder, read_record
 from ilion.download.settings import load_settings
 from ilion.errors import ArtifactError, ConfigError, IlionError
 
@@ -193,9 +193,12 @@ def test_kills_at_random_moments_lose_little_and_change_nothing(tmp_path: Path) 
         killed = 0
         for _ in range(3):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            enough = sum(file.stat().st_size for file in home(tmp_path / "set").glob("*.part")) + 1_000_000
+            enough = (
+                sum(file.stat().st_size for file in downloads_folder(tmp_path / "set").glob("*.part"))
+                + 1_000_000
+            )
             while process.poll() is None:
-                here = sum(file.stat().st_size for file in home(tmp_path / "set").glob("*.part"))
+                here = sum(file.stat().st_size for file in downloads_folder(tmp_path / "set").glob("*.part"))
                 if here > enough:
                     process.send_signal(signal.SIGKILL)
                     killed += 1
@@ -224,7 +227,7 @@ def test_the_recipes_of_the_package_are_sound() -> None:
             given = {"numbers": str(part.first), "model": "vit.x", "": ""}[part.takes]
             listed = {"ilias_core.tar": "0" * 64, "yfcc100m/yfcc100m_0.tar": "1" * 64}
             unknown = {file.path: "https://example.org/x" for file in part.files if file.unknown}
-            files = wanted(recipe, {part.name: given}, listed, unknown)
+            files = list_wanted(recipe, {part.name: given}, listed, unknown)
             assert all(file.url.startswith("http") for file in files)
 
 
@@ -233,11 +236,11 @@ def test_what_is_not_known_is_said() -> None:
     with pytest.raises(
         ConfigError, match=r"was not confirmed; give its address: --url misc/uned_paths_1M.txt="
     ):
-        wanted(uned, {"list": ""}, None)
-    given = wanted(uned, {"list": ""}, None, {"misc/uned_paths_1M.txt": "https://example.org/u"})
+        list_wanted(uned, {"list": ""}, None)
+    given = list_wanted(uned, {"list": ""}, None, {"misc/uned_paths_1M.txt": "https://example.org/u"})
     assert given[0].url == "https://example.org/u"
     with pytest.raises(ConfigError, match="none of the wanted files"):
-        wanted(uned, {"splits": ""}, None, {"other.txt": "https://example.org/u"})
+        list_wanted(uned, {"splits": ""}, None, {"other.txt": "https://example.org/u"})
 
 
 GOOD = """

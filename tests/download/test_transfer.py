@@ -16,11 +16,11 @@ import pytest
 from tests.faulty_server import FAULTS, FaultyServer, serving
 
 from ilion.download import DownloadSettings, Recipe, download
-from ilion.download.answers import Fault, Refusal, judge, redirected, waiting_time
+from ilion.download.answers import Fault, Refusal, follow_redirect, judge, waiting_time
 from ilion.download.client import Client, Stopped
 from ilion.download.partial import Head, Partial
 from ilion.download.recipes import parse_recipe
-from ilion.download.records import home, read_record
+from ilion.download.records import downloads_folder, read_record
 from ilion.errors import ArtifactError, ConfigError
 
 QUICK = DownloadSettings(connect_timeout=2, read_timeout=0.4, backoff=0.01, longest_wait=5)
@@ -67,7 +67,7 @@ def test_every_fault_is_survived(tmp_path: Path, fault: str, times: int) -> None
     assert (tmp_path / "a").read_bytes() == data
     assert done.files == ("a",)
     assert sum(done.faults.values()) >= times
-    assert not list(home(tmp_path).glob("*.part*"))
+    assert not list(downloads_folder(tmp_path).glob("*.part*"))
 
 
 def test_cut_files_go_on_where_they_were(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_an_interrupt_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             fetch(what, tmp_path, replace(QUICK, read_timeout=30), progress=progress)
         assert time.monotonic() - began < 5
-        part = next(home(tmp_path).glob("*.part"))
+        part = next(downloads_folder(tmp_path).glob("*.part"))
         assert data.startswith(part.read_bytes())
         assert part.stat().st_size > 50_000
         done = fetch(what, tmp_path)
@@ -315,10 +315,10 @@ def test_a_waiting_transfer_is_woken(tmp_path: Path) -> None:
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     from filelock import FileLock
 
-    home(tmp_path).mkdir()
+    downloads_folder(tmp_path).mkdir()
     with (
         serving({"/a": b"a"}) as server,
-        FileLock(home(tmp_path) / ".lock"),
+        FileLock(downloads_folder(tmp_path) / ".lock"),
         pytest.raises(ArtifactError, match="another process"),
     ):
         fetch(recipe(server, a=""), tmp_path)
@@ -465,11 +465,11 @@ def test_answers_that_count() -> None:
 
 def test_redirects_keep_their_security() -> None:
     with pytest.raises(Refusal, match="from https"):
-        redirected("https://a.org/", "http://a.org/")
+        follow_redirect("https://a.org/", "http://a.org/")
     with pytest.raises(Refusal, match="nowhere"):
-        redirected("https://a.org/", "")
+        follow_redirect("https://a.org/", "")
     with pytest.raises(Refusal, match="name and password"):
-        redirected("https://a.org/", "https://me:secret@b.org/")
+        follow_redirect("https://a.org/", "https://me:secret@b.org/")
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("0", 0.0), ("-1", None), ("", None), ("9" * 30, None)])

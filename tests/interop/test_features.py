@@ -12,8 +12,8 @@ from ilion.errors import ArtifactError
 from ilion.interop.features import (
     check_lengths,
     find_features,
-    gaps,
-    normalised,
+    find_gaps,
+    normalise_rows,
     open_features,
     write_features,
 )
@@ -103,7 +103,7 @@ def test_files_are_found_in_order(tmp_path: Path) -> None:
     assert [f.path.stem.removeprefix("features_") for f in found] == [
         "image_queries", "text_queries", "positives", "distractors_00009", "distractors_00010", "uned"
     ]  # fmt: skip
-    assert gaps(found) == []
+    assert find_gaps(found) == []
     with pytest.raises(ArtifactError, match="are both"):
         find_features([tmp_path, tmp_path / "features_uned.hdf5"])
     write_features(tmp_path / "features_uned.hdf5", [_block(dim=5)])
@@ -165,7 +165,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         check_lengths(path, Descriptors(("a", "b"), np.array([[1, 0], [0, 2]], np.float16)))
     check_lengths(path, _block(100, 512))
     with pytest.raises(ArtifactError, match="'a' is all zeros"):
-        normalised(path, Descriptors(("a",), np.zeros((1, 2), np.float16)))
+        normalise_rows(path, Descriptors(("a",), np.zeros((1, 2), np.float16)))
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:

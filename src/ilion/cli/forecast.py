@@ -90,7 +90,7 @@ def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
 
 
 def _say(result: ForecastResult) -> None:
-    from ilion.download.planning import human
+    from ilion.download.planning import format_bytes
     from ilion.forecast import format_size
 
     predicted = result.forecast
@@ -120,7 +120,7 @@ def _say(result: ForecastResult) -> None:
         hours = "not measured" if cost.describe_hours is None else f"{cost.describe_hours:.3g} h"
         print(
             f"  {format_size(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
-            f"{human(cost.disk_bytes):>9}  {human(cost.memory_bytes):>9}  {price}"
+            f"{format_bytes(cost.disk_bytes):>9}  {format_bytes(cost.memory_bytes):>9}  {price}"
         )
 
 

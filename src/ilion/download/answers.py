@@ -1,4 +1,4 @@
-"""What an HTTP answer is worth: judged by its status and headers against what was asked.
+"""HTTP answers, judged by their status and headers against the request.
 
 A `Fault` may go away (a reset, a stall, an overloaded server); a `Refusal` will not, at this address.
 """
@@ -17,7 +17,7 @@ from ilion.download.settings import check_url
 from ilion.errors import ConfigError
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""Statuses that say: later."""
+"""Statuses that mean: try again later."""
 
 
 class Fault(Exception):
@@ -25,7 +25,7 @@ class Fault(Exception):
 
     Args:
         kind: One or two words, counted and shown.
-        message: What happened.
+        message: Description for people.
         wait: Seconds that the server asks to wait, or None.
     """
 
@@ -39,8 +39,8 @@ class Refusal(Exception):
     """Something that will not go away at this address.
 
     Args:
-        message: What happened.
-        status: The HTTP status, 0 for another reason.
+        message: Description for people.
+        status: HTTP status, 0 for another reason.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -53,13 +53,13 @@ class Answer:
     """The start of a body.
 
     Args:
-        url: Where it came from in the end.
+        url: Address that it came from, after redirects.
         start: Offset of its first byte in the file.
         total: Bytes of the whole file; None if the server does not say.
         etag: Strong entity tag, or "".
         modified: ``Last-Modified``, or "".
-        delimited: The end of the body is marked, so a cut can be told from an end.
-        response: To read from.
+        delimited: Whether the end of the body is marked, so that a cut is noticed.
+        response: Response to read from.
     """
 
     url: str
@@ -71,13 +71,13 @@ class Answer:
     response: Any
 
 
-def redirected(url: str, location: str) -> str:
-    """Return where a redirect leads.
+def follow_redirect(url: str, location: str) -> str:
+    """Return the address that a redirect leads to.
 
     Raises:
         Refusal: Nowhere, to another scheme, or from https to http.
 
-    >>> redirected("https://a.org/x", "/y")
+    >>> follow_redirect("https://a.org/x", "/y")
     'https://a.org/y'
     """
     if not location:
@@ -111,14 +111,7 @@ def waiting_time(value: str, now: float | None = None) -> float | None:
 
 
 def judge(url: str, status: int, headers: Mapping[str, str], start: int, response: Any) -> Answer:
-    """Decide what an answer is worth.
-
-    Args:
-        url: Where it came from.
-        status: HTTP status.
-        headers: HTTP headers, case-insensitive.
-        start: The offset that was asked for.
-        response: Handed on.
+    """Return an answer that fits the request for the bytes from ``start`` on, or raise.
 
     Raises:
         Fault: The answer is wrong in a way that may go away.

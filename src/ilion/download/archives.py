@@ -28,23 +28,23 @@ from ilion.errors import ArtifactError
 
 MOST_MEMBERS = 5_000_000
 MOST_EXPANSION = 200
-"""Extracted bytes for each byte of a compressed archive; photos hardly shrink, text shrinks about tenfold."""
+"""Most extracted bytes for a byte of a compressed archive; photos hardly shrink, text about tenfold."""
 RESERVE = 64 << 20
-"""Bytes left free on the disk."""
+"""Bytes that stay free on the disk."""
 DEEPEST = 64
 MOST_PADDING = 16 << 20
-"""Bytes behind the last member."""
+"""Most bytes behind the last member."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One thing in an archive.
+    """One file or folder in an archive.
 
     Args:
-        name: As in the archive.
-        folder: It is a folder.
+        name: Name in the archive.
+        folder: Whether it is a folder.
         size: Announced bytes.
-        open: Opens its content.
+        open: Callback that opens its content.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Member:
 
 
 def is_archive(path: str) -> bool:
-    """Tell by its name whether a file is an archive that can be extracted.
+    """Return whether a file is, by its name, an archive that can be extracted.
 
     >>> is_archive("a.tar.gz"), is_archive("a.hdf5")
     (True, False)
@@ -97,14 +97,14 @@ def extract(
     """Extract an archive.
 
     Args:
-        archive: A tar (plain or compressed) or zip file.
-        target: Folder to extract in; files that are there under the same names are replaced.
+        archive: Tar (plain or compressed) or zip file.
+        target: Folder to extract in; files of the same names are replaced.
         aside: Folder for the time of extraction, on the same disk; emptied first.
-        stop: When it is set, `KeyboardInterrupt` is raised.
-        tell: Told how many further bytes were written.
+        stop: Event that ends it with a `KeyboardInterrupt`.
+        tell: Callback that receives the number of further bytes written.
 
     Returns:
-        How many files came out, and what came out at the top.
+        Number of files, and the names at the top.
 
     Raises:
         ArtifactError: The archive is damaged, or holds something that it should not; nothing is kept of it.
@@ -154,7 +154,7 @@ def extract(
 
 
 def _allowance(archive: Path) -> int:
-    """Bytes that may come out: what an archive of this size can hold in earnest, and what the disk has."""
+    """Return the most bytes that may come out: by the size of the archive, and by what the disk has left."""
     size = archive.stat().st_size
     plain = archive.name.endswith(".tar")
     return min(
@@ -165,7 +165,7 @@ def _allowance(archive: Path) -> int:
 def _write(
     member: Member, place: Path, left: int, stop: Event | None, tell: Callable[[int], None] | None
 ) -> int:
-    """Write one file; count what really comes, not what was announced."""
+    """Write one file; the bytes that really come are counted, not those announced."""
     place.parent.mkdir(parents=True, exist_ok=True)
     source = member.open()
     if source is None:
@@ -206,7 +206,7 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _decompressed(archive: Path) -> IO[bytes]:
-    """Open a tar by the compression that its first bytes tell."""
+    """Open a tar by the compression that its first bytes show."""
     with archive.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"\x1f\x8b"):

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 from urllib.parse import quote, urljoin
 
-from ilion.download.recipes import DIGEST, Part, Recipe, RecipeFile, check_path, filled
+from ilion.download.recipes import DIGEST, Part, Recipe, RecipeFile, check_path, fill_template
 from ilion.download.settings import check_url
 from ilion.errors import ConfigError
 
@@ -25,8 +25,8 @@ class Wanted:
         remote: Path below the base, "" for a file with an address of its own.
         url: Address at the source.
         sha256: Known digest, or "".
-        policy: ``pinned``, ``listed`` or ``first-use``.
-        size: About how many bytes; 0 if unknown.
+        policy: Origin of the digest: ``pinned``, ``listed`` or ``first-use``.
+        size: Approximate bytes; 0 if unknown.
         extract: See `RecipeFile`.
         optional: See `RecipeFile`.
     """
@@ -66,12 +66,7 @@ def parse_numbers(text: str, first: int, count: int) -> tuple[int, ...]:
 
 
 def parse_checksums(text: str, base: str, where: str) -> dict[str, str]:
-    """Read a source's list of ``sha256 address`` lines.
-
-    Args:
-        text: The list.
-        base: Address that all files must be below.
-        where: Prefix for messages.
+    """Read a source's list of ``sha256 address`` lines, all of them below the address ``base``.
 
     Returns:
         Path below the base -> sha256.
@@ -97,7 +92,7 @@ def parse_checksums(text: str, base: str, where: str) -> dict[str, str]:
     return found
 
 
-def wanted(
+def list_wanted(
     recipe: Recipe,
     parts: Mapping[str, str],
     checksums: Mapping[str, str] | None,
@@ -107,8 +102,8 @@ def wanted(
 
     Args:
         recipe: The recipe.
-        parts: Part -> what it takes (numbers as text, a model, or ""); empty takes the default parts.
-        checksums: The source's list, where the recipe has one.
+        parts: Part -> its argument (numbers as text, a model, or ""); empty takes the default parts.
+        checksums: List of the source, where the recipe has one.
         addresses: Local path -> address given by the user for a file.
 
     Raises:
@@ -127,7 +122,7 @@ def wanted(
 
 
 def needs_checksums(recipe: Recipe, parts: Mapping[str, str]) -> bool:
-    """Tell whether the asked parts need the source's checksum list."""
+    """Return whether the asked parts need the source's checksum list."""
     names = list(parts) or [part.name for part in recipe.parts if part.default]
     chosen = [recipe.part(name) for name in names]
     return any(part.listed or any(f.checksum == "listed" for f in part.files) for part in chosen)
@@ -171,8 +166,8 @@ def _one(
     checksums: Mapping[str, str],
     addresses: Mapping[str, str],
 ) -> Wanted:
-    path = check_path(filled(file.path, given, number), f"recipe {recipe.name}")
-    own = addresses.get(path) or filled(file.url, given, number)
+    path = check_path(fill_template(file.path, given, number), f"recipe {recipe.name}")
+    own = addresses.get(path) or fill_template(file.url, given, number)
     if file.unknown and not addresses.get(path):
         raise ConfigError(
             f"{recipe.name}, part {part.name}: {file.unknown}; give its address: --url {path}=https://..."

@@ -1,4 +1,4 @@
-"""HTTP as it is: every answer is checked against what was asked before a byte of it counts."""
+"""HTTP that trusts nothing: every answer is checked against the request before a byte of it counts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from urllib3.exceptions import (
 )
 
 from ilion._version import __version__
-from ilion.download.answers import Answer, Fault, Refusal, judge, redirected
+from ilion.download.answers import Answer, Fault, Refusal, follow_redirect, judge
 from ilion.download.settings import DownloadSettings
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 5
 PIECE = 1 << 18
-"""Bytes read at once."""
+"""Most bytes read at once."""
 
 
 class Stopped(Exception):
@@ -39,7 +39,7 @@ class Client:
 
     Args:
         settings: Timeouts and limits.
-        stop: Set when all transfers shall end.
+        stop: Event that ends all transfers.
     """
 
     def __init__(self, settings: DownloadSettings, stop: Event) -> None:
@@ -83,9 +83,9 @@ class Client:
         """Ask for a file from an offset on.
 
         Args:
-            url: Its address.
-            start: First byte wanted; 0 asks for the whole file.
-            unless_changed: The tag or time for which ``start`` holds; another version is then sent whole.
+            url: Address of the file.
+            start: First byte; 0 asks for the whole file.
+            unless_changed: Tag or time for which ``start`` holds; another version is then sent whole.
 
         Yields:
             The answer; its ``start`` is 0 where the server sends the whole file.
@@ -170,7 +170,7 @@ class Client:
             if response.status not in REDIRECTS:
                 return seen, response
             response.close()
-            seen = redirected(seen, response.headers.get("Location", ""))
+            seen = follow_redirect(seen, response.headers.get("Location", ""))
         raise Refusal(f"{url}: more than {MOST_REDIRECTS} redirects, the last to {seen}")
 
     def _manager(self, url: str) -> Any:

@@ -18,16 +18,16 @@ from ilion import storage
 from ilion.errors import ArtifactError
 
 SEGMENT = 4 << 20
-"""Bytes between two lines of the journal; a kill loses at most so many."""
+"""Bytes between two lines of the journal, which is the most that a kill loses."""
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a partial file is a part of.
+    """The file that a partial file is a part of.
 
     Args:
-        url: Where its bytes came from.
+        url: Address that its bytes came from.
         total: Bytes of the whole file; None if unknown.
         etag: Strong entity tag, or "".
         modified: ``Last-Modified``, or "".
@@ -43,7 +43,7 @@ class Partial:
     """A partial file, opened to go on; what the journal does not vouch for is cut off first.
 
     Args:
-        path: Where the bytes are; the journal lies beside it.
+        path: File of the bytes; the journal lies beside it.
         segment: Bytes between two lines of the journal.
 
     Raises:
@@ -61,19 +61,19 @@ class Partial:
         self._piece = hashlib.blake2b(digest_size=16)
         self._marked = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lines = self._verified()
-        self._file: IO[bytes] = self._opened(path, "r+b" if path.exists() else "w+b")
+        self._lines = self._read_sound()
+        self._file: IO[bytes] = self._open(path, "r+b" if path.exists() else "w+b")
         self._log: IO[bytes] | None = None
         self._cut()
 
     @staticmethod
-    def _opened(path: Path, mode: str) -> IO[bytes]:
+    def _open(path: Path, mode: str) -> IO[bytes]:
         try:
             return path.open(mode)
         except OSError as error:
-            raise _failed(path, error) from error
+            raise _write_error(path, error) from error
 
-    def _verified(self) -> list[dict[str, Any]]:
+    def _read_sound(self) -> list[dict[str, Any]]:
         """Read the journal, and re-read the bytes that it vouches for as far as they are sound."""
         try:
             raw = self.journal.read_bytes().split(b"\n")[:-1]
@@ -115,22 +115,22 @@ class Partial:
             self._file.truncate(self.end)
             self._file.seek(self.end)
         except OSError as error:
-            raise _failed(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
     def _write_journal(self) -> None:
         if self._log is not None:
             self._log.close()
         lines = [{"format": FORMAT, **asdict(self.head)}, *self._lines]
         storage.write_bytes(self.journal, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
-        self._log = self._opened(self.journal, "ab")
+        self._log = self._open(self.journal, "ab")
 
     def start(self, head: Head) -> None:
-        """Begin anew, as a part of what ``head`` tells; all bytes so far are dropped."""
+        """Begin anew, as a part of the file in ``head``; all bytes so far are dropped."""
         self.head, self.end, self._marked, self._lines = head, 0, 0, []
         self._whole, self._piece = hashlib.sha256(), hashlib.blake2b(digest_size=16)
         self._cut()
 
-    def moved(self, head: Head) -> None:
+    def move_to(self, head: Head) -> None:
         """Go on with the same bytes from another address, or with a size now known."""
         if head != self.head:
             self.mark()
@@ -150,7 +150,7 @@ class Partial:
             try:
                 self._file.write(now)
             except OSError as error:
-                raise _failed(self.path, error) from error
+                raise _write_error(self.path, error) from error
             self._whole.update(now)
             self._piece.update(now)
             self.end += len(now)
@@ -158,10 +158,11 @@ class Partial:
                 self.mark()
 
     def mark(self) -> None:
-        """Sync what was written, and vouch for it in the journal."""
+        """Sync the bytes that were written, and vouch for them in the journal."""
         if self.end == self._marked or self._log is None:
             return
         try:
+            # bytes first, then the line: after a power cut the journal must not know more than the file
             self._file.flush()
             os.fsync(self._file.fileno())
             line = {"end": self.end, "digest": self._piece.hexdigest()}
@@ -169,7 +170,7 @@ class Partial:
             self._log.flush()
             os.fsync(self._log.fileno())
         except OSError as error:
-            raise _failed(self.path, error) from error
+            raise _write_error(self.path, error) from error
         self._lines.append(line)
         self._marked, self._piece = self.end, hashlib.blake2b(digest_size=16)
 
@@ -208,11 +209,11 @@ class Partial:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.path, target)
         except OSError as error:
-            raise _failed(target, error) from error
+            raise _write_error(target, error) from error
         self.journal.unlink(missing_ok=True)
 
 
-def _failed(path: Path, error: OSError) -> ArtifactError:
+def _write_error(path: Path, error: OSError) -> ArtifactError:
     return ArtifactError(
         f"{path}: cannot be written ({error.strerror}); free space or choose another folder, then run the "
         "same command again to go on"

@@ -1,4 +1,4 @@
-"""What a download will do, before it does it: files, sizes, disk, licence."""
+"""The plan of a download, before anything is fetched: files, sizes, disk, licence."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib.parse import quote, urljoin
 from ilion import storage
 from ilion.download.answers import Fault, Refusal
 from ilion.download.archives import RESERVE
-from ilion.download.choice import Wanted, needs_checksums, parse_checksums, wanted
+from ilion.download.choice import Wanted, list_wanted, needs_checksums, parse_checksums
 from ilion.download.client import Client
 from ilion.download.partial import Partial
 from ilion.download.recipes import Recipe
-from ilion.download.records import home, read_record, stem
+from ilion.download.records import downloads_folder, file_stem, read_record
 from ilion.download.transfer import Transfer, free_bytes
 from ilion.errors import ArtifactError, ConfigError
 
@@ -31,13 +31,13 @@ class Item:
     """One file of a plan.
 
     Args:
-        file: What is wanted.
+        file: File to fetch.
         urls: Its addresses, the preferred one first.
         state: ``done`` (verified earlier and unchanged), ``unverified`` (there, must be read), ``partial`` or
             ``missing``.
         here: Bytes that are there.
-        size: Bytes in all, or None if neither the server nor the recipe says.
-        note: What the server says against it, or "".
+        size: Bytes in all; None if neither the server nor the recipe says.
+        note: Objection of the server, or "".
     """
 
     file: Wanted
@@ -50,11 +50,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a download will do.
+    """The plan of a download.
 
     Args:
-        recipe: The data set.
-        folder: Where it goes.
+        recipe: Recipe of the data set.
+        folder: Folder of the download.
         items: Its files.
         free: Bytes that the disk has left.
     """
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def unknown(self) -> int:
-        """Files whose size nobody says."""
+        """Number of files of unknown size."""
         return sum(item.size is None for item in self.items)
 
     @property
@@ -90,19 +90,20 @@ class Plan:
         """Make sure that it fits.
 
         Raises:
-            ArtifactError: It does not.
+            ArtifactError: The disk is too small.
         """
         if self.disk + RESERVE > self.free:
+            left, needed = format_bytes(self.free), format_bytes(self.disk + RESERVE)
             raise ArtifactError(
-                f"{self.folder}: the disk has {human(self.free)} left, {human(self.disk + RESERVE)} are "
-                "needed; free space, choose another folder, or ask for fewer parts"
+                f"{self.folder}: the disk has {left} left, {needed} are needed; free space, choose another "
+                "folder, or ask for fewer parts"
             )
 
 
-def human(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Write a number of bytes.
 
-    >>> human(1234), human(5_300_000_000)
+    >>> format_bytes(1234), format_bytes(5_300_000_000)
     ('1.2 KB', '5.3 GB')
     """
     for unit in ("bytes", "KB", "MB", "GB"):
@@ -122,16 +123,16 @@ def plan(
     addresses: Mapping[str, str] | None = None,
     refresh: bool = False,
 ) -> Plan:
-    """Find out what there is to do; nothing but the source's checksum list is fetched.
+    """Make the plan of a download; nothing but the source's checksum list is fetched.
 
     Args:
-        recipe: The data set.
-        folder: Where it goes.
-        parts: See `recipes.wanted`.
-        client: Sends the requests.
+        recipe: Recipe of the data set.
+        folder: Folder of the download.
+        parts: Part -> its argument; empty takes the default parts.
+        client: Client that sends the requests.
         mirrors: Addresses that stand for the recipe's base, tried before it.
         addresses: Local path -> address given by the user.
-        refresh: Fetch the checksum list anew.
+        refresh: Whether to fetch the checksum list anew.
 
     Raises:
         ConfigError: The request does not fit the recipe.
@@ -140,12 +141,13 @@ def plan(
     checksums = None
     if needs_checksums(recipe, parts):
         checksums = _checksums(recipe, folder, client, mirrors, refresh)
-    files = wanted(recipe, parts, checksums, addresses)
+    files = list_wanted(recipe, parts, checksums, addresses)
     if not files:
-        raise ConfigError(f"{recipe.name}: no files were asked for; its parts are {_parts(recipe)}")
+        known = ", ".join(part.name for part in recipe.parts)
+        raise ConfigError(f"{recipe.name}: no files were asked for; its parts are {known}")
 
     def look(file: Wanted) -> Item:
-        urls = addresses_of(file, mirrors)
+        urls = list_addresses(file, mirrors)
         state, here = _state(folder, file)
         if state in ("done", "unverified"):
             return Item(file, urls, state, here, here)
@@ -163,7 +165,7 @@ def plan(
     return Plan(recipe, folder, items, free_bytes(folder))
 
 
-def addresses_of(file: Wanted, mirrors: Sequence[str]) -> tuple[str, ...]:
+def list_addresses(file: Wanted, mirrors: Sequence[str]) -> tuple[str, ...]:
     """List the addresses of a file: the mirrors, in their order, then the source."""
     below = (
         [urljoin(mirror.rstrip("/") + "/", quote(file.remote)) for mirror in mirrors] if file.remote else []
@@ -171,12 +173,8 @@ def addresses_of(file: Wanted, mirrors: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*below, file.url]))
 
 
-def _parts(recipe: Recipe) -> str:
-    return ", ".join(part.name for part in recipe.parts)
-
-
 def _state(folder: Path, file: Wanted) -> tuple[Literal["done", "unverified", "partial", "missing"], int]:
-    """Look what is there, without reading it."""
+    """Return the state of a file and the bytes that are there, without reading them."""
     path, record = folder / file.path, read_record(folder, file.path)
     same = record is not None and file.sha256 in ("", record.sha256)
     if record is not None and same and file.extract and record.is_extracted(folder):
@@ -186,7 +184,7 @@ def _state(folder: Path, file: Wanted) -> tuple[Literal["done", "unverified", "p
         facts = path.stat()
         known = record is not None and (record.size, record.modified) == (facts.st_size, facts.st_mtime_ns)
         return ("done" if known and same and not file.extract else "unverified"), facts.st_size
-    part = home(folder) / f"{stem(file.path)}.part"
+    part = downloads_folder(folder) / f"{file_stem(file.path)}.part"
     return ("partial", part.stat().st_size) if part.exists() else ("missing", 0)
 
 
@@ -210,16 +208,16 @@ def _checksums(
 
     A mirror is believed least, because what it says of its own files proves nothing.
     """
-    copy = home(folder) / LIST
+    copy = downloads_folder(folder) / LIST
     if refresh or not copy.exists():
         url = urljoin(recipe.base, quote(recipe.checksums))
         file = Wanted(LIST, recipe.checksums, url, "", "first-use")
-        sources = [url, *(u for u in addresses_of(file, mirrors) if u != url)]
-        aside = home(folder) / "lists"
+        sources = [url, *(u for u in list_addresses(file, mirrors) if u != url)]
+        aside = downloads_folder(folder) / "lists"
         (aside / LIST).unlink(missing_ok=True)
         # the list may change over time: what an earlier one was like does not bind it
-        (home(aside) / f"{LIST}.record.json").unlink(missing_ok=True)
-        Partial(home(aside) / f"{LIST}.part").discard()
+        (downloads_folder(aside) / f"{LIST}.record.json").unlink(missing_ok=True)
+        Partial(downloads_folder(aside) / f"{LIST}.part").discard()
         record = Transfer(client, file, sources, aside, lambda count: None).run()
         if record.url != url:
             log.warning(

@@ -1,4 +1,4 @@
-"""Recipes: what a public data set consists of, where it lies, under which licence and how it is verified.
+"""Recipes: the parts of a public data set, with their addresses, licence and checksums.
 
 A recipe is a TOML file in ``recipes/``. All paths and file names stand in it (or in the checksum list that it
 names, whose names are checked); nothing is named by a server's answer.
@@ -27,15 +27,15 @@ class RecipeFile:
     """One file of a part.
 
     Args:
-        path: Below the source's base and below the local folder; may hold ``{model}``, ``{number}`` or
+        path: Path below the source's base and below the local folder; may hold ``{model}``, ``{number}`` or
             ``{tens:05d}``.
-        url: Its address, where that is not the base with ``path``.
+        url: Address, where that is not the base with ``path``.
         checksum: 64 hex digits of a sha256; ``listed``: in the source's checksum list; ``first-use``: the
             digest of the first download is recorded and every later one must have it.
-        size: About how many bytes, to be shown before the server is asked; 0 if unknown.
-        extract: Extract the archive, in the folder that it lies in, and delete it.
-        optional: The source may lack it; that is said and is no error.
-        unknown: What could not be confirmed about it; such a file needs an address from the user.
+        size: Approximate bytes, shown before the server is asked; 0 if unknown.
+        extract: Whether to extract the archive, in the folder that it lies in, and delete it.
+        optional: Whether the source may lack it; that is said and is no error.
+        unknown: Sentence about what could not be confirmed; such a file needs an address from the user.
     """
 
     path: str
@@ -52,15 +52,15 @@ class Part:
     """Files that are wanted together.
 
     Args:
-        name: As on the command line.
-        help: What it is.
-        default: Taken when no part is named.
-        takes: What must be said with it: nothing, a ``model``, or ``numbers``.
-        numbers: Numbers go from ``first`` to ``first + numbers - 1``.
+        name: Name on the command line.
+        help: Description for people.
+        default: Whether it is taken when no part is named.
+        takes: Kind of its argument: none, a ``model``, or ``numbers``.
+        numbers: Number of numbers, which go from ``first`` to ``first + numbers - 1``.
         first: The first number.
         listed: Pattern of file names in the checksum list; its n-th match, by number or name, is number n.
-        folder: Where listed files go.
-        size: About how many bytes a listed file has; 0 if unknown.
+        folder: Local folder of listed files.
+        size: Approximate bytes of a listed file; 0 if unknown.
         files: The files.
     """
 
@@ -81,15 +81,15 @@ class Recipe:
     """One data set.
 
     Args:
-        name: As on the command line; also the default local folder.
-        title: One line.
-        homepage: Where people read about it.
-        licence: Said before anything is fetched.
+        name: Name on the command line; also the default local folder.
+        title: Title in one line.
+        homepage: Address of its page for people.
+        licence: Licence, shown before anything is fetched.
         base: Address that paths are below.
         checksums: Path of the source's list of ``sha256 address`` lines, or "".
-        notes: What a user should know.
-        confirmed: Where the addresses were read.
-        parts: What can be asked for.
+        notes: Remarks for the user.
+        confirmed: Source of the addresses.
+        parts: Parts that can be asked for.
     """
 
     name: str
@@ -133,11 +133,7 @@ def check_path(path: str, where: str) -> str:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        text: TOML.
-        where: Prefix for messages.
+    """Read a recipe from TOML; ``where`` is its place for messages.
 
     Raises:
         ConfigError: It is not TOML, a key is unknown, or an address, path or checksum is impossible.
@@ -164,9 +160,9 @@ def parse_recipe(text: str, where: str) -> Recipe:
         if part.takes == "numbers" and part.numbers < 1:
             raise ConfigError(f"{where}: part {part.name} takes numbers but does not say how many there are")
         for file in part.files:
-            check_path(filled(file.path, "model", 0), where)
+            check_path(fill_template(file.path, "model", 0), where)
             if file.url:
-                check_url(filled(file.url, "model", 0), f"{where}: {file.path}")
+                check_url(fill_template(file.url, "model", 0), f"{where}: {file.path}")
             if file.checksum not in ("listed", "first-use") and not DIGEST.fullmatch(file.checksum):
                 raise ConfigError(
                     f"{where}: {file.path}: {file.checksum!r} is no sha256, listed or first-use"
@@ -180,7 +176,7 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
     """Read all recipes of the package, and those of a file or folder of the user.
 
     Args:
-        more: A TOML file, or a folder of them; a recipe there replaces the package's one of the same name.
+        more: TOML file, or folder of such; a recipe there replaces the package's one of the same name.
 
     Raises:
         ConfigError: A recipe is damaged.
@@ -207,7 +203,7 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
     return found
 
 
-def filled(template: str, model: str, number: int) -> str:
+def fill_template(template: str, model: str, number: int) -> str:
     """Put model and number in a path or address; ``tens`` is the number of a file that holds ten."""
     try:
         return template.format(model=model, number=number, tens=number // 10)

@@ -1,4 +1,4 @@
-"""What is known about each file of a folder: one small JSON file for each, beside the partial files.
+"""Records of fetched files: one small JSON file for each, beside the partial files.
 
     folder/.downloads/<name>.record.json   digest, size, address, when; what was extracted
     folder/.downloads/<name>.part          a file on its way, with its journal
@@ -27,14 +27,14 @@ class Record:
 
     Args:
         path: Local path below the folder.
-        sha256: Its digest.
+        sha256: Digest of the file.
         size: Bytes.
-        url: Where it came from.
-        policy: How the digest was known: ``pinned``, ``listed`` or ``first-use``.
+        url: Address that it came from.
+        policy: Origin of the digest: ``pinned``, ``listed`` or ``first-use``.
         fetched: Local time.
         modified: Modification time in nanoseconds when it was verified last; 0 before.
-        extracted: Files that came out of it; -1 if it was not extracted.
-        tops: What came out at the top, below the folder that the archive lay in.
+        extracted: Number of files that came out of it; -1 if it was not extracted.
+        tops: Names that came out at the top, below the folder that the archive lay in.
     """
 
     path: str
@@ -48,32 +48,32 @@ class Record:
     tops: tuple[str, ...] = ()
 
     def is_extracted(self, folder: Path) -> bool:
-        """Tell whether what came out of it is still there, at the top."""
+        """Return whether the extracted files are still there, by their names at the top."""
         here = (folder / self.path).parent
         return self.extracted >= 0 and all((here / top).exists() for top in self.tops)
 
 
-def home(folder: Path) -> Path:
-    """Return where records and partial files are."""
+def downloads_folder(folder: Path) -> Path:
+    """Return the folder of records and partial files."""
     return folder / HOME
 
 
-def stem(path: str) -> str:
+def file_stem(path: str) -> str:
     """Return the name that stands for a path.
 
-    >>> stem("yfcc100m/a.tar")
+    >>> file_stem("yfcc100m/a.tar")
     'yfcc100m~a.tar'
     """
     return path.replace("/", "~")
 
 
 def read_record(folder: Path, path: str) -> Record | None:
-    """Return what is known about a file, or None.
+    """Return the record of a file, or None.
 
     Raises:
         ArtifactError: The record is damaged.
     """
-    file = home(folder) / f"{stem(path)}.record.json"
+    file = downloads_folder(folder) / f"{file_stem(path)}.record.json"
     if not file.exists():
         return None
     try:
@@ -84,29 +84,31 @@ def read_record(folder: Path, path: str) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Store what is known about a file."""
-    storage.write_json(home(folder) / f"{stem(record.path)}.record.json", asdict(record))
+    """Store the record of a file."""
+    storage.write_json(downloads_folder(folder) / f"{file_stem(record.path)}.record.json", asdict(record))
 
 
-def verified(folder: Path, record: Record) -> Record:
+def note_verified(folder: Path, record: Record) -> Record:
     """Note that the file on disk was verified as it is now."""
     again = replace(record, modified=(folder / record.path).stat().st_mtime_ns)
     write_record(folder, again)
     return again
 
 
-def now() -> str:
+def local_time() -> str:
     """Return the local time for a record."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def sha256(path: Path, stop: threading.Event | None = None, tell: Callable[[int], None] | None = None) -> str:
-    """Return the digest of a file.
+def hash_file(
+    path: Path, stop: threading.Event | None = None, tell: Callable[[int], None] | None = None
+) -> str:
+    """Return the sha256 of a file.
 
     Args:
         path: The file.
-        stop: When it is set, `KeyboardInterrupt` is raised.
-        tell: Told how many further bytes were read.
+        stop: Event that ends it with a `KeyboardInterrupt`.
+        tell: Callback that receives the number of further bytes read.
 
     Raises:
         ArtifactError: It cannot be read.

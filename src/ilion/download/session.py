@@ -1,4 +1,4 @@
-"""A download: one process a folder, several files at once, all or a list of what is missing."""
+"""A download: one process a folder, several files at once, and at the end a list of what is missing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ from threading import Event, Lock
 from ilion import storage
 from ilion.download.archives import extract, is_archive
 from ilion.download.client import Client, Stopped
-from ilion.download.planning import Item, Plan, human, plan
+from ilion.download.planning import Item, Plan, format_bytes, plan
 from ilion.download.recipes import Recipe
-from ilion.download.records import Record, home, now, read_record, sha256, stem, verified, write_record
+from ilion.download.records import (
+    Record,
+    downloads_folder,
+    file_stem,
+    hash_file,
+    local_time,
+    note_verified,
+    read_record,
+    write_record,
+)
 from ilion.download.settings import DownloadSettings
 from ilion.download.transfer import MissingFile, Tally, Transfer
 from ilion.errors import ArtifactError, ConfigError, IlionError
@@ -25,22 +34,22 @@ from ilion.errors import ArtifactError, ConfigError, IlionError
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage (``download``, ``verify`` or ``extract``), bytes done and bytes in all."""
+"""Callback that receives the stage (``download``, ``verify``, ``extract``), bytes done and bytes in all."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a download did.
+    """Outcome of a download.
 
     Args:
         recipe: Name of the data set.
-        folder: Where it is.
+        folder: Folder of the data set.
         files: Local paths of the wanted files that are there and verified.
-        records: What is known about each of them.
+        records: Their records.
         absent: Optional files that the source does not have.
         bytes_needed: Bytes that had to be fetched.
         bytes_fetched: Bytes that were fetched, those fetched twice included.
-        faults: Kind of fault -> how often it was met.
+        faults: Kind of fault -> number of times.
         seconds: Wall-clock seconds.
     """
 
@@ -71,16 +80,16 @@ def download(
     """Fetch parts of a data set; what is there and verified is not fetched again.
 
     Args:
-        recipe: The data set.
-        folder: Where it goes; may hold an earlier or unfinished download of it.
-        parts: Part -> what it takes; empty takes the default parts.
-        settings: How the network is used.
+        recipe: Recipe of the data set.
+        folder: Folder of the data set; may hold an earlier or unfinished download of it.
+        parts: Part -> its argument; empty takes the default parts.
+        settings: Settings of the network.
         addresses: Local path -> address given by the user for a file.
-        confirm: Asked once, with sizes and licence, before anything is fetched; None means yes.
-        refresh: Fetch the source's checksum list anew.
-        verify: Read all files that are there again, not only changed ones.
-        accept_changed: Files recorded at first use may have changed at the source; take the new ones.
-        progress: Told of bytes.
+        confirm: Callback that receives the plan before anything is fetched, and says yes; None means yes.
+        refresh: Whether to fetch the source's checksum list anew.
+        verify: Whether to read all files that are there again, not only changed ones.
+        accept_changed: Whether files recorded at first use may have changed at the source.
+        progress: Callback; see `Progress`.
 
     Raises:
         ConfigError: The request does not fit the recipe, or was not confirmed.
@@ -130,7 +139,7 @@ def download(
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     try:
-        with storage.locked(home(folder)):
+        with storage.locked(downloads_folder(folder)):
             yield
     except OSError as error:
         raise ArtifactError(
@@ -143,12 +152,12 @@ def _readable(folder: Path, item: Item) -> bool:
 
 
 def _forget_first_uses(found: Plan) -> None:
-    """Let files whose digest was recorded at first use come with another one."""
+    """Drop the digests recorded at first use, so that other ones are accepted."""
     for item in found.items:
         record = read_record(found.folder, item.file.path)
         if item.file.policy == "first-use" and item.state != "done" and record is not None:
             log.warning("%s: the digest recorded on %s no longer binds", item.file.path, record.fetched)
-            (home(found.folder) / f"{stem(item.file.path)}.record.json").unlink()
+            (downloads_folder(found.folder) / f"{file_stem(item.file.path)}.record.json").unlink()
 
 
 class _Session:
@@ -183,11 +192,11 @@ class _Session:
         return tell
 
     def run(self) -> None:
-        """Do all of it, and name what could not be done."""
+        """Do all of it, and name the files that could not be had."""
         failures: list[str] = []
         pool = ThreadPoolExecutor(self.client.settings.parallel)
         try:
-            jobs = [pool.submit(self._item, item) for item in self.plan.items]
+            jobs = [pool.submit(self._fetch, item) for item in self.plan.items]
             self._watch(jobs)
             for job in jobs:
                 error = job.exception()
@@ -220,12 +229,12 @@ class _Session:
         if record is not None:
             self.records[record.path] = record
 
-    def _item(self, item: Item) -> Record | None:
-        """See to one file; None for an optional one that the source does not have."""
+    def _fetch(self, item: Item) -> Record | None:
+        """Verify or fetch one file; None for an optional one that the source does not have."""
         folder, file = self.plan.folder, item.file
         record = read_record(folder, file.path)
         if item.state == "unverified":
-            record = self._verified(item, record)
+            record = self._verify(item, record)
         elif item.state != "done":
             record = None
         if record is None:
@@ -241,32 +250,32 @@ class _Session:
                 raise KeyboardInterrupt from None
             finally:
                 self._count(transfer.tally)
-        return self._extracted(item, record) if file.extract and is_archive(file.path) else record
+        return self._extract(item, record) if file.extract and is_archive(file.path) else record
 
     def _count(self, tally: Tally) -> None:
         with self._lock:
             self.fetched += tally.fetched
             self.faults.update(tally.faults)
 
-    def _verified(self, item: Item, record: Record | None) -> Record | None:
+    def _verify(self, item: Item, record: Record | None) -> Record | None:
         """Read a file that is there; None if it is not what it should be."""
         folder, file = self.plan.folder, item.file
         path = folder / file.path
-        digest = sha256(path, self.client.stop, self._tell("verify"))
+        digest = hash_file(path, self.client.stop, self._tell("verify"))
         expected = file.sha256 or (record.sha256 if record else "")
         if digest != expected:
             log.warning("%s: not what it should be (sha256 %s); it is fetched again", path, digest)
             return None
         if record is None or record.sha256 != digest:
-            record = Record(file.path, digest, path.stat().st_size, file.url, file.policy, now())
-        return verified(folder, record)
+            record = Record(file.path, digest, path.stat().st_size, file.url, file.policy, local_time())
+        return note_verified(folder, record)
 
-    def _extracted(self, item: Item, record: Record) -> Record:
+    def _extract(self, item: Item, record: Record) -> Record:
         """Extract an archive once, note it, and only then delete the archive."""
         folder = self.plan.folder
         archive = folder / item.file.path
         if not record.is_extracted(folder):
-            aside = home(folder) / f"{stem(item.file.path)}.extracting"
+            aside = downloads_folder(folder) / f"{file_stem(item.file.path)}.extracting"
             count, tops = extract(
                 archive, archive.parent, aside, stop=self.client.stop, tell=self._tell("extract")
             )
@@ -278,7 +287,7 @@ class _Session:
 
 
 def describe(found: Plan) -> str:
-    """Write what a plan will do, for a person who is to confirm it."""
+    """Return a plan as text, for a person who is to confirm it."""
     recipe = found.recipe
     lines = [f"{recipe.title}", f"  homepage  {recipe.homepage}", f"  licence   {recipe.licence}"]
     if recipe.notes:
@@ -289,9 +298,9 @@ def describe(found: Plan) -> str:
         if item is None:
             lines.append(f"  ... {len(found.items) - 9} more files ...")
             continue
-        size = "size unknown" if item.size is None else human(item.size)
+        size = "size unknown" if item.size is None else format_bytes(item.size)
         state = {"done": "is there", "unverified": "is there, to be verified", "missing": ""}.get(
-            item.state, f"{human(item.here)} are there"
+            item.state, f"{format_bytes(item.here)} are there"
         )
         check = {"pinned": "sha256 in the recipe", "listed": "sha256 in the source's list"}.get(
             item.file.policy, "sha256 recorded at first use"
@@ -301,6 +310,6 @@ def describe(found: Plan) -> str:
         )
         lines.append(f"  {item.file.path}  {size}  [{check}]{'  ' + extra if extra else ''}")
     unknown = f" and {found.unknown} files of unknown size" if found.unknown else ""
-    disk = f"disk needed: {human(found.disk)} of {human(found.free)} free"
-    lines.append(f"to fetch: {human(found.bytes_left)}{unknown}; {disk}")
+    disk = f"disk needed: {format_bytes(found.disk)} of {format_bytes(found.free)} free"
+    lines.append(f"to fetch: {format_bytes(found.bytes_left)}{unknown}; {disk}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How the network is used, and where mirrors are: defaults, then a settings file, then the command line."""
+"""Settings of the network and of mirrors: defaults, then a settings file, then the command line."""
 
 from __future__ import annotations
 
@@ -15,20 +15,8 @@ from ilion.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class DownloadSettings:
-    """How files are fetched.
-
-    Args:
-        parallel: Files fetched at once.
-        connect_timeout: Seconds to reach a server.
-        read_timeout: Seconds without a byte after which a connection counts as stalled.
-        slow: Bytes a second below which a connection counts as stalled, averaged over ``read_timeout``.
-        retries: Failures in a row, without progress, after which an address is given up.
-        refetches: How often a file with a wrong checksum is fetched again.
-        backoff: Seconds before the first retry; each further one doubles it, up to a minute.
-        longest_wait: Seconds; a server that asks for more by ``Retry-After`` ends the download with its wish.
-        mirrors: Recipe name -> addresses that stand for the source's base, tried before it.
-    """
+class _Plain:
+    """The scalar settings, as a file may give them."""
 
     parallel: int = 4
     connect_timeout: float = 20.0
@@ -38,6 +26,24 @@ class DownloadSettings:
     refetches: int = 2
     backoff: float = 1.0
     longest_wait: float = 300.0
+
+
+@dataclass(frozen=True)
+class DownloadSettings(_Plain):
+    """Settings of a download.
+
+    Args:
+        parallel: Number of files fetched at once.
+        connect_timeout: Seconds to reach a server.
+        read_timeout: Seconds without a byte after which a connection counts as stalled.
+        slow: Bytes a second below which a connection counts as stalled, averaged over ``read_timeout``.
+        retries: Number of failures in a row, without progress, after which an address is given up.
+        refetches: Number of times that a file with a wrong checksum is fetched again.
+        backoff: Seconds before the first retry; each further one doubles it, up to a minute.
+        longest_wait: Most seconds to wait; a server that asks for more by ``Retry-After`` ends the download.
+        mirrors: Recipe name -> addresses that stand for the source's base, tried before it.
+    """
+
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,7 +94,7 @@ def check_url(url: str, what: str) -> str:
 
 
 def default_file() -> Path:
-    """Return where settings are looked for: ``ilion/download.toml`` in the user's configuration folder."""
+    """Return the path of the settings file: ``ilion/download.toml`` in the user's configuration folder."""
     home = os.environ.get("XDG_CONFIG_HOME")
     return (Path(home) if home else Path.home() / ".config") / "ilion" / "download.toml"
 
@@ -97,8 +103,8 @@ def load_settings(path: Path | None = None, **overrides: Any) -> DownloadSetting
     """Read the settings file, and let what is given win.
 
     Args:
-        path: A TOML file with the fields of `DownloadSettings` and a table ``[mirrors]``; by default the one
-            of `default_file`, if it is there.
+        path: TOML file with the fields of `DownloadSettings` and a table ``[mirrors]``; None takes the one of
+            `default_file`, if it is there.
         **overrides: Fields that win over the file; None leaves the file's value.
 
     Raises:
@@ -122,22 +128,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> DownloadSetting
         if not isinstance(several, list) or not all(isinstance(url, str) for url in several):
             raise ConfigError(f"{file}: mirrors.{name} must be an address or a list of them, got {given!r}")
         addresses[name] = tuple(several)
-    plain = from_dict(_Plain, values, "")
-    fields = {f.name: getattr(plain, f.name) for f in dataclasses.fields(_Plain)}
+    fields = dataclasses.asdict(from_dict(_Plain, values))
     fields |= {name: value for name, value in overrides.items() if value is not None}
     fields["mirrors"] = {**addresses, **fields.get("mirrors", {})}
     return DownloadSettings(**fields)
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """The scalar fields of `DownloadSettings`, as a file may give them."""
-
-    parallel: int = DownloadSettings.parallel
-    connect_timeout: float = DownloadSettings.connect_timeout
-    read_timeout: float = DownloadSettings.read_timeout
-    slow: int = DownloadSettings.slow
-    retries: int = DownloadSettings.retries
-    refetches: int = DownloadSettings.refetches
-    backoff: float = DownloadSettings.backoff
-    longest_wait: float = DownloadSettings.longest_wait

@@ -15,18 +15,26 @@ from ilion.download.answers import Answer, Fault, Refusal
 from ilion.download.choice import Wanted
 from ilion.download.client import Client
 from ilion.download.partial import Head, Partial
-from ilion.download.records import Record, home, now, read_record, stem, verified, write_record
+from ilion.download.records import (
+    Record,
+    downloads_folder,
+    file_stem,
+    local_time,
+    note_verified,
+    read_record,
+    write_record,
+)
 from ilion.download.settings import DownloadSettings
 from ilion.errors import ArtifactError
 
 log = logging.getLogger(__name__)
 
 PROGRESS = 64 << 10
-"""Bytes that an attempt must bring to count as progress."""
+"""Least bytes that an attempt must bring to count as progress."""
 ODD_ANSWERS = 3
-"""Times that an answer with the whole file, or with another tag, is asked again before all starts anew."""
+"""Number of answers with the whole file, or with another tag, after which the file starts anew."""
 RESTARTS = 3
-"""Times that a file may start anew, its source having changed, before the source's tags are not heeded."""
+"""Number of times that a changed file starts anew before the tags of its source are no longer heeded."""
 
 
 class MissingFile(Exception):
@@ -35,12 +43,7 @@ class MissingFile(Exception):
 
 @dataclass
 class Tally:
-    """What happened during the transfers; the counters of one thread each, added up at the end.
-
-    Args:
-        fetched: Bytes received, those fetched twice included.
-        faults: Kind of fault -> how often.
-    """
+    """Counts of one transfer, added up at the end: bytes received (also twice), and faults by kind."""
 
     fetched: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -50,11 +53,11 @@ class Transfer:
     """One file on its way.
 
     Args:
-        client: Sends the requests.
-        file: What is wanted.
+        client: Client that sends the requests.
+        file: File to fetch.
         urls: Its addresses, the preferred one first.
-        folder: Where it goes.
-        tell: Told how many further bytes are there; negative when bytes were dropped.
+        folder: Folder of the download.
+        tell: Callback that receives the number of further bytes; negative when bytes were dropped.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Transfer:
         """
         known = read_record(self.folder, self.file.path)
         expected = self.file.sha256 or (known.sha256 if known else "")
-        target = home(self.folder) / f"{stem(self.file.path)}.part"
+        target = downloads_folder(self.folder) / f"{file_stem(self.file.path)}.part"
         for attempt in range(self.settings.refetches + 1):
             with closing(Partial(target)) as partial:
                 self._tell(partial.end)
@@ -122,10 +125,10 @@ class Transfer:
 
     def _keep(self, partial: Partial, url: str, digest: str) -> Record:
         """Note the digest first, then give the file its name: a kill in between loses neither."""
-        record = Record(self.file.path, digest, partial.end, url, self.file.policy, now())
+        record = Record(self.file.path, digest, partial.end, url, self.file.policy, local_time())
         write_record(self.folder, record)
         partial.finish(self.folder / self.file.path)
-        return verified(self.folder, record)
+        return note_verified(self.folder, record)
 
     # --- bytes ---
 
@@ -160,11 +163,11 @@ class Transfer:
                     self.client.pause(self._delay(failures, fault.wait))
 
     def _believed(self) -> bool:
-        """Tell whether tags are heeded; a source that changes them all the time is judged by its checksum."""
+        """Return whether tags are heeded; a source that always changes them is judged by its checksum."""
         return self._restarts < RESTARTS or not self.file.sha256
 
     def _validator(self, partial: Partial, url: str) -> str:
-        """What the server shall compare before it sends a part: only its own tag or time."""
+        """Return the tag or time, of this server only, that it shall compare before it sends a part."""
         head = partial.head
         return (head.etag or head.modified) if head.url == url and self._believed() else ""
 
@@ -174,7 +177,7 @@ class Transfer:
         if partial.end == 0:
             partial.start(head)
         elif self._continues(partial, answer, url):
-            partial.moved(replace(head, total=partial.head.total if answer.total is None else answer.total))
+            partial.move_to(replace(head, total=partial.head.total if answer.total is None else answer.total))
         else:
             self._odd += 1
             if self._odd <= ODD_ANSWERS:
@@ -190,7 +193,7 @@ class Transfer:
             self._anew(partial, head)
 
     def _continues(self, partial: Partial, answer: Answer, url: str) -> bool:
-        """Tell whether an answer goes on where the partial file ends, in the same version of the file."""
+        """Return whether an answer goes on where the partial file ends, in the same version of the file."""
         head = partial.head
         if answer.start != partial.end or (head.total is not None and answer.total not in (None, head.total)):
             return False
@@ -204,7 +207,7 @@ class Transfer:
         partial.start(head)
 
     def _take(self, partial: Partial, answer: Answer) -> bool:
-        """Append a body; tell whether the file is whole."""
+        """Append a body; return whether the file is whole."""
         for data in self.client.read(answer):
             total = partial.head.total
             if total is not None and partial.end + len(data) > total:
@@ -235,7 +238,7 @@ class Transfer:
         )
 
     def _delay(self, failures: int, wait: float | None) -> float:
-        """Seconds before the next try: what the server asks, else doubling, with some chance in it."""
+        """Return the seconds before the next try: as the server asks, else doubling, with some chance."""
         if wait is not None:
             return wait
         longest = min(self.settings.backoff * 2.0 ** min(failures - 1, 16), 60.0)
@@ -243,7 +246,7 @@ class Transfer:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how many bytes the disk of a folder, or of its first parent that is there, has left."""
+    """Return the bytes left on the disk of a folder, or of its first parent that is there."""
     folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent

@@ -63,7 +63,7 @@ def _transform(icc: bytes) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def flattened(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
     """Bring a decoded image of any Pillow mode to L, RGB or CMYK of 8 bits; what is transparent shows white.
 
     Raises:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilion.errors import ImageError
-from ilion.images.colour import changes_colours, flattened, to_srgb, upright
+from ilion.images.colour import changes_colours, flatten, to_srgb, upright
 from ilion.images.jpeg import MAX_SCANS, ORIENTATION, JpegHeader, read_jpeg_header
-from ilion.images.pillow import opened
+from ilion.images.pillow import open_image
 from ilion.images.png import check_png, read_png_header
-from ilion.images.probe import located, sniff
+from ilion.images.probe import add_place, sniff
 from ilion.types import RGB
 
 MAX_PIXELS = 200_000_000
@@ -78,7 +78,7 @@ def decode(
       ...
     ilion.errors.ImageError: photo.jpg: truncated JPEG: its 100 bytes end within the header; fetch it again
     """
-    with located(where):
+    with add_place(where):
         kind = sniff(data)
         if kind == "jpeg":
             header = read_jpeg_header(data)
@@ -115,9 +115,9 @@ def _decode_jpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | No
         )
     pixels = _libjpeg(data, header, at_least) if header.bits == 8 else None
     if pixels is None:
-        with opened(data, "jpeg") as unusual:
+        with open_image(data, "jpeg") as unusual:
             unusual.load()
-            image = to_srgb(flattened(unusual), header.icc)
+            image = to_srgb(flatten(unusual), header.icc)
     elif header.components == 4:
         ink = ~pixels if header.adobe else pixels
         size = (ink.shape[1], ink.shape[0])
@@ -160,11 +160,11 @@ def _libjpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | None) 
 
 
 def _decode_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
-    with opened(data, kind) as image:
+    with open_image(data, kind) as image:
         _check_size(*image.size, max_pixels)
         image.load()
         # Asked only now: Pillow turns a TIFF itself while loading, and a PNG may say it after its pixels.
         orientation = image.getexif().get(ORIENTATION, 1)
-        pixels = to_srgb(flattened(image), image.info.get("icc_profile") or b"")
+        pixels = to_srgb(flatten(image), image.info.get("icc_profile") or b"")
     turned = upright(pixels, orientation)
     return Decoded(turned, (turned.shape[1], turned.shape[0]))

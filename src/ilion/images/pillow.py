@@ -57,7 +57,7 @@ _quiet = _Quiet()
 
 
 @contextmanager
-def opened(data: bytes, kind: str) -> Iterator[Image.Image]:
+def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
     """Open an image with the one plugin of its format; whatever goes wrong inside becomes an `ImageError`.
 
     The plugin is called directly, because `PIL.Image.open` has a process-wide limit of pixels; ours is an

@@ -10,7 +10,7 @@ from typing import Literal
 from ilion.errors import ImageError
 from ilion.images.colour import changes_colours, profile_name
 from ilion.images.jpeg import ORIENTATION, read_jpeg_header, read_orientation
-from ilion.images.pillow import opened
+from ilion.images.pillow import open_image
 from ilion.images.png import read_png_header
 
 Mode = Literal["gray", "gray+alpha", "RGB", "RGBA", "palette", "CMYK", "1-bit", "float", "other"]
@@ -98,7 +98,7 @@ def probe(data: bytes, *, where: str = "") -> ImageFacts:
       ...
     ilion.errors.ImageError: cat.jpg: a web page (HTML), not an image; fetch the file again
     """
-    with located(where):
+    with add_place(where):
         kind = sniff(data)
         if kind == "jpeg":
             return _jpeg_facts(data)
@@ -138,7 +138,7 @@ def _png_facts(data: bytes) -> ImageFacts:
 
 
 def _pillow_facts(data: bytes, kind: str) -> ImageFacts:
-    with opened(data, kind) as image:
+    with open_image(data, kind) as image:
         mode, bits = _MODES.get(image.mode, ("other", 8))
         tags = getattr(image, "tag_v2", {})
         size = image.size
@@ -196,7 +196,7 @@ def _facts(
 
 
 @contextmanager
-def located(where: str) -> Iterator[None]:
+def add_place(where: str) -> Iterator[None]:
     """Put the place of an image before the message of an `ImageError`."""
     try:
         yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ Partition = Literal["image_queries", "text_queries", "positives", "distractors",
 BLOCK = 65_536
 """Rows read at once: 128 MB of 1,024 float16 values."""
 NORM_TOLERANCE = 0.01
-"""How far the length of a descriptor may be from one; rounding to float16 moves it by less than 0.001."""
+"""Largest distance of a descriptor's length from one; rounding to float16 moves it by less than 0.001."""
 
 _NAME = re.compile(
     r"features_(image_queries|text_queries|positives|uned|distractors)(?:_(\d+))?\.(?:hdf5|h5)"
@@ -42,11 +43,11 @@ class FeatureFile:
 
     Args:
         path: The file.
-        partition: What its rows are.
-        number: Of a file of distractors, as its name says; else 0.
-        rows: N.
-        dim: D.
-        dtype: Of the values: ``float16`` or ``float32``.
+        partition: Kind of its rows.
+        number: Number in the name of a file of distractors; else 0.
+        rows: Number of rows N.
+        dim: Dimensions D.
+        dtype: Type of the values: ``float16`` or ``float32``.
     """
 
     path: Path
@@ -62,18 +63,18 @@ class FeatureFile:
         Args:
             start: First row.
             stop: Row after the last one; None reads all.
-            size: Rows held in memory.
+            size: Most rows held in memory.
 
         Raises:
             ArtifactError: The file is damaged, an id is no text, or a value is not finite.
         """
         stop = self.rows if stop is None else min(stop, self.rows)
-        with _opened(self.path) as file:
+        with _open(self.path) as file:
             for first in range(start, stop, size):
                 last = min(first + size, stop)
-                with _damage(self.path):
+                with _translate_errors(self.path):
                     values = np.asarray(file["features"][first:last])
-                    ids = tuple(_text(i, self.path) for i in file["index"][first:last])
+                    ids = tuple(_decode_id(i, self.path) for i in file["index"][first:last])
                 _check_finite(self.path, ids, values)
                 yield Descriptors(ids, values)
 
@@ -98,7 +99,7 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
 
     Args:
         path: The file.
-        partition: What its rows are; None takes what its name says.
+        partition: Kind of its rows; None takes the one in its name.
 
     Raises:
         ArtifactError: It is missing, no HDF5 file, lacks a dataset, or its datasets do not fit together.
@@ -109,7 +110,7 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
             f"{path}: the name does not say what the rows are; name it features_<partition>.hdf5 with one of "
             f"{', '.join(get_args(Partition))} (distractors with a number: features_distractors_00000.hdf5)"
         )
-    with _opened(path) as file:
+    with _open(path) as file:
         parts = {}
         for name in ("features", "index"):
             if not isinstance(file.get(name), _h5py().Dataset):
@@ -160,10 +161,10 @@ def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
     return found
 
 
-def gaps(files: Iterable[FeatureFile]) -> list[int]:
+def find_gaps(files: Iterable[FeatureFile]) -> list[int]:
     """Return the numbers that are missing between the files of distractors, which count by an even step.
 
-    >>> gaps([FeatureFile(Path("f"), "distractors", n, 1, 1, "float16") for n in (0, 10, 30)])
+    >>> find_gaps([FeatureFile(Path("f"), "distractors", n, 1, 1, "float16") for n in (0, 10, 30)])
     [20]
     """
     numbers = sorted(f.number for f in files if f.partition == "distractors")
@@ -212,7 +213,7 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
             for dataset in (features, index):
                 dataset.resize(rows + len(values), axis=0)
             features[rows:] = values
-            index[rows:] = [_escaped(i, path) for i in block.ids]
+            index[rows:] = [_escape(i, path) for i in block.ids]
             rows += len(values)
         if features is None:
             raise ArtifactError(f"{path}: there is nothing to write")
@@ -235,13 +236,13 @@ def check_lengths(path: Path, block: Descriptors) -> None:
         )
 
 
-def normalised(path: Path, block: Descriptors) -> Descriptors:
+def normalise_rows(path: Path, block: Descriptors) -> Descriptors:
     """Return L2-normalised descriptors of the same type.
 
     Raises:
         ArtifactError: A descriptor is all zeros.
 
-    >>> normalised(Path("f"), Descriptors(("a",), np.array([[3, 4]], np.float32))).values
+    >>> normalise_rows(Path("f"), Descriptors(("a",), np.array([[3, 4]], np.float32))).values
     array([[0.6, 0.8]], dtype=float32)
     """
     values = block.values.astype(np.float32)
@@ -258,21 +259,16 @@ def _h5py() -> Any:
     return h5py
 
 
-class _damage:
-    """Turn what a damaged HDF5 file raises into one error with its place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, KeyError, RuntimeError, UnicodeDecodeError)):
-            raise ArtifactError(f"{self.path}: damaged ({error}); fetch or write it again") from error
+@contextmanager
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a damaged HDF5 file into one that names it."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); fetch or write it again") from error
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     if not path.is_file():
         raise ArtifactError(f"{path}: there is no such file")
     try:
@@ -281,7 +277,7 @@ def _opened(path: Path) -> Any:
         raise ArtifactError(f"{path}: no readable HDF5 file ({error}); fetch or write it again") from error
 
 
-def _text(stored: object, path: Path) -> str:
+def _decode_id(stored: object, path: Path) -> str:
     if isinstance(stored, bytes):
         try:
             return unescape_id(stored.decode("utf-8"))
@@ -290,7 +286,7 @@ def _text(stored: object, path: Path) -> str:
     return unescape_id(str(stored))
 
 
-def _escaped(image_id: str, path: Path) -> str:
+def _escape(image_id: str, path: Path) -> str:
     if "\0" in image_id:
         raise ArtifactError(f"{path}: the id {image_id!r} holds a zero character, which HDF5 cuts off")
     return escape_id(image_id)

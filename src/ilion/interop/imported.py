@@ -19,8 +19,8 @@ from ilion.interop.features import (
     Partition,
     check_lengths,
     find_features,
-    gaps,
-    normalised,
+    find_gaps,
+    normalise_rows,
 )
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import Artifact, DescriptorSet, ShardStats
@@ -140,7 +140,7 @@ def import_features(
             rows[file.partition] = rows.get(file.partition, 0) + file.rows
         for group in (DATABASE, *((p,) for p in get_args(Partition) if p not in DATABASE)):
             _refuse_duplicates(artifact, [key for partition in group for key in keys.get(partition, ())])
-        absent = gaps(files)
+        absent = find_gaps(files)
         notes = []
         if absent:
             notes.append(
@@ -197,7 +197,7 @@ def _stamp(file: FeatureFile) -> list[object]:
 def _store(file: FeatureFile, start: int, artifact: Artifact, key: str, normalise: bool) -> None:
     for block in file.blocks(start, start + BLOCK):
         if normalise:
-            block = normalised(file.path, block)
+            block = normalise_rows(file.path, block)
         else:
             check_lengths(file.path, block)
         stats = ShardStats(len(block.ids), 0.0, peak_memory(), machine())

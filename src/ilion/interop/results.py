@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,19 +23,19 @@ from ilion.storage.ids import IdList, Ids, find_duplicate
 from ilion.types import Int64, Ranking
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
-"""Of the pickle, in this order where they have no names."""
+"""Parts of the pickle, in this order where they have no names."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a result file says, in its own order and precision.
+    """Content of a result file, in its own order and precision.
 
     Args:
         query_ids: Q unique ids.
         database_ids: N unique ids: all of the database (pickle), or those that occur (JSON).
         similarities: (Q, K) float32 or float64; -inf beyond ``counts``.
         indices: (Q, K) int64 into ``database_ids``; -1 beyond ``counts``.
-        counts: (Q,) int64, how many results each query really has.
+        counts: (Q,) int64, number of results that each query really has.
         complete: Whether ``database_ids`` are all of the database.
 
     Raises:
@@ -145,13 +145,9 @@ def write_pickle_results(path: Path, results: Results) -> None:
 def from_ranking(ranking: Ranking) -> Results:
     """Return a ranking as results; the database is every id of the ranking."""
     ids = ranking.database_ids
+    kept = ids if isinstance(ids, IdList) else tuple(ids)
     return Results(
-        ranking.query_ids,
-        ids if isinstance(ids, IdList) else tuple(ids),
-        ranking.similarities,
-        ranking.indices,
-        ranking.counts,
-        complete=True,
+        ranking.query_ids, kept, ranking.similarities, ranking.indices, ranking.counts, complete=True
     )
 
 
@@ -207,14 +203,7 @@ def _descending(results: Results) -> Results:
         return results
     order = np.argsort(-values, axis=1, kind="stable")
     take = np.take_along_axis
-    return Results(
-        results.query_ids,
-        results.database_ids,
-        take(values, order, 1),
-        take(results.indices, order, 1),
-        results.counts,
-        results.complete,
-    )
+    return replace(results, similarities=take(values, order, 1), indices=take(results.indices, order, 1))
 
 
 def _from_json(data: bytes, path: Path) -> Results:

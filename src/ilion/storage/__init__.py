@@ -4,8 +4,10 @@ An artifact is a folder ``<kind>-<fingerprint>`` with a ``manifest.json`` that s
 on. Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
 one; a shard counts only once its ``.ids.json``, which is written last, is there.
 
-What it takes is apart: files (`ilion.storage.files`), artifacts and their shards (`ilion.storage.artifacts`),
-many shards as one database (`ilion.storage.descriptors`). All of it is called from here.
+Other rooms call ``storage.write_json(...)``. Behind it: `files` are whole or not there; `artifacts` are
+folders of shards; `descriptors` makes many shards one database; `rankings` and `runs` are results; `ids` are
+lists of very many ids, checked by `duplicates`; `pickles` and `statedict` read foreign files without running
+them.
 """
 
 from __future__ import annotations

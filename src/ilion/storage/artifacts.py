@@ -22,7 +22,7 @@ from ilion.storage.files import plain, read_array, read_json, write_array, write
 from ilion.types import Descriptors, Value
 
 FORMAT = 1
-"""Raised when the meaning of stored files changes; artifacts of another format are never reused."""
+"""Format of stored files; artifacts of another one are never reused."""
 
 
 def fingerprint(*parts: object) -> str:
@@ -53,8 +53,8 @@ class Artifact(Value):
     """A folder whose content follows from its inputs.
 
     Args:
-        folder: Where it is.
-        kind: Such as ``descriptors``.
+        folder: Folder of its files.
+        kind: Kind of its content, such as ``descriptors``.
         inputs: Everything that the content depends on.
     """
 
@@ -115,15 +115,15 @@ def load_artifact(folder: Path, kind: str | None = None) -> Artifact:
 
 @dataclass(frozen=True)
 class ShardStats:
-    """What computing one shard took.
+    """Costs of computing one shard.
 
     Args:
-        images: How many images were described.
+        images: Number of images that were described.
         seconds: Wall-clock seconds.
         peak_memory: Largest resident memory of the process until then, bytes.
-        machine: Where.
+        machine: Machine that did it.
         skipped: Images that were counted instead of described.
-        long_texts: Text queries that exceed what the model reads.
+        long_texts: Number of text queries that exceed what the model reads.
     """
 
     images: int
@@ -140,7 +140,7 @@ def shard_key(name: str, content: str) -> str:
 
 
 def has_descriptors(artifact: Artifact, key: str) -> bool:
-    """Tell whether a shard is finished."""
+    """Return whether a shard is finished."""
     return (artifact.folder / f"{key}.ids.json").exists()
 
 
@@ -173,7 +173,7 @@ def read_descriptors(artifact: Artifact, key: str, *, mapped: bool = True) -> De
 
 
 def read_stats(artifact: Artifact, key: str) -> ShardStats:
-    """Read what computing a shard took."""
+    """Read the costs of computing a shard."""
     plain = read_json(artifact.folder / f"{key}.stats.json")
     skipped = tuple(Skipped(**s) for s in plain.pop("skipped"))
     return ShardStats(**{**plain, "machine": Machine(**plain["machine"])}, skipped=skipped)

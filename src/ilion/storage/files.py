@@ -26,10 +26,10 @@ from ilion.errors import ArtifactError
 
 
 def plain(value: object) -> object:
-    """Return what JSON can hold of a value that it does not know.
+    """Return a value of another type as JSON can hold it.
 
     Raises:
-        TypeError: It is of a kind that is not stored.
+        TypeError: Values of this type are not stored.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
@@ -136,12 +136,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the folder for one writing process; the lock goes with the process, however it ends.
+    """Hold a folder, made if it is not there, for one writing process.
 
-    What a killed process left half-written is removed.
+    The lock goes with the process, however it ends. Half-written files of a killed process are removed.
 
     Args:
-        folder: Made if it is not there.
+        folder: The folder.
         wait: Whether to wait for another process that holds it.
 
     Raises:
@@ -154,6 +154,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     except Timeout:
         raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
     try:
+        # only the holder of the lock writes here, so what lies aside now is nobody's
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink()
         yield

@@ -59,7 +59,7 @@ class _Array:
         self.fill(shape, kind, "F" if fortran else "C", content)
 
     def fill(self, shape: object, kind: object, order: str, content: object) -> _Array:
-        """Take what the file says after a check of its form."""
+        """Take the parts of an array after a check of their form."""
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
             raise pickle.UnpicklingError(f"an array has the shape {shape!r}")
         if not isinstance(kind, _Type):
@@ -74,7 +74,7 @@ class _Array:
             if not isinstance(self.content, list) or len(self.content) != size:
                 raise ArtifactError(f"an array of shape {self.shape} does not hold {size} objects")
             flat: NDArray[Any] = np.empty(size, dtype)
-            flat[:] = [_settled(item) for item in self.content]
+            flat[:] = [_settle(item) for item in self.content]
         else:
             content = self.content
             if isinstance(content, str):  # protocol 2 of old writers
@@ -131,7 +131,7 @@ def load(file: IO[bytes], where: str | Path) -> Any:
 
     Args:
         file: Open for reading.
-        where: Named in messages.
+        where: Place for messages.
 
     Returns:
         Dicts, lists, tuples, texts, bytes, numbers, None and numpy arrays.
@@ -144,7 +144,7 @@ def load(file: IO[bytes], where: str | Path) -> Any:
     {'sims': array([[0.5]], dtype=float32)}
     """
     try:
-        return _settled(_Unpickler(file).load())
+        return _settle(_Unpickler(file).load())
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
             OverflowError, MemoryError, RecursionError, ArtifactError) as error:  # fmt: skip
         # what a damaged or hostile pickle can raise while it is read; nothing of it was run
@@ -153,15 +153,15 @@ def load(file: IO[bytes], where: str | Path) -> Any:
         ) from error
 
 
-def _settled(value: object) -> Any:
+def _settle(value: object) -> Any:
     """Replace the stand-ins by arrays, at any depth."""
     if isinstance(value, _Array):
         array = value.values()
         return array if array.ndim else array[()]
     if isinstance(value, dict):
-        return {_settled(key): _settled(item) for key, item in value.items()}
+        return {_settle(key): _settle(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        kept: Sequence[Any] = [_settled(item) for item in value]
+        kept: Sequence[Any] = [_settle(item) for item in value]
         return kept if isinstance(value, list) else tuple(kept)
     if isinstance(value, (set, frozenset, type, _Type)) or callable(value):
         raise ArtifactError(f"it holds a {type(value).__name__.lstrip('_').lower()} where data should be")

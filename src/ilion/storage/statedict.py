@@ -81,7 +81,7 @@ def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the constructors of a state dict and nothing else; remembers the storages it was told of."""
+    """Knows the constructors of a state dict and nothing else; remembers the storages that they name."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
@@ -110,7 +110,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     """Read the tensors of a torch checkpoint, such as ``torch.save(model.state_dict(), path)`` makes.
 
     Args:
-        path: The file; a dict whose only tensors are below ``state_dict`` or ``model`` is looked into.
+        path: The file; the tensors may be below ``state_dict`` or ``model``.
 
     Returns:
         Name -> array. bfloat16 is not read.

@@ -232,30 +232,18 @@ def _image_problems(item: _Item, seen: Inspection) -> Iterator[Problem]:
     name = item.source.member if isinstance(item.source, TarSource) else Path(str(item.source)).name
     ending = "." + name.rpartition(".")[2]
     if ending.lower() not in EXTENSIONS[facts.format]:
-        yield Problem(
-            "warning",
-            "mislabelled",
-            item.shown,
-            f"is named {ending} but is a {facts.format.upper()} image",
-            f"rename it to {EXTENSIONS[facts.format][0]}, or save it anew",
-        )
+        message = f"is named {ending} but is a {facts.format.upper()} image"
+        remedy = f"rename it to {EXTENSIONS[facts.format][0]}, or save it anew"
+        yield Problem("warning", "mislabelled", item.shown, message, remedy)
     width, height = facts.size
     if width * height > HUGE_PIXELS:
-        yield Problem(
-            "warning",
-            "huge",
-            item.shown,
-            f"has {width} x {height} pixels, and takes {width * height * 3 / 1e6:.0f} MB to decode",
-            "scale it down; models look at 1,000 pixels or fewer",
-        )
+        message = f"has {width} x {height} pixels, and takes {width * height * 3 / 1e6:.0f} MB to decode"
+        remedy = "scale it down; models look at 1,000 pixels or fewer"
+        yield Problem("warning", "huge", item.shown, message, remedy)
     elif min(width, height) < TINY_SIDE:
-        yield Problem(
-            "warning",
-            "tiny",
-            item.shown,
-            f"has only {width} x {height} pixels",
-            "use a larger photo; models look at 200 pixels or more",
-        )
+        message = f"has only {width} x {height} pixels"
+        remedy = "use a larger photo; models look at 200 pixels or more"
+        yield Problem("warning", "tiny", item.shown, message, remedy)
 
 
 def _box_problems(item: _Item, seen: Inspection) -> Iterator[Problem]:

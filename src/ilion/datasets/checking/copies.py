@@ -91,37 +91,19 @@ def judge(first: Photo, second: Photo | None) -> tuple[Severity, str, str, str]:
     Returns:
         Severity, kind, a clause about ``second`` (to follow "is the photo ...,"), and the remedy.
     """
-    if second is None:
-        if first.is_query:
-            return _QUERY
-        return (
-            "error",
-            "positive-as-distractor",
-            f"which is {_roles(first)}, and a distractor at the same time",
-            "remove it from the distractors: finding it would count as an error",
-        )
-    if first.is_query != second.is_query:
+    if first.is_query != (second is not None and second.is_query):
         return _QUERY
+    roles = f"which is {_roles(first)}"
+    if second is None:
+        remedy = "remove it from the distractors: finding it would count as an error"
+        return "error", "positive-as-distractor", f"{roles}, and a distractor at the same time", remedy
     if {view.instance for view in first.views} & {view.instance for view in second.views}:
-        return (
-            "warning",
-            "same-photo",
-            f"which is {_roles(first)} already",
-            "remove one of the two: it counts twice",
-        )
+        return "warning", "same-photo", f"{roles} already", "remove one of the two: it counts twice"
     if first.is_query:
-        return (
-            "warning",
-            "same-photo-two-objects",
-            f"which is {_roles(first)}",
-            "use another photo, or mark by boxes which object each query means",
-        )
-    return (
-        "error",
-        "same-photo-two-objects",
-        f"which is {_roles(first)}",
-        "keep one file; if it shows both objects, list it once for each in photos.csv (the plain form)",
-    )
+        remedy = "use another photo, or mark by boxes which object each query means"
+        return "warning", "same-photo-two-objects", roles, remedy
+    remedy = "keep one file; if it shows both objects, list it once for each in photos.csv (the plain form)"
+    return "error", "same-photo-two-objects", roles, remedy
 
 
 _QUERY: tuple[Severity, str, str, str] = (
