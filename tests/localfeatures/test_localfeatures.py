@@ -23,7 +23,7 @@ from ilion.images import crop, decode
 from ilion.localfeatures import LocalExtractor, LocalOptions, build
 from ilion.localfeatures.base import LocalSpec
 from ilion.localfeatures.codecs import CodecSettings, raw_codec
-from ilion.localfeatures.select import CELLS, SELECTIONS, selected
+from ilion.localfeatures.select import CELLS, SELECTIONS, select_features
 from ilion.localfeatures.store import LocalSet
 from ilion.outcome import Skipped
 from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query
@@ -151,15 +151,15 @@ def scattered(number: int = 300, seed: int = 0) -> LocalFeatures:
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_a_selection_is_an_order_without_repeats(selection: str) -> None:
-    found = selected(scattered(), 300, selection)
+    found = select_features(scattered(), 300, selection)
     assert sorted(found.tolist()) == list(range(300))
-    assert selected(scattered(), 20, selection).tolist() == found[:20].tolist()
-    assert selected(scattered(0), 20, selection).tolist() == []
+    assert select_features(scattered(), 20, selection).tolist() == found[:20].tolist()
+    assert select_features(scattered(0), 20, selection).tolist() == []
 
 
 def test_response_takes_the_strongest() -> None:
     features = scattered()
-    assert features.scores[selected(features, 20, "response")].min() == np.sort(features.scores)[-20]
+    assert features.scores[select_features(features, 20, "response")].min() == np.sort(features.scores)[-20]
 
 
 def test_spread_takes_the_strongest_of_each_part_in_turn() -> None:
@@ -171,10 +171,10 @@ def test_spread_takes_the_strongest_of_each_part_in_turn() -> None:
         part = (int(x * CELLS / 640), int(y * CELLS / 640))
         naive.append((turns.get(part, 0), place, row))
         turns[part] = turns.get(part, 0) + 1
-    assert selected(features, 300, "spread").tolist() == [row for _, _, row in sorted(naive)]
+    assert select_features(features, 300, "spread").tolist() == [row for _, _, row in sorted(naive)]
 
     def parts(selection: str) -> int:
-        kept = features.take(selected(features, 60, selection))
+        kept = features.take(select_features(features, 60, selection))
         return len({(int(x * CELLS / 640), int(y * CELLS / 640)) for x, y in kept.keypoints})
 
     assert parts("spread") > 2 * parts("response")

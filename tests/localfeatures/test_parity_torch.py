@@ -15,7 +15,7 @@ from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.localfeatures import LocalExtractor, LocalOptions, build
 from ilion.localfeatures.kornia import KINDS
-from ilion.localfeatures.tokens import recorded_attention
+from ilion.localfeatures.tokens import record_attention
 from ilion.reranking.lightglue import LightGlue
 from ilion.types import RGB, Float32, LocalFeatures
 
@@ -269,7 +269,7 @@ def test_recording_attention_changes_no_output() -> None:
     layer = torch.nn.MultiheadAttention(16, 2, batch_first=True).eval()
     values = torch.randn(2, 5, 16)
     plain, expected = layer(values, values, values, need_weights=True)
-    with recorded_attention() as last:
+    with record_attention() as last:
         seen, _ = layer(values, values, values, need_weights=False)
     _close(seen.numpy(), plain.numpy(), atol=1e-6)
     queries, weights = last[0]

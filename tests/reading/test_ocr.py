@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from ilion.errors import ExtractionError, MissingExtraError
 from ilion.reading import paddle
 from ilion.reading.base import Reader, ReaderOptions
-from ilion.reading.lines import LONGEST, as_input, decoded, straightened
+from ilion.reading.lines import LONGEST, decode_ctc, prepare_line, straighten
 from ilion.reading.paddle import PaddleReader
-from ilion.reading.regions import as_read, reading_order, sides, text_regions
+from ilion.reading.regions import find_text_regions, order_corners, sides, sort_as_read
 from ilion.types import RGB, Float32
 
 
@@ -115,7 +115,7 @@ def test_a_core_grows_by_area_over_perimeter(degrees: float) -> None:
     a = radians(degrees)
     u, v = (xx - 100) * cos(a) + (yy - 80) * sin(a), -(xx - 100) * sin(a) + (yy - 80) * cos(a)
     probability = ((abs(u) <= 40) & (abs(v) <= 10)).astype(np.float32) * 0.9
-    [quad] = text_regions(probability)
+    [quad] = find_text_regions(probability)
     grown = 2 * 1.6 * 80 * 20 / (2 * (80 + 20))
     np.testing.assert_allclose(quad, rectangle((100, 80), 80 + grown, 20 + grown, degrees), atol=2.5)
     assert sides(core) == pytest.approx((80, 20), abs=1e-4)
@@ -125,26 +125,26 @@ def test_faint_and_tiny_cores_are_no_text() -> None:
     probability = np.zeros((60, 60), np.float32)
     probability[10:20, 10:40] = 0.4  # above the threshold of a pixel, below that of a line
     probability[40:41, 10:12] = 0.9
-    assert text_regions(probability) == []
+    assert find_text_regions(probability) == []
 
 
 @pytest.mark.parametrize("degrees", [0, 30, -30, 44, -44])
 def test_corners_are_brought_into_reading_order(degrees: float) -> None:
     quad = rectangle((50, 50), 40, 10, degrees)
     for order in ([2, 0, 3, 1], [3, 2, 1, 0]):
-        np.testing.assert_array_equal(as_read(quad[order]), quad)
+        np.testing.assert_array_equal(order_corners(quad[order]), quad)
 
 
 def test_lines_come_row_by_row() -> None:
     quads = [rectangle(c, 30, 10, 0) for c in [(80, 51), (20, 50), (50, 90), (50, 10)]]
-    assert reading_order(quads) == [3, 1, 0, 2]
+    assert sort_as_read(quads) == [3, 1, 0, 2]
 
 
 def test_a_line_is_cut_out_straight() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     quad = rectangle((50, 50), 40, 12, 0)
     image[44:56, 30:50] = (250, 0, 0)
-    line = straightened(image, quad)
+    line = straighten(image, quad)
     assert line.shape == (12, 40, 3)
     assert line[3:9, 2:18, 0].min() > 240
     assert line[:, 22:].max() < 10
@@ -153,12 +153,12 @@ def test_a_line_is_cut_out_straight() -> None:
 def test_input_is_padded_and_bounded() -> None:
     line = np.full((10, 31, 3), 255, np.uint8)
     line[..., 0] = 0
-    network_input = as_input(line, 48)
+    network_input = prepare_line(line, 48)
     assert network_input.shape == (1, 3, 48, 160)
     assert (network_input[0, 2, :, :148] == -1).all()  # red comes last
     assert (network_input[0, 0, :, :148] == 1).all()
     assert (network_input[0, :, :, 149:] == 0).all()
-    assert as_input(np.zeros((2, 900, 3), np.uint8), 48).shape[-1] == LONGEST * 48
+    assert prepare_line(np.zeros((2, 900, 3), np.uint8), 48).shape[-1] == LONGEST * 48
 
 
 def test_ctc_keeps_repeats_only_across_blanks() -> None:
@@ -167,7 +167,7 @@ def test_ctc_keeps_repeats_only_across_blanks() -> None:
         [(1, 0.9), (1, 0.5), (0, 0.9), (1, 0.7), (2, 0.8), (2, 0.9), (0, 1.0)]
     ):
         steps[step, best] = value
-    text, confidence = decoded(steps, ["a", "b"])
+    text, confidence = decode_ctc(steps, ["a", "b"])
     assert text == "aab"
     assert confidence == pytest.approx((0.9 + 0.7 + 0.8) / 3)
-    assert decoded(np.eye(3, dtype=np.float32)[[0, 0]], ["a", "b"]) == ("", 0.0)
+    assert decode_ctc(np.eye(3, dtype=np.float32)[[0, 0]], ["a", "b"]) == ("", 0.0)

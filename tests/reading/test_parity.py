@@ -24,7 +24,7 @@ from rapidfuzz.distance import Levenshtein
 from ilion.images import decode
 from ilion.reading.base import ReaderOptions
 from ilion.reading.paddle import PaddleReader
-from ilion.reading.regions import text_regions
+from ilion.reading.regions import find_text_regions
 from ilion.types import RGB, Float32
 
 SIDE = 640
@@ -145,7 +145,7 @@ def test_lines_are_found_where_the_package_finds_them(seed: int) -> None:
         u, v = (xx - x) * cos(a) + (yy - y) * sin(a), -(xx - x) * sin(a) + (yy - y) * cos(a)
         core = (abs(u) <= rng.uniform(15, 45)) & (abs(v) <= rng.choice([0.6, 4, 7, 10]))
         probability[core] = rng.choice([0.35, 0.7, 0.95])
-    found = text_regions(probability)
+    found = find_text_regions(probability)
     reference = DBPostProcess(thresh=0.3, box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)
     boxes, _ = reference(probability[None, None], (320, 480))
     assert len(found) == len(boxes) > 0

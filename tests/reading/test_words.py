@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from ilion.reading.likeness import EXACT_BELOW, likeness, trigrams
 from ilion.reading.words import (
-    forgiven,
-    joins,
+    count_forgiven,
+    join_neighbours,
     line_terms,
-    normalised,
+    normalise,
     query_terms,
-    same_shape,
     tokens,
+    unify_shape,
 )
 
 
@@ -34,7 +34,7 @@ def plain_likeness(asked: str, term: str) -> float:
     """The definition, for one pair."""
     if min(len(asked), len(term)) < 4:
         return float(asked == term)
-    shape, other = same_shape(asked), same_shape(term)
+    shape, other = unify_shape(asked), unify_shape(term)
     hidden, seen = edits(shape, other), edits(asked, term)
     found = 0.0
     if hidden <= min(3, len(asked) // 4):
@@ -62,7 +62,7 @@ def test_terms_within_the_forgiven_edits_share_two_trigrams(asked: str, data: st
     if len(trigrams([asked])[0]) < len(asked) + 2:
         return  # a term that repeats itself has fewer trigrams to share
     term = list(asked)
-    for _ in range(forgiven(len(asked))):
+    for _ in range(count_forgiven(len(asked))):
         place = data.draw(st.integers(0, len(term) - 1))
         match data.draw(st.sampled_from(["drop", "change", "add", "swap"])):
             case "drop" if len(term) > EXACT_BELOW:
@@ -101,7 +101,7 @@ def test_confused_characters_of_a_part_number_cost_little(read: str) -> None:
 
 
 def test_codes_are_joined_and_words_are_not() -> None:
-    assert joins(["filter", "ab", "1234", "5"], words=False) == ["ab1234", "12345", "ab12345"]
+    assert join_neighbours(["filter", "ab", "1234", "5"], words=False) == ["ab1234", "12345", "ab12345"]
     assert query_terms("Filter AB-1234/5") == {
         "filter": 1.0,
         "ab": 1.0,
@@ -126,5 +126,5 @@ def test_texts_without_words_have_no_terms(text: str) -> None:
 @given(st.text(max_size=40))
 def test_any_text_can_be_normalised_and_split(text: str) -> None:
     for token in tokens(text):
-        assert token == normalised(token)
+        assert token == normalise(token)
         assert token.isalnum()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ConfigError
-from ilion.reranking.geometry import FLOOR, Model, Verification, inlier_score, localise, verify
+from ilion.reranking.geometry import FLOOR, Model, Verification, inlier_score, verify
+from ilion.reranking.localisation import localise
 from ilion.reranking.matching import Matches, match_many
 from ilion.types import Box, LocalFeatures
 

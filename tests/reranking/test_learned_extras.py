@@ -11,7 +11,7 @@ import pytest
 
 from ilion.errors import ConfigError, MissingExtraError
 from ilion.localfeatures import LocalOptions, build
-from ilion.reranking.ames import AmesConfig, TrainingOptions, initial, load, train
+from ilion.reranking.ames import AmesConfig, TrainingOptions, initialise, load, train
 from ilion.reranking.lightglue import LightGlue
 from ilion.types import LocalFeatures
 
@@ -26,7 +26,7 @@ NONE = LocalFeatures(np.zeros((0, 2), "f"), np.zeros((0, 4), "f"), np.zeros(0, "
         lambda: build("tokens:dinov2-s"),
         lambda: build("tokens:timm:vit_tiny_patch16_224"),
         lambda: LightGlue("rootsift"),
-        lambda: initial(AmesConfig()),
+        lambda: initialise(AmesConfig()),
         lambda: load(Path("ames.pt")),
         lambda: train([NONE] * 4, list("aabb"), AmesConfig(), TrainingOptions()),
     ],

@@ -241,9 +241,9 @@ def test_weights_are_found_beside_the_experiment(tmp_path: Path) -> None:
 @pytest.mark.extras
 def test_ames_reranks_and_its_score_ranks_as_the_paper_combines(folder: Path) -> None:
     pytest.importorskip("torch")
-    from ilion.reranking.ames import PUBLISHED_FUSION, AmesConfig, fuse, initial, save
+    from ilion.reranking.ames import PUBLISHED_FUSION, AmesConfig, fuse, initialise, save
 
-    save(initial(AmesConfig(128, 32, 2, 1, 64, False), seed=0), folder / "small.pt")
+    save(initialise(AmesConfig(128, 32, 2, 1, 64, False), seed=0), folder / "small.pt")
     result = api.evaluate(experiment(folder, scorer="ames", weights=str(folder / "small.pt"), keypoints=40))
     assert result.reranking is not None
     before, after = result.reranking.ranking, result.ranking
@@ -255,7 +255,7 @@ def test_ames_reranks_and_its_score_ranks_as_the_paper_combines(folder: Path) ->
     logits = np.log(scores[0] / (1 - scores[0])) / published.steepness
     expected = np.argsort(-fuse(before.similarities[0], logits.astype(np.float32), published), kind="stable")
     np.testing.assert_array_equal(after.indices[0], before.indices[0][expected])
-    save(initial(AmesConfig(64, 32, 2, 1, 64, False), seed=0), folder / "other.pt")
+    save(initialise(AmesConfig(64, 32, 2, 1, 64, False), seed=0), folder / "other.pt")
     with pytest.raises(ConfigError, match=r"takes descriptors of 64 numbers; .*'rootsift' gives 128"):
         plan_local(experiment(folder, scorer="ames", weights=str(folder / "other.pt")))
 

@@ -1,7 +1,4 @@
-"""The protocol of all local extractors, their spec, and the registry.
-
-A backend module builds by name; nothing heavy is imported before it is called.
-"""
+"""The protocol of all local extractors, their spec, and the registry; nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -23,15 +20,15 @@ class LocalSpec:
 
     Args:
         name: Registered name.
-        weights: Where the weights come from, or ``none``.
+        weights: Source of the weights, or ``none``.
         revision: Version or digest of weights or library.
         dim: Length of a descriptor: numbers for ``cosine``, bytes for ``hamming``.
-        metric: How descriptors compare.
-        side: An image whose longer side has more pixels is shrunk to it; a smaller one stays as it is.
-        features: At most so many an image.
-        selection: Which features are kept; see the backend.
+        metric: ``cosine`` or ``hamming``.
+        side: Largest longer side in pixels; larger images are shrunk to it, smaller ones stay as they are.
+        features: Largest number of features an image.
+        selection: Order in which features are kept; see the backend.
         licence: Licence of the weights.
-        options: Any further setting that changes the numbers.
+        options: Further settings that change the numbers.
     """
 
     name: str
@@ -74,15 +71,15 @@ class LocalOptions:
     """Settings that a user may change for any local extractor; None keeps the extractor's own value.
 
     Args:
-        features: At most so many an image.
+        features: Largest number of features an image.
         side: Longer side in pixels.
-        selection: Which features are kept; see the backend.
+        selection: Order in which features are kept; see the backend.
         weights: File or hub id in place of the extractor's own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        threads: Compute threads; 0 takes one a core.
-        batch_size: Images of one shape computed together.
+        threads: Number of compute threads; 0 means one per core.
+        batch_size: Number of images of one shape computed together.
         precision: ``float32``, ``float16`` or ``bfloat16`` (the latter two on accelerators).
-        seed: For weights that are not loaded.
+        seed: Seed of weights that are not loaded.
     """
 
     features: int | None = None
@@ -110,8 +107,8 @@ class Signed:
     """Local features whose code is not Ilion's own: their spec holds its digest.
 
     Args:
-        extractor: Describes.
-        code: Digest of its code.
+        extractor: Extractor from outside.
+        code: Digest of its source.
     """
 
     def __init__(self, extractor: LocalExtractor, code: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ilion.descriptors.rootsift import CONTRAST, rootsift
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
-from ilion.localfeatures.select import SELECTIONS, selected
+from ilion.localfeatures.select import SELECTIONS, select_features
 from ilion.runtime.threads import in_order
 from ilion.types import RGB, LocalFeatures, Metric
 
@@ -136,4 +136,4 @@ class ClassicalExtractor:
 
     def _describe(self, image: RGB) -> LocalFeatures:
         found = self._detect(image)
-        return found.take(selected(found, self._spec.features, self._spec.selection))
+        return found.take(select_features(found, self._spec.features, self._spec.selection))

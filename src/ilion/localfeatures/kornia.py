@@ -17,7 +17,7 @@ import numpy as np
 from ilion.errors import ConfigError, ExtractionError
 from ilion.images import batches_by_shape
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
-from ilion.localfeatures.placing import Size, fitted_size, placed, stretched
+from ilion.localfeatures.placing import Size, fit_size, place_keypoints, stretch
 from ilion.runtime.torch import extra_library, read_torch, seeded, torch_device, weights_digest
 from ilion.types import RGB, LocalFeatures
 
@@ -43,8 +43,8 @@ class Kind:
     Args:
         variants: Names after the colon; the first is the default.
         dim: Dimensions of a descriptor.
-        licence: Of the weights.
-        download_mb: Megabytes.
+        licence: Licence of the weights.
+        download_mb: Megabytes of the weights.
         make: From kornia.feature, a variant and the number of features to a network with random weights.
         fetch: The same with kornia's pretrained weights.
         find: From the network, pixels (B, 3, H, W) in [0, 1] and the number of features to B results.
@@ -161,7 +161,9 @@ def build(name: str, options: LocalOptions) -> KorniaExtractor:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.weights is None:
-        network = fetched(name, kind.licence, kind.download_mb, lambda: kind.fetch(library, variant, count))
+        network = fetch_network(
+            name, kind.licence, kind.download_mb, lambda: kind.fetch(library, variant, count)
+        )
     else:
         with seeded(options.seed):
             network = kind.make(library, variant, count)
@@ -188,7 +190,7 @@ class KorniaExtractor:
 
     Args:
         spec: What the numbers depend on.
-        kind: How the network is used.
+        kind: The network's own way of use.
         network: On its device.
         batch_size: Images of one shape computed together.
     """
@@ -211,9 +213,9 @@ class KorniaExtractor:
         """
         sizes: list[Size] = [(image.shape[1], image.shape[0]) for image in images]
         features = {row: self._empty(size) for row, size in enumerate(sizes)}
-        fitted = [fitted_size(size, self._spec.side, self._kind.multiple) for size in sizes]
+        fitted = [fit_size(size, self._spec.side, self._kind.multiple) for size in sizes]
         large = [i for i, size in enumerate(fitted) if min(size) >= LEAST_SIDE]
-        ready = ((i, stretched(images[i], fitted[i])) for i in large)
+        ready = ((i, stretch(images[i], fitted[i])) for i in large)
         for batch in batches_by_shape(ready, self._batch_size, max(1, len(images))):
             found = self._find([image for _, image in batch])
             for (row, _), one in zip(batch, found, strict=True):
@@ -239,7 +241,7 @@ class KorniaExtractor:
         keypoints, descriptors, scores = (value.float().cpu().numpy() for value in found)
         order = np.argsort(-scores, kind="stable")[: self._spec.features]
         return LocalFeatures(
-            keypoints=placed(keypoints[order] - np.float32(self._kind.shift), found_in, image_size),
+            keypoints=place_keypoints(keypoints[order] - np.float32(self._kind.shift), found_in, image_size),
             descriptors=descriptors[order],
             scores=scores[order],
             image_size=image_size,
@@ -250,7 +252,7 @@ class KorniaExtractor:
         return LocalFeatures(none.reshape(0, 2), np.zeros((0, self._spec.dim), np.float32), none, image_size)
 
 
-def fetched(name: str, licence: str, download_mb: int, fetch: Callable[[], Module]) -> Module:
+def fetch_network(name: str, licence: str, download_mb: int, fetch: Callable[[], Module]) -> Module:
     """Get a network with kornia's pretrained weights; say licence and size first.
 
     Raises:

@@ -14,15 +14,15 @@ Size = tuple[int, int]
 """(width, height)."""
 
 
-def fitted_size(size: Size, side: int, multiple: int = 1) -> Size:
+def fit_size(size: Size, side: int, multiple: int = 1) -> Size:
     """Return the size to which an image is brought for a network.
 
     Args:
-        size: Of the image.
-        side: An image whose longer side has more pixels is shrunk to it.
+        size: (width, height) of the image.
+        side: Largest longer side in pixels; larger images are shrunk to it.
         multiple: Both sides are then rounded to a multiple of this, at least one.
 
-    >>> fitted_size((1000, 500), 640), fitted_size((1000, 500), 640, 14), fitted_size((30, 3), 640, 14)
+    >>> fit_size((1000, 500), 640), fit_size((1000, 500), 640, 14), fit_size((30, 3), 640, 14)
     ((640, 320), (644, 322), (28, 14))
     """
     factor = min(1.0, side / max(size))
@@ -30,10 +30,10 @@ def fitted_size(size: Size, side: int, multiple: int = 1) -> Size:
     return width, height
 
 
-def stretched(image: RGB, size: Size) -> RGB:
+def stretch(image: RGB, size: Size) -> RGB:
     """Resize an image to exactly a size; the aspect may change by what rounding takes.
 
-    >>> stretched(np.zeros((10, 20, 3), np.uint8), (14, 7)).shape
+    >>> stretch(np.zeros((10, 20, 3), np.uint8), (14, 7)).shape
     (7, 14, 3)
     """
     height, width = image.shape[:2]
@@ -44,7 +44,7 @@ def stretched(image: RGB, size: Size) -> RGB:
     return np.asarray(cv2.resize(image, size, interpolation=filters), np.uint8)
 
 
-def placed(keypoints: Float32, found_in: Size, image_size: Size) -> Float32:
+def place_keypoints(keypoints: Float32, found_in: Size, image_size: Size) -> Float32:
     """Map keypoints from a resized image to the image itself.
 
     Args:
@@ -52,7 +52,7 @@ def placed(keypoints: Float32, found_in: Size, image_size: Size) -> Float32:
         found_in: Size of the resized image.
         image_size: Size of the image.
 
-    >>> placed(np.float32([[0, 0], [1, 1]]), (2, 2), (4, 8)).tolist()
+    >>> place_keypoints(np.float32([[0, 0], [1, 1]]), (2, 2), (4, 8)).tolist()
     [[0.5, 1.5], [2.5, 5.5]]
     """
     factor = np.array(image_size) / np.array(found_in)

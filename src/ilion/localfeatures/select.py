@@ -15,7 +15,7 @@ CELLS = 12
 for fewer than 100 features 8 are a little better (docs/local.md)."""
 
 
-def selected(features: LocalFeatures, number: int, selection: str) -> Int64:
+def select_features(features: LocalFeatures, number: int, selection: str) -> Int64:
     """Choose the features to keep.
 
     In a cluttered photo, the strongest keypoints crowd on whatever has the strongest print, which is seldom
@@ -23,8 +23,8 @@ def selected(features: LocalFeatures, number: int, selection: str) -> Int64:
     does not depend on ``number``.
 
     Args:
-        features: All that were found.
-        number: At most so many are kept.
+        features: All features found in an image.
+        number: Largest number to keep.
         selection: One of `SELECTIONS`.
 
     Returns:
@@ -32,7 +32,7 @@ def selected(features: LocalFeatures, number: int, selection: str) -> Int64:
 
     >>> places = np.array([[1, 1], [2, 2], [90, 90]], np.float32)
     >>> three = LocalFeatures(places, np.eye(3), np.array([0.3, 0.2, 0.1], np.float32), (100, 100))
-    >>> selected(three, 2, "response").tolist(), selected(three, 2, "spread").tolist()
+    >>> select_features(three, 2, "response").tolist(), select_features(three, 2, "spread").tolist()
     ([0, 1], [0, 2])
     """
     strongest = np.argsort(-features.scores, kind="stable")

@@ -73,10 +73,10 @@ def write_features(
     """Store one shard as its records come; only ids and index are held in memory.
 
     Args:
-        artifact: Where it belongs.
+        artifact: Artifact that the shard belongs to.
         key: File stem, see `ilion.storage.shard_key`.
         records: Ids and encoded features.
-        stats: Called at the end with the number of images, for what the shard took.
+        stats: Callback that receives the number of images at the end, and says what the shard took.
 
     Raises:
         ArtifactError: See `ilion.storage.writing`.
@@ -149,7 +149,7 @@ class LocalSet:
     """Finished shards as one database of local features, read image by image; safe to share among threads.
 
     Args:
-        artifact: Where the shards and their codec are.
+        artifact: Artifact with the shards and their codec.
         keys: Shards in database order.
 
     Raises:

@@ -20,7 +20,7 @@ from ilion.descriptors.torch_common import TorchExtractor
 from ilion.errors import ConfigError
 from ilion.images import batches_by_shape
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
-from ilion.localfeatures.placing import Size, fitted_size, placed, stretched
+from ilion.localfeatures.placing import Size, fit_size, place_keypoints, stretch
 from ilion.types import RGB, Float32, LocalFeatures
 
 FEATURES = 600
@@ -116,22 +116,22 @@ class TokenExtractor:
             ExtractionError: The model fails.
         """
         sizes: list[Size] = [(image.shape[1], image.shape[0]) for image in images]
-        ready = ((i, stretched(image, self._size(sizes[i]))) for i, image in enumerate(images))
+        ready = ((i, stretch(image, self._size(sizes[i]))) for i, image in enumerate(images))
         features: dict[int, LocalFeatures] = {}
         for batch in batches_by_shape(ready, self._batch_size, max(1, len(images))):
             tokens, weights = self._describe([image for _, image in batch])
             height, width = batch[0][1].shape[:2]
             for (row, _), values, importance in zip(batch, tokens, weights, strict=True):
-                features[row] = self._selected(values, importance, (width, height), sizes[row])
+                features[row] = self._select(values, importance, (width, height), sizes[row])
         return [features[row] for row in range(len(images))]
 
     def _size(self, size: Size) -> Size:
         tower = self._extractor.tower
         if tower.side is not None:
             return tower.side, tower.side
-        return fitted_size(size, self._spec.side, tower.multiple)
+        return fit_size(size, self._spec.side, tower.multiple)
 
-    def _selected(self, tokens: Float32, weights: Float32, found_in: Size, image_size: Size) -> LocalFeatures:
+    def _select(self, tokens: Float32, weights: Float32, found_in: Size, image_size: Size) -> LocalFeatures:
         """Keep the heaviest tokens (T, d) of an image, heaviest first."""
         patch = self._extractor.tower.multiple
         chosen = np.argsort(-weights, kind="stable")[: self._spec.features]
@@ -141,7 +141,7 @@ class TokenExtractor:
         lengths = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         area = image_size[0] / found_in[0] * image_size[1] / found_in[1]
         return LocalFeatures(
-            keypoints=placed(centres, found_in, image_size),
+            keypoints=place_keypoints(centres, found_in, image_size),
             descriptors=values / lengths,
             scores=weights[chosen],
             image_size=image_size,
@@ -152,7 +152,7 @@ class TokenExtractor:
         """Return the patch tokens (B, T, d) and their weights (B, T) of images of one shape."""
         name, attend = self._spec.name, self._selection == "attention"
         tokens_of: Any = self._extractor.tower.tokens
-        with recorded_attention(attend) as last:
+        with record_attention(attend) as last:
             tokens, (rows, columns) = self._extractor.run(tokens_of, images)
         count = rows * columns
         if tokens.ndim != 3 or self._extractor.tower.multiple == 1 or tokens.shape[1] < count:
@@ -170,7 +170,7 @@ class TokenExtractor:
 
 
 @contextmanager
-def recorded_attention(wanted: bool = True) -> Iterator[list[tuple[int, Tensor]]]:
+def record_attention(wanted: bool = True) -> Iterator[list[tuple[int, Tensor]]]:
     """See the attention of a model from outside, whichever library it comes from.
 
     Args:

@@ -15,7 +15,7 @@ class ReaderSpec:
     """What stored texts depend on.
 
     Args:
-        name: Of the reader.
+        name: Name of the reader.
         weights: Package and files of the weights.
         revision: Digest of the weights.
         side: The longer side, in pixels, at which text is looked for.

@@ -11,7 +11,7 @@ from ilion.searching.fusion import RANK_CONSTANT
 from ilion.types import Float32, Float64, Int64, Ranking
 
 
-def combined(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Float32 | None) -> Ranking:
+def combine(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Float32 | None) -> Ranking:
     """Fuse the visual ranking with what was read.
 
     The images of a query's visual list and those with evidence in their text are ranked together. An image
@@ -20,7 +20,7 @@ def combined(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Fl
 
     Args:
         visual: Q queries, K results.
-        read: For each query, rows with evidence, and similarities in (0, 1]; in any order.
+        read: Rows with evidence, and similarities in (0, 1], of each query; in any order.
         weights: (Q,) weight of the similarity of the text, added to the visual one. None fuses the ranks in
             both lists instead (reciprocal rank fusion, Cormack et al., SIGIR 2009).
 
@@ -32,7 +32,7 @@ def combined(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Fl
 
     >>> visual = Ranking(("q",), ("a", "b", "c", "d"), np.array([[0, 1]]), np.array([[0.9, 0.5]], np.float32),
     ...                  np.array([2]))
-    >>> found = combined(visual, [(np.array([3]), np.array([1.0]))], np.array([0.6], np.float32))
+    >>> found = combine(visual, [(np.array([3]), np.array([1.0]))], np.array([0.6], np.float32))
     >>> found.indices.tolist(), found.similarities.round(2).tolist()
     ([[3, 0]], [[1.100000023841858, 0.8999999761581421]])
     """

@@ -139,7 +139,7 @@ class TextIndex:
             raise ArtifactError(f"{folder}: the parts of the index do not fit together; delete the folder")
         return cls(head["vocabulary"], arrays, head["images"])
 
-    def alike(self, asked: str) -> tuple[Int64, Float64]:
+    def find_alike(self, asked: str) -> tuple[Int64, Float64]:
         """Return the terms that are like one of a query, and how much.
 
         Args:
@@ -165,7 +165,7 @@ class TextIndex:
 
     def matches(self, asked: str) -> tuple[Int64, Float64]:
         """Return the lines that hold something like a term: numbers of lines, sorted, and m(u, l) > 0."""
-        terms, like = self.alike(asked)
+        terms, like = self.find_alike(asked)
         starts, lines = self._arrays["starts"], self._arrays["lines"]
         if not len(terms):
             return np.empty(0, np.int64), np.empty(0)
@@ -223,9 +223,9 @@ def search_texts(
         query_ids: Q ids.
         queries: Terms and weights of each.
         database_ids: N ids, in the order of the index.
-        index: Of the database.
+        index: Index of the database.
         k: Results a query, at most N.
-        progress: Called with queries done and in all.
+        progress: Callback that receives the number of queries done and of all queries.
 
     Returns:
         Images without any evidence follow with similarity 0, in row order.

@@ -1,6 +1,6 @@
 """How alike a term of a query and a term of an image are, and which terms of a vocabulary are looked at.
 
-Terms are compared after characters that readers confuse have been made one (`same_shape`); the edits that
+Terms are compared after characters that readers confuse have been made one (`unify_shape`); the edits that
 this hides count a quarter. Candidates share trigrams, as in Gravano et al., "Approximate string joins in a
 database (almost) for free", VLDB 2001: an edit destroys at most three trigrams of a term (four, if it swaps
 neighbours), so a term within the forgiven edits shares two with the query's, if that one has no repetitions.
@@ -18,8 +18,8 @@ from ilion.reading.words import (
     LEAST_PART,
     LEAST_SHARE,
     PENALTY,
-    forgiven,
-    same_shape,
+    count_forgiven,
+    unify_shape,
 )
 from ilion.types import Float64, Int64
 
@@ -58,8 +58,8 @@ def likeness(asked: str, terms: Sequence[str]) -> Float64:
     length = len(asked)
     if length < EXACT_BELOW:
         return np.array([float(term == asked) for term in terms])
-    shape, shapes = same_shape(asked), [same_shape(term) for term in terms]
-    allowed = forgiven(length)
+    shape, shapes = unify_shape(asked), [unify_shape(term) for term in terms]
+    allowed = count_forgiven(length)
     hidden = cdist([shape], shapes, scorer=OSA.distance, score_cutoff=allowed, dtype=np.int32)[0]
     plain = cdist([asked], terms, scorer=OSA.distance, dtype=np.int32)[0]
     edited = np.maximum(0.0, 1 - PENALTY * (hidden + CONFUSION * (plain - hidden)) / length)
@@ -88,7 +88,7 @@ def trigrams(terms: Sequence[str]) -> tuple[NDArray[np.uint64], Int64]:
     """
     parts, owners = [], []
     for start in range(0, len(terms), _BLOCK):
-        shapes = [same_shape(term) for term in terms[start : start + _BLOCK]]
+        shapes = [unify_shape(term) for term in terms[start : start + _BLOCK]]
         lengths = np.array([len(shape) for shape in shapes], np.int64)
         padded = "".join(f"\x01\x01{shape}\x01\x01" for shape in shapes)
         codes = np.frombuffer(padded.encode("utf-32-le"), np.uint32).astype(np.uint64)

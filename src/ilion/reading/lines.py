@@ -19,20 +19,20 @@ LONGEST = 40
 """A line is read at no more than this many times its height; a longer one is squeezed."""
 
 
-def straightened(image: RGB, quad: Float32) -> RGB:
+def straighten(image: RGB, quad: Float32) -> RGB:
     """Cut out a line so that it runs from left to right.
 
     Args:
         image: (H, W, 3).
-        quad: (4, 2) corners in pixels, ordered as `ilion.reading.regions.as_read` does.
+        quad: (4, 2) corners in pixels, ordered as `ilion.reading.regions.order_corners` does.
 
     Returns:
         (h, w, 3); a line that is written downwards is turned by a quarter, counter-clockwise.
 
     >>> photo = np.zeros((40, 80, 3), np.uint8)
-    >>> straightened(photo, np.array([[10, 10], [60, 10], [60, 20], [10, 20]], np.float32)).shape
+    >>> straighten(photo, np.array([[10, 10], [60, 10], [60, 20], [10, 20]], np.float32)).shape
     (10, 50, 3)
-    >>> straightened(photo, np.array([[10, 0], [20, 0], [20, 30], [10, 30]], np.float32)).shape
+    >>> straighten(photo, np.array([[10, 0], [20, 0], [20, 30], [10, 30]], np.float32)).shape
     (10, 30, 3)
     """
     across, down = sides(quad)
@@ -47,7 +47,7 @@ def straightened(image: RGB, quad: Float32) -> RGB:
     return np.asarray(cut, np.uint8)
 
 
-def as_input(line: RGB, height: int) -> Float32:
+def prepare_line(line: RGB, height: int) -> Float32:
     """Bring a line to the height of a recogniser, in [-1, 1], blue first, padded with 0 on the right.
 
     Args:
@@ -57,7 +57,7 @@ def as_input(line: RGB, height: int) -> Float32:
     Returns:
         (1, 3, height, W); W is the width of the line at that height, rounded up to a multiple of `STEP`.
 
-    >>> as_input(np.zeros((10, 50, 3), np.uint8), 48).shape
+    >>> prepare_line(np.zeros((10, 50, 3), np.uint8), 48).shape
     (1, 3, 48, 256)
     """
     width = min(max(1, ceil(height * line.shape[1] / line.shape[0])), LONGEST * height)
@@ -68,7 +68,7 @@ def as_input(line: RGB, height: int) -> Float32:
     return padded
 
 
-def decoded(probabilities: Float32, characters: Sequence[str]) -> tuple[str, float]:
+def decode_ctc(probabilities: Float32, characters: Sequence[str]) -> tuple[str, float]:
     """Read the output of a recogniser trained with CTC by the best class of every step.
 
     Graves et al., "Connectionist temporal classification", ICML 2006: repeated classes are one, blanks part
@@ -82,7 +82,7 @@ def decoded(probabilities: Float32, characters: Sequence[str]) -> tuple[str, flo
         The text, and the mean probability of its characters in [0, 1]; 0 for an empty text.
 
     >>> steps = np.eye(3, dtype=np.float32)[[1, 1, 0, 1, 2]]
-    >>> decoded(steps, ["a", "b"])
+    >>> decode_ctc(steps, ["a", "b"])
     ('aab', 1.0)
     """
     classes = probabilities.argmax(axis=1)

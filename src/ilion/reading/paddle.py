@@ -18,8 +18,8 @@ import numpy as np
 
 from ilion.errors import ExtractionError, MissingExtraError
 from ilion.reading.base import ReaderOptions, ReaderSpec
-from ilion.reading.lines import as_input, decoded, straightened
-from ilion.reading.regions import reading_order, sides, text_regions
+from ilion.reading.lines import decode_ctc, prepare_line, straighten
+from ilion.reading.regions import find_text_regions, sides, sort_as_read
 from ilion.types import RGB, Float32, TextLine
 
 PACKAGE = "rapidocr"
@@ -76,10 +76,10 @@ class PaddleReader:
         """Read one upright image; see `ilion.reading.base.Reader`."""
         quads = self._find(image)
         lines = []
-        for i in reading_order(quads):
-            network_input = as_input(straightened(image, quads[i]), self._height)
+        for i in sort_as_read(quads):
+            network_input = prepare_line(straighten(image, quads[i]), self._height)
             probabilities = self._recogniser.run(None, {self._recogniser_input: network_input})[0][0]
-            text, confidence = decoded(probabilities, self._characters)
+            text, confidence = decode_ctc(probabilities, self._characters)
             if text.strip():
                 lines.append(TextLine(text, confidence, quads[i]))
         return tuple(lines)
@@ -100,7 +100,9 @@ class PaddleReader:
         probability = self._detector.run(None, {name: np.ascontiguousarray(pixels, np.float32)})[0][0, 0]
         factor = np.array([width / inside[0], height / inside[1]], np.float32)
         least = max(self._options.smallest * max(height, width), _INVISIBLE / scale)
-        quads = [np.clip(quad * factor, 0, (width - 1, height - 1)) for quad in text_regions(probability)]
+        quads = [
+            np.clip(quad * factor, 0, (width - 1, height - 1)) for quad in find_text_regions(probability)
+        ]
         return [np.asarray(quad, np.float32) for quad in quads if min(sides(quad)) >= least]
 
 

@@ -27,7 +27,7 @@ SAME_LINE = 0.5
 _KERNEL = np.ones((2, 2), np.uint8)
 
 
-def text_regions(probability: Float32) -> list[Float32]:
+def find_text_regions(probability: Float32) -> list[Float32]:
     """Find lines of text.
 
     Args:
@@ -39,7 +39,7 @@ def text_regions(probability: Float32) -> list[Float32]:
 
     >>> probability = np.zeros((40, 80), np.float32)
     >>> probability[16:24, 20:60] = 0.9
-    >>> quad = text_regions(probability)[0]
+    >>> quad = find_text_regions(probability)[0]
     >>> quad.round().astype(int).tolist()
     [[15, 11], [65, 11], [65, 29], [15, 29]]
     """
@@ -55,7 +55,7 @@ def text_regions(probability: Float32) -> list[Float32]:
             continue
         grown = 2 * GROWTH * (width * height) / (2 * (width + height))
         quad = cv2.boxPoints((centre, (width + grown, height + grown), angle))
-        found.append(as_read(np.asarray(quad, np.float32)))
+        found.append(order_corners(np.asarray(quad, np.float32)))
     return found
 
 
@@ -69,13 +69,13 @@ def _mean_inside(probability: Float32, quad: Float32) -> float:
     return float(cv2.mean(probability[top : bottom + 1, left : right + 1], inside)[0])
 
 
-def as_read(quad: Float32) -> Float32:
+def order_corners(quad: Float32) -> Float32:
     """Order the corners of a rectangle: top left, top right, bottom right, bottom left.
 
     Args:
         quad: (4, 2) corners, in any order.
 
-    >>> as_read(np.array([[9, 5], [0, 0], [9, 0], [0, 5]], np.float32)).astype(int).tolist()
+    >>> order_corners(np.array([[9, 5], [0, 0], [9, 0], [0, 5]], np.float32)).astype(int).tolist()
     [[0, 0], [9, 0], [9, 5], [0, 5]]
     """
     across = quad[np.lexsort((quad[:, 1], quad[:, 0]))]
@@ -85,7 +85,7 @@ def as_read(quad: Float32) -> Float32:
 
 
 def sides(quad: Float32) -> tuple[float, float]:
-    """Return width and height of a quad whose corners are ordered as `as_read` does.
+    """Return width and height of a quad whose corners are ordered as `order_corners` does.
 
     >>> sides(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
     (9.0, 5.0)
@@ -94,7 +94,7 @@ def sides(quad: Float32) -> tuple[float, float]:
     return hypot(*along.tolist()), hypot(*down.tolist())
 
 
-def reading_order(quads: Sequence[Float32]) -> list[int]:
+def sort_as_read(quads: Sequence[Float32]) -> list[int]:
     """Order quads from top to bottom, those that stand in one row from left to right.
 
     Args:
@@ -104,7 +104,7 @@ def reading_order(quads: Sequence[Float32]) -> list[int]:
         Positions in ``quads``.
 
     >>> box = np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)
-    >>> reading_order([box + (30, 1), box + (0, 20), box])
+    >>> sort_as_read([box + (30, 1), box + (0, 20), box])
     [2, 0, 1]
     """
     by_top = sorted(range(len(quads)), key=lambda i: (*quads[i].min(axis=0)[::-1].tolist(), i))

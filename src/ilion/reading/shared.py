@@ -12,14 +12,14 @@ ALIKE = 0.5
 """Words are marked from this likeness on."""
 
 
-def shared_words(asked: str, lines: Sequence[str]) -> ReadPair:
+def mark_shared_words(asked: str, lines: Sequence[str]) -> ReadPair:
     """Mark the words of a query that a result has, and those of the result that the query asks for.
 
     Args:
         asked: The text of the query, or what was read in its photo.
         lines: Read in the result.
 
-    >>> pair = shared_words("the organic MILK", ["Milk 1L", "Best before"])
+    >>> pair = mark_shared_words("the organic MILK", ["Milk 1L", "Best before"])
     >>> pair.asked
     (('the', False), ('organic', False), ('MILK', True))
     >>> pair.lines

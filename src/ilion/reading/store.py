@@ -42,10 +42,10 @@ def write_texts(
     """Store one finished shard; the ids are written last and make it count.
 
     Args:
-        artifact: Where it belongs.
+        artifact: Artifact that the shard belongs to.
         key: File stem, see `ilion.storage.shard_key`.
         read: Ids, and what was read.
-        stats: Called at the end with the number of images, for what the shard took.
+        stats: Callback that receives the number of images at the end, and says what the shard took.
 
     Raises:
         ArtifactError: See `ilion.storage.writing`.
@@ -121,7 +121,7 @@ class TextSet:
     """Finished shards as one database of texts.
 
     Args:
-        artifact: Where the shards are.
+        artifact: Artifact with the shards.
         keys: Shards in database order.
 
     Raises:

@@ -49,12 +49,12 @@ _UNDECOMPOSED = str.maketrans(
 """Letters whose stroke or ligature Unicode does not take apart."""
 
 
-def normalised(text: str) -> str:
+def normalise(text: str) -> str:
     """Return a text in one form: compatible characters, no case, no accents.
 
     Accents go because readers lose them. Unicode's NFKC, full case folding, then NFKD without marks.
 
-    >>> normalised("ＡＢ Straße Mjölk Ærø")
+    >>> normalise("ＡＢ Straße Mjölk Ærø")
     'ab strasse mjolk aero'
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -74,7 +74,7 @@ def tokens(text: str) -> list[str]:
     """
     found: list[str] = []
     run = ""
-    for character in normalised(text) + " ":
+    for character in normalise(text) + " ":
         if character.isalnum() and (not run or _spaceless(character) == _spaceless(run[0])):
             run += character
             continue
@@ -99,16 +99,16 @@ def has_digit(term: str) -> bool:
     return any(c.isdigit() for c in term)
 
 
-def joins(parts: Sequence[str], *, words: bool) -> list[str]:
+def join_neighbours(parts: Sequence[str], *, words: bool) -> list[str]:
     """Write neighbouring tokens as one: pairs and triples that may be a part number, and pairs of words.
 
     Args:
         parts: Tokens of one line.
         words: Whether pairs without a digit are joined as well.
 
-    >>> joins(["mild", "vanilla", "ab", "12"], words=True)
+    >>> join_neighbours(["mild", "vanilla", "ab", "12"], words=True)
     ['mildvanilla', 'vanillaab', 'ab12']
-    >>> joins(["filter", "ab", "1234", "5"], words=False)
+    >>> join_neighbours(["filter", "ab", "1234", "5"], words=False)
     ['ab1234', '12345', 'ab12345']
     """
     runs = [parts[i : i + size] for size in (2, 3) for i in range(len(parts) - size + 1)]
@@ -129,7 +129,7 @@ def line_terms(text: str) -> set[str]:
     ['mild', 'mildyoghurt', 'yoghurt']
     """
     parts = tokens(text)
-    return {*parts, *joins(parts, words=True)}
+    return {*parts, *join_neighbours(parts, words=True)}
 
 
 def query_terms(text: str) -> dict[str, float]:
@@ -143,7 +143,7 @@ def query_terms(text: str) -> dict[str, float]:
     """
     parts = tokens(text)
     telling = [part for part in parts if part not in FUNCTION_WORDS] or parts
-    return {term: term_weight(term) for term in [*telling, *joins(parts, words=False)]}
+    return {term: term_weight(term) for term in [*telling, *join_neighbours(parts, words=False)]}
 
 
 def photo_terms(lines: Sequence[TextLine], confidence: float) -> dict[str, float]:
@@ -162,14 +162,14 @@ def photo_terms(lines: Sequence[TextLine], confidence: float) -> dict[str, float
     for line in lines:
         if line.confidence >= confidence:
             sure = {term: weight * line.confidence for term, weight in query_terms(line.text).items()}
-            found = merged(found, sure)
+            found = merge_terms(found, sure)
     return found
 
 
-def merged(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+def merge_terms(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Return the terms of both, each with its larger weight.
 
-    >>> merged({"milk": 1.0, "oat": 0.5}, {"oat": 1.0})
+    >>> merge_terms({"milk": 1.0, "oat": 0.5}, {"oat": 1.0})
     {'milk': 1.0, 'oat': 1.0}
     """
     return {**one, **{term: max(weight, one.get(term, 0.0)) for term, weight in other.items()}}
@@ -184,19 +184,19 @@ def term_weight(term: str) -> float:
     return CODE_WEIGHT if has_digit(term) and len(term) >= CODE_LENGTH else 1.0
 
 
-def same_shape(term: str) -> str:
+def unify_shape(term: str) -> str:
     """Return a term with one character for all that readers take for one another.
 
-    >>> same_shape("lol50b") == same_shape("1o1so8")
+    >>> unify_shape("lol50b") == unify_shape("1o1so8")
     True
     """
     return term.translate(_SAME_SHAPE)
 
 
-def forgiven(length: int) -> int:
+def count_forgiven(length: int) -> int:
     """Return how many edits are forgiven in a query's term of a length.
 
-    >>> [forgiven(n) for n in (3, 4, 8, 40)]
+    >>> [count_forgiven(n) for n in (3, 4, 8, 40)]
     [0, 1, 2, 3]
     """
     return min(MOST_EDITS, length // EDITS_PER)

@@ -152,8 +152,7 @@ class Scorer(ABC):
 
         Here: both images without matches, for a scorer that does not look at pairs of features.
         """
-        nothing = np.empty(0, np.int64)
-        return explain_pairs(query, image, Matches(nothing, nothing, np.empty(0, np.float32)))
+        return explain_pairs(query, image, Matches.none())
 
 
 SCORERS: Registry[type[Scorer]] = Registry("scorer", __package__)

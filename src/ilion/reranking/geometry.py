@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ConfigError
 from ilion.reranking.matching import Matches
-from ilion.types import Bool, Box, Float64, Int64, LocalFeatures
+from ilion.types import Bool, Float64, Int64, LocalFeatures
 
 Model = Literal["similarity", "affine", "homography"]
 """Rotation, uniform scale and shift (4 parameters); any linear map and shift (6); perspective (8)."""
@@ -113,7 +113,7 @@ def verify(
         threshold_px: Largest distance of an inlier, pixels of the database image.
         floor: Fewest inliers of a match. With fewer matches nothing is computed.
         max_iterations: Most hypotheses: the most similar matches, or without scales and angles, drawn pairs.
-        seed: Of the drawn pairs; without effect where both images have scales and angles.
+        seed: Seed of the drawn pairs; without effect where both images have scales and angles.
 
     Returns:
         The plausible model with most inliers, the smaller error among equals.
@@ -136,20 +136,20 @@ def verify(
     nothing = Verification(None, np.zeros(len(matches), np.bool_), 0.0)
     if len(matches) < max(floor, 2):
         return nothing
-    x, from_x = _normalised(query.keypoints[matches.query_rows])
-    y, from_y = _normalised(database.keypoints[matches.database_rows])
+    x, from_x = _normalise(query.keypoints[matches.query_rows])
+    y, from_y = _normalise(database.keypoints[matches.database_rows])
     zoom = from_y[0, 0] / from_x[0, 0]
     limit = threshold_px / from_y[0, 0]
-    motions = _motions(query, database, matches)
+    motions = _relative_motions(query, database, matches)
     if motions is None:
-        anchors, factors = _drawn_hypotheses(x, y, max_iterations, seed)
+        anchors, factors = _draw_hypotheses(x, y, max_iterations, seed)
     else:
         anchors = np.argsort(-matches.similarities, kind="stable")[:max_iterations]
         factors = motions[anchors] / zoom
-    supports = _supports(x, y, anchors, factors, limit)
+    supports = _find_supports(x, y, anchors, factors, limit)
     supports = supports[np.argsort(-supports.sum(axis=1), kind="stable")[:SEEDS]]
     pairs = _Pairs(x, y)
-    fits = _refined(pairs, supports, limit, model)
+    fits = _refine(pairs, supports, limit, model)
     errors = _squared_errors(fits, pairs)
     counts = (errors <= limit**2).sum(axis=1)
     for best in np.lexsort((np.minimum(errors, limit**2).sum(axis=1), -counts)):
@@ -197,7 +197,7 @@ class _Pairs:
         return (transposed @ equations).reshape(n, 64), (transposed @ self.y[:, :, None])[:, :, 0]
 
 
-def _normalised(points: NDArray[np.float32]) -> tuple[Float64, Float64]:
+def _normalise(points: NDArray[np.float32]) -> tuple[Float64, Float64]:
     """Centre points and bring them to unit mean square; returns them and the way back (3, 3)."""
     values = points.astype(np.float64)
     centre = values.mean(axis=0)
@@ -211,7 +211,7 @@ def _complex(points: Float64) -> Complexes:
     return np.ascontiguousarray(points).view(np.complex128)[:, 0]
 
 
-def _motions(query: LocalFeatures, database: LocalFeatures, matches: Matches) -> Complexes | None:
+def _relative_motions(query: LocalFeatures, database: LocalFeatures, matches: Matches) -> Complexes | None:
     """Scale and rotation (n,) from the query's to the database image's feature, if the features have both."""
     if query.scales is None or query.angles is None or database.scales is None or database.angles is None:
         return None
@@ -221,7 +221,7 @@ def _motions(query: LocalFeatures, database: LocalFeatures, matches: Matches) ->
     )
 
 
-def _drawn_hypotheses(x: Float64, y: Float64, number: int, seed: int) -> tuple[Int64, Complexes]:
+def _draw_hypotheses(x: Float64, y: Float64, number: int, seed: int) -> tuple[Int64, Complexes]:
     """Propose similarities by drawn pairs of matches: the row of one, and scale and rotation."""
     rng = np.random.default_rng(seed)
     first = rng.integers(0, len(x), number)
@@ -231,7 +231,7 @@ def _drawn_hypotheses(x: Float64, y: Float64, number: int, seed: int) -> tuple[I
     return first[apart], v[apart] / u[apart]
 
 
-def _supports(x: Float64, y: Float64, anchors: Int64, factors: Complexes, limit: float) -> Bool:
+def _find_supports(x: Float64, y: Float64, anchors: Int64, factors: Complexes, limit: float) -> Bool:
     """Which matches agree with each proposed similarity through its anchor, (H, n)."""
     u, v = _complex(x), _complex(y)
     offsets = v - v[anchors, None]
@@ -239,7 +239,7 @@ def _supports(x: Float64, y: Float64, anchors: Int64, factors: Complexes, limit:
     return np.asarray(abs(errors) <= limit + SLACK * abs(offsets))
 
 
-def _refined(pairs: _Pairs, supports: Bool, limit: float, model: Model) -> Float64:
+def _refine(pairs: _Pairs, supports: Bool, limit: float, model: Model) -> Float64:
     """Fit the model to the supporters of each hypothesis, and again to the inliers of each fit."""
     fit = _fit_similarity if model == "similarity" else _fit_affine
     fits = fit(pairs, supports)
@@ -327,32 +327,3 @@ def _is_plausible(fit: Float64, inliers: Float64, zoom: float) -> bool:
     scales = np.linalg.svd(_derivatives(fit, corners), compute_uv=False)
     within = (scales * zoom <= MAX_SCALE) & (scales * zoom >= 1 / MAX_SCALE)
     return bool(within.all() and (scales[:, 0] <= MAX_STRETCH * scales[:, 1]).all())
-
-
-def localise(model: Float64, query_box: Box, database_size: tuple[int, int]) -> Box | None:
-    """Find where the query's object lies in the database image.
-
-    Args:
-        model: (3, 3) from query to database pixels.
-        query_box: The object, or the whole image, in the pixels of the query's features.
-        database_size: (width, height) of the database image, pixels.
-
-    Returns:
-        The box around the mapped outline, clipped to the image; None if part of the outline lies behind
-        the horizon, the map mirrors it, or nothing of it is inside the image.
-
-    >>> localise(np.diag([2.0, 2.0, 1.0]), Box(10, 10, 20, 30), (50, 200))
-    Box(x=20.0, y=20.0, width=30.0, height=60.0)
-    """
-    left, top, right, bottom = (
-        query_box.x,
-        query_box.y,
-        query_box.x + query_box.width,
-        query_box.y + query_box.height,
-    )
-    corners = np.array([[left, top, 1], [right, top, 1], [right, bottom, 1], [left, bottom, 1]]) @ model.T
-    if corners[:, 2].min() <= 0 or np.linalg.det(model) <= 0:
-        return None
-    outline = corners[:, :2] / corners[:, 2:]
-    (x0, y0), (x1, y1) = outline.min(axis=0).clip(min=0), outline.max(axis=0).clip(max=database_size)
-    return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0)) if x1 > x0 and y1 > y0 else None

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from ilion.errors import ArtifactError, ConfigError
-from ilion.localfeatures.kornia import fetched, load_weights
+from ilion.localfeatures.kornia import fetch_network, load_weights
 from ilion.reranking.base import SCORERS, ScorerOptions
 from ilion.reranking.matching import Matches, unit_rows
 from ilion.reranking.scorers import Matcher, floor_for
@@ -70,7 +70,7 @@ class LightGlue:
         library = extra_library("kornia.feature", "lightglue").LightGlue
         kind = KINDS[features]
         if weights is None:
-            network = fetched("lightglue", LICENCE, kind.download_mb, lambda: library(kind.features))
+            network = fetch_network("lightglue", LICENCE, kind.download_mb, lambda: library(kind.features))
         else:
             sizes = {k: v for k, v in library.features[kind.features].items() if k != "weights"}
             with seeded(seed):

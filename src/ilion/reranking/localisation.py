@@ -35,6 +35,28 @@ def map_outline(model: Float64, box: Box) -> Float64 | None:
     return np.asarray(corners[:, :2] / corners[:, 2:], np.float64)
 
 
+def localise(model: Float64, query_box: Box, database_size: tuple[int, int]) -> Box | None:
+    """Find where the query's object lies in the database image.
+
+    Args:
+        model: (3, 3) from query to database pixels.
+        query_box: The object, or the whole image, in the pixels of the query's features.
+        database_size: (width, height) of the database image, pixels.
+
+    Returns:
+        The box around the mapped outline, clipped to the image; None if part of the outline lies behind
+        the horizon, the map mirrors it, or nothing of it is inside the image.
+
+    >>> localise(np.diag([2.0, 2.0, 1.0]), Box(10, 10, 20, 30), (50, 200))
+    Box(x=20.0, y=20.0, width=30.0, height=60.0)
+    """
+    outline = map_outline(model, query_box)
+    if outline is None:
+        return None
+    (x0, y0), (x1, y1) = outline.min(axis=0).clip(min=0), outline.max(axis=0).clip(max=database_size)
+    return Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0)) if x1 > x0 and y1 > y0 else None
+
+
 def choose_motion(
     query: LocalFeatures, image: LocalFeatures, matches: Matches, verification: Verification
 ) -> Float64 | None:
@@ -47,7 +69,7 @@ def choose_motion(
         query: Features of the query.
         image: Features of the database image.
         matches: Their matches.
-        verification: Which of them agree.
+        verification: Motion on which some of them agree.
 
     Returns:
         (3, 3) from query to database pixels; None without a verified match.
@@ -74,7 +96,7 @@ def box_of_features(features: LocalFeatures) -> Box:
     Without a box, nothing else tells an object from the plain ground that it stands on.
 
     Args:
-        features: Of the image. With too few of them the box is the whole image.
+        features: Features of the image; with too few of them the box is the whole image.
 
     >>> places = np.stack([np.arange(101), 10 + np.arange(101)], axis=1).astype("f")
     >>> box_of_features(LocalFeatures(places, np.eye(101), np.ones(101, "f"), (300, 300)))

@@ -44,6 +44,11 @@ class Matches:
     def __len__(self) -> int:
         return len(self.query_rows)
 
+    @classmethod
+    def none(cls) -> Matches:
+        """Return no matches at all."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
 
 def match_many(
     query: LocalFeatures,
@@ -73,7 +78,7 @@ def match_many(
         database: Images with any numbers of features, none included.
         ratio: In (0, 1]; 1 switches the ratio test off.
         mutual: Whether to demand that both are each other's nearest.
-        metric: How descriptors compare.
+        metric: ``cosine`` or ``hamming``.
 
     Returns:
         The matches of each database image.
@@ -125,8 +130,7 @@ def _chunks(lengths: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
 def _match(costs: NDArray[Any], ratio: float, mutual: bool, bits: int | None) -> Matches:
     """Match one image by its costs (M, N): differing bits, or negated cosines if ``bits`` is None."""
     if 0 in costs.shape:
-        nothing = np.empty(0, np.int64)
-        return Matches(nothing, nothing, np.empty(0, np.float32))
+        return Matches.none()
     rows = np.arange(len(costs))
     nearest = costs.argmin(axis=1)
     least = costs[rows, nearest]
@@ -136,9 +140,10 @@ def _match(costs: NDArray[Any], ratio: float, mutual: bool, bits: int | None) ->
         if costs.shape[1] == 1:
             rows = rows[:0]
         rest = costs[rows]
+        # the nearest gets a cost that no other has: squared distances of unit vectors end at 4
         rest[np.arange(len(rows)), nearest[rows]] = 4 if bits is None else 1 + bits
         second = rest.min(axis=1, initial=4 if bits is None else 1 + bits)
-        rows = rows[_clearly_nearer(least[rows], second, ratio, bits)]
+        rows = rows[_is_clearly_nearer(least[rows], second, ratio, bits)]
     if mutual:  # of several rows that are equally near, only the first
         rows = rows[costs[:, nearest[rows]].argmin(axis=0) == rows]
     similarities = 1 - least[rows] * np.float32(2 / bits) if bits else -least[rows]
@@ -146,7 +151,7 @@ def _match(costs: NDArray[Any], ratio: float, mutual: bool, bits: int | None) ->
     return Matches(rows, nearest[rows], similarities.astype(np.float32))
 
 
-def _clearly_nearer(
+def _is_clearly_nearer(
     first: NDArray[Any], second: NDArray[Any], ratio: float, bits: int | None
 ) -> NDArray[np.bool_]:
     if bits:
@@ -249,8 +254,8 @@ def nearest_tokens(
     Args:
         query: (M, d), or packed bits for ``hamming``.
         database: (N, d) likewise.
-        metric: How tokens compare.
-        top: At most so many pairs, the most similar ones.
+        metric: ``cosine`` or ``hamming``.
+        top: Largest number of pairs, the most similar ones.
 
     Returns:
         Pairs in the order of the query's rows; none where either side has no token.
@@ -264,8 +269,7 @@ def nearest_tokens(
     """
     _check_dimensions(query, database, 0)
     if not len(query) or not len(database):
-        nothing = np.empty(0, np.int64)
-        return Matches(nothing, nothing, np.empty(0, np.float32))
+        return Matches.none()
     if metric == "hamming":
         similarities = 1 - hamming(query, database) * np.float32(2 / (8 * query.shape[1]))
     else:

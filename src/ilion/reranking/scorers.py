@@ -20,8 +20,8 @@ from ilion.reranking.base import (
     explain_pairs,
     mark_unknown,
 )
-from ilion.reranking.geometry import Model, Verification, localise, verify
-from ilion.reranking.localisation import choose_motion, map_outline
+from ilion.reranking.geometry import Model, Verification, verify
+from ilion.reranking.localisation import choose_motion, localise, map_outline
 from ilion.reranking.matching import Matches, chamfer_bits, chamfer_many, match_many, nearest_tokens
 from ilion.types import Box, LocalFeatures, Metric
 

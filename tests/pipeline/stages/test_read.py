@@ -20,8 +20,8 @@ from ilion.errors import ArtifactError, DatasetError, ExtractionError
 from ilion.pipeline import Pipeline
 from ilion.pipeline.stages import read as read_module
 from ilion.reading.base import ReaderSpec
-from ilion.reading.combine import combined
-from ilion.reading.shared import shared_words
+from ilion.reading.combine import combine
+from ilion.reading.shared import mark_shared_words
 from ilion.reading.words import query_terms
 from ilion.types import RGB, Ranking, TextLine
 
@@ -260,7 +260,7 @@ def test_fused_scores_are_those_of_a_naive_loop(data: st.DataObject) -> None:
     evidence = data.draw(st.dictionaries(st.integers(0, images - 1), st.sampled_from([0.25, 0.5, 1.0])))
     weight = data.draw(st.sampled_from([0.0, 0.5, 2.0]))
     read = (np.array(list(evidence), np.int64), np.array(list(evidence.values()), np.float64))
-    found = combined(ranking([list(rows)], [values], images), [read], np.array([weight], np.float32))
+    found = combine(ranking([list(rows)], [values], images), [read], np.array([weight], np.float32))
     scores = {row: values[rows.index(row)] if row in rows else values[-1] for row in {*rows, *evidence}}
     expected = {row: score + weight * evidence.get(row, 0.0) for row, score in scores.items()}
     place = {row: (0, rows.index(row)) if row in rows else (1, row) for row in expected}
@@ -271,21 +271,21 @@ def test_fused_scores_are_those_of_a_naive_loop(data: st.DataObject) -> None:
 
 def test_rank_fusion_prefers_what_both_lists_have() -> None:
     visual = ranking([[0, 1, 2]], [[0.9, 0.8, 0.7]])
-    found = combined(visual, [(np.array([4, 2]), np.array([1.0, 0.9]))], None)
+    found = combine(visual, [(np.array([4, 2]), np.array([1.0, 0.9]))], None)
     assert found.indices[0, 0] == 2
     assert found.similarities[0, 0] == pytest.approx(1 / 63 + 1 / 62)
-    nothing = combined(visual, [(np.empty(0, np.int64), np.empty(0))], None)
+    nothing = combine(visual, [(np.empty(0, np.int64), np.empty(0))], None)
     assert nothing.indices[0].tolist() == [0, 1, 2]
 
 
 def test_evidence_for_other_queries_is_refused() -> None:
     with pytest.raises(ArtifactError, match="0 lists of evidence for 1 queries"):
-        combined(ranking([[0]], [[1.0]]), [], None)
+        combine(ranking([[0]], [[1.0]]), [], None)
 
 
 def test_words_that_both_have_are_marked_through_errors() -> None:
-    pair = shared_words("Valve MX-2204-B7", ["P/N MX-22O4-B7", "Made in Italy"])
+    pair = mark_shared_words("Valve MX-2204-B7", ["P/N MX-22O4-B7", "Made in Italy"])
     assert pair.asked == (("Valve", False), ("MX-2204-B7", True))
     assert pair.lines[0] == (("P/N", False), ("MX-22O4-B7", True))
     assert not any(found for _, found in pair.lines[1])
-    assert shared_words("", []).asked == ()
+    assert mark_shared_words("", []).asked == ()

@@ -13,7 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ExtractionError
-from ilion.reranking.ames.network import Ames, AmesConfig, compare, initial, parameter_shapes, signs, tokens
+from ilion.reranking.ames.network import (
+    Ames,
+    AmesConfig,
+    compare,
+    initialise,
+    parameter_shapes,
+    signs,
+    tokens,
+)
 from ilion.reranking.ames.scoring import NO_EVIDENCE, PUBLISHED_FUSION, AmesScorer, Fusion, fuse
 from ilion.reranking.ames.training import PairSampler, TrainingOptions, global_teacher, model_teacher, train
 from ilion.reranking.ames.weights import load, save
@@ -423,7 +431,7 @@ def test_learns_to_tell_instances_apart_that_it_never_saw(binary: bool) -> None:
     features, labels = _instances(300, 4, 0)
     unseen = _instances(20, 3, 1)
     config = AmesConfig(local_dim=16, dim=32, heads=2, layers=2, feedforward=64, binary=binary)
-    assert abs(_separation(initial(config), *unseen) - 0.5) < 0.25
+    assert abs(_separation(initialise(config), *unseen) - 0.5) < 0.25
     model = train(features, labels, config, QUICK)
     assert _separation(model, *unseen) > 0.8
 

@@ -74,7 +74,7 @@ class Layout:
             logs = np.log2(np.maximum(features.scales.astype(np.float64), 1e-9) / max(width, height))
             scale = _steps((logs - low) / (high - low), self.shape)
             turn = _steps(np.mod(features.angles.astype(np.float64) / (2 * np.pi), 1), self.shape)
-            columns += [_joined(scale, turn)] if self.shape == 4 else [scale, turn]
+            columns += [_join_nibbles(scale, turn)] if self.shape == 4 else [scale, turn]
         if self.score:
             columns.append(features.scores.astype("<f2"))
         header = width.to_bytes(3, "little") + height.to_bytes(3, "little")
@@ -103,7 +103,7 @@ class Layout:
         scales = angles = None
         if self.shape:
             if self.shape == 4:
-                scale, turn = _parted(column("u1"))
+                scale, turn = _split_nibbles(column("u1"))
             else:
                 shapes = np.dtype(f"<u{self.shape // 8}").str
                 scale, turn = column(shapes), column(shapes)
@@ -128,11 +128,11 @@ def _shares(steps: NDArray[np.generic], bits: int) -> NDArray[np.float64]:
     return np.asarray((steps.astype(np.float64) + 0.5) / (1 << bits), np.float64)
 
 
-def _joined(high: NDArray[np.generic], low: NDArray[np.generic]) -> Bytes:
+def _join_nibbles(high: NDArray[np.generic], low: NDArray[np.generic]) -> Bytes:
     return np.asarray(high.astype(np.uint8) << 4 | low.astype(np.uint8), np.uint8)
 
 
-def _parted(both: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _split_nibbles(both: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     return both.astype(np.uint8) >> 4, both.astype(np.uint8) & 15
 
 

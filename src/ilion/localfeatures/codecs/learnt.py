@@ -295,12 +295,12 @@ class BinaryCode(Code):
         return np.asarray((descriptors.astype(np.float32) - self.mean) @ self.basis, np.float32)
 
 
-def learn_rotation(components: Float64, seed: int) -> tuple[Float64, list[float]]:
+def learn_rotation(components: Float64, seed: int | np.random.Generator) -> tuple[Float64, list[float]]:
     """Alternate between signs and rotation (iterative quantisation).
 
     Args:
         components: (S, b) centred.
-        seed: Seed of the first rotation.
+        seed: Seed or generator of the first rotation.
 
     Returns:
         The (b, b) rotation, and the mean squared distance to the signs before each round, which never grows.

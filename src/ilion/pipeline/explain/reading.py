@@ -14,7 +14,7 @@ from ilion.evaluation.compare import compare
 from ilion.outcome import Change, Evaluation, Reading, ReadPair
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.read import Fused, ReadingStage
-from ilion.reading.shared import shared_words
+from ilion.reading.shared import mark_shared_words
 from ilion.reading.store import ReadImage, TextSet
 from ilion.types import Ranking
 
@@ -62,7 +62,7 @@ def explainer(
         photo = photos.get(asked.id)
         seen = [line.text for line in photo.lines if line.confidence >= confidence] if photo else []
         shown = texts.read(int(rows[row])).lines if rows[row] >= 0 else ()
-        return shared_words(
+        return mark_shared_words(
             " ".join([text, *seen]), [line.text for line in shown if line.confidence >= confidence]
         )
 

@@ -20,11 +20,11 @@ from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.search import ranked
 from ilion.pipeline.stages.values import Search
 from ilion.reading.base import Reader, ReaderOptions
-from ilion.reading.combine import combined
+from ilion.reading.combine import combine
 from ilion.reading.index import VERSION, TextIndex, search_texts
 from ilion.reading.paddle import PaddleReader
 from ilion.reading.store import ReadImage, TextSet
-from ilion.reading.words import merged, photo_terms, query_terms
+from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.searching.fusion import calibrate
 from ilion.storage import Artifact
 from ilion.types import Float32, Float64, GroundTruth, Int64, Query, Ranking
@@ -182,7 +182,7 @@ def _terms(
     text = query.text if query.text is not None else companions.get(query.id)
     asked = query_terms(text) if text is not None else {}
     seen = photos.get(query.id)
-    return merged(asked, photo_terms(seen.lines, confidence)) if seen is not None else asked
+    return merge_terms(asked, photo_terms(seen.lines, confidence)) if seen is not None else asked
 
 
 def find_by_reading(experiment: Experiment, stage: ReadingStage) -> Search:
@@ -235,7 +235,7 @@ def fuse_reading(
         experiment,
         "fused-ranking",
         inputs,
-        lambda: combined(visual.ranking, evidence, weights if used else None),
+        lambda: combine(visual.ranking, evidence, weights if used else None),
     )
     return Fused(search, weights, folds)
 
@@ -260,7 +260,7 @@ def _weights(
 
     def accuracy(weight: float, queries: Sequence[int]) -> float:
         if weight not in judged:
-            fused = combined(visual, evidence, np.full(len(instances), weight, np.float32))
+            fused = combine(visual, evidence, np.full(len(instances), weight, np.float32))
             judged[weight] = evaluate(
                 fused, truth, definition=config.evaluation.definition, k=config.evaluation.k, bootstrap=1
             ).per_query

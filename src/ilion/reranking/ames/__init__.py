@@ -2,7 +2,7 @@
 
 from ilion.reranking.ames.network import Ames as Ames
 from ilion.reranking.ames.network import AmesConfig as AmesConfig
-from ilion.reranking.ames.network import initial as initial
+from ilion.reranking.ames.network import initialise as initialise
 from ilion.reranking.ames.network import parameter_shapes as parameter_shapes
 from ilion.reranking.ames.scoring import PUBLISHED_FUSION as PUBLISHED_FUSION
 from ilion.reranking.ames.scoring import AmesScorer as AmesScorer

@@ -107,7 +107,7 @@ def parameter_shapes(config: AmesConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def initial(config: AmesConfig, seed: int = 0) -> Ames:
+def initialise(config: AmesConfig, seed: int = 0) -> Ames:
     """Return a network with random weights.
 
     Matrices are Xavier-uniform throughout. The published model starts most of them at a deviation of 0.02,
@@ -139,7 +139,7 @@ def signs(weights: Weights, descriptors: Tensor, sigma: float | None = None) -> 
     """Project descriptors and keep the signs: the first step of the binary variant, and all that is stored.
 
     Args:
-        weights: Of a binary network.
+        weights: Weights of a binary network.
         descriptors: (..., local_dim).
         sigma: None for signs; a variance for their smooth form erf(x / sqrt(2 sigma)), which has a gradient.
 

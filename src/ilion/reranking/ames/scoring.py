@@ -64,7 +64,7 @@ def fuse(global_similarities: Float32, scores: Float32, fusion: Fusion) -> Float
     return np.asarray(fusion.weight * global_similarities + (1 - fusion.weight) * local)
 
 
-def squash(logits: Float32, steepness: float) -> Float64:
+def squash(logits: NDArray[np.floating], steepness: float = 1.0) -> Float64:
     """Bring logits to (0, 1) by the sigmoid 1 / (1 + exp(-steepness * logit))."""
     # tanh instead of exp, which overflows for very negative logits
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * steepness * logits.astype(np.float64)))
@@ -138,7 +138,7 @@ class AmesScorer:
     Args:
         model: The network.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
-        query_features: At most so many features of a query, the first ones: features come in the order in
+        query_features: Largest number of features of a query, the first ones: features come in the order in
             which they are worth keeping.
         database_features: Likewise of a database image. Fewer cost less and lose little while the query keeps
             many: the asymmetry that the paper is named after.
@@ -195,7 +195,7 @@ class AmesScorer:
             for batch in self._batches(database, len(rows)):
                 parts = [database[i].descriptors[: self._database_features] for i in batch]
                 database_tokens = self._tokens(parts, f"database images {batch[0]} to {batch[-1]}")
-                there = _there([len(part) for part in parts], self.device)
+                there = _mask_padding([len(part) for part in parts], self.device)
                 found = compare(
                     self._model,
                     query_tokens.expand(len(batch), -1, -1),
@@ -298,7 +298,7 @@ def pad(parts: Sequence[NDArray[Any]]) -> Float32:
     return padded
 
 
-def _there(lengths: Sequence[int], device: Any) -> Tensor:
+def _mask_padding(lengths: Sequence[int], device: Any) -> Tensor:
     """Return (B, longest) booleans, False for padding."""
     import torch
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError, DatasetError
-from ilion.reranking.ames.network import Ames, AmesConfig, Tensor, compare, initial, tokens
-from ilion.reranking.ames.scoring import pad
+from ilion.localfeatures.codecs.learnt import learn_rotation
+from ilion.reranking.ames.network import Ames, AmesConfig, Tensor, compare, initialise, tokens
+from ilion.reranking.ames.scoring import pad, squash
 from ilion.reranking.ames.weights import check_shapes
 from ilion.runtime.torch import extra_library, read_torch, torch_device, write_torch
 from ilion.storage import fingerprint
@@ -31,30 +32,29 @@ Teacher = Callable[[Int64, Int64], Float64]
 """From rows of P pairs of images to (P,) probabilities that they match."""
 
 Progress = Callable[[int, int], None]
-"""Called with the steps done and the steps in all."""
+"""Callback that receives the number of steps done and of all steps."""
 
 _LOG_EVERY = 100
 _ROTATION_SAMPLE = 20_000
-_ROTATION_ROUNDS = 50
 _LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is trained.
+    """Settings of the training of a network.
 
     Args:
         steps: Batches.
         pairs: Pairs a batch, half of them matching.
         learning_rate: Peak of the rate, which rises linearly over the first twentieth and falls as a cosine.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         fewest: Fewest descriptors an image in a batch.
         most: Most descriptors an image in a batch.
         hard: Share of non-matching pairs taken from the ``neighbours`` of the first image, where given.
         distillation: Weight of the teacher's probabilities against the labels, in [0, 1].
         sigma: Variance of the smooth sign of a binary network (paper: 1e-6).
         checkpoint_every: Steps between two checkpoints.
-        seed: For weights and batches.
+        seed: Seed of weights and batches.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
 
     Raises:
@@ -106,7 +106,7 @@ def train(
         features: N images, read as they are needed. Those of a batch are held at once.
         labels: N instances; pairs of one instance match.
         config: Sizes of the network.
-        options: See `TrainingOptions`.
+        options: Settings of the training.
         neighbours: (N, K) rows of the images nearest to each by global similarity: the look-alikes that a
             re-ranker must tell apart. None draws all non-matching pairs at random.
         teacher: See `global_teacher` and `model_teacher`.
@@ -122,10 +122,12 @@ def train(
     torch = extra_library("torch", "AMES")
     device = torch_device(options.device)
     sampler = PairSampler(labels, options, neighbours)
-    model = initial(config, options.seed)
+    model = initialise(config, options.seed)
     weights = {name: w.to(device) for name, w in model.weights.items()}
     if config.binary:
-        weights["remap_local.0.W"] = torch.from_numpy(_rotation(features, config, options.seed)).to(device)
+        weights["remap_local.0.W"] = torch.from_numpy(_learn_rotation(features, config, options.seed)).to(
+            device
+        )
     for tensor in weights.values():
         tensor.requires_grad_(True)
     optimiser = torch.optim.AdamW(list(weights.values()), weight_decay=options.weight_decay)
@@ -257,7 +259,7 @@ def global_teacher(descriptors: NDArray[np.floating], labels: Sequence[str], see
     Args:
         descriptors: (N, D), each row L2-normalised.
         labels: (N,) instances.
-        seed: For the pairs on which it is calibrated.
+        seed: Seed of the pairs on which it is calibrated.
 
     Raises:
         DatasetError: See `PairSampler`.
@@ -271,10 +273,10 @@ def global_teacher(descriptors: NDArray[np.floating], labels: Sequence[str], see
     inputs = np.stack([cosine(first, second), np.ones(len(first))], axis=1)
     line = np.zeros(2)
     for _ in range(25):  # Newton's method on the logistic loss, with a little weight decay to keep it finite
-        p = _sigmoid(inputs @ line)
+        p = squash(inputs @ line)
         curvature = (inputs * (p * (1 - p))[:, None]).T @ inputs + 1e-3 * np.eye(2)
         line -= np.linalg.solve(curvature, inputs.T @ (p - match) + 1e-3 * line)
-    return lambda a, b: _sigmoid(line[0] * cosine(a, b) + line[1])
+    return lambda a, b: squash(line[0] * cosine(a, b) + line[1])
 
 
 def model_teacher(model: Ames, features: Sequence[LocalFeatures], count: int = 400) -> Teacher:
@@ -290,13 +292,9 @@ def model_teacher(model: Ames, features: Sequence[LocalFeatures], count: int = 4
     def teach(first: Int64, second: Int64) -> Float64:
         with torch.inference_mode():
             logits = _logits(model, [features[i] for i in first], [features[i] for i in second], count, count)
-        return _sigmoid(logits.cpu().numpy().astype(np.float64))
+        return squash(logits.cpu().numpy().astype(np.float64))
 
     return teach
-
-
-def _sigmoid(values: Float64) -> Float64:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values))
 
 
 def _logits(
@@ -328,7 +326,7 @@ def _logits(
     return compare(model, *side(first, m), *side(second, n))
 
 
-def _rotation(features: Sequence[LocalFeatures], config: AmesConfig, seed: int) -> Float32:
+def _learn_rotation(features: Sequence[LocalFeatures], config: AmesConfig, seed: int) -> Float32:
     """Learn the first projection of a binary network: iterative quantisation (Gong and Lazebnik, 2011).
 
     Returns:
@@ -348,11 +346,7 @@ def _rotation(features: Sequence[LocalFeatures], config: AmesConfig, seed: int) 
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
     directions = np.linalg.svd(values.T @ values)[0][:, : config.dim]
     projected = values @ directions
-    rotation = np.linalg.qr(rng.standard_normal((config.dim, config.dim)))[0]
-    for _ in range(_ROTATION_ROUNDS):
-        bits = np.where(projected @ rotation >= 0, 1.0, -1.0)
-        left, _, right = np.linalg.svd(projected.T @ bits)
-        rotation = left @ right
+    rotation, _ = learn_rotation(projected, rng)
     return np.asarray(directions @ rotation, np.float32)
 
 

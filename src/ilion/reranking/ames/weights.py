@@ -48,7 +48,7 @@ def config_of(state: Weights, what: str, heads: int) -> AmesConfig:
 
     Args:
         state: Tensors by name.
-        what: Where they come from.
+        what: Name of their source, for messages.
         heads: Attention heads, which leave no trace in the shapes.
 
     Raises:
