@@ -62,6 +62,13 @@ class Part(Generic[P]):
     note: str = ""
     digest: str = ""
 
+    @property
+    def origin(self) -> str:
+        """``built-in``, or the package or file that it comes from."""
+        module = _module(self.make)
+        file = _short(_origin(self.make)[0]) if module in _digests else module.partition(".")[0]
+        return file if self.digest else "built-in"
+
 
 class Registry(Generic[P]):
     """The parts of one kind, by name.

@@ -41,6 +41,7 @@ for _command in (
     sweep.sweep,
     adapt.adapt,
     about.models,
+    about.parts,
     about.config,
     run.demo,
     download.download,
@@ -70,7 +71,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is going on.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Report every step.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,

@@ -1,10 +1,10 @@
-"""What there is to choose from: models and settings."""
+"""The choice: models, parts and settings."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from ilion.config import (
     load_experiment,
     to_dict,
 )
+from ilion.registry import Registry
 
 
 def models(
@@ -31,13 +32,14 @@ def models(
         bool, typer.Option("--open-licence", help="Only permissive open-source licences.")
     ] = False,
     max_download: Annotated[
-        int | None, typer.Option(metavar="MB", help="At most so many megabytes; 0 for no download.")
+        int | None, typer.Option(metavar="MB", help="Largest download; 0 for no download.")
     ] = None,
-    family: Annotated[str, typer.Option(help="Such as SigLIP2.")] = "",
-    backend: Annotated[str, typer.Option(help="Such as timm or openclip.")] = "",
-    domain: Annotated[str, typer.Option(help="What the weights are specialised in, or 'general'.")] = "",
+    family: Annotated[str, typer.Option(help="Family of models, such as SigLIP2.")] = "",
+    backend: Annotated[str, typer.Option(help="Library, such as timm or openclip.")] = "",
+    domain: Annotated[str, typer.Option(help="Specialisation of the weights, or 'general'.")] = "",
     sort: Annotated[
-        str, typer.Option(help="mAP (reported on ILIAS, 5 million distractors), download, dim or name.")
+        str,
+        typer.Option(help="Order: mAP (reported on ILIAS, 5 million distractors), download, dim or name."),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -69,6 +71,31 @@ def models(
             f"{info.licence.partition(' (')[0]}{extra}  {info.note}"
         )
     print(f"{len(found)} models; figures: mAP@1k in percent, as reported on ILIAS with 5 million distractors")
+
+
+def parts(as_json: AsJson = False) -> None:
+    """List the parts that settings choose from, with the extra that they need and where they come from."""
+    from ilion.config.plain import PartOf, map_marked
+
+    found: dict[str, Registry[Any]] = {}
+
+    def note(setting: str, marker: object, value: object, default: object) -> object:
+        if isinstance(marker, PartOf):
+            found[marker.registry.kind] = marker.registry
+        return value
+
+    map_marked(ExperimentConfig(), note)
+    rows = [
+        {"kind": kind, "name": part.name, "extra": part.extra, "origin": part.origin, "note": part.note}
+        for kind, registry in found.items()
+        for part in registry.parts()
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        extra = f"[{row['extra']}]" if row["extra"] else ""
+        print(f"{row['kind']:<18}{row['name']:<18}{extra:<10}{row['origin']:<12}{row['note']}".rstrip())
 
 
 def config(

@@ -15,10 +15,12 @@ from ilion.cli.common import AsJson, BadImage, Experiment, Model, Set, experimen
 def adapt(
     experiment: Experiment,
     layer: Annotated[
-        Path, typer.Option("--layer", "-o", help="The file to write: .npz, or .pt as the benchmark has it.")
+        Path, typer.Option("--layer", "-o", help="File to write: .npz, or .pt as the benchmark has it.")
     ],
     labels: Annotated[Path | None, typer.Option(help="CSV file with lines path,class,domain.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="Where its paths start [default: its folder].")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of the photos [default: that of the CSV file].")
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -28,18 +30,18 @@ def adapt(
     ] = None,
     objects: Annotated[
         int,
-        typer.Option(help="Without labels: learn from so many objects of the data set, judge by the others."),
+        typer.Option(help="Without labels: number of objects to learn from; the others judge."),
     ] = 0,
-    shots: Annotated[int, typer.Option(help="Photos of each of these objects.")] = 5,
+    shots: Annotated[int, typer.Option(help="Number of photos of each of these objects.")] = 5,
     split: Annotated[
-        int | None, typer.Option(help="Another number chooses other objects and photos [default: the seed].")
+        int | None, typer.Option(help="Seed of the choice of objects and photos [default: the seed].")
     ] = None,
     settings: Set = None,
     model: Model = None,
     on_bad_image: BadImage = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn an adaptation layer from labelled photos, and say how it does on objects that it has not seen."""
+    """Learn an adaptation layer from labelled photos, and measure it on other objects."""
     from ilion import api
     from ilion.adapt import is_identity
 

@@ -1,4 +1,4 @@
-"""What the commands share: options, progress bars, results for people and for programs."""
+"""Shared by the commands: options, progress bars, results for people and for programs."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ Experiment = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be given often."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeat it for more."),
 ]
 Model = Annotated[str | None, typer.Option(help="Short for --set extraction.model=...; see 'ilion models'.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Folder of the run; relative to where you are.")
+    Path | None, typer.Option("--output", "-o", help="Output folder, relative to the working directory.")
 ]
 BadImage = Annotated[
-    Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or count it and go on.")
+    Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or skip and count it.")
 ]
 On = Annotated[
     str | None,
-    typer.Option(help="Where shards are computed: 'ray', or the address of a Ray cluster (ray://HOST:PORT)."),
+    typer.Option(help="Compute shards on 'ray' or on a Ray cluster (ray://HOST:PORT)."),
 ]
 Processes = Annotated[
     int | None,
-    typer.Option(help="Worker processes on this machine; 1 works in this one, 0 takes one a core."),
+    typer.Option(help="Worker processes on this machine; 1 means this process alone, 0 one per core."),
 ]
 Incomplete = Annotated[
     bool,
-    typer.Option("--allow-incomplete", help="Go on without shards that failed and say what is missing."),
+    typer.Option("--allow-incomplete", help="Go on without shards that failed, and list what is missing."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -103,10 +103,10 @@ def experiment_of(
 
 
 def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callable[..., None]:
-    """Give a command the argument and the options of all that run stages of an experiment.
+    """Give a command the argument and options that all stages of an experiment share.
 
     Args:
-        command: Takes the settings that come of them, and whether its result is printed as JSON.
+        command: Callback that receives the settings, and whether its result is printed as JSON.
     """
 
     def given(

@@ -14,7 +14,7 @@ app = typer.Typer(help="Make, check and synthesise data sets.", no_args_is_help=
 
 @app.command("new")
 def new_dataset(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
-    """Make the skeleton of a data set of your own photos, with a README that says what goes where."""
+    """Make an empty data set for your own photos, with a README that explains its folders."""
     from ilion import datasets
 
     for path in datasets.new_dataset(folder):
@@ -33,7 +33,7 @@ def check_dataset(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say all that is wrong with a data set, and what it is like. Exit code 1 if it has errors."""
+    """List all problems of a data set, and its statistics. Exit code 1 if it has errors."""
     from ilion import datasets
 
     with progress_bars() as progress:
@@ -54,11 +54,11 @@ def check_dataset(
 
 @app.command("synth")
 def synthesize(
-    folder: Annotated[Path, typer.Argument(help="A new or empty folder, or one that is to be finished.")],
-    instances: Annotated[int, typer.Option(help="Objects.")] = 24,
-    positives: Annotated[int, typer.Option(help="Positives an object.")] = 8,
-    distractors: Annotated[int, typer.Option(help="Images that show none of the objects.")] = 400,
-    shard_size: Annotated[int, typer.Option(help="Distractors in one tar.")] = 1000,
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder, or one to finish.")],
+    instances: Annotated[int, typer.Option(help="Number of objects.")] = 24,
+    positives: Annotated[int, typer.Option(help="Number of positives of an object.")] = 8,
+    distractors: Annotated[int, typer.Option(help="Number of images that show none of them.")] = 400,
+    shard_size: Annotated[int, typer.Option(help="Number of distractors in one tar.")] = 1000,
     distractor_format: Annotated[
         Literal["tar", "folder"], typer.Option(help="Distractors in tar shards or as loose files.")
     ] = "tar",

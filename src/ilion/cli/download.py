@@ -1,4 +1,4 @@
-"""Downloads: what there is, what it costs, and a yes before anything is fetched."""
+"""Downloads: the data sets, their size and licence, and a question before anything is fetched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def download(
     name: Annotated[str | None, typer.Argument(help="A data set; --list shows them.")] = None,
     folder: Annotated[
-        Path | None, typer.Argument(help="Where it goes; by default a folder of its name.")
+        Path | None, typer.Argument(help="Folder of the files; default: one of its name.")
     ] = None,
     core: Annotated[bool, typer.Option("--core", help="Queries and positives (ilias).")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="Lists of image ids (ilias).")] = False,
@@ -40,31 +40,32 @@ def download(
     layers: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Published adaptation layer of a model.")
     ] = None,
-    part: Annotated[list[str] | None, typer.Option(help="A part by name; may be given often.")] = None,
+    part: Annotated[list[str] | None, typer.Option(help="A part by name; repeat it for more.")] = None,
     mirror: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Tried before the source; may be given often.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Address to try before the source; repeat it for more."),
     ] = None,
     url: Annotated[
-        list[str] | None, typer.Option(metavar="FILE=URL", help="Address of one file; may be given often.")
+        list[str] | None, typer.Option(metavar="FILE=URL", help="Address of one file; repeat it for more.")
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="A recipe of your own (TOML), or a folder of them.")
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="Network settings and mirrors (TOML).")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Files fetched at once.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Number of files fetched at once.")] = None,
     retries: Annotated[
-        int | None, typer.Option(min=0, help="Failures in a row before an address is given up.")
+        int | None, typer.Option(min=0, help="Number of failures in a row before an address is given up.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List what can be downloaded.")] = False,
     refresh: Annotated[bool, typer.Option(help="Fetch the source's checksum list anew.")] = False,
-    verify: Annotated[bool, typer.Option(help="Read all files that are there again.")] = False,
+    verify: Annotated[bool, typer.Option(help="Read all existing files again.")] = False,
     accept_changed: Annotated[
-        bool, typer.Option(help="Files recorded at first use may have changed.")
+        bool, typer.Option(help="Accept changes of files recorded at first use.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a public data set: resumable, verified by checksums, asked first; run it again to go on."""
+    """Fetch a public data set: resumable, verified by checksums, after a question."""
     from ilion import api
 
     if list_ or name is None:

@@ -1,4 +1,4 @@
-"""Forecasts: accuracy and cost of databases that are not there yet."""
+"""Forecasts: accuracy and cost of larger databases."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def forecast(
     at: Annotated[str, typer.Option(help="Numbers of distractors to forecast for.")] = "1M,5M,100M",
     sizes: Annotated[
         str | None,
-        typer.Option(help="Distractors to measure; default: a tenth, a third, all."),
+        typer.Option(help="Numbers of distractors to measure; default: a tenth, a third, all."),
     ] = None,
     per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
     per_gb_month: Annotated[float | None, typer.Option(help="Price of a gigabyte and month of disk.")] = None,
-    months: Annotated[float | None, typer.Option(help="How long the database is kept.")] = None,
+    months: Annotated[float | None, typer.Option(help="Months that the database is stored.")] = None,
     settings: Set = None,
     model: Model = None,
     output: Output = None,
-    page: Annotated[Path | None, typer.Option(help="The page; default: forecast.html in the run.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Page to write; default: forecast.html in the run.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Forecast mAP, time, memory, disk and price at larger databases, with intervals, and write a page."""

@@ -31,14 +31,14 @@ export_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Target = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
+Target = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 
 
 @import_app.command("features")
 def import_features(
     files: Annotated[list[Path], typer.Argument(help="Feature files (HDF5), or folders of such.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
-    name: Annotated[str, typer.Option(help="Of the model; the folder's name if it is not given.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    name: Annotated[str, typer.Option(help="Name of the model; default: that of the folder.")] = "",
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Bring descriptors to length one where they are not.")
     ] = False,
@@ -119,7 +119,7 @@ def export_features(
 def export_results(
     run: Annotated[Path, typer.Argument(help="Output folder of a finished run.")],
     output: Target,
-    form: Annotated[Literal["json", "pickle"], typer.Option(help="Which of the two forms.")] = "json",
+    form: Annotated[Literal["json", "pickle"], typer.Option(help="Form of the file.")] = "json",
 ) -> None:
     """Write the ranking of a finished run as a result file."""
     from ilion import api

@@ -14,7 +14,7 @@ from ilion.config import ExperimentConfig
 
 @with_experiment
 def run(config: ExperimentConfig, as_json: bool) -> None:
-    """Run all stages and write report.html. What is done already and unchanged is not computed again."""
+    """Run all stages and write report.html. Finished, unchanged stages are not computed again."""
     from ilion import api
 
     with progress_bars() as progress:
@@ -28,7 +28,7 @@ def run(config: ExperimentConfig, as_json: bool) -> None:
 
 @with_experiment
 def extract(config: ExperimentConfig, as_json: bool) -> None:
-    """Describe queries and database; survives being killed and goes on where it stopped."""
+    """Describe queries and database; a run that was stopped goes on where it was."""
     from ilion import api
 
     with progress_bars() as progress:
@@ -73,7 +73,7 @@ def rank(config: ExperimentConfig, as_json: bool) -> None:
 
 @with_experiment
 def evaluate(config: ExperimentConfig, as_json: bool) -> None:
-    """Run up to the evaluation and print it, with its cost; slices included."""
+    """Run up to the evaluation and print accuracy, slices and cost."""
     from ilion import api
 
     with progress_bars() as progress:
@@ -89,9 +89,12 @@ def evaluate(config: ExperimentConfig, as_json: bool) -> None:
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Output folders of runs; the first is shown in full.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; default: report.html in the first folder."),
+    ] = None,
 ) -> None:
-    """Write report.html of finished runs side by side."""
+    """Write a report of finished runs side by side."""
     from ilion import api
 
     with progress_bars() as progress:
@@ -101,7 +104,7 @@ def report(
 def compare(
     a: Annotated[Path, typer.Argument(help="Output folder of the baseline.")],
     b: Annotated[Path, typer.Argument(help="Output folder of the run that may be better.")],
-    seed: Annotated[int, typer.Option(help="Of the interval and the test.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the interval and the test.")] = 0,
     metric: Annotated[str, typer.Option(help="Metric to compare, such as P@10; default: AP@k.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -123,10 +126,12 @@ def compare(
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where all goes.")] = Path("demo"),
-    instances: Annotated[int, typer.Option(help="Objects.")] = 24,
-    distractors: Annotated[int, typer.Option(help="Images that show none of the objects.")] = 400,
-    model: Annotated[str, typer.Option(help="See 'ilion models'.")] = "default",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of data set and run.")] = Path(
+        "demo"
+    ),
+    instances: Annotated[int, typer.Option(help="Number of objects.")] = 24,
+    distractors: Annotated[int, typer.Option(help="Number of images that show none of them.")] = 400,
+    model: Annotated[str, typer.Option(help="Name of a model; see 'ilion models'.")] = "default",
     as_json: AsJson = False,
 ) -> None:
     """Make a synthetic data set, run everything on it, and print where the report is."""

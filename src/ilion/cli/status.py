@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""Progress of a run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import typer
 from ilion.cli.common import AsJson, say_json
 
 INTERVAL = 2.0
-"""Seconds between two looks of ``--watch``."""
+"""Seconds between updates of ``--watch``."""
 SHOWN = 10
-"""Tasks of a kind that are named."""
+"""Largest number of tasks of a kind that are named."""
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="Output folder of a run, going on, ended or broken off.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again until the run ends.")] = False,
+    run: Annotated[Path, typer.Argument(help="Output folder of a run: running, finished or interrupted.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Update until the run ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is done, running, failed and left of a run, with rate and time to go."""
+    """Show the progress of a run: tasks done, running, failed and left, rate and time to go."""
     from ilion import api
 
     while True:

@@ -16,7 +16,7 @@ Over = Annotated[
     typer.Option(
         "--over",
         metavar="SECTION.KEY=VALUE,VALUE,...",
-        help="A setting to vary, with its values; given often, every combination is run.",
+        help="A setting to vary, with its values; repeat it for every combination.",
     ),
 ]
 

@@ -22,10 +22,10 @@ from ilion.cli.common import (
 def tune(
     experiment: Experiment,
     code: Annotated[
-        list[str] | None, typer.Option(help="A code to try: pq64, rabitq, sq4 ...; may be given often.")
+        list[str] | None, typer.Option(help="A code to try: pq64, rabitq, sq4 ...; repeat it for more.")
     ] = None,
     shortlist: Annotated[
-        list[int] | None, typer.Option(help="Rows put in exact order; may be given often.")
+        list[int] | None, typer.Option(help="Number of rows put in exact order; repeat it for more.")
     ] = None,
     loss: Annotated[float, typer.Option(help="mAP that the recommended code may lose.")] = 0.005,
     settings: Set = None,

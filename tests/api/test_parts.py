@@ -1,0 +1,30 @@
+"""``ilion parts``: every part with its kind, the extra that it needs, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ilion.cli import app
+from ilion.localfeatures.base import EXTRACTORS
+
+
+def test_parts_are_listed_with_their_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EXTRACTORS, "_parts", dict(EXTRACTORS._parts))
+    path = tmp_path / "corners_of_mine.py"
+    path.write_text("def build(name, options):\n    return None\n")
+    EXTRACTORS.admit(f"{path}:build", [str(path)])
+    done = CliRunner().invoke(app, ["parts", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = {(row["kind"], row["name"]): row for row in json.loads(done.stdout)}
+    assert rows["local features", "rootsift"]["origin"] == "built-in"
+    assert rows["local features", "aliked"]["extra"] == "torch"
+    own = next(row for row in rows.values() if "corners_of_mine" in row["name"])
+    assert own["origin"] == "corners_of_mine.py"
+    assert {"model", "local features", "search method"} <= {row["kind"] for row in rows.values()}
+    shown = CliRunner().invoke(app, ["parts"]).stdout
+    assert "rootsift" in shown
+    assert "[torch]" in shown
