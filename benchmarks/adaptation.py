@@ -30,7 +30,7 @@ import numpy as np
 
 from ilion.adapt import LinearOptions
 from ilion.adapt.classifier import Classifier
-from ilion.adapt.sampling import batches, plan
+from ilion.adapt.sampling import plan_epoch, read_batches
 from ilion.adapt.training import start_classifier
 from ilion.runtime.machine import peak_memory
 from ilion.types import Int64
@@ -100,10 +100,10 @@ def time_plain(plain: Plain, workers: int, steps: int) -> float:
 
 def time_ours(model: Classifier, values: Any, labels: Int64, steps: int, seed: int) -> float:
     """Return seconds a batch, the reading of a first pool included."""
-    order = plan(np.arange(len(values)), 0, seed, pool=POOL)
+    order = plan_epoch(np.arange(len(values)), 0, seed, pool=POOL)
     model.step(np.asarray(values[:BATCH], np.float32), labels[:BATCH])
     started = time.perf_counter()
-    for number, (rows, block) in enumerate(batches(values, order, size=BATCH, pool=POOL), 1):
+    for number, (rows, block) in enumerate(read_batches(values, order, size=BATCH, pool=POOL), 1):
         model.step(block, labels[rows])
         if number == steps:
             break

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ilion.adapt import cross_validate, is_identity, learn_few_shot, make_labels, split_objects, wccn
-from ilion.adapt.estimate import class_precisions, gain, photo_precisions
+from ilion.adapt.estimate import class_precisions, estimate_gain, photo_precisions
 from ilion.adapt.fewshot import HeldOut
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
@@ -101,13 +101,13 @@ def test_only_what_asks_is_judged() -> None:
 
 def test_the_choice_for_an_object_is_made_on_the_others() -> None:
     after = np.array([[0.1, 0.2, 0.9], [0.3, 0.4, 0.1]])
-    chosen = HeldOut(np.zeros(3), after, 9).chosen()
+    chosen = HeldOut(np.zeros(3), after, 9).choose()
     # the third class is judged with the second layer, though the first does better on it
     assert chosen.tolist() == [0.1, 0.2, 0.1]
 
 
 def test_an_interval_needs_more_than_one_class() -> None:
-    one = gain(np.array([0.1]), np.array([0.9]), 5)
+    one = estimate_gain(np.array([0.1]), np.array([0.9]), 5)
     assert (one.ci95.low, one.ci95.high) == (-1, 1)
     assert not one.certain
 

@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.jobs.test_learn import experiment, folder, network
 
 from ilion import api
-from ilion.adapt import load_layer, read_labels
+from ilion.adapt import load_labels, load_layer
 from ilion.errors import DatasetError
 from ilion.pipeline import Pipeline
 from ilion.pipeline.jobs.labelled import refuse_leaks
@@ -75,7 +75,7 @@ def test_only_images_of_the_size_of_a_labelled_photo_are_read(
 
     monkeypatch.setattr(TarSource, "read", spy)
     pipeline = Pipeline(experiment(folder, network))
-    refuse_leaks(pipeline, read_labels(folder / "adapt" / "labels.csv"), folder / "adapt")
+    refuse_leaks(pipeline, load_labels(folder / "adapt" / "labels.csv"), folder / "adapt")
     assert read == ["same.jpg"]
 
 

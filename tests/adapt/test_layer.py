@@ -14,10 +14,10 @@ from ilion.adapt import (
     identity,
     is_identity,
     lda,
+    load_labels,
     load_layer,
     make_labels,
     pca_whitening,
-    read_labels,
     ridge,
     save_layer,
     wccn,
@@ -169,7 +169,7 @@ def test_files_that_hold_no_layer_are_refused(tmp_path: Path) -> None:
 
 def test_labels_number_pairs_of_class_and_domain(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("path,class,domain\na.jpg,7,shop\nb.jpg,7,web\nsub/c.jpg,9,shop\n\n")
-    labels = read_labels(tmp_path / "l.csv")
+    labels = load_labels(tmp_path / "l.csv")
     assert labels.paths == ("a.jpg", "b.jpg", "sub/c.jpg")
     assert labels.class_names == ("shop/7", "web/7", "shop/9")
     assert labels.domains.tolist() == [0, 1, 0]
@@ -177,7 +177,7 @@ def test_labels_number_pairs_of_class_and_domain(tmp_path: Path) -> None:
     assert part.class_names == ("shop/9", "shop/7")
     assert part.classes.tolist() == [0, 1]
     (tmp_path / "two.csv").write_text("a.jpg,x\nb.jpg,y\n")
-    assert read_labels(tmp_path / "two.csv").class_names == ("x", "y")
+    assert load_labels(tmp_path / "two.csv").class_names == ("x", "y")
 
 
 @pytest.mark.parametrize(
@@ -194,9 +194,9 @@ def test_labels_number_pairs_of_class_and_domain(tmp_path: Path) -> None:
 def test_wrong_labels_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(DatasetError, match=message):
-        read_labels(tmp_path / "l.csv")
+        load_labels(tmp_path / "l.csv")
     with pytest.raises(DatasetError, match="no such file"):
-        read_labels(tmp_path / "none.csv")
+        load_labels(tmp_path / "none.csv")
 
 
 def test_labels_need_equal_lengths() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ilion.adapt import Labels, LinearOptions, make_labels, train_linear
 from ilion.adapt import classifier as module
 from ilion.adapt.classifier import Adam, Array, Classifier, Loss
-from ilion.adapt.sampling import RUN, batches, plan, weights
+from ilion.adapt.sampling import RUN, draw_chances, plan_epoch, read_batches
 from ilion.adapt.training import split_classes
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.types import Float32, Float64, Int64
@@ -105,11 +105,11 @@ def test_steps_are_those_of_adam_as_published(monkeypatch: pytest.MonkeyPatch) -
 def test_a_plan_shows_every_photo_once_and_follows_seed_and_epoch() -> None:
     rows = np.arange(3, 1003)
     for pool in (5000, 200):
-        one, again, other = (plan(rows, e, 7, pool=pool) for e in (0, 0, 1))
+        one, again, other = (plan_epoch(rows, e, 7, pool=pool) for e in (0, 0, 1))
         assert sorted(one.tolist()) == rows.tolist()
         assert (one == again).all()
         assert (one != other).any()
-    small_pool = plan(rows, 0, 7, pool=2 * RUN)
+    small_pool = plan_epoch(rows, 0, 7, pool=2 * RUN)
     runs = np.unique((small_pool[: 2 * RUN] - 3) // RUN)
     assert len(runs) <= 3, "a pool is read as whole runs"
 
@@ -122,26 +122,28 @@ def test_balanced_draws_follow_their_weights() -> None:
         ("domain", [0.45, 0.05, 0.5]),
         ("class+domain", [0.25, 0.25, 0.5]),
     ):
-        chances = weights(classes, domains, balance)  # type: ignore[arg-type]
+        chances = draw_chances(classes, domains, balance)  # type: ignore[arg-type]
         assert chances is not None
-        drawn = np.concatenate([plan(np.arange(200), e, 0, pool=9, chances=chances) for e in range(100)])
+        drawn = np.concatenate(
+            [plan_epoch(np.arange(200), e, 0, pool=9, chances=chances) for e in range(100)]
+        )
         np.testing.assert_allclose(np.bincount(classes[drawn]) / len(drawn), expected, atol=0.02)
-    assert weights(classes, domains, "none") is None
+    assert draw_chances(classes, domains, "none") is None
     with pytest.raises(ConfigError, match="balance"):
-        weights(classes, domains, "colour")  # type: ignore[arg-type]
+        draw_chances(classes, domains, "colour")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pool", [1000, 16, 3])
 def test_batches_hold_the_rows_of_the_plan_from_any_place_on(pool: int) -> None:
     values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float16)
-    order = plan(np.arange(50), 0, 0, pool=pool)
-    whole = list(batches(values, order, size=8, pool=pool))
+    order = plan_epoch(np.arange(50), 0, 0, pool=pool)
+    whole = list(read_batches(values, order, size=8, pool=pool))
     assert np.concatenate([rows for rows, _ in whole]).tolist() == order.tolist()
     assert [len(rows) for rows, _ in whole] == [8] * 6 + [2]
     for rows, block in whole:
         assert block.dtype == np.float32
         assert (block == values[rows]).all()
-    later = list(batches(values, order, size=8, pool=pool, first=5))
+    later = list(read_batches(values, order, size=8, pool=pool, first=5))
     assert [rows.tolist() for rows, _ in later] == [rows.tolist() for rows, _ in whole[5:]]
 
 

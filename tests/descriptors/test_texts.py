@@ -16,7 +16,7 @@ from ilion import api, storage
 from ilion.config import ExperimentConfig, from_dict
 from ilion.datasets import open_dataset
 from ilion.descriptors.base import ExtractorSpec
-from ilion.descriptors.texts import TextOptions, described, pieces
+from ilion.descriptors.texts import TextOptions, describe_texts, split_text
 from ilion.errors import ConfigError, ExtractionError
 from ilion.extraction.images import extract_queries
 from ilion.types import RGB, Float32, Query
@@ -95,7 +95,7 @@ def test_texts_that_a_model_cannot_describe_are_an_error_or_nothing(
 
 def test_prompts_are_averaged() -> None:
     options = TextOptions(("{}", "zzzz {}"))
-    found, long = described(["mug", "cup"], options, counted, words, 100)
+    found, long = describe_texts(["mug", "cup"], options, counted, words, 100)
     sums = counted(["mug", "cup"]) + counted(["zzzz mug", "zzzz cup"])
     np.testing.assert_allclose(found, sums / np.linalg.norm(sums, axis=1, keepdims=True), atol=1e-6)
     assert long == 0
@@ -103,10 +103,10 @@ def test_prompts_are_averaged() -> None:
 
 def test_long_texts_are_cut_by_the_model_or_read_in_pieces() -> None:
     text = "one two three four five six seven"
-    cut, long = described([text, "mug"], TextOptions(), counted, words, 5)
+    cut, long = describe_texts([text, "mug"], TextOptions(), counted, words, 5)
     np.testing.assert_array_equal(cut, counted([text, "mug"]))  # whole: the model itself drops the end
     assert long == 1
-    averaged, long = described([text, "mug"], TextOptions(long="average"), counted, words, 5)
+    averaged, long = describe_texts([text, "mug"], TextOptions(long="average"), counted, words, 5)
     sums = counted(["one two three"]) + counted(["four five six"]) + counted(["seven"])
     np.testing.assert_allclose(averaged[:1], sums / np.linalg.norm(sums), atol=1e-6)
     np.testing.assert_allclose(averaged[1:], counted(["mug"]), atol=1e-6)
@@ -120,7 +120,7 @@ def test_the_words_of_a_prompt_count_against_the_limit() -> None:
         asked.extend(texts)
         return counted(texts)
 
-    described(["one two three four"], TextOptions(("a photo of {}",), "average"), encode, words, 7)
+    describe_texts(["one two three four"], TextOptions(("a photo of {}",), "average"), encode, words, 7)
     assert asked == ["a photo of one two", "a photo of three four"]
 
 
@@ -160,7 +160,7 @@ def test_pieces_hold_every_word_and_fit(parts: list[str], most: int) -> None:
     def length(text: str) -> int:
         return 2 + sum((len(word) + 3) // 4 for word in text.split())
 
-    found = pieces(" ".join(parts), length, most)
+    found = split_text(" ".join(parts), length, most)
     assert " ".join(found).split() == parts
     for number, piece in enumerate(found):
         assert length(piece) <= most or len(piece.split()) == 1

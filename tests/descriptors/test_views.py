@@ -10,7 +10,7 @@ import pytest
 
 from ilion.descriptors import pooling
 from ilion.descriptors.base import ExtractorSpec, Fittable, TextExtractor
-from ilion.descriptors.views import view, wrapped
+from ilion.descriptors.views import add_views, make_view
 from ilion.errors import ConfigError
 from ilion.types import RGB, Float32
 
@@ -34,12 +34,12 @@ class _Brightness:
 def test_views_are_averaged_by_hand() -> None:
     image = _images((8, 16))[0]
     inner = _Brightness()
-    viewed = wrapped(inner, (1.0,), (0, 90, 180, 270))
+    viewed = add_views(inner, (1.0,), (0, 90, 180, 270))
     turns = [np.rot90(image, k) for k in range(4)]
     mean = inner.extract(turns).mean(axis=0)
     np.testing.assert_allclose(viewed.extract([image])[0], mean / np.linalg.norm(mean), atol=1e-6)
     assert (viewed.spec.scales, viewed.spec.rotations) == ((1.0,), (0, 90, 180, 270))
-    assert wrapped(inner, (1.0,), (0,)) is inner
+    assert add_views(inner, (1.0,), (0,)) is inner
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_views_are_averaged_by_hand() -> None:
 )
 def test_impossible_views(scales: tuple[float, ...], rotations: tuple[int, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        wrapped(_Brightness(), scales, rotations)
+        add_views(_Brightness(), scales, rotations)
 
 
 def test_views_keep_text_and_fitting() -> None:
@@ -75,10 +75,10 @@ def test_views_keep_text_and_fitting() -> None:
         def load_state(self, state: dict[str, Any]) -> None:
             self.learnt = state
 
-    texts = wrapped(Texts(), (1.0,), (0, 90))
+    texts = add_views(Texts(), (1.0,), (0, 90))
     assert isinstance(texts, TextExtractor)
     assert texts.extract_text(["a", "b"]).shape == (2, 3)
-    learner = wrapped(Learner(), (1.0,), (0, 90))
+    learner = add_views(Learner(), (1.0,), (0, 90))
     assert isinstance(learner, Fittable)
     assert not isinstance(learner, TextExtractor)
     learner.fit(_images((8, 8), (8, 8)), 5)
@@ -89,8 +89,8 @@ def test_views_keep_text_and_fitting() -> None:
 
 def test_scaled_views_see_the_same_picture() -> None:
     ramp = np.broadcast_to(np.arange(0, 240, 5, dtype=np.uint8)[None, :, None], (24, 48, 3))
-    half = view(np.ascontiguousarray(ramp), 0.5, 0)
+    half = make_view(np.ascontiguousarray(ramp), 0.5, 0)
     assert half.shape == (12, 24, 3)
     # Pixel pairs 0 and 5, 10 and 15, ... average to 2.5, 12.5, ...
     np.testing.assert_allclose(half[0, :, 0], np.arange(24) * 10 + 2.5, atol=0.6)
-    assert view(np.ascontiguousarray(ramp), 1.414, 90).shape == (68, 34, 3)
+    assert make_view(np.ascontiguousarray(ramp), 1.414, 90).shape == (68, 34, 3)

@@ -3,7 +3,7 @@
 from ilion.adapt.closed import lda, pca_whitening, ridge, wccn
 from ilion.adapt.estimate import Gain
 from ilion.adapt.fewshot import FewShot, Split, cross_validate, learn_few_shot, split_objects
-from ilion.adapt.labels import Labels, make_labels, read_labels
+from ilion.adapt.labels import Labels, load_labels, make_labels
 from ilion.adapt.layer import (
     Adapter,
     Correction,
@@ -34,10 +34,10 @@ __all__ = [
     "is_identity",
     "lda",
     "learn_few_shot",
+    "load_labels",
     "load_layer",
     "make_labels",
     "pca_whitening",
-    "read_labels",
     "ridge",
     "save_layer",
     "split_objects",

@@ -49,11 +49,11 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Loss:
-    """Which loss is minimised.
+    """The loss that is minimised.
 
     Args:
         scale: Factor of the cosines before the softmax.
-        margin: Of the right class; 0 is the plain softmax.
+        margin: Margin of the right class; 0 is the plain softmax.
         kind: ``cosface`` takes the margin off the cosine (Wang et al., CVPR 2018), ``arcface`` adds it to the
             angle (Deng et al., CVPR 2019; beyond pi - margin the cosine falls on linearly, as in its code).
     """
@@ -92,14 +92,14 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class _Gathered:
+class _Sums:
     """A softmax over some blocks of classes.
 
     Args:
         top: (B,) the largest logit.
         total: (B,) sum of the exponentials against it.
         towards: (B, E) class vectors, weighted by them.
-        seen: For each block, (B,) the largest logit when it was its turn.
+        seen: (B,) largest logit for each block when it was its turn.
     """
 
     top: Array
@@ -107,13 +107,13 @@ class _Gathered:
     towards: Array
     seen: list[Array]
 
-    def joined(self, other: _Gathered) -> _Gathered:
+    def merge(self, other: _Sums) -> _Sums:
         """Return the softmax over the blocks of both."""
         top = np.maximum(self.top, other.top)
         mine, theirs = np.exp(self.top - top), np.exp(other.top - top)
         total = self.total * mine + other.total * theirs
         towards = self.towards * mine[:, None] + other.towards * theirs[:, None]
-        return _Gathered(top, total, towards, [])
+        return _Sums(top, total, towards, [])
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class _Forward:
         unit: (B, E) adapted descriptors.
         lengths: (B,) their lengths before normalisation.
         softmax: (C, B) exponentials over class lengths, each block of classes against its own maximum.
-        shares: For each block of a group, (B,) what turns its exponentials into probabilities over B, times
-            the scale.
+        shares: (B,) factors for each block of a group, which turn its exponentials into probabilities over B,
+            times the scale.
         pull: (B,) weight of the right class's vector in the gradient.
         towards: (B, E) gradient by the adapted descriptors.
     """
@@ -156,7 +156,7 @@ class Classifier:
         classes: (C, E) class vectors.
         loss: The loss.
         adam: The optimiser.
-        threads: 0 takes one a core. They do not change the result.
+        threads: Number of threads; 0 means one per core. It does not change the result.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class Classifier:
 
         softmax = self._array("softmax", len(classes), batch)
 
-        def gather(group: list[slice]) -> _Gathered:
+        def gather(group: list[slice]) -> _Sums:
             top, total = np.full(batch, -np.inf, dtype), np.zeros(batch, dtype)
             towards, seen = np.zeros_like(unit), []
             for block in group:
@@ -257,10 +257,10 @@ class Classifier:
                 towards *= fade[:, None]
                 towards += part.T @ classes[block]
                 seen.append(top)
-            return _Gathered(top, total, towards, seen)
+            return _Sums(top, total, towards, seen)
 
         groups = list(self._pool.map(gather, self._groups))
-        whole = reduce(_Gathered.joined, groups)
+        whole = reduce(_Sums.merge, groups)
         pull = scale / batch * slope * own_inverse
         towards = whole.towards * (scale / batch / whole.total)[:, None]
         towards -= pull[:, None] * own

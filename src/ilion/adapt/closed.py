@@ -31,7 +31,7 @@ def pca_whitening(values: NDArray[np.floating], *, dim: int = 512, shrinkage: fl
     Args:
         values: (N, D); no labels are needed.
         dim: D', at most as many as the descriptors have directions.
-        shrinkage: Moves variances towards their mean before they are divided by; 1 only rotates and cuts.
+        shrinkage: Share of their mean in the variances that are divided by; 1 only rotates and cuts.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -56,7 +56,7 @@ def wccn(values: NDArray[np.floating], labels: Int64, *, shrinkage: float = 0.5)
     Args:
         values: (N, D).
         labels: (N,) classes 0 to C - 1.
-        shrinkage: From above 0 to 1.
+        shrinkage: Share of their mean in the variances within classes, from above 0 to 1.
 
     Raises:
         ConfigError: The shrinkage is out of range, or 0 where a direction has no variance.
@@ -99,7 +99,7 @@ def lda(values: NDArray[np.floating], labels: Int64, *, dim: int = 512, shrinkag
         values: (N, D).
         labels: (N,) classes 0 to C - 1.
         dim: D', at most C - 1.
-        shrinkage: Of the scatter within classes, from above 0 to 1.
+        shrinkage: Shrinkage of the scatter within classes, from above 0 to 1.
 
     Raises:
         ConfigError: A setting is out of range.

@@ -19,15 +19,15 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Gain:
-    """How the mean AP of unseen classes changes with a layer. Fractions.
+    """Change of the mean AP of unseen classes by a layer; fractions.
 
     Args:
-        before: Without it, mean over classes.
-        after: With it.
+        before: Mean over classes without the layer.
+        after: Mean over classes with it.
         difference: ``after - before``.
         ci95: Bootstrap interval of the difference over classes.
-        classes: How many classes take part.
-        photos: How many photos were queries.
+        classes: Number of classes that take part.
+        photos: Number of photos that were queries.
     """
 
     before: float
@@ -51,7 +51,7 @@ def photo_precisions(values: Float32, classes: Int64, queries: Bool | None = Non
     Args:
         values: (N, D) L2-normalised descriptors.
         classes: (N,) classes; a negative one is a distractor and never a query.
-        queries: (N,) which photos ask; None lets all ask.
+        queries: (N,) whether a photo is a query; None means all.
 
     Returns:
         (N,) AP; NaN where a photo does not ask or is the only one of its class.
@@ -90,17 +90,19 @@ def class_precisions(values: Float32, classes: Int64, queries: Bool | None = Non
     return np.asarray(np.bincount(of, found[there]) / np.bincount(of))
 
 
-def gain(before: Float64, after: Float64, photos: int, *, samples: int = 2000, seed: int = 0) -> Gain:
+def estimate_gain(
+    before: Float64, after: Float64, photos: int, *, samples: int = 2000, seed: int = 0
+) -> Gain:
     """Compare the APs of the same classes without and with a layer.
 
     Args:
         before: (C,) mean AP of each class.
         after: (C,) in the same order.
-        photos: How many photos were queries.
-        samples: Bootstrap samples.
-        seed: Of the samples.
+        photos: Number of photos that were queries.
+        samples: Number of bootstrap samples.
+        seed: Seed of the samples.
 
-    >>> round(gain(np.array([0.5, 0.4]), np.array([0.6, 0.5]), 9).difference, 3)
+    >>> round(estimate_gain(np.array([0.5, 0.4]), np.array([0.6, 0.5]), 9).difference, 3)
     0.1
     """
     differences = after - before

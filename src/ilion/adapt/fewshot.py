@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ilion.adapt.base import METHODS, Learnt, Photos, Progress
 from ilion.adapt.closed import wccn_of, within
-from ilion.adapt.estimate import Gain, class_precisions, gain
+from ilion.adapt.estimate import Gain, class_precisions, estimate_gain
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
 from ilion.errors import ConfigError, DatasetError
@@ -26,41 +26,41 @@ SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2)
 """Points of the path, from near the identity on."""
 
 Learn = Callable[[NDArray[np.floating], Int64, Int64], Sequence[Layer]]
-"""From (N, D) descriptors, (N,) classes 0 to C - 1 and (N,) rows among all labelled photos to one layer, or
-one for each point of a path."""
+"""Function of (N, D) descriptors, (N,) classes 0 to C - 1 and (N,) rows among all labelled photos that
+returns one layer, or one for each point of a path."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How layers do on classes that they were not learnt from.
+    """Accuracy of layers on classes that they were not learnt from.
 
     Args:
         before: (C,) mean AP of each class without a layer.
         after: (P, C) mean AP with each of P layers.
-        photos: How many photos were queries.
+        photos: Number of photos that were queries.
     """
 
     before: Float64
     after: Float64
     photos: int
 
-    def chosen(self) -> Float64:
+    def choose(self) -> Float64:
         """Return (C,) the AP of each class with the layer that is picked on the other classes."""
         count = self.after.shape[1]
-        picked = [mildest(np.delete(self.after, c, axis=1)) for c in range(count)]
+        picked = [pick_mildest(np.delete(self.after, c, axis=1)) for c in range(count)]
         return np.asarray(self.after[picked, np.arange(count)])
 
 
-def mildest(after: Float64) -> int:
+def pick_mildest(after: Float64) -> int:
     """Pick the first of P layers that is no worse than the best one by more than a standard error.
 
     The one-standard-error rule (Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees",
     1984, section 3.4.3), with the error of the paired difference over classes.
 
     Args:
-        after: (P, C) mean AP of each class, the mildest layer first.
+        after: (P, C) mean AP of each class, the pick_mildest layer first.
 
-    >>> mildest(np.array([[0.5, 0.5, 0.5], [0.8, 0.9, 0.7], [0.9, 0.8, 0.75]]))
+    >>> pick_mildest(np.array([[0.5, 0.5, 0.5], [0.8, 0.9, 0.7], [0.9, 0.8, 0.75]]))
     1
     """
     behind = after[after.mean(axis=1).argmax()] - after
@@ -89,11 +89,12 @@ def cross_validate(
         values: (N, D) descriptors.
         classes: (N,) classes 0 to C - 1.
         learn: See `Learn`.
-        folds: At most C.
+        folds: Number of folds, at most C.
         background: (M, D) descriptors of photos that show none of the classes.
-        asking: (N,) which photos are searched with, where that is known (clean pictures, say); None lets all.
-        seed: Of the folds.
-        progress: Called with folds done and in all.
+        asking: (N,) whether a photo is searched with, where that is known (clean pictures, say); None means
+            all are.
+        seed: Seed of the folds.
+        progress: Callback that receives the folds done and in all.
 
     Raises:
         DatasetError: There are fewer than four classes, or none with two photos is held out.
@@ -136,8 +137,8 @@ class FewShot:
 
     Args:
         layer: The layer; the identity where no gain is certain.
-        estimate: Of learning in this way, on unseen objects.
-        shrinkage: That was chosen; 1 for the identity.
+        estimate: Gain of learning in this way on unseen objects.
+        shrinkage: Chosen shrinkage; 1 for the identity.
         path: Shrinkage -> mean AP of unseen objects.
     """
 
@@ -174,13 +175,13 @@ def learn_few_shot(
 
     Args:
         values: (N, D) descriptors.
-        labels: Of the N photos; each class is an object.
+        labels: Labels of the N photos; each class is an object.
         shrinkages: The path, each in (0, 1).
         folds: See `cross_validate`.
         background: See `cross_validate`.
         asking: See `cross_validate`.
-        seed: Of folds and interval.
-        progress: Called with folds done and in all.
+        seed: Seed of folds and interval.
+        progress: Callback that receives the folds done and in all.
 
     Raises:
         ConfigError: A shrinkage is out of range.
@@ -205,11 +206,11 @@ def learn_few_shot(
         seed=seed,
         progress=progress,
     )
-    estimate = gain(found.before, found.chosen(), found.photos, seed=seed)
+    estimate = estimate_gain(found.before, found.choose(), found.photos, seed=seed)
     path = dict(zip(shrinkages, found.after.mean(axis=1).tolist(), strict=True))
     if not estimate.certain:
         return FewShot(identity(values.shape[1]), estimate, 1.0, path)
-    best = shrinkages[mildest(found.after)]
+    best = shrinkages[pick_mildest(found.after)]
     return FewShot(wccn_of(within(values, labels.classes), best), estimate, best, path)
 
 
@@ -238,7 +239,7 @@ class FewShotMethod:
 
 @dataclass(frozen=True)
 class Split:
-    """Which objects of a data set are learnt from, and which are left to judge by.
+    """A split of a data set into objects to learn from and objects to judge by.
 
     Args:
         photos: Image ids to learn from.
@@ -264,8 +265,8 @@ def split_objects(
     Args:
         queries: Query id -> instance.
         positives: Query id -> image ids that show the instance.
-        objects: How many instances are learnt from.
-        shots: Photos of each, at most.
+        objects: Number of instances to learn from.
+        shots: Largest number of photos of each.
         seed: The same seed chooses the same.
 
     Raises:

@@ -91,7 +91,7 @@ def make_labels(
     )
 
 
-def read_labels(path: Path) -> Labels:
+def load_labels(path: Path) -> Labels:
     """Read ``path,class`` or ``path,class,domain`` lines; a first line with these very words is a heading.
 
     Raises:

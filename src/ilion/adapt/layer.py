@@ -206,9 +206,9 @@ def compose(first: Layer, second: Layer) -> Adapter:
     """Return one layer that does what ``first`` and then ``second`` do.
 
     Args:
-        first: From D to D' dimensions.
-        second: From D' to D'' dimensions; without a bias, because the normalisation that stands between both
-            would scale the input of the second but not its bias.
+        first: Layer from D to D' dimensions.
+        second: Layer from D' to D'' dimensions; without a bias, because the normalisation that stands between
+            both would scale the input of the second but not its bias.
 
     Raises:
         ArtifactError: The dimensions do not fit, or the second layer has a bias.
@@ -263,7 +263,7 @@ def save_layer(path: Path, layer: Layer, facts: Mapping[str, Any] | None = None)
     Args:
         path: The file; written aside and renamed. Beside it goes a ``.json`` with the facts, for people.
         layer: The layer; a `Correction` becomes a full matrix in a state dict.
-        facts: JSON-like.
+        facts: Printable facts, as JSON has them.
 
     Raises:
         ArtifactError: The file's kind is another one, or it cannot be written.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ilion.adapt.base import METHODS, Learnt, Method, Photos, Progress
 from ilion.adapt.classifier import Margin
-from ilion.adapt.estimate import Gain, gain
+from ilion.adapt.estimate import Gain, estimate_gain
 from ilion.adapt.fewshot import cross_validate
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
@@ -145,7 +145,7 @@ def learn(
             seed=options.seed,
             progress=progress,
         )
-        estimate = gain(held.before, held.after[0], held.photos, seed=options.seed)
+        estimate = estimate_gain(held.before, held.after[0], held.photos, seed=options.seed)
     facts |= {
         name: getattr(options, name) for name in (*options.heeded, "guard") if name != "checkpoint_every"
     }

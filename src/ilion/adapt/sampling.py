@@ -1,4 +1,4 @@
-"""Which labelled descriptors make up which batch, and how they are read from a file larger than memory.
+"""Batches of labelled descriptors, read from a file that may be larger than memory.
 
 An epoch is a plan: row numbers in the order of training, drawn from seed and epoch alone, so that a
 training that goes on after a kill sees the very same batches. Rows are read a pool at a time, in the order
@@ -23,7 +23,7 @@ RUN = 64
 """Neighbouring rows that stay together where descriptors do not fit in memory: 128 KB at 1,024 dimensions."""
 
 
-def weights(classes: Int64, domains: Int64, balance: Balance) -> Float64 | None:
+def draw_chances(classes: Int64, domains: Int64, balance: Balance) -> Float64 | None:
     """Return the probability of each photo, or None where an epoch shows every photo once.
 
     Args:
@@ -35,7 +35,7 @@ def weights(classes: Int64, domains: Int64, balance: Balance) -> Float64 | None:
     Raises:
         ConfigError: Unknown balance.
 
-    >>> weights(np.array([0, 0, 1]), np.array([0, 0, 0]), "class").tolist()
+    >>> draw_chances(np.array([0, 0, 1]), np.array([0, 0, 0]), "class").tolist()
     [0.25, 0.25, 0.5]
     """
     if balance == "none":
@@ -53,18 +53,18 @@ def weights(classes: Int64, domains: Int64, balance: Balance) -> Float64 | None:
     return np.asarray(share / share.sum())
 
 
-def plan(rows: Int64, epoch: int, seed: int, *, pool: int, chances: Float64 | None = None) -> Int64:
+def plan_epoch(rows: Int64, epoch: int, seed: int, *, pool: int, chances: Float64 | None = None) -> Int64:
     """Return the rows of one epoch in the order of training, as many as there are.
 
     Args:
         rows: (N,) sorted rows that take part.
-        epoch: From 0.
+        epoch: Number of the epoch, from 0.
         seed: The same seed and epoch give the same plan.
-        pool: Rows held in memory. If all fit, the order is a permutation of all, as in torch's shuffling;
+        pool: Number of rows held in memory. If all fit, the order is a permutation of all, as torch shuffles;
             otherwise runs of `RUN` rows are shuffled, and the rows within each pool of them.
         chances: (N,) probabilities to draw with replacement; None takes each row once.
 
-    >>> sorted(plan(np.arange(5), 0, 0, pool=9).tolist())
+    >>> sorted(plan_epoch(np.arange(5), 0, 0, pool=9).tolist())
     [0, 1, 2, 3, 4]
     """
     rng = np.random.default_rng((seed, epoch))
@@ -81,7 +81,7 @@ def plan(rows: Int64, epoch: int, seed: int, *, pool: int, chances: Float64 | No
     return np.asarray(rows[places])
 
 
-def batches(
+def read_batches(
     values: NDArray[np.floating], order: Int64, *, size: int, pool: int, first: int = 0
 ) -> Iterator[tuple[Int64, Float32]]:
     """Yield (rows, float32 descriptors) of the batches of a plan.
@@ -91,9 +91,9 @@ def batches(
     Args:
         values: (N, D), memory-mapped perhaps.
         order: A plan.
-        size: Descriptors a batch; the last one may be smaller.
-        pool: Rows read at once.
-        first: Number of the batch to begin with; what is before it is not read.
+        size: Number of descriptors in a batch; the last one may be smaller.
+        pool: Number of rows read at once.
+        first: Number of the batch to begin with; earlier ones are not read.
     """
     step = max(1, pool // size) * size
     starts = range(first * size, len(order), step)

@@ -1,4 +1,4 @@
-"""How descriptors scatter: around their mean, and around the means of their classes.
+"""The scatter of descriptors around their mean, and around the means of their classes.
 
 Letters: N descriptors, D dimensions, C classes, R directions. All sums are float64, whatever the input, and
 are gathered in blocks, so a memory-mapped million of descriptors is read once and never held.
@@ -30,7 +30,7 @@ class Spectrum:
     Args:
         directions: (R, D) float64, orthonormal rows.
         variances: (R,) float64, positive, descending; all others of the D variances are zero.
-        dim: D.
+        dim: Number D of dimensions.
     """
 
     directions: Float64
@@ -41,7 +41,7 @@ class Spectrum:
         """Move all variances towards their mean (the target of Ledoit and Wolf, J. Multivar. Anal. 2004).
 
         Args:
-            shrinkage: From 0 (as measured) to 1 (all equal).
+            shrinkage: Share of their mean, from 0 (as measured) to 1 (all equal).
 
         Returns:
             (R,) variances along the directions, and the variance of everything orthogonal to them.
@@ -116,8 +116,8 @@ def spectrum(values: NDArray[np.floating], centres: Float64, labels: Int64 | Non
 
     Args:
         values: (N, D).
-        centres: (D,) one mean, or (C, D) one a class.
-        labels: (N,) classes, where there is one mean a class.
+        centres: (D,) one mean, or (C, D) one per class.
+        labels: (N,) classes, where there is one mean per class.
 
     Raises:
         ConfigError: Both sides are too large to decompose.

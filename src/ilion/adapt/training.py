@@ -21,7 +21,7 @@ from ilion.adapt.classifier import Adam, Array, Classifier, Loss, Margin
 from ilion.adapt.estimate import class_precisions
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Adapter
-from ilion.adapt.sampling import Balance, batches, plan, weights
+from ilion.adapt.sampling import Balance, draw_chances, plan_epoch, read_batches
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.storage import fingerprint, read_arrays, write_arrays
 from ilion.types import Float32, Int64
@@ -34,25 +34,25 @@ HELD_PHOTOS = 4000
 
 @dataclass(frozen=True)
 class LinearOptions:
-    """How a layer is trained; the defaults are the published recipe.
+    """Settings of training; the defaults are the published recipe.
 
     Args:
         dim: Dimensions of the result.
         scale: Factor of the cosines before the softmax.
-        margin: Of the right class.
+        margin: Margin of the right class.
         margin_kind: ``cosface`` or ``arcface``.
-        learning_rate: Of Adam.
-        weight_decay: Of Adam, added to the gradient.
-        batch: Descriptors a batch.
-        epochs: Passes over the photos, at most.
-        balance: See `ilion.adapt.sampling.weights`; ``none`` is the recipe.
+        learning_rate: Learning rate of Adam.
+        weight_decay: Weight decay of Adam, added to the gradient.
+        batch: Number of descriptors in a batch.
+        epochs: Largest number of passes over the photos.
+        balance: See `ilion.adapt.sampling.draw_chances`; ``none`` is the recipe.
         held_out: Share of the classes that is not learnt but watched after every epoch: the layer of the best
             epoch is kept. 0 learns from all classes and keeps the last epoch.
-        patience: Epochs without a better one after which training ends; only with ``held_out``.
-        seed: Of the start, the order and the held-out classes.
-        threads: Of the in-place passes; 0 takes one a core.
-        memory: Bytes of descriptors held at once, at most; see `ilion.adapt.sampling.plan` for its effect.
-        checkpoint_every: Batches between two checkpoints.
+        patience: Number of epochs without a better one after which training ends; only with ``held_out``.
+        seed: Seed of the start, the order and the held-out classes.
+        threads: Number of threads of the in-place passes; 0 means one per core.
+        memory: Bytes of descriptors that may be held at once; see `ilion.adapt.sampling.plan_epoch`.
+        checkpoint_every: Number of batches between two checkpoints.
 
     Raises:
         ConfigError: A number is out of range.
@@ -88,13 +88,13 @@ class LinearOptions:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gives.
+    """A trained layer.
 
     Args:
         layer: The layer.
         losses: Mean loss of each epoch.
         held_out: Mean AP on the held-out classes after each epoch, the first before training; empty without.
-        epoch: Whose layer it is, counted from 1.
+        epoch: Number of the epoch that gave the layer, from 1.
     """
 
     layer: Adapter
@@ -115,7 +115,7 @@ def train_linear(
 
     Args:
         values: (N, D) float16 or float32 descriptors, memory-mapped perhaps: they are never held whole.
-        labels: Of the N descriptors.
+        labels: Labels of the N descriptors.
         options: See `LinearOptions`.
         checkpoint: A ``.npz`` file that is written now and then, and from which an interrupted training
             goes on.
@@ -185,7 +185,7 @@ class _Training:
             raise DatasetError(f"a classifier needs at least two classes to learn from, got {len(names)}")
         self.classes = np.full(len(labels), -1, np.int64)
         self.classes[learnt] = compact.reshape(-1)
-        self.chances = weights(self.classes[learnt], labels.domains[learnt], options.balance)
+        self.chances = draw_chances(self.classes[learnt], labels.domains[learnt], options.balance)
         self.pool = max(options.batch, options.memory // (2 * values.shape[1] * values.dtype.itemsize))
         self.model = start_classifier(values.shape[1], len(names), options)
         self.losses: list[float] = []
@@ -214,9 +214,11 @@ class _Training:
         for epoch in range(self.done // steps, options.epochs):
             if self._ended():
                 break
-            order = plan(self.rows, epoch, options.seed, pool=self.pool, chances=self.chances)
+            order = plan_epoch(self.rows, epoch, options.seed, pool=self.pool, chances=self.chances)
             first = self.done - epoch * steps
-            for rows, block in batches(self.values, order, size=options.batch, pool=self.pool, first=first):
+            for rows, block in read_batches(
+                self.values, order, size=options.batch, pool=self.pool, first=first
+            ):
                 loss = self.model.step(block, self.classes[rows])
                 if not np.isfinite(loss):
                     raise ArtifactError(
@@ -294,7 +296,7 @@ def start_classifier(dim: int, classes: int, options: LinearOptions) -> Classifi
 
     Args:
         dim: D of the descriptors.
-        classes: C.
+        classes: Number C of classes.
         options: See `LinearOptions`.
     """
     rng = np.random.default_rng((options.seed, 1))
@@ -319,8 +321,8 @@ def split_classes(labels: Labels, share: float, seed: int) -> tuple[Int64, Int64
     """Split photos by class: no class is on both sides.
 
     Args:
-        labels: Of N photos.
-        share: Of the classes that are held out.
+        labels: Labels of N photos.
+        share: Share of the classes to hold out.
         seed: The same seed holds out the same classes.
 
     Returns:

@@ -15,7 +15,7 @@ class EvaluationConfig:
 
     Args:
         definition: ``ilias``, ``trec`` or ``revisited``; see docs/metrics.md.
-        k: Cut-off of AP.
+        k: Cut-off rank of AP.
         bootstrap: Number of bootstrap samples for the intervals.
         ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
             step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
@@ -43,9 +43,9 @@ class ReportConfig:
     Args:
         gallery: Number of queries in the gallery: a third each of the best, the worst and typical ones.
         language: Language of the text.
-        domain: What the model is specialised in, shown in tables by domain; "" takes what is known of it.
+        domain: Field in which the model is specialised, for tables by domain; "" means what is known of it.
     """
 
     gallery: int = 12
-    language: str = "en"
+    language: Literal["en", "ja"] = "en"
     domain: str = ""

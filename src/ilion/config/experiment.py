@@ -23,16 +23,16 @@ class ComputeConfig:
     """Where the work is done. Nothing here changes a result, but for ``allow_incomplete``.
 
     Args:
-        processes: Worker processes on this machine, one shard each at a time; 1 works in this process, 0
-            takes one a core.
+        processes: Number of worker processes on this machine, one shard each at a time; 1 works in this
+            process, 0 means one per core.
         on: ``""`` for this machine; ``ray`` for Ray on this machine; ``ray://HOST:PORT`` or ``HOST:PORT`` for
             a running Ray cluster, whose machines see data set and run under the same paths.
-        retries: Further attempts at a shard that failed; bad images and settings are not tried again.
-        allow_incomplete: Go on without the shards that failed; the result says what it lacks.
-        cpus: Cores that Ray sets aside for a shard.
-        gpus: Graphics cards that Ray sets aside for a shard; may be a fraction.
-        search_rows: Database rows that one task of a distributed search looks at.
-        rerank_queries: Queries that one task of a distributed re-ranking looks at.
+        retries: Number of further attempts at a shard that failed; bad images and settings get none.
+        allow_incomplete: Whether to go on without the shards that failed; the result says what it lacks.
+        cpus: Number of cores that Ray sets aside for a shard.
+        gpus: Number of graphics cards that Ray sets aside for a shard; may be a fraction.
+        search_rows: Number of database rows in one task of a distributed search.
+        rerank_queries: Number of queries in one task of a distributed re-ranking.
     """
 
     processes: int = 1
@@ -50,7 +50,7 @@ class ExperimentConfig(Value):
     """One experiment: what ``ilion run`` reads.
 
     Args:
-        name: Shown in the report.
+        name: Name shown in the report.
         output: Folder of the run; relative to the experiment file.
         cache: Folder of the artifacts; experiments that share it share descriptors. "" means ``artifacts`` in
             ``output``.

@@ -127,8 +127,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return from_dict(hint, value, path)  # type: ignore[arg-type]
     origin = get_origin(hint)
     if origin is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"'{path}' must be one of {', '.join(map(str, get_args(hint)))}, got {value!r}")
+        choices = get_args(hint)
+        if value not in choices:
+            said = ", ".join(str(choice) or '""' for choice in choices)
+            close = get_close_matches(str(value), choices, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"'{path}' must be one of {said}, got {value!r}{meant}")
         return value
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):

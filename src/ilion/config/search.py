@@ -91,11 +91,11 @@ class ReadingConfig:
             for text queries, or for the text in query photos. ``fused`` adds it to the visual ranking, before
             re-ranking; texts that the model cannot describe are then found by reading alone.
         side: The longer side, in pixels, at which text is looked for.
-        smallest: Lines of less height are not read, as a share of the longer side.
-        confidence: Lines of which the reader is less sure do not count.
+        smallest: Smallest height of a line that is read, as a share of the longer side.
+        confidence: Smallest confidence of a line that counts, [0, 1].
         fusion: ``score`` adds ``weight`` times the similarity of the text; ``calibrated`` learns the weight
             of each query on the other objects; ``rank`` fuses both orders.
-        weight: Of the text, for ``score``.
+        weight: Share of the text, for ``score``.
     """
 
     use: Literal["none", "only", "fused"] = "none"
@@ -131,7 +131,7 @@ class RerankConfig:
         fusion: ``score`` adds ``weight`` times the local score; ``calibrated`` learns the weight of each
             query on the other objects; ``rank`` fuses both orders.
         weight: Factor of the local score; 0 means what fits the scorer.
-        diagnose: Re-rank with features at full precision too, to say in the report what compression costs.
+        diagnose: Whether to re-rank with features at full precision too, to report what compression costs.
             They take the disk and the time of a run with ``budget = 0``. Without it this is only said where
             such a run has left its evidence in the same cache.
     """

@@ -6,14 +6,12 @@ A backend module registers a builder by name; nothing heavy is imported before a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from ilion.errors import ConfigError
 from ilion.types import RGB, Float32
 from ilion.types import Resize as Resize
-
-Pooling = Literal["head", "cls", "gap", "mac", "gem", "rmac", "rgem"]
 
 
 def resize_mode(name: str) -> Resize:
@@ -25,10 +23,9 @@ def resize_mode(name: str) -> Resize:
     >>> resize_mode("long")
     'long'
     """
-    for mode in get_args(Resize):
-        if mode == name:
-            return cast(Resize, mode)
-    raise ConfigError(f"resize {name!r} is not one of {', '.join(get_args(Resize))}")
+    if name not in get_args(Resize):
+        raise ConfigError(f"resize {name!r} is not one of {', '.join(get_args(Resize))}")
+    return cast(Resize, name)
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,15 @@ class ExtractorSpec:
 
     Args:
         name: The model's registered name.
-        weights: Where the weights come from (package, file, hub id), or ``none``.
+        weights: Source of the weights (package, file, hub id), or ``none``.
         revision: Version or digest of the weights.
         dim: Dimensions D of the descriptor.
-        resize: How an image is brought to ``side``; ``none`` leaves it to the extractor, and ``side`` then
-            only says which longer side the decoder must at least deliver.
-        side: Pixels; the meaning follows ``resize``.
+        resize: Way in which an image is brought to ``side``; ``none`` leaves it to the extractor, and
+            ``side`` then only says which longer side the decoder must at least deliver.
+        side: Side in pixels; ``resize`` says which.
         mean: Per-channel mean of the input, on the 0..255 scale.
         std: Per-channel deviation of the input, on the 0..255 scale.
-        pooling: How the map of local responses becomes one vector.
+        pooling: Pooling of the map of local responses to one vector.
         licence: Licence of the weights.
         scales: Image scales whose descriptors are averaged.
         rotations: Degrees (multiples of 90) whose descriptors are averaged.
@@ -138,17 +135,17 @@ class ExtractorOptions:
     Args:
         weights: File or hub id in place of the model's own.
         resize: See `ilion.images.resize`.
-        side: Pixels.
+        side: Side in pixels.
         pooling: One of the names in `ilion.descriptors.pooling`.
-        scales: Image scales.
-        rotations: Degrees.
+        scales: Image scales whose descriptors are averaged.
+        rotations: Degrees whose descriptors are averaged.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        threads: Compute threads; 0 takes what the machine has.
-        batch_size: Images of one shape computed together.
+        threads: Number of compute threads; 0 means what the machine has.
+        batch_size: Number of images of one shape that are computed together.
         precision: ``float32``, ``float16`` or ``bfloat16`` (the latter two on accelerators).
-        seed: For weights that are not loaded and for fitting.
+        seed: Seed of weights that are not loaded, and of fitting.
         prompts: Templates around texts; see `ilion.descriptors.texts`.
-        long_texts: ``cut`` or ``average``: what happens to texts beyond the limit of the model.
+        long_texts: Treatment of texts beyond the limit of the model: ``cut`` or ``average``.
     """
 
     weights: str | None = None
@@ -164,8 +161,3 @@ class ExtractorOptions:
     seed: int = 0
     prompts: tuple[str, ...] = ("{}",)
     long_texts: Literal["cut", "average"] = "cut"
-
-
-def option_names() -> tuple[str, ...]:
-    """Return the names of the settings, for messages."""
-    return tuple(f.name for f in fields(ExtractorOptions))

@@ -17,7 +17,7 @@ def check_side(spec: ExtractorSpec, side: int | None) -> None:
     """Refuse a side or resize mode that a model cannot take.
 
     Args:
-        spec: Its ``resize`` and ``side`` are checked.
+        spec: Spec whose ``resize`` and ``side`` are checked.
         side: The only side of the square input, or None when any size will do.
 
     Raises:
@@ -40,9 +40,9 @@ def describe_by_shape(
 
     Args:
         images: (H, W, 3) arrays of any sizes.
-        batch_size: At least 1.
+        batch_size: Largest number of images in a batch, at least 1.
         dim: Expected dimensions D.
-        describe: From images of one shape to (B, D), not normalised.
+        describe: Function of images of one shape that returns (B, D), not normalised.
 
     Returns:
         (B, D) float32, each row L2-normalised.

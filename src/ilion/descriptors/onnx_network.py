@@ -29,10 +29,10 @@ class OnnxNetwork:
 
     Args:
         model: Content of an ONNX file, or its path.
-        name: Of the model, for messages.
+        name: Name of the model, for messages.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: 0 takes what the machine has.
-        output: Which output to return; not needed when there is one.
+        output: Name of the output to return; not needed when there is one.
 
     Raises:
         ConfigError: The device or output does not exist.
@@ -76,8 +76,8 @@ class OnnxNetwork:
 
         Args:
             images: B arrays (H, W, 3), at most the fixed batch size.
-            mean: Three numbers on the 0..255 scale.
-            std: Three numbers on the 0..255 scale.
+            mean: Mean of the three channels on the 0..255 scale.
+            std: Deviation of the three channels on the 0..255 scale.
 
         Returns:
             (B, D), (B, T, C) or (B, C, H, W); maps of a channels-last model are turned channels-first.

@@ -1,4 +1,4 @@
-"""From many local responses to one vector.
+"""Pooling of many local responses to one vector.
 
 All functions take and return either a NumPy array or a torch tensor: they use only what both offer, so one
 definition serves the CPU and the accelerator. Letters: B images, C channels, H x W the map, T tokens.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from ilion.errors import ConfigError
 
@@ -186,16 +186,13 @@ def rgem(maps: Array) -> Array:
 
 
 MAP_POOLINGS: Mapping[str, Callable[[Array], Array]] = {
-    "gap": gap,
-    "mac": mac,
-    "gem": gem,
-    "rmac": rmac,
-    "rgem": rgem,
+    function.__name__: function for function in (gap, mac, gem, rmac, rgem)
 }
 """The poolings that work on any map of local responses."""
 
-POOLINGS: tuple[str, ...] = ("head", "cls", *MAP_POOLINGS)
+Pooling = Literal["head", "cls", "gap", "mac", "gem", "rmac", "rgem"]
 """All poolings: ``head`` takes the model's own output, ``cls`` the first token."""
+POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 
 def tokens_to_maps(tokens: Array, grid: tuple[int, int], prefix: int) -> Array:

@@ -1,4 +1,4 @@
-"""The models by name: what is known of each before anything is downloaded, and what builds it."""
+"""The models by name: their entries, known before anything is downloaded, and their builders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ModelInfo:
     """One line of ``ilion models``: what a user wants to know before anything is downloaded.
 
     Args:
-        name: What ``--model`` takes.
-        backend: Name of what builds it, in `BACKENDS`.
-        dim: Dimensions.
+        name: Name for ``--model``.
+        backend: Name of its builder in `BACKENDS`.
+        dim: Number of dimensions.
         side: Default input side in pixels.
         licence: Licence of the weights.
         download_mb: Expected download in megabytes; 0 when the weights come with the package.
@@ -30,8 +30,8 @@ class ModelInfo:
         source: Hub id or package of the weights.
         note: A short remark.
         settings: Backend-specific values (architecture name, pooling ...).
-        family: Such as ``SigLIP2``; models of one family differ in size and resolution.
-        domain: What the weights are specialised in, such as ``satellite images``; "" for general models.
+        family: Name such as ``SigLIP2``; models of one family differ in size and resolution.
+        domain: Field in which the weights are specialised, such as ``satellite images``; "" for general ones.
         ilias: Setting -> mAP@1k on the ILIAS benchmark as its authors report it, fraction. The settings are
             ``5M`` and ``100M`` (image queries, so many distractors), ``5M adapted`` (with a linear layer) and
             ``5M text`` (text queries).
@@ -117,14 +117,14 @@ def find_models(
     """Return the registered models that fit, in the order of registration or sorted.
 
     Args:
-        words: Each must occur in the name, family, source, domain, licence or note; case does not matter.
-        text: Only models that take text queries.
+        words: Words that must all occur in name, family, source, domain, licence or note, in any case.
+        text: Whether only models that take text queries are wanted.
         licence: Part of the licence's name.
-        open_licence: Only permissive open-source licences.
-        max_download: At most so many megabytes; 0 asks for none at all.
+        open_licence: Whether only permissive open-source licences are wanted.
+        max_download: Largest download in megabytes; 0 asks for none at all.
         family: Name of a family; case does not matter.
         backend: Name of a backend.
-        domain: What the weights are specialised in; ``general`` for models of no domain.
+        domain: Field in which the weights are specialised; ``general`` for models of none.
         sort: ``mAP`` (reported at 5 million distractors, best first, unknown ones last), ``download``,
             ``dim``, ``name``, or "".
 
@@ -197,8 +197,8 @@ def build(name: str, options: ExtractorOptions | None = None) -> Extractor:
         MissingExtraError: The backend's extra is not installed.
         ExtractionError: The weights cannot be loaded.
     """
-    from ilion.descriptors.views import wrapped
+    from ilion.descriptors.views import add_views
 
     info, options = model_info(name), options or ExtractorOptions()
     part = BACKENDS.find(name)
-    return wrapped(part.make(info, options), options.scales, options.rotations, code=part.digest)
+    return add_views(part.make(info, options), options.scales, options.rotations, code=part.digest)

@@ -16,7 +16,7 @@ def rootsift(image: RGB, keypoints: int) -> LocalFeatures:
 
     Args:
         image: (H, W, 3) RGB uint8.
-        keypoints: At most so many; fewer where the image shows fewer, 0 on a featureless one.
+        keypoints: Largest number of keypoints; an image may show fewer, a featureless one none.
 
     Returns:
         Features whose descriptors are (M, 128) float32 of unit length, with scales and angles.

@@ -18,12 +18,12 @@ from ilion.types import Float32
 
 LongTexts = Literal["cut", "average"]
 PLACE = "{}"
-"""Where the text goes in a prompt."""
+"""Place of the text in a prompt."""
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How texts are put to a model.
+    """Prompts, and the treatment of long texts.
 
     Args:
         prompts: Templates such as ``a photo of {}.``; the descriptors of all of them are averaged.
@@ -59,33 +59,33 @@ def count_long(extractor: object, texts: Sequence[str]) -> int:
     return extractor.count_long(texts) if isinstance(extractor, LimitedTexts) else 0
 
 
-def longer(texts: Sequence[str], options: TextOptions, length: Callable[[str], int], most: int) -> int:
+def count_longer(texts: Sequence[str], options: TextOptions, length: Callable[[str], int], most: int) -> int:
     """Count the texts that exceed a limit in at least one prompt.
 
     Args:
         texts: Texts.
         options: Prompts.
         length: Length of a text in tokens, marks included.
-        most: Tokens that the model reads.
+        most: Number of tokens that the model reads.
 
-    >>> longer(["mug", "red mug"], TextOptions(("{}", "a {}")), len, 8)
+    >>> count_longer(["mug", "red mug"], TextOptions(("{}", "a {}")), len, 8)
     1
     """
     return sum(any(length(p.replace(PLACE, text)) > most for p in options.prompts) for text in texts)
 
 
-def pieces(text: str, length: Callable[[str], int], most: int) -> list[str]:
+def split_text(text: str, length: Callable[[str], int], most: int) -> list[str]:
     """Cut a text between words into pieces that a model reads whole.
 
     Args:
         text: A text.
         length: Length of a text in tokens.
-        most: Tokens that the model reads.
+        most: Number of tokens that the model reads.
 
     Returns:
         At least one piece; each is as long as fits. A single word that does not fit stays a piece.
 
-    >>> pieces("one two three four five", lambda text: len(text.split()) + 2, 4)
+    >>> split_text("one two three four five", lambda text: len(text.split()) + 2, 4)
     ['one two', 'three four', 'five']
     """
     if length(text) <= most:
@@ -104,7 +104,7 @@ def pieces(text: str, length: Callable[[str], int], most: int) -> list[str]:
     return found or [text]
 
 
-def described(
+def describe_texts(
     texts: Sequence[str],
     options: TextOptions,
     encode: Callable[[Sequence[str]], Float32],
@@ -116,9 +116,9 @@ def described(
     Args:
         texts: B texts.
         options: Prompts, and what happens to long texts.
-        encode: Texts to (B, D) descriptors, L2-normalised.
+        encode: Function of texts that returns (B, D) descriptors, L2-normalised.
         length: Length of a text in tokens, marks included.
-        most: Tokens that the model reads.
+        most: Number of tokens that the model reads.
 
     Returns:
         (B, D) means of the descriptors of each text, L2-normalised; and how many texts exceed the limit in at
@@ -126,7 +126,7 @@ def described(
 
     >>> def encode(texts):
     ...     return np.array([[1.0, 0.0] if "red" in text else [0.0, 1.0] for text in texts], np.float32)
-    >>> values, long = described(
+    >>> values, long = describe_texts(
     ...     ["red mug", "mug"], TextOptions(("{}", "a photo of {}"), "average"), encode, len, 11
     ... )
     >>> values.round(2).tolist(), long
@@ -141,7 +141,7 @@ def described(
                 # what the prompt itself takes is counted by measuring a piece inside it
                 parts = [
                     prompt.replace(PLACE, piece)
-                    for piece in pieces(text, lambda t, p=prompt: length(p.replace(PLACE, t)), most)  # type: ignore[misc]
+                    for piece in split_text(text, lambda t, p=prompt: length(p.replace(PLACE, t)), most)  # type: ignore[misc]
                 ]
             else:
                 parts = [whole]
@@ -150,4 +150,4 @@ def described(
     encoded = encode(asked)
     sums = np.zeros((len(texts), encoded.shape[1]), np.float64)
     np.add.at(sums, owners, encoded)
-    return l2_normalise(sums.astype(np.float32)), longer(texts, options, length, most)
+    return l2_normalise(sums.astype(np.float32)), count_longer(texts, options, length, most)

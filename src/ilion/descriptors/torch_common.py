@@ -1,4 +1,4 @@
-"""What all torch backends share: device, precision, weights, and the extractor itself.
+"""The parts that all torch backends share: device, precision, weights, and the extractor itself.
 
 Torch is imported inside functions, so importing this module costs nothing and needs nothing.
 """
@@ -19,7 +19,7 @@ from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.batching import check_side, describe_by_shape
 from ilion.descriptors.pooling import l2_normalise, pool
 from ilion.descriptors.registry import ModelInfo
-from ilion.descriptors.texts import TextOptions, described, longer
+from ilion.descriptors.texts import TextOptions, count_longer, describe_texts
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.runtime.torch import seeded as seeded
 from ilion.runtime.torch import torch_device as torch_device
@@ -42,17 +42,18 @@ class Tower:
     """The image side of a torch model, as the extractor sees it.
 
     Args:
-        module: What is moved to the device.
-        forward: Normalised pixels (B, 3, H, W) and the name of a pooling to (B, D), (B, C, H, W) or tokens
-            (B, T, C).
-        mean: Of the input, on the 0..1 scale.
-        std: Of the input, on the 0..1 scale.
-        multiple: Both sides of the input are padded with zeros to multiples of this, and a token stands for
-            a square of this side.
+        module: Module that is moved to the device.
+        forward: Function of normalised pixels (B, 3, H, W) and the name of a pooling that returns (B, D),
+            (B, C, H, W) or tokens (B, T, C).
+        mean: Mean of the input's channels, on the 0..1 scale.
+        std: Deviation of the input's channels, on the 0..1 scale.
+        multiple: Number of which both sides of the input are multiples, padded with zeros; a token stands
+            for a square of this side.
         side: The only input side that the model takes, or None.
         prefix: Tokens before the patches.
-        tokens: Normalised pixels to (B, T, C) whose last tokens are the patches, row by row. It also runs the
-            model's own pooling, whose attention is then there to be seen. None for other models.
+        tokens: Function of normalised pixels that returns (B, T, C), whose last tokens are the patches, row
+            by row. It also runs the model's own pooling, whose attention is then there to be seen. None for
+            other models.
     """
 
     module: Any
@@ -128,8 +129,8 @@ class TorchExtractor:
         """Bring images of one shape to the device, normalised and padded, and run a part of the network.
 
         Args:
-            call: From pixels (B, 3, H, W) to whatever it returns.
-            images: Of one shape.
+            call: Function of pixels (B, 3, H, W).
+            images: Images of one shape.
 
         Returns:
             What ``call`` returned, and the rows and columns of patches that the padded images have.
@@ -179,10 +180,10 @@ class TextTower:
     """The text side of a torch model, as the extractor sees it.
 
     Args:
-        tokenize: Texts to what ``encode`` takes (it has a ``to(device)``), and the length of each text in
-            tokens before it was cut.
-        encode: Tokens to (B, D).
-        context: Tokens that the model reads.
+        tokenize: Function of texts that returns the tokens for ``encode`` (with a ``to(device)``), and the
+            length of each text in tokens before it was cut.
+        encode: Function of tokens that returns (B, D).
+        context: Number of tokens that the model reads.
     """
 
     tokenize: Callable[[Sequence[str]], tuple[Any, Sequence[int]]]
@@ -211,7 +212,7 @@ class TorchTextExtractor(TorchExtractor):
 
     def extract_text(self, texts: Sequence[str]) -> Float32:
         """Describe texts; returns (B, D) float32 in the space of the images, each row L2-normalised."""
-        values, long = described(texts, self._texts, self._encode, self._length, self._text.context)
+        values, long = describe_texts(texts, self._texts, self._encode, self._length, self._text.context)
         if long:
             log.warning(
                 "%s reads %d tokens; %d of %d texts are longer and %s",
@@ -227,7 +228,7 @@ class TorchTextExtractor(TorchExtractor):
 
     def count_long(self, texts: Sequence[str]) -> int:
         """Count the texts that exceed what the model reads in at least one prompt."""
-        return longer(texts, self._texts, self._length, self._text.context)
+        return count_longer(texts, self._texts, self._length, self._text.context)
 
     def _length(self, text: str) -> int:
         return self._text.tokenize([text])[1][0]
@@ -285,7 +286,7 @@ def loading(info: ModelInfo, what: str, remedy: str) -> Iterator[None]:
 
     Args:
         info: The model.
-        what: What is loaded, and where it comes from.
+        what: Name of the file or weights, and its source.
         remedy: One sentence, such as what to do without a network.
 
     Raises:
@@ -373,7 +374,7 @@ def describe_tower(
         side: The model's own input side.
         resize: The resize mode that suits the model.
         pooling: The pooling that suits the model.
-        licence: What the library says about the weights.
+        licence: Licence of the weights by the library.
         text: Whether the model has a text tower.
         settings: Further settings that change the numbers.
 

@@ -20,7 +20,7 @@ from ilion.images import resize, rotate
 from ilion.types import RGB, Float32
 
 
-def view(image: RGB, scale: float, rotation: int) -> RGB:
+def make_view(image: RGB, scale: float, rotation: int) -> RGB:
     """Return an image at another scale and rotation.
 
     Args:
@@ -28,7 +28,7 @@ def view(image: RGB, scale: float, rotation: int) -> RGB:
         scale: Factor of the longer side, which is rounded to whole pixels; the aspect is kept.
         rotation: Degrees counter-clockwise, a multiple of 90.
 
-    >>> view(np.zeros((10, 20, 3), np.uint8), 0.5, 90).shape
+    >>> make_view(np.zeros((10, 20, 3), np.uint8), 0.5, 90).shape
     (10, 5, 3)
     """
     longer = max(1, round(max(image.shape[:2]) * scale))
@@ -39,7 +39,7 @@ class MultiView:
     """An extractor whose descriptor is the normalised mean over scales and rotations.
 
     Args:
-        extractor: Describes each view.
+        extractor: Extractor of each view.
         scales: Positive factors.
         rotations: Degrees, multiples of 90.
         code: Digest of the extractor's code, if that is not Ilion's own.
@@ -80,7 +80,7 @@ class MultiView:
         # One view of all images at a time, so that equal shapes still form full batches.
         for scale in self._scales:
             for rotation in self._rotations:
-                total += self._inner.extract([view(image, scale, rotation) for image in images])
+                total += self._inner.extract([make_view(image, scale, rotation) for image in images])
         result: Float32 = l2_normalise(total)
         return result
 
@@ -111,7 +111,7 @@ class _FittableMultiView(MultiView):
         self._inner.load_state(state)
 
 
-def wrapped(
+def add_views(
     extractor: Extractor,
     scales: Sequence[float] | None = None,
     rotations: Sequence[int] | None = None,
@@ -121,8 +121,8 @@ def wrapped(
 
     Args:
         extractor: Any.
-        scales: Positive factors; None for the image's own.
-        rotations: Degrees, multiples of 90; None for none.
+        scales: Positive factors; None means the image's own.
+        rotations: Degrees, multiples of 90; None means none.
         code: Digest of the code of an extractor from outside, which then belongs to its spec.
 
     Raises:

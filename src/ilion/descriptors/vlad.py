@@ -61,7 +61,7 @@ class VladExtractor:
         words: Size of the codebook.
         dims: Dimensions of a local descriptor after PCA.
         side: Longer side of the image in pixels.
-        threads: Images described at once; 0 takes one a core.
+        threads: Number of images described at once; 0 means one per core.
     """
 
     def __init__(self, name: str, *, words: int, dims: int, side: int, threads: int = 0) -> None:

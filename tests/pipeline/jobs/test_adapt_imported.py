@@ -9,7 +9,7 @@ import pytest
 from tests.interop.test_runs import make_experiment, make_features, make_ids
 
 from ilion import api
-from ilion.adapt import load_layer, read_labels
+from ilion.adapt import load_labels, load_layer
 from ilion.adapt.methods import MethodOptions, learn
 from ilion.errors import DatasetError
 from ilion.interop.features import find_features, write_features
@@ -55,7 +55,7 @@ def test_labels_of_imported_descriptors_teach_a_layer(root: Path) -> None:
     assert done.learnt.estimate is not None
     assert done.learnt.estimate.photos == CLASSES * SHOTS
     # the same from the files themselves
-    taught, read = read_features(root, "uned"), read_labels(labels)
+    taught, read = read_features(root, "uned"), load_labels(labels)
     values = np.stack([taught[path] for path in read.paths])
     expected = learn(values, read, MethodOptions(method="wccn", folds=0)).layer
     stored = load_layer(layer).layer

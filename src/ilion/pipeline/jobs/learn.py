@@ -18,9 +18,9 @@ from ilion.adapt import (
     Labels,
     StoredLayer,
     identity,
+    load_labels,
     load_layer,
     make_labels,
-    read_labels,
     save_layer,
     split_objects,
 )
@@ -76,7 +76,7 @@ def learn_from_labels(
     Raises:
         DatasetError: A photo is missing, or is one of those that will be searched or asked with.
     """
-    labels = read_labels(labels_file)
+    labels = load_labels(labels_file)
     refuse_leaks(pipeline, labels, folder)
     described, labels = describe_labelled(pipeline, labels, folder)
     extracted = pipeline.extract()
@@ -221,7 +221,7 @@ def learnt_layer(experiment: Stages) -> StoredLayer:
     pipeline = experiment.variant(AdaptationConfig(seen=settings.seen))
     options = method_options(settings, experiment.config.seed)
     labels, folder = Path(settings.labels), photos_folder(settings)
-    described, kept = describe_labelled(pipeline, read_labels(labels), folder)
+    described, kept = describe_labelled(pipeline, load_labels(labels), folder)
     extracted = pipeline.extract()
     inputs = {
         **_inputs(options, kept, described.values),
