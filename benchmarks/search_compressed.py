@@ -204,7 +204,7 @@ def coded(database: storage.DescriptorSet, name: str, folder: Path) -> CodeSet:
     inputs = {"database": database.artifact.fingerprint, "rows": len(database), "code": name}
     artifact = storage.open_artifact(folder, "codes", inputs)
     started = time.perf_counter()
-    made = write_codes(artifact, database, Code.named(name))
+    made = write_codes(artifact, database, Code.parse(name))
     print(f"  {name}: codes there after {time.perf_counter() - started:.0f} s", flush=True)
     return made
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilion.errors import ArtifactError
-from ilion.evaluation.gains import keep_ledger, places
+from ilion.evaluation.gains import explain_gains, places
 from ilion.evaluation.truth import truth_from_ids
 from ilion.types import GroundTruth, Ranking
 
@@ -55,7 +55,7 @@ def test_the_ledger_adds_up_and_agrees_with_the_definitions(seed: int, size: int
     }
     truth = truth_from_ids(tuple(wanted), ids, wanted, ignored)
     verified = rng.random((queries, size)) < 0.5
-    found = keep_ledger(ranking(rows, images), ranking(after, images), truth, verified, k=k)
+    found = explain_gains(ranking(rows, images), ranking(after, images), truth, verified, k=k)
 
     assert found.pairs == sum(len(names) for names in wanted.values())
     assert found.unreachable == sum("gone" in names for names in wanted.values())
@@ -101,7 +101,7 @@ def test_short_lists_and_images_that_take_no_rank() -> None:
     short = Ranking(("q0", "q1"), ids, rows, np.array([[1, 0.5, 0.5], [1, 0.5, 0]], "f"), np.array([2, 3]))
     truth = truth_from_ids(("q0", "q1"), ids, {"q0": ("a",), "q1": ("a",)}, {"q0": ("c",)})
     assert places(short, truth).tolist() == [[0, 1, 0], [1, 2, 3]]
-    found = keep_ledger(short, short, truth, np.zeros((2, 3), bool))
+    found = explain_gains(short, short, truth, np.zeros((2, 3), bool))
     assert (found.unverified, found.kept, found.beyond) == (2, 0, 0)
     assert found.before == found.after == pytest.approx(2 / 3)
     assert found.gained_queries == 0
@@ -112,7 +112,7 @@ def test_other_images_or_queries_are_an_error() -> None:
     first = ranking(np.array([[0, 1, 2]]), 4)
     verified = np.ones((1, 2), bool)
     with pytest.raises(ArtifactError, match="may only change the order of a shortlist"):
-        keep_ledger(first, ranking(np.array([[0, 3, 1]]), 4), truth, verified)
+        explain_gains(first, ranking(np.array([[0, 3, 1]]), 4), truth, verified)
     other = truth_from_ids(("q9",), first.database_ids, {"q9": ("i0",)})
     with pytest.raises(ArtifactError, match="differ in queries"):
-        keep_ledger(first, first, other, verified)
+        explain_gains(first, first, other, verified)

@@ -14,7 +14,7 @@ Codes = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def kernel() -> shuffles.Kernel:
-    found = shuffles.least_by_shuffle()
+    found = shuffles.compile_nearest()
     if found is None:
         pytest.skip("needs numba and a processor with AVX2")
     return found
@@ -23,7 +23,7 @@ def kernel() -> shuffles.Kernel:
 def least(kernel: shuffles.Kernel, queries: Codes, images: list[Codes]) -> NDArray[np.int32]:
     found = np.full((len(images), len(queries)), -1, np.int32)
     starts = np.cumsum([0, *map(len, images)])
-    kernel(shuffles.paired(queries), shuffles.words(np.concatenate(images)), starts, found)
+    kernel(shuffles.pair_nibbles(queries), shuffles.view_words(np.concatenate(images)), starts, found)
     return found
 
 
@@ -66,13 +66,13 @@ def test_with_and_without_the_kernel_results_are_the_same(monkeypatch: pytest.Mo
     queries = rng.integers(0, 256, (50, 24), np.uint8)
     images = [rng.integers(0, 256, (n, 24), np.uint8) for n in (1, 40, 700)]
     fast = hamming.least_hamming(queries[::2], images)
-    monkeypatch.setattr(hamming, "least_by_shuffle", lambda: None)
+    monkeypatch.setattr(hamming, "compile_nearest", lambda: None)
     assert np.array_equal(hamming.least_hamming(queries[::2], images), fast)
 
 
 def test_without_the_extra_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shuffles, "compiles", lambda *features: False)
-    assert shuffles.least_by_shuffle.__wrapped__() is None
+    assert shuffles.compile_nearest.__wrapped__() is None
 
 
 def test_very_long_codes_are_counted() -> None:

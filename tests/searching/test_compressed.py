@@ -14,7 +14,7 @@ from ilion import storage
 from ilion.errors import ArtifactError, ConfigError
 from ilion.searching import Code, CodeSet, search, search_compressed, write_codes
 from ilion.searching import codes as module
-from ilion.searching.codes import Coder, dealt
+from ilion.searching.codes import Coder, deal_directions
 from ilion.types import Float32, Int64, Ranking
 
 NAMES = ["pq8", "rabitq", "sq4", "sq8"]
@@ -52,7 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(root: Path, database: Memory, name: str) -> CodeSet:
     artifact = storage.open_artifact(root, "codes", {"code": name})
-    return write_codes(artifact, database, Code.named(name))
+    return write_codes(artifact, database, Code.parse(name))
 
 
 def run(queries: Float32, database: Memory, codes: CodeSet, **options: Any) -> Ranking:
@@ -85,7 +85,7 @@ def test_a_short_shortlist_finds_most(tmp_path: Path, name: str, least: float) -
 
 def test_pq_scores_are_those_of_the_reconstruction() -> None:
     values, queries = decaying(2, 600), decaying(3, 5)
-    coder = Coder.learn(Code.named("pq8"), values)
+    coder = Coder.learn(Code.parse("pq8"), values)
     codes = coder.encode(values)
     assert codes.shape == (600, 8)
     centres = coder.learnt.reshape(16, 16, 2)
@@ -110,7 +110,7 @@ def test_pq_scores_are_those_of_the_reconstruction() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rotation_keeps_inner_products(name: str) -> None:
     values, queries = decaying(4, 600), decaying(5, 5)
-    coder = Coder.learn(Code.named(name), values)
+    coder = Coder.learn(Code.parse(name), values)
     turned = coder.turn(queries) @ coder.turn(values - coder.mean).T
     np.testing.assert_allclose(turned, queries @ (values - coder.mean).T, atol=1e-5)
 
@@ -130,7 +130,7 @@ def test_long_descriptors_are_cut_and_refined_in_full(
 
 def test_dealt_directions_are_even() -> None:
     variances = 1.0 / np.arange(1, 65) ** 2
-    order = dealt(variances, 8)
+    order = deal_directions(variances, 8)
     assert sorted(order.tolist()) == list(range(64))
     products = np.log(variances[order].reshape(8, 8)).sum(axis=1)
     contiguous = np.log(variances.reshape(8, 8)).sum(axis=1)
@@ -205,14 +205,14 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["pq", "pq0", "sq5", "ivf", "pq64x", "pq999", ""])
 def test_unknown_codes_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"search.code = '{name}' is not known"):
-        Code.named(name)
+        Code.parse(name)
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least 64 descriptors, the database has 10"):
-        Coder.learn(Code.named("sq8"), decaying(0, 10))
+        Coder.learn(Code.parse("sq8"), decaying(0, 10))
     with pytest.raises(ConfigError, match="'pq64' needs 128 dimensions, descriptors have 32"):
-        Coder.learn(Code.named("pq64"), decaying(0, 100))
+        Coder.learn(Code.parse("pq64"), decaying(0, 100))
     database = Memory(decaying(13, 700))
     codes = made(tmp_path, database, "sq8")
     with pytest.raises(ArtifactError, match="700 codes for 699 descriptors"):

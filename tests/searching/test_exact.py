@@ -20,13 +20,13 @@ from ilion.kernels import instructions, jit, tiles
 from ilion.runtime.machine import machine
 from ilion.searching import exact, lowbit, search
 from ilion.searching.bounds import Filter, leading_basis, norms_of
-from ilion.searching.candidates import Pool, exact_values
-from ilion.searching.compiled import Compiled
-from ilion.searching.kernels import Dense, Filtered, Kernel, Torch, pair_values
+from ilion.searching.candidates import Pool, score_exactly
 from ilion.searching.lowbit import Lowbit
+from ilion.searching.lowbit_compiled import Compiled
+from ilion.searching.scoring import Dense, Filtered, Kernel, Torch, score_pairs
 from ilion.types import Descriptors, Float32, Int64, Ranking
 
-CODES = [Lowbit, *([Compiled] if tiles.available() else [])]
+CODES = [Lowbit, *([Compiled] if tiles.can_compile() else [])]
 """Bounds from bytes; the compiled one where there are numba and AVX2."""
 
 
@@ -152,7 +152,7 @@ def test_bytes_never_exclude_a_pair_that_reaches_its_threshold(
     assert {(int(q), int(r)) for q, r in wanted} <= kept
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+@pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
 @pytest.mark.parametrize("shape", [(851, 1232, 512), (3, 16, 16), (1, 1, 1), (100, 130, 70), (7, 9, 768)])
 def test_compiled_bits_are_those_of_the_integer_products(shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
@@ -164,25 +164,25 @@ def test_compiled_bits_are_those_of_the_integer_products(shape: tuple[int, int, 
     product = codes[:rows, :dim].astype(np.int64) @ others.T.astype(np.int64)
     limits = np.full(queries + -queries % instructions.QUERIES, 2**31 - 1, np.int32)
     limits[:queries] = np.quantile(product, 0.7, axis=0)
-    laid = tiles.tiled(others)
+    laid = tiles.tile_codes(others)
     bits = np.zeros((len(codes), len(laid)), np.uint8)
-    tiles.compiled().compare(codes, laid, limits, bits)
+    tiles.compile_kernels().compare(codes, laid, limits, bits)
     found = np.unpackbits(bits[:rows], axis=1, bitorder="little").astype(bool)
     np.testing.assert_array_equal(found[:, :queries], product > limits[:queries])
     assert not found[:, queries:].any()
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+@pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
 def test_compiled_widening_is_numpys() -> None:
     every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
     every = np.where(np.isnan(every), np.float16(1), every)
-    np.testing.assert_array_equal(tiles.widened(every), every.astype(np.float32))
-    np.testing.assert_array_equal(tiles.widened(every[::2, 1:]), every[::2, 1:].astype(np.float32))
+    np.testing.assert_array_equal(tiles.widen_rows(every), every.astype(np.float32))
+    np.testing.assert_array_equal(tiles.widen_rows(every[::2, 1:]), every[::2, 1:].astype(np.float32))
     plain = np.ones((2, 3), np.float64)
-    assert tiles.widened(plain).dtype == np.float32
+    assert tiles.widen_rows(plain).dtype == np.float32
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs numba and AVX2")
+@pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
 @pytest.mark.parametrize("dim", [16, 48, 100, 512, 768])
 def test_compiled_codes_are_those_of_the_mix(dim: int) -> None:
     rng = np.random.default_rng(dim)
@@ -190,10 +190,10 @@ def test_compiled_codes_are_those_of_the_mix(dim: int) -> None:
         rng.standard_normal((40, dim), np.float32),
         np.sign(rng.standard_normal(dim)).astype(np.float32),
     )
-    centre, step, mixes = rows.mean(axis=0), np.float32(0.3), tiles.mixes_of(dim)
+    centre, step, mixes = rows.mean(axis=0), np.float32(0.3), tiles.choose_mixes(dim)
     codes, squares = np.zeros((40, dim), np.uint8), np.empty((3, 40), np.float32)
-    tiles.compiled().code(rows, centre, signs, mixes, step, np.int32(64), codes, squares)
-    turned = tiles.mixed(((rows - centre) * signs).astype(np.float64), mixes)
+    tiles.compile_kernels().code(rows, centre, signs, mixes, step, np.int32(64), codes, squares)
+    turned = tiles.mix_rows(((rows - centre) * signs).astype(np.float64), mixes)
     assert np.allclose(turned @ turned.T, mixes[:, 0].prod() * (rows - centre) @ (rows - centre).T, atol=1e-3)
     exactly = np.clip(turned / 0.3, -64, 63)
     assert np.abs(codes - 64.0 - exactly).max() < 0.501
@@ -218,7 +218,7 @@ def test_kernels_are_compiled_for_long_searches_only(monkeypatch: pytest.MonkeyP
     assert Compiled not in tried
     monkeypatch.setattr(exact, "COMPILE_FROM", 0)
     fast = run(queries, Memory(values), k=50)
-    assert (Compiled in tried) == tiles.available()
+    assert (Compiled in tried) == tiles.can_compile()
     np.testing.assert_array_equal(fast.indices, plain.indices)
     np.testing.assert_array_equal(fast.similarities, plain.similarities)
     np.testing.assert_array_equal(fast.indices, naive(queries, values, 50)[0])
@@ -235,7 +235,7 @@ def test_for_another_target_nothing_is_compiled(
 ) -> None:
     numba = pytest.importorskip("numba")
     before = jit.compiles.__wrapped__("avx2")
-    assert before == tiles.available() or before
+    assert before == tiles.can_compile() or before
     monkeypatch.setattr(numba.config, *setting)
     assert not jit.compiles.__wrapped__("avx2")
 
@@ -257,10 +257,10 @@ def test_bytes_exclude_nearly_everything_where_they_fit() -> None:
 
     def counted(*sides: Any) -> Float32:
         scored.append(len(sides[1]))
-        return pair_values(*sides)
+        return score_pairs(*sides)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lowbit, "pair_values", counted)
+        patch.setattr(lowbit, "score_pairs", counted)
         kernel.pairs(values, 0, thresholds)
     assert sum(scored) < 0.04 * 20 * 4000, "1% reach the threshold"
 
@@ -402,25 +402,25 @@ def test_exact_values_do_not_depend_on_their_company() -> None:
     rng = np.random.default_rng(4)
     values, queries = decaying(rng, 500, 70), decaying(rng, 7, 70)
     of_query, rows = rng.integers(0, 7, 4000), rng.integers(0, 500, 4000)
-    together = exact_values(queries, of_query, rows, Memory(values), 2)
-    alone = [exact_values(queries, of_query[[i]], rows[[i]], Memory(values))[0] for i in range(200)]
+    together = score_exactly(queries, of_query, rows, Memory(values), 2)
+    alone = [score_exactly(queries, of_query[[i]], rows[[i]], Memory(values))[0] for i in range(200)]
     np.testing.assert_array_equal(together[:200], alone)
     np.testing.assert_allclose(together, (values[rows] * queries[of_query]).sum(axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if tiles.available() else [])])
+@pytest.mark.parametrize("compiled", [False, *([True] if tiles.can_compile() else [])])
 def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
     terms = (2.0**60, 1.0, -(2.0**60), 0.0, 2.0**-30, -0.5)
     values = np.array(list(itertools.permutations(terms)), np.float32)
     plain = values.astype(np.float64).sum(axis=1).astype(np.float32)
     assert (plain != 0.5).mean() > 0.3, "in most orders float64 is wrong"
     pairs = np.zeros(len(values), np.int64), np.arange(len(values))
-    products = tiles.products if compiled else None
-    found = exact_values(np.ones((1, 6), np.float32), *pairs, Memory(values), 1, products)
+    products = tiles.multiply_pairs if compiled else None
+    found = score_exactly(np.ones((1, 6), np.float32), *pairs, Memory(values), 1, products)
     assert set(found.tolist()) == {0.5}
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if tiles.available() else [])])
+@pytest.mark.parametrize("compiled", [False, *([True] if tiles.can_compile() else [])])
 def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
     rng = np.random.default_rng(8)
     half = rng.standard_normal((300, 1000)).astype(np.float32)
@@ -428,8 +428,8 @@ def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
     left = 1e-12 * rng.standard_normal((300, 1)).astype(np.float32)
     values = rng.permuted(np.concatenate([half, -half, left], axis=1), axis=1).astype(np.float32)
     pairs = np.zeros(len(values), np.int64), np.arange(len(values))
-    products = tiles.products if compiled else None
-    found = exact_values(np.ones((1, 2001), np.float32), *pairs, Memory(values), 1, products)
+    products = tiles.multiply_pairs if compiled else None
+    found = score_exactly(np.ones((1, 2001), np.float32), *pairs, Memory(values), 1, products)
     np.testing.assert_array_equal(found, left[:, 0])
 
 
@@ -443,7 +443,7 @@ def test_pairs_without_a_common_term_need_no_exact_sum(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("ilion.searching.candidates.math.fsum", counted)
     rows = np.arange(64)
-    found = exact_values(values[:1] - values[1:2], np.zeros(64, np.int64), rows, Memory(values), 1)
+    found = score_exactly(values[:1] - values[1:2], np.zeros(64, np.int64), rows, Memory(values), 1)
     assert found.tolist() == [1.0, -1.0, *[0.0] * 62]
     assert not summed
     assert not np.signbit(found[2:]).any()
@@ -537,7 +537,7 @@ def test_another_device_without_torch_says_what_to_install(monkeypatch: pytest.M
     def missing(name: str, what: str, extra: str = "torch") -> None:
         raise MissingExtraError(what, extra)
 
-    monkeypatch.setattr("ilion.searching.kernels.extra_library", missing)
+    monkeypatch.setattr("ilion.searching.scoring.extra_library", missing)
     values = decaying(np.random.default_rng(9), 20, 4)
     with pytest.raises(MissingExtraError, match="search on device 'cuda'"):
         run(values[:1], Memory(values), device="cuda")

@@ -163,11 +163,11 @@ def average_precision(hits: Hits, kept: Bool, positives: Int64, definition: Defi
     return result
 
 
-def hit_counts(hits: Hits, k: int) -> Int64:
+def count_hits(hits: Hits, k: int) -> Int64:
     """Return (Q,) how many positives are among the first k results.
 
     >>> hits = find_hits(np.array([[8, 5]]), None, (np.array([1, 5]),), (np.array([], int),), 9)
-    >>> hit_counts(hits, 1), hit_counts(hits, 2)
+    >>> count_hits(hits, 1), count_hits(hits, 2)
     (array([0]), array([1]))
     """
     return np.bincount(hits.query[hits.rank <= k], minlength=hits.queries)

@@ -20,7 +20,7 @@ from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
 T = TypeVar("T", bound=np.generic)
 
 
-def keep_ledger(
+def explain_gains(
     before: Ranking,
     after: Ranking,
     truth: GroundTruth,
@@ -52,7 +52,8 @@ def keep_ledger(
     ...     falling = np.array([[0.9, 0.8, 0.7, 0.6]], np.float32)
     ...     return Ranking(("q",), tuple("abcd"), np.array([rows]), falling, np.array([4]))
     >>> truth = truth_from_ids(("q",), tuple("abcd"), {"q": ("b", "d")})
-    >>> found = keep_ledger(ranking([0, 1, 2, 3]), ranking([1, 0, 2, 3]), truth, np.array([[0, 1, 0]], bool))
+    >>> verified = np.array([[False, True, False]])
+    >>> found = explain_gains(ranking([0, 1, 2, 3]), ranking([1, 0, 2, 3]), truth, verified)
     >>> found.lifted, found.beyond, found.before, found.after, found.oracle
     (1, 1, 0.5, 0.75, 0.75)
     """

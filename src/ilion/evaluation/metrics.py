@@ -19,7 +19,7 @@ from typing import get_args
 import numpy as np
 
 from ilion.errors import ConfigError
-from ilion.evaluation.average_precision import Definition, Hits, average_precision, hit_counts
+from ilion.evaluation.average_precision import Definition, Hits, average_precision, count_hits
 from ilion.registry import Part, Registry
 from ilion.types import Float64, Int64
 
@@ -61,18 +61,15 @@ def check_cutoffs(names: Iterable[str], k: int) -> None:
 def measure(
     names: Iterable[str], hits: Hits, positives: Int64, definition: Definition, k: int, queries: Sequence[str]
 ) -> dict[str, Float64]:
-    """Compute metrics of each query.
+    """Compute metrics of each query: name with cut-off -> (Q,) values in [0, 1].
 
     Args:
-        names: Metrics, with or without a cut-off of at most k.
+        names: Metrics, with or without a cut-off of at most k; of ``module:attribute`` the latter is shown.
         hits: Positives found, by query and rank.
         positives: (Q,) number of positives of each query.
         definition: Definition of AP, which says what an oracle can reach.
         k: Cut-off of the metrics that name none.
         queries: Q ids, for messages.
-
-    Returns:
-        Name with cut-off -> (Q,) values in [0, 1]. Code outside Ilion goes by its last name.
 
     Raises:
         ConfigError: There is no such metric, or one from outside fails or leaves [0, 1].
@@ -82,10 +79,11 @@ def measure(
         base, cut = split_cutoff(name, k)
         part = METRICS.find(base)
         label = f"{base.rpartition(':')[2]}@{cut}"
-        if part.digest:
-            found[label] = _each(part, hits, positives, cut, queries)
-        else:
-            found[label] = part.make(hits, positives, cut, definition)
+        found[label] = (
+            _each(part, hits, positives, cut, queries)
+            if part.digest
+            else part.make(hits, positives, cut, definition)
+        )
     return found
 
 
@@ -110,26 +108,26 @@ def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Seq
 @METRICS.register("R")
 def success(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
     """Tell whether a positive is among the first k results: 1 or 0."""
-    return (hit_counts(hits, k) > 0).astype(np.float64)
+    return (count_hits(hits, k) > 0).astype(np.float64)
 
 
 @METRICS.register("P")
 def precision(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
     """Divide the positives among the first k results by k, however many results there are."""
-    return hit_counts(hits, k) / k
+    return count_hits(hits, k) / k
 
 
 @METRICS.register("recall")
 def recall(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
     """Divide the positives among the first k results by all positives."""
-    return hit_counts(hits, k) / positives
+    return count_hits(hits, k) / positives
 
 
 @METRICS.register("oracle")
 def oracle(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
     """Compute AP@k as if all hits among the first k results stood in front."""
     # every precision at a hit is 1 then, in all three definitions
-    return hit_counts(hits, k) / (np.minimum(positives, k) if definition == "ilias" else positives)
+    return count_hits(hits, k) / (np.minimum(positives, k) if definition == "ilias" else positives)
 
 
 def _average_precision(name: Definition) -> Metric:

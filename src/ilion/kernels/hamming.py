@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.kernels.shuffles import LIMIT, least_by_shuffle, paired, words
+from ilion.kernels.shuffles import LIMIT, compile_nearest, pair_nibbles, view_words
 
 Packed = NDArray[np.uint8]
 """(M, d / 8) bytes; the first dimension is the highest bit of the first byte."""
@@ -102,13 +102,13 @@ def least_hamming(a: NDArray[np.generic], many: Sequence[NDArray[np.generic]]) -
         if not b.size:
             raise ArtifactError(f"nothing is nearest among packed descriptors of shape {b.shape}")
     least = np.empty((len(many), len(a)), np.int32)
-    kernel = least_by_shuffle() if 8 * a.shape[1] < LIMIT else None
+    kernel = compile_nearest() if 8 * a.shape[1] < LIMIT else None
     if kernel is not None:
-        pairs = paired(a)
+        pairs = pair_nibbles(a)
         for first in range(0, len(many), TOGETHER):
             some = many[first : first + TOGETHER]
             starts = np.cumsum([0, *map(len, some)])
-            kernel(pairs, words(np.concatenate(some)), starts, least[first : first + TOGETHER])
+            kernel(pairs, view_words(np.concatenate(some)), starts, least[first : first + TOGETHER])
         return least
     pieces, space = _pieces(a), np.empty((2, BLOCK), np.int32)
     for b, row in zip(many, least, strict=True):

@@ -1,4 +1,4 @@
-"""What the kernels of the exact search say to the processor itself: intrinsics of LLVM for numba.
+"""Instructions of the processor that the kernels of exact search need: intrinsics of LLVM for numba.
 
 For x86 with AVX2 and conversion of float16; see `ilion.kernels.tiles`.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 ROWS, QUERIES = 3, 16
-"""Of a tile: its sums of 16 and of 32 bits fit the registers."""
+"""Rows and queries of a tile, whose sums of 16 and of 32 bits fit the registers."""
 GROUP = 8
 """Queries whose sums of 32 bits fill a register."""
 LINE = 8
 """Values of float32 in a register."""
 PARTS = (8, 4, 2)
-"""Of a row, which are mixed at once: powers of two."""
+"""Numbers of parts of a row that can be mixed at once: powers of two."""
 WIDENED = 2
 """Sums of 16 bits that are added before they are widened to 32."""
 DIMS = 4 * WIDENED
-"""Dimensions are filled up to a multiple of it."""
+"""Multiple to which dimensions are filled up."""
 
 
-def half() -> Any:
+def widen_half() -> Any:
     """Return what reads 16 bits as a float16 and widens it; numba has no such type on processors."""
     from llvmlite import ir
     from numba import types
@@ -37,7 +37,7 @@ def half() -> Any:
     return widen
 
 
-def mix(parts: int) -> Any:
+def mix_registers(parts: int) -> Any:
     """Return what replaces ``parts`` registers of an array by sums and differences: a Hadamard transform.
 
     They are ``stride`` values apart; ``parts`` is a power of two.
@@ -73,7 +73,7 @@ def mix(parts: int) -> Any:
     return butterfly
 
 
-def tile() -> Any:
+def compare_tile() -> Any:
     """Return what compares the products of `ROWS` rows and `QUERIES` queries with limits.
 
     Arguments are arrays and the offsets in them: slices would be counted references in the inner loop.

@@ -25,7 +25,7 @@ LANES = 4
 """Registers of tokens that share what is loaded of the queries: 128 tokens; their sums fit the registers."""
 BLOCK = WIDTH * LANES
 STEP = 3
-"""Nibbles that two queries count in one byte: 3 * 4 is less than 16."""
+"""Nibbles counted in half a byte: 3 * 4 differing bits are less than 16."""
 WHOLE = 63
 """Nibbles whose differences (at most 4 each) are added in one byte."""
 _BITS = np.bitwise_count(np.arange(16)[:, None] ^ np.arange(16)[None, :]).astype(np.uint8)
@@ -33,18 +33,18 @@ TABLES = np.tile((_BITS[:, None] << 4 | _BITS[None, :]).reshape(256, 16), 2)
 """(256, 32) by how many bits two nibbles differ from one, for both halves of a register."""
 
 LIMIT = 2**16
-"""Bits of a code from which sums of 16 bits would not do."""
+"""Bits of a code from which sums would not fit 16 bits."""
 
 Kernel = Callable[[NDArray[np.uint8], NDArray[np.uint64], NDArray[np.int64], NDArray[np.int32]], None]
 
 
-def paired(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
+def pair_nibbles(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Cut codes (M, bytes) into nibbles and put those of two codes into one byte, the first one lower.
 
     Returns:
         (ceil(M / 2), nibbles): zeros fill up the nibbles to a multiple of `STEP`, and an odd code.
 
-    >>> paired(np.array([[0xA5], [0x07]], np.uint8)).tolist()
+    >>> pair_nibbles(np.array([[0xA5], [0x07]], np.uint8)).tolist()
     [[10, 117, 0]]
     """
     count, size = codes.shape
@@ -55,7 +55,7 @@ def paired(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
     return pairs
 
 
-def words(codes: NDArray[np.generic]) -> NDArray[np.uint64]:
+def view_words(codes: NDArray[np.generic]) -> NDArray[np.uint64]:
     """Return codes (N, bytes) as (N, words) of 8 bytes each, filled up with zeros."""
     missing = -codes.shape[1] % 8
     whole = np.pad(codes, ((0, 0), (0, missing))) if missing else np.ascontiguousarray(codes)
@@ -63,13 +63,12 @@ def words(codes: NDArray[np.generic]) -> NDArray[np.uint64]:
 
 
 @cache
-def least_by_shuffle() -> Kernel | None:
-    """Return what fills (B, M) int32 with the bits by which M codes differ from the nearest of each image.
+def compile_nearest() -> Kernel | None:
+    """Return the kernel that counts by how many bits M codes differ from the nearest of each of B images.
 
-    Its arguments: the M codes as `paired`; the codes of all images one after the other, as `words`; where
-    each image begins among them, and where the last ends, (B + 1,); what is filled. No image is empty.
-
-    It holds no lock of the interpreter while it works. None where numba is missing, or AVX2.
+    It is None where numba is missing, or AVX2. Its arguments: the M codes by `pair_nibbles`; the codes of all
+    images (none of them empty) one after the other, by `view_words`; (B + 1,) where each image begins among
+    them and the last ends; the array (B, M) int32 to fill. No lock of the interpreter is held meanwhile.
     """
     return _compiled() if compiles("avx2") else None
 

@@ -17,19 +17,19 @@ from ilion.kernels.jit import compiles
 from ilion.types import Float32, Float64, Int64
 
 MOST_DIMS = 2**17
-"""Whose products are surely below 2^31."""
+"""Largest number of dimensions whose integer products surely fit in an int32."""
 CACHED = 2**15
-"""Values of queries, and of rows (128 KiB each), whose pairs are scored at once."""
+"""Number of values of queries, and of rows (128 KiB each), whose pairs are scored at once."""
 
 
 class Kernels(NamedTuple):
-    """What is compiled.
+    """The compiled functions.
 
     Args:
         widen: ``(halves (N,) uint16, floats (N,))``: float16, seen as integers, to float32.
         code: ``(rows (B, D), centre (D,), signs (D,), mixes (m, 2), step, zero, codes (B, >= D), squares
-            (3, B))`` fills the codes of `mixed` rows, and squared lengths of the rows, of what is coded, and
-            of what the codes lose.
+            (3, B))`` fills the codes of rows mixed by `mix_rows`, and squared lengths of the rows, of what is
+            coded, and of what the codes lose.
         compare: ``(codes (B, d), tiles, limits (Q,), bits (B, bytes))`` sets a bit for each query whose
             product is above its limit.
         score: ``(bits, rows (B, D), queries (Q, D), norms (B,), slack (Q,), thresholds (Q,), query,
@@ -46,18 +46,18 @@ class Kernels(NamedTuple):
     multiply: Any
 
 
-def available() -> bool:
+def can_compile() -> bool:
     """Say whether the kernels can be compiled: numba, and x86 with AVX2 and conversion of float16."""
     return compiles("avx2", "f16c")
 
 
-def tiled(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+def tile_codes(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Lay codes (Q, D) out as ``compare`` reads them: four dimensions of 8 queries after the other.
 
     Returns:
         (groups, D / 4, 32) bytes; zeros fill up dimensions and queries.
 
-    >>> tiled(np.array([[1, 2, 3, 4, 5]], np.int8))[0, :2, :5].tolist()
+    >>> tile_codes(np.array([[1, 2, 3, 4, 5]], np.int8))[0, :2, :5].tolist()
     [[1, 2, 3, 4, 0], [5, 0, 0, 0, 0]]
     """
     number, dim = codes.shape
@@ -67,12 +67,12 @@ def tiled(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(parts).reshape(len(parts), -1, 4 * GROUP).view(np.uint8)
 
 
-def mixes_of(dim: int) -> NDArray[np.int64]:
+def choose_mixes(dim: int) -> NDArray[np.int64]:
     """Return the steps (m, 2) of a mix: how many parts, and how far apart their values are.
 
     Neighbouring values are often alike (principal components are), so the last step is a register apart.
 
-    >>> mixes_of(512).tolist(), mixes_of(768).tolist(), mixes_of(100).tolist()
+    >>> choose_mixes(512).tolist(), choose_mixes(768).tolist(), choose_mixes(100).tolist()
     ([[8, 64], [8, 8]], [[8, 96], [4, 24]], [])
     """
     found, left = [], dim
@@ -82,13 +82,13 @@ def mixes_of(dim: int) -> NDArray[np.int64]:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def mixed(values: NDArray[Any], mixes: NDArray[np.int64]) -> NDArray[Any]:
+def mix_rows(values: NDArray[Any], mixes: NDArray[np.int64]) -> NDArray[Any]:
     """Replace values of rows (N, D) by sums and differences of them: a Walsh-Hadamard transform.
 
     It is not normalised: inner products are multiplied by the product of all parts. It is what ``code`` does,
     in the type of the values.
 
-    >>> mixed(np.arange(16.0)[None], mixes_of(16))[0, [0, 1, 8]].tolist()
+    >>> mix_rows(np.arange(16.0)[None], choose_mixes(16))[0, [0, 1, 8]].tolist()
     [8.0, 10.0, -8.0]
     """
     for parts, stride in mixes.tolist():
@@ -102,13 +102,13 @@ def mixed(values: NDArray[Any], mixes: NDArray[np.int64]) -> NDArray[Any]:
 
 
 @cache
-def compiled() -> Kernels:
-    """Return the kernels; ask first whether they are `available`."""
+def compile_kernels() -> Kernels:
+    """Return the kernels; ask first whether they are `can_compile`."""
     from numba import njit
 
     # no slices below: each would be a counted reference
-    half, tile = instructions.half(), instructions.tile()
-    mix8, mix4, mix2 = (instructions.mix(parts) for parts in PARTS)
+    half, tile = instructions.widen_half(), instructions.compare_tile()
+    mix8, mix4, mix2 = (instructions.mix_registers(parts) for parts in PARTS)
     # sums in any order, with fused products: the bounds hold for all of them
     loose = {"reassoc", "contract"}
 
@@ -217,18 +217,18 @@ def compiled() -> Kernels:
     return Kernels(widen, code, compare, score, multiply)
 
 
-def widened(rows: NDArray[np.floating]) -> Float32:
+def widen_rows(rows: NDArray[np.floating]) -> Float32:
     """Return rows as contiguous float32, compiled for float16: numpy takes several times as long."""
     if rows.dtype != np.float16:
         return np.ascontiguousarray(rows, np.float32)
     rows = np.ascontiguousarray(rows)
     floats = np.empty(rows.shape, np.float32)
-    compiled().widen(rows.reshape(-1).view(np.uint16), floats.reshape(-1))
+    compile_kernels().widen(rows.reshape(-1).view(np.uint16), floats.reshape(-1))
     return floats
 
 
-def products(rows: Float32, queries: Float32, row: Int64, query: Int64) -> Float64:
+def multiply_pairs(rows: Float32, queries: Float32, row: Int64, query: Int64) -> Float64:
     """See `ilion.searching.candidates.Products`."""
     values = np.empty(len(row), np.float64)
-    compiled().multiply(rows, queries, row, query, values)
+    compile_kernels().multiply(rows, queries, row, query, values)
     return values

@@ -106,6 +106,7 @@ class Filter:
         """Make the filter of queries (Q, D) from the columns of a basis (D, d)."""
         dim, d = basis.shape
         exact: Float64 = basis.astype(np.float64)
+        # |V'V - I|: what is off because the columns are orthonormal only nearly
         skew = float(np.linalg.norm(exact.T @ exact - np.eye(d)))
         # |computed V'x - V'x| <= lost |x|: each of d terms errs by at most gamma(D) |v| |x|
         lost = 1.01 * gamma(dim) * np.sqrt(d)
@@ -114,6 +115,8 @@ class Filter:
         wide = queries.astype(np.float64)
         projected = wide @ exact
         squares = (wide**2).sum(axis=1)
+        # rounding and skew could make what is left look smaller than it is, and then the bound would be too
+        # low: both are added, so that it is never below the true value
         left = np.maximum(squares - (projected**2).sum(axis=1), 0.0) + (skew + 4.0 * UNIT) * squares
         bound = np.concatenate(
             [projected, np.sqrt(left)[:, None] + FLOOR, slack * np.sqrt(squares)[:, None] + FLOOR], axis=1

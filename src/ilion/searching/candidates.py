@@ -44,7 +44,7 @@ class Pairs(NamedTuple):
         """Return some of the pairs."""
         return Pairs(self.queries[places], self.rows[places], self.values[places], self.errors[places])
 
-    def moved(self, rows: Int64) -> Pairs:
+    def renumber(self, rows: Int64) -> Pairs:
         """Return the same pairs with row r called ``rows[r]``."""
         return self._replace(rows=rows[self.rows])
 
@@ -73,7 +73,7 @@ class Pool:
         thresholds: (Q,) initial thresholds: rows that surely lie below are not wanted.
         database: Descriptors, for exact scores.
         threads: Number of threads that score pairs exactly.
-        products: See `exact_values`.
+        products: See `score_exactly`.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Pool:
         held = Pairs.join([self._held, *self._pending])
         self._pending, self._count = [], 0
         held = held.take(np.argsort(held.queries, kind="stable"))
+        # k rows surely reach the k-th best of the lower ends, so nothing below that can be among the best k
         lower = held.values - held.errors
         bounds = np.searchsorted(held.queries, np.arange(len(self._queries) + 1))
         for query in np.flatnonzero(np.diff(bounds) > self.k):
@@ -130,7 +131,7 @@ class Pool:
     def _settle(self, pairs: Pairs) -> Pairs:
         """Score pairs exactly, keep the best ``k`` of each query, best first; ties by lower row."""
         pairs = pairs._replace(
-            values=exact_values(
+            values=score_exactly(
                 self._queries, pairs.queries, pairs.rows, self._database, self._threads, self._products
             )
         )
@@ -146,7 +147,7 @@ class Pool:
             return self._held
 
 
-def exact_values(
+def score_exactly(
     queries: Float32,
     of_query: Int64,
     rows: Int64,

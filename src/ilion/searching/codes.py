@@ -61,13 +61,13 @@ class Code:
     size: int
 
     @classmethod
-    def named(cls, name: str) -> Code:
+    def parse(cls, name: str) -> Code:
         """Return the code of a name.
 
         Raises:
             ConfigError: There is no such code.
 
-        >>> Code.named("pq64")
+        >>> Code.parse("pq64")
         Code(kind='pq', size=64)
         """
         found = re.fullmatch(r"(pq|sq)(\d+)|(rabitq)", name)
@@ -220,21 +220,21 @@ def _rotation(code: Code, centred: Float32, seed: int) -> Float32:
         basis, _ = np.linalg.qr(wide.T @ vectors)
     values, basis = values[::-1][:dims], basis[:, ::-1][:, :dims]
     if code.kind == "pq":
-        return np.ascontiguousarray(basis[:, dealt(values, parts)], np.float32)
+        return np.ascontiguousarray(basis[:, deal_directions(values, parts)], np.float32)
     if code.kind == "rabitq":
         mix, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dims, dims)))
         basis = basis @ mix
     return np.ascontiguousarray(basis, np.float32)
 
 
-def dealt(variances: NDArray[np.floating], parts: int) -> NDArray[np.int64]:
+def deal_directions(variances: NDArray[np.floating], parts: int) -> NDArray[np.int64]:
     """Return the order of directions that gives each part equally many and an even product of variances.
 
     Args:
         variances: (d,) descending.
         parts: Divides d.
 
-    >>> dealt(np.array([8.0, 4.0, 2.0, 1.0]), 2).tolist()
+    >>> deal_directions(np.array([8.0, 4.0, 2.0, 1.0]), 2).tolist()
     [0, 3, 1, 2]
     """
     room = len(variances) // parts
@@ -341,7 +341,7 @@ def _key(start: int) -> str:
 
 def _read_coder(artifact: Artifact) -> Coder:
     head = read_json(artifact.folder / "coder.json")
-    coder = Coder(Code.named(head["code"]), read_arrays(artifact.folder / "coder.npz"))
+    coder = Coder(Code.parse(head["code"]), read_arrays(artifact.folder / "coder.npz"))
     if coder.digest != head["digest"]:
         raise ArtifactError(
             f"{artifact.folder}: coder.npz is not that of coder.json; delete the folder and run again"

@@ -13,7 +13,7 @@ from ilion.searching.candidates import Pool
 from ilion.searching.codes import CodeSet
 from ilion.searching.engines import ENGINES
 from ilion.searching.exact import Database, Progress, check_queries
-from ilion.searching.kernels import Dense, checked_norms, pair_values
+from ilion.searching.scoring import Dense, measure_norms, score_pairs
 from ilion.types import Float32, Int64, Ranking
 
 GROUP_ROWS = 2**21
@@ -114,10 +114,10 @@ def _refine(queries: Float32, shortlist: Int64, database: Database, pool: Pool, 
     def score(start: int) -> None:
         block = wanted[start : start + step]
         rows = database.gather(block)
-        norms = checked_norms(rows, int(block[0]))
+        norms = measure_norms(rows, int(block[0]))
         places = order[ends[start] : ends[min(start + step, len(wanted))]]
         row, query = np.searchsorted(block, flat[places]), places // max(1, shortlist.shape[1])
-        values = pair_values(queries, query, rows, row)
+        values = score_pairs(queries, query, rows, row)
         pairs = dense.reaching(query, row, values, norms, 0, pool.thresholds)
         pool.add(pairs._replace(rows=block[pairs.rows]))
 

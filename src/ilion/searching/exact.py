@@ -8,9 +8,8 @@ and equal images really tie. Most of the work is avoided, never guessed:
    larger sample raises it. If fewer than ``k`` do, the guess was too high and the query is searched again
    from a lower one.
 2. The database passes once. An upper bound from a few dimensions (`ilion.searching.bounds.Filter`) or from
-   few bits (`ilion.searching.lowbit`, `ilion.searching.compiled`) excludes most pairs; the rest is scored in
-   float32, and what reaches the threshold within the error of float32 is kept. Thresholds rise as better rows
-   come.
+   few bits (`ilion.searching.lowbit`, also compiled) excludes most pairs; the rest is scored in float32, and
+   what reaches the threshold within the error of float32 is kept. Thresholds rise as better rows come.
 3. What is kept at the end is scored in float64, or exactly where that could change its float32.
 
 Which bound, with how many dimensions, or whether one pays at all, is raced on the sample: it depends on the
@@ -33,10 +32,10 @@ from ilion.kernels import tiles
 from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.searching.bounds import leading_basis, norms_of
 from ilion.searching.candidates import Pairs, Pool
-from ilion.searching.compiled import Compiled
 from ilion.searching.engines import ENGINES
-from ilion.searching.kernels import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.searching.lowbit import Lowbit
+from ilion.searching.lowbit_compiled import Compiled
+from ilion.searching.scoring import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
 from ilion.types import Float32, Int64, Ranking
 
 SAMPLE_VALUES = 2**22
@@ -202,7 +201,7 @@ class _Scan:
                 if rank == first:  # once: a guess that was too high must not be raised again
                     guess = self._sharpened(kernels[-1], guess, len(sample))
                 kernel = self._fastest(kernels, sample, guess)
-                products = tiles.products if self._compiles else None
+                products = tiles.multiply_pairs if self._compiles else None
                 pool = Pool(self.queries[left], self.k, guess, self.database, self.threads, products)
                 self._pass(kernel, pool)
                 best = pool.finish()
@@ -274,7 +273,7 @@ class _Scan:
         """Whether there is enough to do for compiling kernels, and they can be."""
         enough = self.total * self.queries.size >= COMPILE_FROM
         fits = self.queries.shape[1] <= tiles.MOST_DIMS
-        return self._worth_it and enough and fits and tiles.available()
+        return self._worth_it and enough and fits and tiles.can_compile()
 
     def _kernels(self, queries: Float32, sample: Float32) -> list[Kernel]:
         """Return the kernels that are worth trying."""
@@ -321,7 +320,7 @@ class _Scan:
                 rows = widened(block[first : first + step])
                 pool.add(kernel.pairs(rows, start + first, pool.thresholds))
 
-        widened = tiles.widened if self._compiles else partial(np.ascontiguousarray, dtype=np.float32)
+        widened = tiles.widen_rows if self._compiles else partial(np.ascontiguousarray, dtype=np.float32)
         done = 0
         workers = self.threads if self.device == "cpu" else 1
         for (start, block), future in in_order(self._numbered(), compare, workers=workers, ahead=workers + 1):

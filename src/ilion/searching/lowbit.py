@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ilion.searching.bounds import UNIT, gamma, norms_of
 from ilion.searching.candidates import Pairs
-from ilion.searching.kernels import DENSE_SHARE, Dense, checked_norms, pair_values
+from ilion.searching.scoring import DENSE_SHARE, Dense, measure_norms, score_pairs
 from ilion.types import Float32, Float64, Int64
 
 SPREADS = (1.0, 0.9999, 0.999)
@@ -92,8 +92,8 @@ class Lowbit:
         self._session = _product_with(codes, self.ZERO)
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
-        """See `ilion.searching.kernels.Kernel`."""
-        norms = checked_norms(rows, start)
+        """See `ilion.searching.scoring.Kernel`."""
+        norms = measure_norms(rows, start)
         coded = self._coded(rows, norms)
         odd = self._odd(coded.errors)
         if not odd.any():
@@ -113,10 +113,10 @@ class Lowbit:
         limits = self._limits(float(coded.errors.max()), float(coded.lengths.max()), thresholds)
         flat = np.flatnonzero(products >= limits)
         if len(flat) > DENSE_SHARE * products.size:
-            return self._dense.of(rows[places], norms[places], 0, thresholds).moved(places + start)
+            return self._dense.of(rows[places], norms[places], 0, thresholds).renumber(places + start)
         row, query = np.divmod(flat, len(self._queries))
         row = places[row]
-        values = pair_values(self._queries, query, rows, row)
+        values = score_pairs(self._queries, query, rows, row)
         return self._dense.reaching(query, row, values, norms, start, thresholds)
 
     def _odd(self, errors: Float32) -> NDArray[np.bool_]:
@@ -128,7 +128,7 @@ class Lowbit:
     ) -> Pairs:
         """Compare the odd rows without a bound."""
         alone = np.flatnonzero(odd)
-        return self._dense.of(rows[alone], norms[alone], 0, thresholds).moved(alone + start)
+        return self._dense.of(rows[alone], norms[alone], 0, thresholds).renumber(alone + start)
 
     def _limits(
         self, error: float, length: float, thresholds: Float32, above: Int64 | int = 0
@@ -141,6 +141,8 @@ class Lowbit:
             thresholds: (Q,).
             above: Amount by which products are higher than those of the codes' values.
         """
+        # Cauchy-Schwarz for both rests: with a product below the limit, q.x is below the threshold for every
+        # row of at most this error and length, wherever its rest points
         slack = self._length * error + self._error * length
         slack = self._offset + slack * SAFE + 2.0**-40 * np.abs(self._offset)
         least = (thresholds.astype(np.float64) - slack) / (self._scale * self._step)

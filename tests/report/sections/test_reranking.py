@@ -16,7 +16,7 @@ from tests.report.test_report import Maker, Page, make
 from ilion.errors import ArtifactError
 from ilion.evaluation.compare import compare
 from ilion.evaluation.evaluate import evaluate
-from ilion.evaluation.gains import keep_ledger
+from ilion.evaluation.gains import explain_gains
 from ilion.evaluation.truth import axes_from_ids
 from ilion.outcome import Change, FullPrecision, Interval, Reranking, RunResult
 from ilion.report import write_report
@@ -74,7 +74,7 @@ def rerank(run: RunResult, seed: int = 0, **changes: Any) -> RunResult:
         fusion="score",
         missing=0,
         explain=lambda q, row: explained(int(inliers[q][rows[q] == row][0]), 9, row),
-        ledger=keep_ledger(before, after, truth, inliers > 4, k=k),
+        ledger=explain_gains(before, after, truth, inliers > 4, k=k),
         change=Change(found.difference, found.ci95, found.p_value, found.better, found.worse),
         sources={},
     )

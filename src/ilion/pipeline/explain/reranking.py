@@ -13,7 +13,7 @@ from ilion.config import ExperimentConfig
 from ilion.errors import ArtifactError
 from ilion.evaluation.compare import compare
 from ilion.evaluation.evaluate import evaluate
-from ilion.evaluation.gains import keep_ledger
+from ilion.evaluation.gains import explain_gains
 from ilion.extraction.recode import find_source
 from ilion.extraction.shards import shard_keys
 from ilion.localfeatures.store import LocalSet
@@ -48,7 +48,7 @@ def changes(
 ) -> Reranking:
     """Put together what re-ranking changed."""
     scorer = config.rerank.scorer
-    ledger = keep_ledger(
+    ledger = explain_gains(
         searched.ranking,
         reranked.ranking,
         truth,

@@ -107,7 +107,7 @@ def tune(
             "nothing to tune; lower search.k or use a larger database"
         )
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
-    names = [name for name in codes if 2 * Code.named(name).size <= database.dim or not name.startswith("pq")]
+    names = [name for name in codes if 2 * Code.parse(name).size <= database.dim or not name.startswith("pq")]
     lists = [size for size in shortlists or (k, 2 * k, 4 * k) if size <= len(database)]
     started = time.perf_counter()
     exact = search(ids, queries, database, k=k, block_size=settings.block_size, threads=settings.threads)

@@ -19,7 +19,7 @@ def coded(experiment: Experiment, database: DescriptorSet, inputs: Any, name: st
         inputs: What the database depends on.
         name: Of the code.
     """
-    code, seed = Code.named(name), experiment.config.seed
+    code, seed = Code.parse(name), experiment.config.seed
     depends = {"database": inputs, "code": str(code), "seed": seed}
     artifact = storage.open_artifact(experiment.artifacts, "codes", depends)
     with storage.locked(artifact.folder):

@@ -85,7 +85,7 @@ def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
     settings = experiment.config.search
     database = extracted.database
     if settings.method == "compressed":
-        Code.named(settings.code)  # a misspelt code is said before anything is computed
+        Code.parse(settings.code)  # a misspelt code is said before anything is computed
     if settings.database_expansion_top:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,20 +73,19 @@ def search_postings(
     passes = database.segment_count * (2 if separate else 1)
     done = 0
 
-    def each(task: Callable[[_Query, Segment], None]) -> None:
+    def look(*, count: bool, score: bool) -> None:
         nonlocal done
         for segment in database.segments():
-            for _, future in in_order(lists, lambda query, s=segment: task(query, s), workers=workers):  # type: ignore[misc]
+            task = partial(_Query.look, segment=segment, count=count, score=score)
+            for _, future in in_order(lists, task, workers=workers):
                 future.result()
             done += 1
             if progress:
                 progress(done, passes)
 
     if separate:
-        each(_Query.count)
-        each(_Query.score)
-    else:
-        each(_Query.count_and_score)
+        look(count=True, score=False)
+    look(count=settings.burst > 0 and not separate, score=True)
     shape = (len(queries), min(k, len(database)))
     return Ranking(
         tuple(query_ids),
@@ -109,24 +109,13 @@ class _Query:
         self.values: Float32 = np.empty(0, np.float32)
         self.threshold = 0.0
 
-    def count(self, segment: Segment) -> None:
-        """Add up how much of a segment each aggregate matches."""
-        self._count(find_matches(self.aggregates, segment, self.codebook, self.settings))
-
-    def score(self, segment: Segment) -> None:
-        """Rank the images of a segment among the best so far."""
-        self._score(find_matches(self.aggregates, segment, self.codebook, self.settings), segment)
-
-    def count_and_score(self, segment: Segment) -> None:
-        """Both at once, where the totals of this segment are those of the database, or are not needed."""
-        matches = find_matches(self.aggregates, segment, self.codebook, self.settings)
-        if self.settings.burst > 0:
-            self._count(matches)
-        self._score(matches, segment)
-
-    def _count(self, matches: tuple[Int64, Int64, Float32]) -> None:
-        owners, _, values = matches
-        self.totals += np.bincount(owners, values, len(self.totals))
+    def look(self, segment: Segment, *, count: bool, score: bool) -> None:
+        """Add up how much of a segment each aggregate matches, and rank its images among the best so far."""
+        owners, postings, values = find_matches(self.aggregates, segment, self.codebook, self.settings)
+        if count:
+            self.totals += np.bincount(owners, values, len(self.totals))
+        if score:
+            self._score(owners, postings, values, segment)
 
     def _weights(self) -> Float64:
         """What a match of each aggregate counts: the word's weight, less where much of the database matches.
@@ -142,8 +131,7 @@ class _Query:
         rare = np.where(matched, weights * np.where(matched, totals, 1.0) ** -self.settings.burst, 0.0)
         return np.asarray(rare * (weights[matched].sum() / rare.sum()), np.float64)
 
-    def _score(self, matches: tuple[Int64, Int64, Float32], segment: Segment) -> None:
-        owners, postings, values = matches
+    def _score(self, owners: Int64, postings: Int64, values: Float32, segment: Segment) -> None:
         count = len(segment.norms)
         rows = segment.rows[postings]
         weights = self._weights()

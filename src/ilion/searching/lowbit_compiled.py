@@ -14,37 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.kernels.instructions import DIMS, GROUP, ROWS
-from ilion.kernels.tiles import compiled, mixed, mixes_of, tiled
+from ilion.kernels.tiles import choose_mixes, compile_kernels, mix_rows, tile_codes
 from ilion.searching.bounds import UNIT, norms_from
 from ilion.searching.candidates import Pairs
-from ilion.searching.kernels import DENSE_SHARE, check_norms
 from ilion.searching.lowbit import Lowbit
+from ilion.searching.scoring import DENSE_SHARE, check_norms
 from ilion.types import Float32
 
 
 class Compiled(Lowbit):
-    """See `ilion.searching.lowbit.Lowbit`; only where `ilion.kernels.tiles.available`."""
+    """See `ilion.searching.lowbit.Lowbit`; only where `ilion.kernels.tiles.can_compile`."""
 
     ZERO, LARGEST = 64, 63
 
     def _choose_mix(self, dims: int, seed: int) -> float:
-        self._mixes = mixes_of(dims)
+        self._mixes = choose_mixes(dims)
         self._stretch = float(self._mixes[:, 0].prod())
         self._signs = np.where(np.random.default_rng(seed).random(dims) < 0.5, -1, 1).astype(np.float32)
         # every doubling rounds each value once
         return float(1.01 * UNIT * np.log2(self._stretch))
 
     def _turned(self, values: NDArray[Any]) -> NDArray[Any]:
-        return mixed(values * self._signs, self._mixes)
+        return mix_rows(values * self._signs, self._mixes)
 
     def _prepare(self, codes: NDArray[np.int8]) -> None:
-        self._kernels = compiled()
-        self._tiles = tiled(codes)
+        self._kernels = compile_kernels()
+        self._tiles = tile_codes(codes)
         # a row's code is above its value by ZERO; and what is at least a limit is above one less
         self._above = self.ZERO * codes.sum(axis=1, dtype=np.int64) - 1
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
-        """See `ilion.searching.kernels.Kernel`."""
+        """See `ilion.searching.scoring.Kernel`."""
         number, dim = rows.shape
         codes = np.full((number + -number % ROWS, dim + -dim % DIMS), self.ZERO, np.uint8)
         squares = np.empty((3, number), np.float32)

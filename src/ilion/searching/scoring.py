@@ -48,7 +48,7 @@ def rows_at_once(queries: int) -> int:
     return max(64, min(4096, MAX_SIMILARITIES // max(1, queries)))
 
 
-def checked_norms(rows: Float32, start: int) -> Float32:
+def measure_norms(rows: Float32, start: int) -> Float32:
     """Return the norms of rows.
 
     Raises:
@@ -62,7 +62,7 @@ def check_norms(norms: Float32, start: int) -> Float32:
     """Return the norms of rows again.
 
     Raises:
-        ArtifactError: As `checked_norms`.
+        ArtifactError: As `measure_norms`.
     """
     if not (norms < LARGEST_NORM).all():
         raise ArtifactError(f"the database has NaN or infinity between rows {start} and {start + len(norms)}")
@@ -84,13 +84,14 @@ class Dense:
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `Kernel`."""
-        return self.of(rows, checked_norms(rows, start), start, thresholds)
+        return self.of(rows, measure_norms(rows, start), start, thresholds)
 
     def of(self, rows: Float32, norms: Float32, start: int, thresholds: Float32) -> Pairs:
         """Do the same with norms that are known."""
         if not len(rows) or not len(self._queries):
             return no_pairs()
         values = rows @ self._queries.T
+        # the largest norm of the block bounds every pair; those it lets through are looked at by their own
         flat = np.flatnonzero(values >= thresholds - self.slack * norms.max())
         row, query = np.divmod(flat, len(self._queries))
         return self.reaching(query, row, values.reshape(-1)[flat], norms, start, thresholds)
@@ -119,18 +120,18 @@ class Filtered:
 
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `Kernel`."""
-        norms = checked_norms(rows, start)
+        norms = measure_norms(rows, start)
         bounds = self._filter.project(rows, norms) @ self._filter.queries.T
         flat = np.flatnonzero(bounds >= thresholds)
         if len(flat) > DENSE_SHARE * bounds.size:
             return self._dense.of(rows, norms, start, thresholds)
         row, query = np.divmod(flat, len(self._queries))
         return self._dense.reaching(
-            query, row, pair_values(self._queries, query, rows, row), norms, start, thresholds
+            query, row, score_pairs(self._queries, query, rows, row), norms, start, thresholds
         )
 
 
-def pair_values(queries: Float32, query: Int64, rows: Float32, row: Int64) -> Float32:
+def score_pairs(queries: Float32, query: Int64, rows: Float32, row: Int64) -> Float32:
     """Return the float32 inner products (P,) of pairs of a query and a row, in the calling thread."""
     faiss: Any = importlib.import_module("faiss")
     values = np.empty(len(row), np.float32)
@@ -176,7 +177,7 @@ class Torch:
     def pairs(self, rows: Float32, start: int, thresholds: Float32) -> Pairs:
         """See `Kernel`."""
         torch, device = self._torch, self._queries.device
-        norms = checked_norms(rows, start)
+        norms = measure_norms(rows, start)
         # the error bound is that of float32; TensorFloat-32 keeps 10 bits
         before = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = False
