@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilion.datasets.ids import IdSet, escape_id, read_ids, safe_name, tar_key, tars_named, unescape_id
+from ilion.datasets.ids import IdSet, count_tars, escape_id, read_ids, safe_name, tar_key, unescape_id
 from ilion.errors import DatasetError
 
 
@@ -95,7 +95,7 @@ def test_unreadable_id_files(tmp_path: Path, name: str, content: bytes | None, m
 
 
 def test_tars_named() -> None:
-    assert tars_named(["a.tar/1", "a.tar/x/2", "b", "dir/c"]) == {"a.tar": 2}
+    assert count_tars(["a.tar/1", "a.tar/x/2", "b", "dir/c"]) == {"a.tar": 2}
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

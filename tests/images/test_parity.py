@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tests.bad_images import BUSY, SMOOTH, encode, orientation_exif
 
 from ilion.images import decode, least_size, resize
-from ilion.images.colour import upright
+from ilion.images.colour import turn_upright
 from ilion.types import RGB
 
 
@@ -71,7 +71,7 @@ def test_orientations_are_those_of_pillow(value: int) -> None:
     data = encode(SMOOTH, "PNG", exif=orientation_exif(value))
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     np.testing.assert_array_equal(decode(data).image, expected)
-    np.testing.assert_array_equal(upright(SMOOTH, value), expected)
+    np.testing.assert_array_equal(turn_upright(SMOOTH, value), expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])

@@ -64,7 +64,7 @@ def check(found: storage.DescriptorSet, expected: Descriptors, sizes: Sequence[i
     assert {(block.dtype, type(block)) for block in stored} == {(np.dtype(np.float16), np.ndarray)}
     np.testing.assert_array_equal(np.concatenate(stored), expected.values)
     np.testing.assert_array_equal(np.concatenate(list(found.blocks(5))), expected.values.astype(np.float32))
-    parts = [part for shard in range(found.shards) for part in found.stored(shard, 4)]
+    parts = [part for shard in range(found.shards) for part in found.read_shard(shard, 4)]
     assert tuple(name for part in parts for name in part.ids) == expected.ids
     np.testing.assert_array_equal(np.concatenate([part.values for part in parts]), expected.values)
     rows = np.random.default_rng(0).integers(0, len(found), 50)

@@ -163,10 +163,10 @@ def read_ids(path: Path) -> Iterator[str]:
         raise DatasetError(f"{path}: lists no id; give a file with one id a line")
 
 
-def tars_named(ids: Iterable[str]) -> Counter[str]:
+def count_tars(ids: Iterable[str]) -> Counter[str]:
     """Count the ids by the tar file that they name; ids without a tar are left out.
 
-    >>> tars_named(["a.tar/1", "a.tar/2", "3", "dir/4"])
+    >>> count_tars(["a.tar/1", "a.tar/2", "3", "dir/4"])
     Counter({'a.tar': 2})
     """
     heads = (i.split("/", 1)[0] for i in ids if "/" in i)

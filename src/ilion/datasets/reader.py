@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ilion.datasets.ids import IdSet, read_ids, safe_name, tar_key, tars_named
+from ilion.datasets.ids import IdSet, count_tars, read_ids, safe_name, tar_key
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.listing import (
     Listing,
@@ -287,7 +287,7 @@ def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
 
 def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Iterator[str]:
     tars = [shard for shard in database if isinstance(shard, TarShard)]
-    absent = tars_named(read_ids(subset))
+    absent = count_tars(read_ids(subset))
     for shard in tars:
         del absent[shard.path.name]
     if absent:

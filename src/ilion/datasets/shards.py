@@ -108,7 +108,7 @@ def _plain_boxes(boxes: Iterable[Box]) -> list[tuple[float, float, float, float]
 
 
 @lru_cache(maxsize=4)
-def _indexed(path: Path, _stamp: str) -> tuple[tuple[str, str, int, int], ...]:
+def _index(path: Path, _stamp: str) -> tuple[tuple[str, str, int, int], ...]:
     # A few indexes and not all: those of 1,000 tars of 100,000 images would take tens of gigabytes.
     rows = []
     seen: set[str] = set()
@@ -148,7 +148,7 @@ class TarShard:
         Raises:
             DatasetError: The tar is damaged, or a key occurs twice.
         """
-        for key, member, offset, size in _indexed(self.path, _stamp(self.path)):
+        for key, member, offset, size in _index(self.path, _stamp(self.path)):
             image_id = f"{self.path.name}/{key}"
             if self.subset is None or self.subset.take(image_id, key):
                 yield ImageRecord(image_id, TarSource(self.path, member, offset, size))

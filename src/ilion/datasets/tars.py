@@ -1,4 +1,4 @@
-"""Where the files in a tar lie, so that they can be read without unpacking anything."""
+"""Places of the files in a tar, so that they can be read without unpacking anything."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def extract(
         count = 0
         seen: set[tuple[str, ...]] = set()
         left = _allowance(archive)
-        with _opened(archive) as members:
+        with _open_archive(archive) as members:
             for number, member in enumerate(members):
                 if number >= MOST_MEMBERS:
                     raise ArtifactError(f"more than {MOST_MEMBERS} members")
@@ -189,14 +189,14 @@ def _write(
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[Member]]:
+def _open_archive(archive: Path) -> Iterator[Iterator[Member]]:
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as found:
             yield _of_zip(found)
     else:
         # read once, front to back, and to the end of the compressed stream: its checksum stands there, which
         # tarfile does not look at
-        with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with _decompress(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             yield _of_tar(tar)
             rest = 0
             while data := stream.read(1 << 20):
@@ -205,7 +205,7 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
                     raise ArtifactError("more padding than an archive has")
 
 
-def _decompressed(archive: Path) -> IO[bytes]:
+def _decompress(archive: Path) -> IO[bytes]:
     """Open a tar by the compression that its first bytes show."""
     with archive.open("rb") as file:
         start = file.read(6)

@@ -1,4 +1,4 @@
-"""From a recipe and a request to a list of files, each with its address and what is known of its content."""
+"""From a recipe and a request to a list of files, each with its address and checksum."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _files(
         raise ConfigError(f"{given!r} is no model name; names are such as vit_large_patch16_siglip_384.webli")
     numbers = parse_numbers(given, part.first, part.numbers) if part.takes == "numbers" else ()
     if part.listed:
-        return _listed(recipe, part, numbers, checksums)
+        return _list_numbered(recipe, part, numbers, checksums)
     if part.takes == "model":
         # of descriptors of distractors, those of the asked shards
         shards = chosen.get("shards", "")
@@ -191,7 +191,7 @@ def _one(
     )
 
 
-def _listed(
+def _list_numbered(
     recipe: Recipe, part: Part, numbers: tuple[int, ...], checksums: Mapping[str, str]
 ) -> list[Wanted]:
     """Take files of the checksum list by number."""

@@ -138,7 +138,7 @@ class Client:
         while True:
             if self.stop.is_set():
                 raise Stopped
-            with _translated(answer.url, self.stop):
+            with _translate_errors(answer.url, self.stop):
                 data = answer.response.read1(PIECE, decode_content=False)
             if not data:
                 return
@@ -156,7 +156,7 @@ class Client:
         for _ in range(MOST_REDIRECTS + 1):
             if self.stop.is_set():
                 raise Stopped
-            with _translated(seen, self.stop):
+            with _translate_errors(seen, self.stop):
                 response = self._manager(seen).request(
                     method,
                     seen,
@@ -191,7 +191,7 @@ class Client:
 
 
 @contextmanager
-def _translated(url: str, stop: Event) -> Iterator[None]:
+def _translate_errors(url: str, stop: Event) -> Iterator[None]:
     """Turn what the HTTP library raises into a `Fault` or a `Refusal`."""
     try:
         yield

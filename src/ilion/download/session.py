@@ -99,7 +99,7 @@ def download(
     """
     began = time.monotonic()
     settings = settings or DownloadSettings()
-    with _locked(folder):
+    with _lock(folder):
         client = Client(settings, Event())
         try:
             found = plan(
@@ -137,7 +137,7 @@ def download(
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     try:
         with storage.locked(downloads_folder(folder)):
             yield

@@ -162,14 +162,14 @@ class Transfer:
                 else:
                     self.client.pause(self._delay(failures, fault.wait))
 
-    def _believed(self) -> bool:
+    def _heeds_tags(self) -> bool:
         """Return whether tags are heeded; a source that always changes them is judged by its checksum."""
         return self._restarts < RESTARTS or not self.file.sha256
 
     def _validator(self, partial: Partial, url: str) -> str:
         """Return the tag or time, of this server only, that it shall compare before it sends a part."""
         head = partial.head
-        return (head.etag or head.modified) if head.url == url and self._believed() else ""
+        return (head.etag or head.modified) if head.url == url and self._heeds_tags() else ""
 
     def _align(self, partial: Partial, answer: Answer, url: str) -> None:
         """Make sure that the answer's bytes belong where the partial file ends."""
@@ -200,7 +200,7 @@ class Transfer:
         if head.url != url:
             # another server: its tags mean nothing, only a checksum can tell
             return bool(self.file.sha256) and answer.total == head.total
-        return not self._believed() or not (head.etag and answer.etag and head.etag != answer.etag)
+        return not self._heeds_tags() or not (head.etag and answer.etag and head.etag != answer.etag)
 
     def _anew(self, partial: Partial, head: Head) -> None:
         self._tell(-partial.end)

@@ -108,14 +108,14 @@ def _bits(image: Image.Image) -> int:
     return int(tags.get(258, (16,))[0])
 
 
-def upright(image: RGB, orientation: int) -> RGB:
+def turn_upright(image: RGB, orientation: int) -> RGB:
     """Undo an EXIF orientation.
 
     Args:
         image: (H, W, 3) as stored.
         orientation: 1 to 8 (EXIF 2.32, tag 0x0112).
 
-    >>> upright(np.zeros((2, 5, 3), np.uint8), 6).shape
+    >>> turn_upright(np.zeros((2, 5, 3), np.uint8), 6).shape
     (5, 2, 3)
     """
     if orientation not in range(2, 9):

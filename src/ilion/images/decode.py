@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilion.errors import ImageError
-from ilion.images.colour import changes_colours, flatten, to_srgb, upright
+from ilion.images.colour import changes_colours, flatten, to_srgb, turn_upright
 from ilion.images.jpeg import MAX_SCANS, ORIENTATION, JpegHeader, read_jpeg_header
 from ilion.images.pillow import open_image
 from ilion.images.png import check_png, read_png_header
@@ -126,7 +126,7 @@ def _decode_jpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | No
         image = to_srgb(Image.fromarray(pixels), header.icc)
     else:
         image = pixels
-    return Decoded(upright(image, header.orientation), full_size)
+    return Decoded(turn_upright(image, header.orientation), full_size)
 
 
 def _libjpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | None) -> NDArray[np.uint8] | None:
@@ -166,5 +166,5 @@ def _decode_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
         # Asked only now: Pillow turns a TIFF itself while loading, and a PNG may say it after its pixels.
         orientation = image.getexif().get(ORIENTATION, 1)
         pixels = to_srgb(flatten(image), image.info.get("icc_profile") or b"")
-    turned = upright(pixels, orientation)
+    turned = turn_upright(pixels, orientation)
     return Decoded(turned, (turned.shape[1], turned.shape[0]))

@@ -67,9 +67,9 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
     longer, shorter = max(height, width), min(height, width)
     match mode:
         case "long" | "pad":
-            result = _stretch(image, _scaled(width, side, longer), _scaled(height, side, longer))
+            result = _stretch(image, _scale(width, side, longer), _scale(height, side, longer))
         case "short":
-            new_width, new_height = _scaled(width, side, shorter), _scaled(height, side, shorter)
+            new_width, new_height = _scale(width, side, shorter), _scale(height, side, shorter)
             if new_width * new_height > MAX_RESULT_PIXELS:
                 raise ImageError(
                     f"an image of {width} x {height} pixels becomes {new_width} x {new_height} when its "
@@ -94,7 +94,7 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
     return _pad(result, ceil(width / pad_multiple) * pad_multiple, ceil(height / pad_multiple) * pad_multiple)
 
 
-def _scaled(length: int, numerator: int, denominator: int) -> int:
+def _scale(length: int, numerator: int, denominator: int) -> int:
     """Scale a length, rounded half up, at least one pixel."""
     return max(1, (2 * length * numerator + denominator) // (2 * denominator))
 

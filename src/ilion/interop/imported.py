@@ -34,7 +34,7 @@ PREFIX = "imported:"
 RESULTS = "results:"
 """Beginning of the model name of a run whose results were made elsewhere: there is no model to run."""
 DATABASE: tuple[Partition, ...] = ("positives", "distractors")
-"""What is searched, in this order."""
+"""Partitions that are searched, in this order."""
 
 Progress = Callable[[int, int], None]
 

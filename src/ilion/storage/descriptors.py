@@ -109,7 +109,7 @@ class DescriptorSet(Value):
         """Number of shards."""
         return len(self.keys)
 
-    def stored(self, shard: int, size: int = 65_536) -> Iterator[Descriptors]:
+    def read_shard(self, shard: int, size: int = 65_536) -> Iterator[Descriptors]:
         """Yield the descriptors of one shard in order, at most ``size`` at once, as they are stored."""
         first = int(self._starts[shard])
         for start, stop in self._stretches(shard, size):

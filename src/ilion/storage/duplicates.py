@@ -1,4 +1,4 @@
-"""Which of very many ids occur twice, in memory that does not grow with their number.
+"""Search for ids that occur twice among very many, in memory that does not grow with their number.
 
 Each id becomes a 64-bit hash. Hashes are sorted a run at a time and kept in a scratch file; then equal ones
 of all runs are found one range of values after the other. Ids whose hash is not alone are suspects: the

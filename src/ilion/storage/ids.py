@@ -122,8 +122,8 @@ class IdList(StoredIds):
             raise ArtifactError(f"{folder / name}{HEAD}: damaged ({error}); {self._again}") from None
         if len(self._checksums) != -(-self._length // self._block):
             raise ArtifactError(f"{folder / name}{HEAD}: damaged (not one checksum a block); {self._again}")
-        self._starts_map = _mapped(self._path(STARTS), np.dtype("<i8"), self._length + 1, self._again)
-        self._text_map = _mapped(self._path(TEXT), np.dtype(np.uint8), size, self._again)
+        self._starts_map = _map_file(self._path(STARTS), np.dtype("<i8"), self._length + 1, self._again)
+        self._text_map = _map_file(self._path(TEXT), np.dtype(np.uint8), size, self._again)
         # plain views: indexing a memmap costs several times as much
         self._starts, self._text = np.asarray(self._starts_map), np.asarray(self._text_map)
         self._sound = np.zeros(len(self._checksums), np.bool_)
@@ -202,7 +202,7 @@ class IdList(StoredIds):
         return IdList(folder, name)
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], count: int, again: str) -> NDArray[Any]:
+def _map_file(path: Path, dtype: np.dtype[Any], count: int, again: str) -> NDArray[Any]:
     try:
         found = path.stat().st_size
     except OSError as error:

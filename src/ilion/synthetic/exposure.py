@@ -1,4 +1,4 @@
-"""What a camera does to a scene: light, colour cast, exposure, blur, noise, JPEG."""
+"""Effects of a camera on a scene: light, colour cast, exposure, blur, noise, JPEG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goods there are: kinds of food, household goods and spare parts, and the flavours they come in."""
+"""Goods: kinds of food, household goods and spare parts, and the flavours they come in."""
 
 from __future__ import annotations
 

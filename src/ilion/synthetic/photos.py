@@ -36,7 +36,7 @@ class Settings:
 
     Args:
         seed: Seed of the set.
-        instances: How many instances there are.
+        instances: Number of instances.
         image_side: Pixels of the longer side.
         lookalikes: Whether look-alikes of the instances (and sister instances) occur.
     """
@@ -59,7 +59,7 @@ class Photo:
         jpeg: Encoded bytes.
         size: Width and height in pixels.
         box: Left, top, width and height in whole pixels, within the image.
-        clutter: How many other objects are visible.
+        clutter: Number of other objects that are visible.
         product: What the picture is about.
         kind: Name of the scene.
     """

@@ -1,4 +1,4 @@
-"""What is for sale: product lines (a brand and a design) and their variants (flavour, number, volume).
+"""Products: lines (a brand and a design) and their variants (flavour, number, volume).
 
 A product is identified by (kind of line, line number, variant). Instances come from lines of their own, whose
 brand names no other line shares; a look-alike is another variant of an instance's line that is no instance.
@@ -64,7 +64,7 @@ class Product:
 
     Args:
         line: What it shares with its look-alikes.
-        variant: Which of the line's variants it is.
+        variant: Number of the variant within its line.
         flavour: The variant's word, colour and drawing.
         number: The part number, volume, year or amount printed on it.
     """
@@ -125,7 +125,7 @@ def line(seed: int, own: bool, number: int, package: Package | None = None) -> L
     Args:
         seed: Seed of the set.
         own: Whether instances come from it.
-        number: Which one.
+        number: Number of the object.
         package: Kind of package; None lets the line have its own (instances take all kinds in turn).
     """
     draw = rng(seed, "line", int(own), number)
@@ -204,7 +204,7 @@ def instance(seed: int, index: int, sisters: bool = True) -> Product:
 
     Args:
         seed: Seed of the set.
-        index: Which instance.
+        index: Number of the instance.
         sisters: Whether every sixth is a variant of the one before it; if not, each has its own line.
     """
     if not sisters:

@@ -1,4 +1,4 @@
-"""What all scenes share: what is wished for, what comes back, light, viewpoint, background.
+"""Common parts of all scenes: wish and result, light, viewpoint, background.
 
 Every scene takes a target product, the share of the image that it shall cover, and a stock of other products.
 """

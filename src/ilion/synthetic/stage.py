@@ -1,4 +1,4 @@
-"""What scenes are made of: flat and standing things, planes, shadows, and what is visible."""
+"""Parts of scenes: flat and standing things, planes, shadows, and what is visible."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def solve_camera(
         share: Wanted area of its axis-aligned box as a fraction of the image.
         focal: Focal length as a fraction of the image's longer side.
         roll: Degrees.
-        off: Where its centre lies, as fractions of half the image; (0, 0) is the middle.
+        off: Place of its centre, as fractions of half the image; (0, 0) is the middle.
         size: Width and height in pixels.
     """
     width, height = size
@@ -255,7 +255,7 @@ def shadow_mask(
         camera: The camera.
         solids: What casts shadows.
         axis: Normal of the plane, 0 to 2.
-        level: Where the plane is.
+        level: Height of the plane.
         light: The light; its rays are taken steeper than they are, so that shadows stay short.
         size: Width and height in pixels.
     """
@@ -294,7 +294,7 @@ class Seen:
     Args:
         box: Left, top, right, bottom of the target in pixels of the canvas, not clipped.
         visible: Share of the target's outline within the image that nothing covers.
-        others: How many other things are visible.
+        others: Number of other things that are visible.
     """
 
     box: tuple[float, float, float, float]

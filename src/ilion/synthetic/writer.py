@@ -38,7 +38,7 @@ class SyntheticSummary:
     """What a synthetic set holds.
 
     Args:
-        folder: Where it is.
+        folder: Folder of the set.
         instances: Number of instances; as many image queries and as many text queries.
         positives: Number of positives.
         distractors: Number of distractors.
@@ -82,7 +82,7 @@ def synthesize(
 
     Args:
         folder: A new or empty folder, or an unfinished set of the same settings.
-        instances: How many instances.
+        instances: Number of instances.
         positives: Positives of each instance.
         distractors: Images that show no instance.
         shard_size: Distractors in one tar or folder.
@@ -92,7 +92,7 @@ def synthesize(
         lookalikes: Whether products of an instance's line, with another flavour or number, stand beside it
             and among the distractors, and whether some instances are such variants of each other.
         workers: Processes; 1 makes everything in this one.
-        progress: Called with the images done and the images in all.
+        progress: Callback that receives images done and images in all.
 
     Raises:
         ConfigError: A number is out of range.

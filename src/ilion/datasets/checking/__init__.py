@@ -1,1 +1,1 @@
-"""What is wrong with a data set, each with file and remedy."""
+"""Problems of a data set, each with file and remedy."""

@@ -120,7 +120,7 @@ def check_dataset(
         problems.add(problem)
     shards, total = _usable_shards(listing, problems)
     copies, facts = CopyFinder(), FactsBuilder()
-    for done, (item, seen) in enumerate(_inspected(_items(listing, shards), workers, full_decode), 1):
+    for done, (item, seen) in enumerate(_inspect_all(_items(listing, shards), workers, full_decode), 1):
         facts.add(item.photo, seen)
         for problem in (
             *_image_problems(item, seen),
@@ -172,12 +172,12 @@ def _usable_shards(listing: Listing, problems: _Problems) -> tuple[list[Shard], 
         seen = f"{len(missing)} images of the ground truth are in no shard, such as {missing[0]!r}"
         problems.add(Problem("error", "missing-file", listing.layout, seen, "correct the ids"))
     if sought:
-        placed = (_placed(photo, sought.get(photo.id)) for photo in listing.photos)
+        placed = (_place(photo, sought.get(photo.id)) for photo in listing.photos)
         listing.photos = [photo for photo in placed if photo.source is not None]
     return usable, total - len(missing)
 
 
-def _placed(photo: Photo, record: ImageRecord | None) -> Photo:
+def _place(photo: Photo, record: ImageRecord | None) -> Photo:
     if record is None:
         return photo
     views = tuple(replace(view, boxes=record.boxes, place=record.id) for view in photo.views)
@@ -203,7 +203,9 @@ def _item(listing: Listing, source: Source, photo: Photo | None = None) -> _Item
     return _Item(shown, source, photo)
 
 
-def _inspected(items: Iterator[_Item], workers: int, full_decode: bool) -> Iterator[tuple[_Item, Inspection]]:
+def _inspect_all(
+    items: Iterator[_Item], workers: int, full_decode: bool
+) -> Iterator[tuple[_Item, Inspection]]:
     pending: deque[tuple[_Item, Future[Inspection]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:

@@ -1,1 +1,1 @@
-"""How data sets lie on disk; one file a layout."""
+"""Layouts of data sets on disk; one file a layout."""

@@ -1,4 +1,4 @@
-"""What a layout of data sets is, and the registry of them; one file a layout registers itself."""
+"""Layouts of data sets and their registry."""
 
 from __future__ import annotations
 

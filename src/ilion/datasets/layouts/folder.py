@@ -46,7 +46,7 @@ _BOX_REMEDY = (
 
 
 @dataclass
-class _Found:
+class _Entry:
     """Statements of tables and folders about one photo, before they are put together."""
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class PlainFolder(Layout):
         return listing
 
 
-def _walk_objects(listing: Listing, found: dict[str, _Found], listed: frozenset[str]) -> None:
+def _walk_objects(listing: Listing, found: dict[str, _Entry], listed: frozenset[str]) -> None:
     base = listing.root / OBJECTS_FOLDER
     listing.declared.update(subfolders(base))
     for name in scan(base, listing):
@@ -102,7 +102,7 @@ def _walk_objects(listing: Listing, found: dict[str, _Found], listed: frozenset[
         role = _folder_role(image_id)
         if role and is_image_name(name):
             instance = name.split("/")[0]
-            found[image_id] = _Found(roles={instance: role}, places={instance: image_id})
+            found[image_id] = _Entry(roles={instance: role}, places={instance: image_id})
         elif role:
             note_stray(listing, base / name, "beside the photos")
         else:
@@ -116,14 +116,14 @@ def _folder_role(image_id: str) -> Role | None:
     return next((role for role in ROLES if role == parts[2]), None)
 
 
-def _read_photos(listing: Listing) -> dict[str, _Found]:
+def _read_photos(listing: Listing) -> dict[str, _Entry]:
     file = listing.root / PHOTOS_TABLE
-    found: dict[str, _Found] = {}
+    found: dict[str, _Entry] = {}
     if file.is_file():
         for row in read_table(listing, file, ("file", "object"), PHOTOS_COLUMNS):
             image_id = _locate(listing, row)
             if image_id:
-                _add_row(listing, row, image_id, found.setdefault(image_id, _Found()))
+                _add_row(listing, row, image_id, found.setdefault(image_id, _Entry()))
     return found
 
 
@@ -173,7 +173,7 @@ def _twin(path: Path) -> Path | None:
     return next((p for p in names if unicodedata.normalize("NFC", p.name).casefold() == name), None)
 
 
-def _add_row(listing: Listing, row: Row, image_id: str, photo: _Found) -> None:
+def _add_row(listing: Listing, row: Row, image_id: str, photo: _Entry) -> None:
     instance = row.values.get("object", "")
     written = row.values.get("role", "").lower()
     role = next((r for r in ROLES if r == written), _folder_role(image_id) if not written else None)
@@ -206,7 +206,7 @@ def _add_row(listing: Listing, row: Row, image_id: str, photo: _Found) -> None:
     _add_values(listing, row, instance, photo)
 
 
-def _add_values(listing: Listing, row: Row, instance: str, photo: _Found) -> None:
+def _add_values(listing: Listing, row: Row, instance: str, photo: _Entry) -> None:
     if any(row.values.get(column) for column in BOX_COLUMNS):
         try:
             box = Box(*(row.number(column) for column in BOX_COLUMNS))

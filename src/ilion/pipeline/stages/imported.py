@@ -117,7 +117,7 @@ def export_features(
 
     def part(shards: range, wanted: bool) -> Iterator[Descriptors]:
         for shard in shards:
-            for block in extracted.database.stored(shard):
+            for block in extracted.database.read_shard(shard):
                 rows = [row for row, i in enumerate(block.ids) if (i in named) == wanted]
                 if rows:
                     yield Descriptors(tuple(block.ids[row] for row in rows), block.values[rows])
