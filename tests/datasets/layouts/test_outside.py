@@ -1,8 +1,9 @@
-"""Layouts that are written outside of Ilion."""
+"""Layouts that are written outside of Ilion; the one here is that of docs/datasets.md."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,37 +21,10 @@ from ilion.types import RetrievalDataset
 Photo = Callable[..., bytes]
 SaveTar = Callable[[Path, Mapping[str, bytes]], None]
 
-CODE = """
-import json
-from ilion.datasets import Layout, RecordShard
-from ilion.types import Box, FileSource, ImageRecord, Query, RetrievalDataset
-
-class Landmarks(Layout):
-    needs = "truth.json"
-
-    def recognises(self, folder):
-        return (folder / "truth.json").exists()
-
-    def read(self, folder):
-        truth = json.loads((folder / "truth.json").read_text())
-
-        def record(name, box=()):
-            source = FileSource(folder / "jpg" / f"{name}.jpg")
-            return ImageRecord(name, source, tuple(Box(*each) for each in [box] if each))
-
-        queries = [
-            Query(q["name"], q["landmark"], image=record(q["name"], q["box"])) for q in truth["queries"]
-        ]
-        return RetrievalDataset(
-            name="landmarks",
-            root=folder,
-            queries=tuple(queries),
-            database=(RecordShard("images", tuple(record(name) for name in truth["images"])),),
-            positives={q["name"]: tuple(q["easy"]) for q in truth["queries"]},
-            ignored={q["name"]: tuple(q["junk"]) for q in truth["queries"]},
-            labels={"city": {q["landmark"]: q["city"] for q in truth["queries"]}},
-        )
-"""
+DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
+CODE = next(
+    block for block in re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.S) if "Layout" in block
+)
 QUERIES = [
     {
         "name": "q1",
