@@ -62,7 +62,7 @@ class Method(Protocol):
     """A way to learn a layer: a dataclass whose fields are the settings that it heeds, named as in the
     experiment's section ``adaptation``, or ``seed``.
 
-    A method that has the field ``folds`` makes its own estimate.
+    Fields of other names keep their defaults. A method with the field ``folds`` makes its own estimate.
     """
 
     def learn(self, photos: Photos) -> Layer | Learnt:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,35 +29,73 @@ TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 _TINY = 1e-12
 
 
-class Layer(Protocol):
-    """What turns descriptors into adapted descriptors."""
+class Layer(ABC):
+    """What turns descriptors into adapted descriptors; a dataclass of arrays, the first a matrix (..., D)."""
+
+    bias: Float32
 
     @property
     def dim_in(self) -> int:
         """Dimensions D of what it takes."""
-        ...
+        return int(next(iter(self.arrays().values())).shape[1])
 
     @property
     def dim_out(self) -> int:
         """Dimensions D' of what it gives."""
-        ...
+        return len(self.bias)
 
     @property
     def digest(self) -> str:
         """A short digest of all its numbers."""
-        ...
+        digest = hashlib.blake2b(digest_size=16)
+        for name, values in sorted(self.arrays().items()):
+            digest.update(f"{name}{values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
 
     def arrays(self) -> dict[str, Float32]:
         """Return its arrays by name, as they are stored."""
-        ...
+        return dict(vars(self))
+
+    @abstractmethod
+    def _product(self, block: Float32) -> Float32:
+        """Adapt (B, D) float32 to (B, D'), not normalised."""
 
     def apply(self, values: NDArray[np.floating]) -> Float32:
-        """Adapt (N, D) float16 or float32 descriptors; (N, D') float32, each row L2-normalised."""
-        ...
+        """Adapt descriptors; a zero vector stays zero, because an image without features resembles none.
+
+        Args:
+            values: (N, D) float16 or float32.
+
+        Returns:
+            (N, D') float32, each row L2-normalised.
+
+        Raises:
+            ArtifactError: They have other dimensions, or a value is not finite.
+        """
+        if values.ndim != 2 or values.shape[1] != self.dim_in:
+            raise ArtifactError(
+                f"descriptors of shape {values.shape} do not fit an adaptation layer of {self.dim_in} "
+                "dimensions; use the model and settings that it was learnt with"
+            )
+        result = np.empty((len(values), self.dim_out), np.float32)
+        for start in range(0, len(values), BLOCK):
+            block = np.asarray(values[start : start + BLOCK], np.float32)
+            with np.errstate(invalid="ignore", over="ignore"):  # said below
+                moved = self._product(block)
+            moved[~block.any(axis=1)] = 0.0
+            norms = np.linalg.norm(moved, axis=1, keepdims=True)
+            if not np.isfinite(norms).all():
+                row = start + int(np.flatnonzero(~np.isfinite(norms))[0])
+                raise ArtifactError(f"the adapted descriptor in row {row} has NaN or infinity")
+            np.divide(moved, norms, out=moved, where=norms > _TINY)
+            moved[norms[:, 0] <= _TINY] = 0.0
+            result[start : start + BLOCK] = moved
+        return result
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Adapter(Layer):
     """A linear layer as a full matrix: x -> (weight x + bias) / its length.
 
     Args:
@@ -82,36 +121,12 @@ class Adapter:
             )
         _freeze(self)
 
-    @property
-    def dim_in(self) -> int:
-        """Dimensions D of what it takes."""
-        return int(self.weight.shape[1])
-
-    @property
-    def dim_out(self) -> int:
-        """Dimensions D' of what it gives."""
-        return int(self.weight.shape[0])
-
-    @property
-    def digest(self) -> str:
-        """A short digest of all its numbers."""
-        return _digest(self.arrays())
-
-    def arrays(self) -> dict[str, Float32]:
-        """Return its arrays by name, as they are stored."""
-        return {"weight": self.weight, "bias": self.bias}
-
-    def apply(self, values: NDArray[np.floating]) -> Float32:
-        """Adapt descriptors, float16 or float32; a zero vector stays zero.
-
-        Raises:
-            ArtifactError: They have other dimensions, or a value is not finite.
-        """
-        return _apply(self, values, lambda block: block @ self.weight.T + self.bias)
+    def _product(self, block: Float32) -> Float32:
+        return block @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
-class Correction:
+class Correction(Layer):
     """The identity plus a low-rank part: x -> (x + up (down x) + bias) / its length.
 
     Args:
@@ -138,36 +153,8 @@ class Correction:
             raise ArtifactError(f"a correction needs down (R, D), up (D, R) and a bias (D,), got {shapes}")
         _freeze(self)
 
-    @property
-    def dim_in(self) -> int:
-        """Dimensions D of what it takes."""
-        return int(self.down.shape[1])
-
-    @property
-    def dim_out(self) -> int:
-        """Dimensions of what it gives, the same D."""
-        return int(self.up.shape[0])
-
-    @property
-    def digest(self) -> str:
-        """A short digest of all its numbers."""
-        return _digest(self.arrays())
-
-    def arrays(self) -> dict[str, Float32]:
-        """Return its arrays by name, as they are stored."""
-        return {"down": self.down, "up": self.up, "bias": self.bias}
-
-    def apply(self, values: NDArray[np.floating]) -> Float32:
-        """Adapt descriptors, float16 or float32; a zero vector stays zero.
-
-        Raises:
-            ArtifactError: They have other dimensions, or a value is not finite.
-        """
-
-        def product(block: Float32) -> Float32:
-            return np.asarray(block + (block @ self.down.T) @ self.up.T + self.bias, np.float32)
-
-        return _apply(self, values, product)
+    def _product(self, block: Float32) -> Float32:
+        return np.asarray(block + (block @ self.down.T) @ self.up.T + self.bias, np.float32)
 
     def dense(self) -> Adapter:
         """Return the same layer as a full matrix: D x D numbers."""
@@ -305,29 +292,6 @@ def load_layer(path: Path) -> StoredLayer:
     )
 
 
-def _apply(layer: Layer, values: NDArray[np.floating], product: Callable[[Float32], Float32]) -> Float32:
-    """Adapt in blocks; a zero vector stays zero: an image without features resembles none."""
-    if values.ndim != 2 or values.shape[1] != layer.dim_in:
-        raise ArtifactError(
-            f"descriptors of shape {values.shape} do not fit an adaptation layer of {layer.dim_in} "
-            "dimensions; use the model and settings that it was learnt with"
-        )
-    result = np.empty((len(values), layer.dim_out), np.float32)
-    for start in range(0, len(values), BLOCK):
-        block = np.asarray(values[start : start + BLOCK], np.float32)
-        with np.errstate(invalid="ignore", over="ignore"):  # said below
-            moved = product(block)
-        moved[~block.any(axis=1)] = 0.0
-        norms = np.linalg.norm(moved, axis=1, keepdims=True)
-        if not np.isfinite(norms).all():
-            row = start + int(np.flatnonzero(~np.isfinite(norms))[0])
-            raise ArtifactError(f"the adapted descriptor in row {row} has NaN or infinity")
-        np.divide(moved, norms, out=moved, where=norms > _TINY)
-        moved[norms[:, 0] <= _TINY] = 0.0
-        result[start : start + BLOCK] = moved
-    return result
-
-
 def _freeze(layer: Adapter | Correction) -> None:
     for name, values in layer.arrays().items():
         if values.dtype != np.float32:
@@ -339,11 +303,3 @@ def _freeze(layer: Adapter | Correction) -> None:
             frozen = values.copy()
         frozen.flags.writeable = False
         object.__setattr__(layer, name, frozen)
-
-
-def _digest(arrays: Mapping[str, Float32]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()

@@ -67,7 +67,7 @@ class MethodOptions:
     def heeded(self) -> tuple[str, ...]:
         """Names of the settings that the method heeds."""
         kind: Any = METHODS.find(self.method).make
-        return tuple(f.name for f in dataclasses.fields(kind))
+        return tuple(f.name for f in dataclasses.fields(kind) if hasattr(self, f.name))
 
     def build(self) -> Method:
         """Return the method with its settings.

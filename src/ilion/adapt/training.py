@@ -32,9 +32,10 @@ HELD_PHOTOS = 4000
 """Photos of held-out classes that are looked at after an epoch: 16 million similarities."""
 
 
+@METHODS.register("linear")
 @dataclass(frozen=True)
 class LinearOptions:
-    """Settings of training; the defaults are the published recipe.
+    """The method ``linear`` and its settings; the defaults are the published recipe.
 
     Args:
         dim: Dimensions of the result.
@@ -52,30 +53,30 @@ class LinearOptions:
         seed: Seed of the start, the order and the held-out classes.
         threads: Number of threads of the in-place passes; 0 means one per core.
         memory: Bytes of descriptors that may be held at once; see `ilion.adapt.sampling.plan_epoch`.
-        checkpoint_every: Number of batches between two checkpoints.
+        checkpoint_every: Number of batches between two checkpoints; 0 keeps none.
 
     Raises:
         ConfigError: A number is out of range.
     """
 
     dim: int = 512
-    scale: float = 16.0
+    epochs: int = 5
+    held_out: float = 0.0
+    patience: int = 3
     margin: float = 0.0
     margin_kind: Margin = "cosface"
+    balance: Balance = "none"
+    seed: int = 0
+    checkpoint_every: int = 2000
+    scale: float = 16.0
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     batch: int = 128
-    epochs: int = 5
-    balance: Balance = "none"
-    held_out: float = 0.0
-    patience: int = 3
-    seed: int = 0
     threads: int = 0
     memory: int = 2**30
-    checkpoint_every: int = 2000
 
     def __post_init__(self) -> None:
-        if min(self.dim, self.batch, self.epochs, self.patience, self.checkpoint_every) < 1:
+        if min(self.dim, self.batch, self.epochs, self.patience) < 1 or self.checkpoint_every < 0:
             raise ConfigError(f"training a layer: a number of dimensions or photos is below 1: {self}")
         if min(self.scale, self.learning_rate) <= 0 or min(self.weight_decay, self.margin) < 0:
             raise ConfigError(
@@ -84,6 +85,11 @@ class LinearOptions:
             )
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"training a layer: held_out is a share below 1, got {self.held_out}")
+
+    def learn(self, photos: Photos) -> Adapter:
+        """Train a layer; see `train_linear`."""
+        kept, told = photos.checkpoint, photos.progress
+        return train_linear(photos.values, photos.labels, self, checkpoint=kept, progress=told).layer
 
 
 @dataclass(frozen=True)
@@ -129,41 +135,6 @@ def train_linear(
     if values.ndim != 2 or len(values) != len(labels):
         raise DatasetError(f"{len(labels)} labels do not fit descriptors of shape {values.shape}")
     return _Training(values, labels, options, checkpoint, progress).run()
-
-
-@METHODS.register("linear")
-@dataclass(frozen=True)
-class Linear:
-    """The method ``linear``; see `LinearOptions` for the settings."""
-
-    dim: int
-    epochs: int
-    held_out: float
-    patience: int
-    margin: float
-    margin_kind: Margin
-    balance: Balance
-    seed: int
-    checkpoint_every: int
-
-    def __post_init__(self) -> None:
-        _ = self.options
-
-    @property
-    def options(self) -> LinearOptions:
-        """The options of training."""
-        every = self.checkpoint_every or LinearOptions.checkpoint_every
-        return LinearOptions(**{**vars(self), "checkpoint_every": every})
-
-    def learn(self, photos: Photos) -> Adapter:
-        """Train a layer."""
-        return train_linear(
-            photos.values,
-            photos.labels,
-            self.options,
-            checkpoint=photos.checkpoint,
-            progress=photos.progress,
-        ).layer
 
 
 class _Training:
@@ -229,7 +200,8 @@ class _Training:
                 self.done += 1
                 if self.done % steps == 0:
                     self._end_epoch()
-                if self.checkpoint and (self.done % options.checkpoint_every == 0 or self.done % steps == 0):
+                every = options.checkpoint_every
+                if self.checkpoint and every and (self.done % every == 0 or self.done % steps == 0):
                     self._store(self.checkpoint)
                 if self.progress:
                     self.progress(self.done, steps * options.epochs)

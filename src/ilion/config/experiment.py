@@ -57,7 +57,7 @@ class ExperimentConfig(Value):
         seed: Seed of everything that is drawn at random.
         trust: Modules and ``.py`` files outside Ilion whose code may run; their parts can then be chosen by
             the names that they register, or as ``module:attribute`` and ``file.py:attribute``. Modules are
-            looked for in the folder of the experiment file first. See docs/extending.md.
+            looked for in the folder of the experiment file first. See docs/models.md.
     """
 
     name: str = "experiment"

@@ -253,19 +253,6 @@ def method_options(settings: AdaptationConfig, seed: int) -> MethodOptions:
     """
     if settings.layer:
         raise ConfigError("adaptation.layer is set already; leave it out to learn a new one")
-    return MethodOptions(
-        method="few-shot" if settings.method == "none" else settings.method,
-        dim=settings.dim,
-        shrinkage=settings.shrinkage,
-        alpha=settings.alpha,
-        epochs=settings.epochs,
-        held_out=settings.held_out,
-        patience=settings.patience,
-        margin=settings.margin,
-        margin_kind=settings.margin_kind,
-        balance=settings.balance,
-        checkpoint_every=settings.checkpoint_every,
-        folds=settings.folds,
-        guard=settings.guard,
-        seed=seed,
-    )
+    shared = {f.name for f in dataclasses.fields(MethodOptions)} - {"method", "seed"}
+    method = "few-shot" if settings.method == "none" else settings.method
+    return MethodOptions(method, seed=seed, **{name: getattr(settings, name) for name in shared})
