@@ -38,14 +38,12 @@ class Point:
         mean: Expected mAP of these queries.
         interval: 95% for the mAP that these queries will have when it is measured.
         ci95: 95% for objects like these, as intervals of measured results are.
-        measured: The measured mAP, where this size was measured; else None.
     """
 
     distractors: int
     mean: float
     interval: Interval
     ci95: Interval
-    measured: float | None = None
 
 
 @dataclass(frozen=True)
