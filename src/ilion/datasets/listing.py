@@ -277,6 +277,17 @@ def _is_text(name: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
+def read_lines(listing: Listing, path: Path, kind: str, remedy: str) -> list[tuple[str, str]] | None:
+    """Return place and text of each line that is not blank; None for an unreadable file, which is noted."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        listing.error(kind, path, f"cannot be read as text ({error})", remedy)
+        return None
+    shown = shown_path(path, listing.root)
+    return [(f"{shown}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
 def note_stray(listing: Listing, path: Path, where: str) -> None:
     """Note a file that no rule knows."""
     remedy = "remove it, or give it the right name or ending if it is a photo"

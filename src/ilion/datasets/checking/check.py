@@ -163,10 +163,9 @@ def _usable_shards(listing: Listing, problems: _Problems) -> tuple[list[Shard], 
                     total += 1
             usable.append(shard)
         except DatasetError as error:
-            place = shown_path(shard.path, listing.root) if isinstance(shard, TarShard) else shard.name
-            start = str(shard.path) if isinstance(shard, TarShard) else shard.name
-            message, _, remedy = str(error).removeprefix(start).lstrip(":!").strip().partition("; ")
-            problems.add(Problem("error", "bad-tar", place, message, remedy))
+            path = shard.path if isinstance(shard, TarShard) else Path(shard.name)
+            message, _, remedy = str(error).removeprefix(str(path)).lstrip(":!").strip().partition("; ")
+            problems.add(Problem("error", "bad-tar", shown_path(path, listing.root), message, remedy))
     missing = [image_id for image_id, record in sought.items() if record is None]
     if missing:
         seen = f"{len(missing)} images of the ground truth are in no shard, such as {missing[0]!r}"

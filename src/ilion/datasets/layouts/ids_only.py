@@ -7,13 +7,12 @@ picture says that there is none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from ilion.datasets.ids import unescape_id
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.layouts.ilias import read_positive_ids
-from ilion.datasets.listing import Description, Listing, Photo, View
+from ilion.datasets.listing import Description, Listing, Photo, View, read_lines
 from ilion.datasets.taxonomy import read_taxonomy
 
 FOLDER = "image_ids"
@@ -44,11 +43,11 @@ class IdsOnly(Layout):
         """
         home = _id_folder(folder) or folder / FOLDER
         listing = Listing(folder, home, home, complete=False)
-        for line, place in _lines(listing, home / QUERIES):
+        for place, line in _lines(listing, home / QUERIES):
             image_id = unescape_id(line.split(",", 1)[0].strip())
             if instance := _instance(listing, image_id, place):
                 listing.photos.append(Photo(image_id, (View(instance, "query", place=place),)))
-        for line, place in _lines(listing, home / TEXTS):
+        for place, line in _lines(listing, home / TEXTS):
             text_id, _, text = line.partition(",")
             text_id = unescape_id(text_id.strip())
             if instance := _instance(listing, text_id, place):
@@ -72,18 +71,8 @@ def _id_folder(root: Path) -> Path | None:
     return next((place for place in (root / FOLDER, root) if (place / POSITIVES).is_file()), None)
 
 
-def _lines(listing: Listing, path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the lines of an id file that hold something, each with its place."""
-    if not path.is_file():
-        return
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        listing.error("bad-ids", path, f"cannot be read as text ({error})", "fetch it again")
-        return
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield line, f"{path.name}:{number}"
+def _lines(listing: Listing, path: Path) -> list[tuple[str, str]]:
+    return (path.is_file() and read_lines(listing, path, "bad-ids", "fetch it again")) or []
 
 
 def _instance(listing: Listing, image_id: str, place: str) -> str:

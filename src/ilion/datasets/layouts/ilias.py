@@ -19,7 +19,9 @@ from ilion.datasets.listing import (
     is_image_name,
     list_distractors,
     note_stray,
+    read_lines,
     scan,
+    shown_path,
     subfolders,
 )
 from ilion.datasets.taxonomy import read_taxonomy
@@ -77,7 +79,7 @@ def _add_file(
         boxes = read_boxes(listing, box_file) if box_file.is_file() else ()
         scale, clutter = values.get(name, (None, None))
         listing.photos.append(
-            Photo(name, (View(instance, role, boxes, scale, clutter, _shown(listing, box_file)),))
+            Photo(name, (View(instance, role, boxes, scale, clutter, shown_path(box_file, listing.root)),))
         )
     elif path.name.endswith(("_bbox.txt", "_url.txt")):
         return
@@ -87,10 +89,6 @@ def _add_file(
             listing.descriptions.append(Description(name, instance, text))
     else:
         note_stray(listing, path, "beside the photos")
-
-
-def _shown(listing: Listing, path: Path) -> str:
-    return path.relative_to(listing.root).as_posix()
 
 
 def read_description(listing: Listing, path: Path) -> str:
@@ -107,21 +105,15 @@ def read_description(listing: Listing, path: Path) -> str:
 
 def read_boxes(listing: Listing, path: Path) -> tuple[Box, ...]:
     """Return the boxes of a file with one ``x y width height`` a line; lines that are no box are noted."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        listing.error("bad-box", path, f"cannot be read as text ({error})", _BOX_REMEDY)
-        return ()
+    lines = read_lines(listing, path, "bad-box", _BOX_REMEDY)
     boxes = []
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    for number, line in filled:
+    for place, line in lines or ():
         try:
             x, y, width, height = (float(value) for value in line.split())
             boxes.append(Box(x, y, width, height))
         except (ValueError, DatasetError):
-            place = f"{_shown(listing, path)}:{number}"
             listing.error("bad-box", place, f"{line.strip()!r} is not a box", _BOX_REMEDY)
-    if not filled:
+    if lines == []:
         listing.error("bad-box", path, "holds no box", "write a box, or remove the file")
     return tuple(boxes)
 
@@ -130,7 +122,7 @@ def _note_lone_boxes(listing: Listing) -> None:
     expected = {view.place for photo in listing.photos for view in photo.views}
     for folder in sorted({(listing.base / photo.id).parent for photo in listing.photos}):
         for path in sorted(folder.glob("*_bbox.txt")):
-            if _shown(listing, path) not in expected:
+            if shown_path(path, listing.root) not in expected:
                 remedy = f"add the photo {path.name.removesuffix('_bbox.txt')}.jpg, or remove the file"
                 listing.warn("lone-box", path, "is a box file without its photo", remedy)
 
@@ -143,23 +135,14 @@ def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, fl
     if not path.is_file():
         return {}
     values: dict[str, tuple[float, float]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        listing.error("bad-values", path, f"cannot be read as text ({error})", _VALUES_REMEDY)
-        return {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for place, line in read_lines(listing, path, "bad-values", _VALUES_REMEDY) or ():
         try:
             written, scale, clutter = line.rsplit(",", 2)
             image_id, value = unescape_id(written.strip()), (float(scale), float(clutter))
             if values.setdefault(image_id, value) != value:
-                place = f"{_shown(listing, path)}:{number}"
-                remedy = "keep one of the two lines"
-                listing.error("bad-values", place, f"{image_id!r} has other values before", remedy)
+                message = f"{image_id!r} has other values before"
+                listing.error("bad-values", place, message, "keep one of the two lines")
         except ValueError:
-            place = f"{_shown(listing, path)}:{number}"
             listing.error("bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
     return values
 
