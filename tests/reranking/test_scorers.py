@@ -81,10 +81,10 @@ class Logits:
 
 def test_a_learned_score_is_a_sigmoid_and_unknown_without_features() -> None:
     some = features(np.ones((2, 4)))
-    found = SetScorer(Logits(), 0.5).score(some, [some, some, some])
+    found = SetScorer(Logits().score, 0.5).score(some, [some, some, some])
     np.testing.assert_allclose(found.scores, [0, 0.5, 1 / (1 + np.exp(-2))], atol=1e-6)
-    assert np.isnan(SetScorer(Logits(), 0.5).score(some, [NOTHING]).scores[0])
-    assert len(SetScorer(Logits(), 0.5).explain(some, some).matches) == 0
+    assert np.isnan(SetScorer(Logits().score, 0.5).score(some, [NOTHING]).scores[0])
+    assert len(SetScorer(Logits().score, 0.5).explain(some, some).matches) == 0
 
 
 class Stored:

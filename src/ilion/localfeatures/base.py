@@ -103,6 +103,7 @@ EXTRACTORS: Registry[Callable[[str, LocalOptions], LocalExtractor]] = Registry("
 """What builds local features from their whole name and the user's settings."""
 
 
+@dataclass(frozen=True)
 class Signed:
     """Local features whose code is not Ilion's own: their spec holds its digest.
 
@@ -111,18 +112,18 @@ class Signed:
         code: Digest of its source.
     """
 
-    def __init__(self, extractor: LocalExtractor, code: str) -> None:
-        self._inner, self._code = extractor, code
+    extractor: LocalExtractor
+    code: str
 
     @property
     def spec(self) -> LocalSpec:
         """What the numbers depend on."""
-        spec = self._inner.spec
-        return replace(spec, options={**spec.options, "code": self._code})
+        spec = self.extractor.spec
+        return replace(spec, options={**spec.options, "code": self.code})
 
     def extract(self, images: Sequence[RGB]) -> list[LocalFeatures]:
         """Describe images; see `LocalExtractor`."""
-        return self._inner.extract(images)
+        return self.extractor.extract(images)
 
 
 def build(name: str, options: LocalOptions | None = None) -> LocalExtractor:

@@ -38,17 +38,8 @@ Detect = Callable[[RGB], LocalFeatures]
 class _Kind:
     dim: int
     metric: Metric
-    selection: str
     detect: Detect
     options: dict[str, object]
-
-
-def _rootsift(image: RGB) -> LocalFeatures:
-    return rootsift(image, POOL)
-
-
-def _orb(image: RGB) -> LocalFeatures:
-    return _binary(image, cv2.ORB.create(nfeatures=POOL), 32)
 
 
 def _akaze(image: RGB) -> LocalFeatures:
@@ -73,9 +64,9 @@ def _binary(image: RGB, detector: cv2.Feature2D, dim: int) -> LocalFeatures:
 
 
 _KINDS = {
-    "rootsift": _Kind(128, "cosine", "spread", _rootsift, {"contrast": CONTRAST}),
-    "orb": _Kind(32, "hamming", "spread", _orb, {}),
-    "akaze": _Kind(61, "hamming", "spread", _akaze, {"threshold": AKAZE_THRESHOLD}),
+    "rootsift": _Kind(128, "cosine", lambda image: rootsift(image, POOL), {"contrast": CONTRAST}),
+    "orb": _Kind(32, "hamming", lambda image: _binary(image, cv2.ORB.create(nfeatures=POOL), 32), {}),
+    "akaze": _Kind(61, "hamming", _akaze, {"threshold": AKAZE_THRESHOLD}),
 }
 
 
@@ -95,7 +86,7 @@ def build(name: str, options: LocalOptions) -> ClassicalExtractor:
     if name == "akaze" and not hasattr(cv2, "AKAZE"):
         raise ConfigError(f"akaze: OpenCV {cv2.__version__} does not have it (4.x does); use 'orb'")
     kind = _KINDS[name]
-    selection = options.selection or kind.selection
+    selection = options.selection or SELECTIONS[0]
     if selection not in SELECTIONS:
         raise ConfigError(f"{name}: selection {selection!r} is not one of {', '.join(SELECTIONS)}")
     spec = LocalSpec(
@@ -119,7 +110,7 @@ class ClassicalExtractor:
     Args:
         spec: What the numbers depend on.
         detect: Finds and describes the strongest keypoints of an image.
-        threads: Images described at once; 0 takes one a core.
+        threads: Number of images described at once; 0 means one per core.
     """
 
     def __init__(self, spec: LocalSpec, detect: Detect, threads: int) -> None:

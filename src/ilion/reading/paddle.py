@@ -51,7 +51,8 @@ class PaddleReader:
         self._options = options
         self._detector = _open(detector, options.threads)
         self._recogniser = _open(recogniser, options.threads)
-        shape = self._recogniser.get_inputs()[0].shape
+        first = self._recogniser.get_inputs()[0]
+        self._recogniser_input, shape = first.name, first.shape
         listed = self._recogniser.get_modelmeta().custom_metadata_map.get("character", "")
         # the file lists all classes but the blank, which is the first, and the space, which is the last
         self._characters = [*listed.splitlines(), " "]
@@ -83,10 +84,6 @@ class PaddleReader:
             if text.strip():
                 lines.append(TextLine(text, confidence, quads[i]))
         return tuple(lines)
-
-    @property
-    def _recogniser_input(self) -> str:
-        return str(self._recogniser.get_inputs()[0].name)
 
     def _find(self, image: RGB) -> list[Float32]:
         """Return quads in pixels of the image, inside it."""

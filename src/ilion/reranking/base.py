@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -70,7 +70,7 @@ class ScorerOptions:
     Args:
         features: Name of the local features.
         spec: Spec of the local features.
-        codec: How the features of the database are stored.
+        codec: Storage of the features of the database.
         weights: File with the weights of a network.
         ratio: Ratio of the ratio test, (0, 1].
         model: Family of motions that matches must agree on.
@@ -118,30 +118,23 @@ class Scorer(ABC):
 
     @classmethod  # noqa: B027 - a scorer may refuse nothing
     def check(cls, features: str, weights: str) -> None:
-        """Refuse what it cannot use, before any feature extractor is built.
+        """Raise a `ConfigError` on local features (by name) or weights ("" for none) that it cannot use.
 
-        Args:
-            features: Name of the local features.
-            weights: File of weights, or "".
-
-        Raises:
-            ConfigError: The settings do not go together.
+        This is asked before anything is built.
         """
 
     @classmethod
-    def plan(cls, options: ScorerOptions) -> Scorer:
-        """Build the scorer for some features.
+    def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
+        """Build the scorer for some features; may load weights.
+
+        Returns:
+            The scorer, and what its scores depend on, beside the features, the file of weights and the source
+            of a scorer from outside, whose scores count as depending on all settings in any case.
 
         Raises:
             ConfigError: The settings do not go together.
-            MissingExtraError: It needs an extra that is not installed.
-            ExtractionError: Its weights cannot be loaded.
         """
-        return cls()
-
-    def inputs(self) -> Mapping[str, object]:
-        """Return what the scores depend on, beside the features, the file of weights and the source code."""
-        return {}
+        return cls(), {}
 
     @abstractmethod
     def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:

@@ -6,18 +6,18 @@ features has its own weights; those for RootSIFT make it usable without any lear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ilion.errors import ArtifactError, ConfigError
 from ilion.localfeatures.kornia import fetch_network, load_weights
-from ilion.reranking.base import SCORERS, ScorerOptions
+from ilion.reranking.base import SCORERS, Scorer, ScorerOptions
 from ilion.reranking.matching import Matches, unit_rows
-from ilion.reranking.scorers import Matcher, floor_for
+from ilion.reranking.scorers import Matcher
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Float32, LocalFeatures
 
@@ -139,49 +139,28 @@ class LightGlue:
 
 
 @SCORERS.register("lightglue", extra="torch", note="matches by a network, verified by one motion")
-@dataclass(frozen=True)
 class GlueMatcher(Matcher):
-    """Match by LightGlue, then verify by geometry.
+    """Match by LightGlue, then verify by geometry."""
 
-    Args:
-        seed: Seed of the weights if they are random, else 0.
-        weights: ``kornia`` for kornia's own weights; "" for a file, whose digest counts.
-    """
-
-    seed: int = 0
-    weights: str = ""
     original = takes_weights = True
     workers = 1
 
     @classmethod
     def check(cls, features: str, weights: str) -> None:
-        """Refuse features that LightGlue has no weights for.
-
-        Raises:
-            ConfigError: They are not one of `KINDS`.
-        """
+        """Refuse features that LightGlue has no weights for."""
         if features.partition(":")[0] not in KINDS:
             raise ConfigError(
                 f"rerank.scorer = 'lightglue' knows the features {', '.join(KINDS)}, not {features!r}"
             )
 
     @classmethod
-    def plan(cls, options: ScorerOptions) -> Self:
+    def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load the network for some features; see `LightGlue`."""
         name, weights = options.features.partition(":")[0], options.weights or None
-        return cls(
-            model=options.model,
-            threshold=options.threshold,
-            floor=options.floor or floor_for(options.stored),
-            learned=LightGlue(name, weights=weights, device=options.device, seed=options.seed),
-            seed=options.seed if weights == "none" else 0,
-            weights="" if weights else "kornia",
-        )
-
-    def inputs(self) -> Mapping[str, object]:
-        """Return what the scores depend on beside the features and the file of weights."""
-        own = {"weights": self.weights} if self.weights else {}
-        return {**super().inputs(), "seed": self.seed, **own}
+        glue = LightGlue(name, weights=weights, device=options.device, seed=options.seed)
+        geometry, random = cls.geometry(options), weights == "none"
+        inputs = {"weights": weights or "kornia", "seed": options.seed if random else 0, **geometry}
+        return cls(learned=glue.match_many, **geometry), inputs
 
 
 def wrap_angles(angles: Float32) -> Float32:

@@ -5,9 +5,9 @@ All scores are not negative, so that they can be added to a global similarity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any
 
 import numpy as np
 
@@ -50,27 +50,19 @@ def floor_for(features: int) -> int:
     return min(max(features // FEATURES_PER_CHANCE, 3), 10)
 
 
-class PairMatcher(Protocol):
-    """Says which features belong together, such as LightGlue."""
-
-    def match_many(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
-        """Match a query with each database image."""
-        ...
-
-
 @SCORERS.register("geometry", note="nearest neighbours, verified by one motion")
 @dataclass(frozen=True)
 class Matcher(Scorer):
     """Match, then verify by geometry. An image without features has no matches: score 0.
 
     Args:
-        metric: How descriptors compare.
+        metric: ``cosine`` or ``hamming``.
         ratio: Ratio of the ratio test, (0, 1].
         mutual: Whether matches must be each other's nearest.
         model: Family of motions.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
         floor: Number of inliers that are no evidence.
-        learned: Matcher in place of nearest neighbours; metric, ratio and mutual then do not apply.
+        learned: Function in place of nearest neighbours; metric, ratio and mutual then do not apply.
     """
 
     metric: Metric = "cosine"
@@ -79,32 +71,29 @@ class Matcher(Scorer):
     model: Model = "homography"
     threshold: float = 1 / 128
     floor: int = 4
-    learned: PairMatcher | None = None
+    learned: Callable[[LocalFeatures, Sequence[LocalFeatures]], list[Matches]] | None = None
     verifies = True
     share = GEOMETRY_SHARE
 
     @classmethod
-    def plan(cls, options: ScorerOptions) -> Self:
+    def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Build it for some features: ratio and floor follow from how they are stored."""
-        return cls(
-            metric=options.metric,
-            ratio=options.ratio or options.codec.make.ratio,
-            model=options.model,
-            threshold=options.threshold,
-            floor=options.floor or floor_for(options.stored),
-        )
+        ratio, geometry = options.ratio or options.codec.make.ratio, cls.geometry(options)
+        inputs = {"metric": options.metric, "ratio": ratio, **geometry}
+        return cls(metric=options.metric, ratio=ratio, **geometry), inputs
 
-    def inputs(self) -> Mapping[str, object]:
-        """Return what the scores depend on beside the features."""
-        geometry = {"model": self.model, "threshold": self.threshold, "floor": self.floor}
-        return geometry if self.learned else {"metric": self.metric, "ratio": self.ratio, **geometry}
+    @staticmethod
+    def geometry(options: ScorerOptions) -> dict[str, Any]:
+        """Return the settings of the verification."""
+        floor = options.floor or floor_for(options.stored)
+        return {"model": options.model, "threshold": options.threshold, "floor": floor}
 
     def compare(
         self, query: LocalFeatures, images: Sequence[LocalFeatures]
     ) -> list[tuple[Matches, Verification]]:
         """Match and verify a query against images."""
         if self.learned is not None:
-            found = self.learned.match_many(query, images)
+            found = self.learned(query, images)
         else:
             found = match_many(query, images, ratio=self.ratio, mutual=self.mutual, metric=self.metric)
         return [
@@ -149,13 +138,9 @@ class TokenScorer(Scorer):
     share = CHAMFER_SHARE
 
     @classmethod
-    def plan(cls, options: ScorerOptions) -> Self:
+    def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Build it for some features."""
-        return cls(options.metric)
-
-    def inputs(self) -> Mapping[str, object]:
-        """Return what the scores depend on beside the features."""
-        return {"metric": self.metric}
+        return cls(options.metric), {"metric": options.metric}
 
     def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
         """Score by how well the query's tokens are found in each image."""

@@ -80,7 +80,7 @@ class Code(ABC):
 
         Args:
             dim: Length of a descriptor as it is extracted.
-            metric: How extracted descriptors compare.
+            metric: Comparison of extracted descriptors.
             budget: Bytes an image; 0 for no limit.
             features: Largest number of features of an image.
         """
@@ -217,8 +217,8 @@ class Codec:
     """How the local features of one kind are stored.
 
     Args:
-        code: How descriptors are stored.
-        layout: How everything else is stored.
+        code: Storage of the descriptors.
+        layout: Storage of everything else.
         features: Largest number of features kept of an image, the first ones; None keeps all.
     """
 

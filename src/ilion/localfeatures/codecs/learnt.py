@@ -45,9 +45,27 @@ def principal_axes(sample: Float32) -> tuple[Float32, Float64, Float64]:
     return mean.astype(np.float32), axes * np.sign(largest), variances
 
 
+class LearntCode(Code):
+    """Base of codes that project descriptors: ``basis`` is (d, d')."""
+
+    sized = True
+    least_sample = LEAST_SAMPLE
+    basis: Float32
+
+    @classmethod
+    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
+        """Return one bit a dimension."""
+        return dim // 8
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of the descriptors that it takes."""
+        return len(self.basis)
+
+
 @CODECS.register("pca")
 @dataclass(frozen=True, eq=False)
-class PcaCode(Code):
+class PcaCode(LearntCode):
     """The first principal components, whitened, one byte each.
 
     Args:
@@ -61,8 +79,6 @@ class PcaCode(Code):
     basis: Float32
     low: Float32
     step: Float32
-    sized = True
-    least_sample = LEAST_SAMPLE
     ratio = 0.95  # few bytes blur distances, and a strict test loses true matches
 
     @classmethod
@@ -80,11 +96,6 @@ class PcaCode(Code):
     def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
         """Return half of the dimensions."""
         return dim // 2
-
-    @cached_property
-    def dim(self) -> int:
-        """Length of the descriptors that it takes."""
-        return len(self.mean)
 
     @cached_property
     def size(self) -> int:
@@ -119,7 +130,7 @@ class PcaCode(Code):
 
 @CODECS.register("pq")
 @dataclass(frozen=True, eq=False)
-class PqCode(Code):
+class PqCode(LearntCode):
     """Product quantisation (Jégou, Douze and Schmid, PAMI 2011) after a rotation: one byte a subspace.
 
     Args:
@@ -129,8 +140,6 @@ class PqCode(Code):
 
     basis: Float32
     centroids: Float32
-    sized = True
-    least_sample = LEAST_SAMPLE
     ratio = 0.95
 
     @classmethod
@@ -158,16 +167,11 @@ class PqCode(Code):
     def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
         """Return the most bytes with which all features fit the budget, from `STEPS`, or the least."""
         if not budget:
-            return dim // 8
+            return super().choose_size(dim, metric, budget, features)
         # measured on descriptors of 128 dimensions; longer ones get bytes in proportion
         sizes = [max(1, step * dim // 128) for step in (LEAST_STEP, *STEPS)]
         roomy = [size for size in sizes[1:] if count_fitting(budget, size) >= features]
         return max(roomy, default=sizes[budget >= ROOMY])
-
-    @cached_property
-    def dim(self) -> int:
-        """Length of the descriptors that it takes."""
-        return len(self.basis)
 
     @cached_property
     def size(self) -> int:
@@ -225,7 +229,7 @@ def deal_out(variances: Float64, groups: int) -> NDArray[np.int64]:
 
 @CODECS.register("binary")
 @dataclass(frozen=True, eq=False)
-class BinaryCode(Code):
+class BinaryCode(LearntCode):
     """The signs of rotated principal components: iterative quantisation (Gong and Lazebnik, CVPR 2011).
 
     Args:
@@ -238,9 +242,7 @@ class BinaryCode(Code):
     mean: Float32
     basis: Float32
     asymmetric: bool = False
-    sized = True
     most_bits = 1
-    least_sample = LEAST_SAMPLE
     reversible = False  # signs keep no lengths
 
     @classmethod
@@ -252,11 +254,6 @@ class BinaryCode(Code):
         return cls(mean, (axes @ rotation).astype(np.float32))
 
     @classmethod
-    def choose_size(cls, dim: int, metric: Metric, budget: int, features: int) -> int:
-        """Return one bit a dimension."""
-        return dim // 8
-
-    @classmethod
     def metric_for(cls, metric: Metric) -> Metric:
         """Return ``hamming``: signs are compared with signs."""
         return "hamming"
@@ -265,11 +262,6 @@ class BinaryCode(Code):
     def metric(self) -> Metric:
         """``cosine`` if asymmetric, else ``hamming``."""
         return "cosine" if self.asymmetric else "hamming"
-
-    @cached_property
-    def dim(self) -> int:
-        """Length of the descriptors that it takes."""
-        return len(self.mean)
 
     @cached_property
     def size(self) -> int:

@@ -22,7 +22,7 @@ class RawCode(Code):
 
     Args:
         dim: Length of a descriptor: numbers for ``cosine``, bytes for ``hamming``.
-        metric: How the descriptors compare.
+        metric: ``cosine`` or ``hamming``.
     """
 
     dim: int

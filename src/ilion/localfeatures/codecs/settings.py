@@ -33,7 +33,7 @@ def settings_for(
         budget: Bytes an image; 0 keeps everything at full precision.
         features: Largest number of features that the extractor finds in an image.
         dim: Length of a descriptor.
-        metric: How extracted descriptors compare.
+        metric: Comparison of extracted descriptors.
         kind: Name of the codec; None chooses one.
 
     Raises:
@@ -81,7 +81,7 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
 
     Args:
         settings: Kind and sizes.
-        metric: How the descriptors of the sample compare.
+        metric: Comparison of the descriptors of the sample.
         sample: Features of some images; at most `SAMPLE` descriptors take part.
         seed: Seed of the choice of descriptors and of the learning.
 

@@ -18,7 +18,7 @@ class LocalPlan:
 
     Args:
         extractor: Finds and describes local features.
-        codec: How features are stored.
+        codec: Storage of the features.
         scorer: Compares a query with images.
         inputs: What the scores depend on, beside the features.
         weight: Factor of the local score, where it is not learnt.
@@ -71,23 +71,25 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
     codec = settings_for(settings.budget, spec.features, spec.dim, spec.metric, kind)
     if scorer.original:
         _check_original(settings, spec, codec)
-    built = scorer.plan(
-        ScorerOptions(
-            features=settings.features,
-            spec=spec,
-            codec=codec,
-            weights=settings.weights,
-            ratio=settings.ratio,
-            model=settings.model,
-            threshold=settings.threshold,
-            floor=settings.floor,
-            device=general.device,
-            seed=config.seed,
-        )
+    given = ScorerOptions(
+        features=settings.features,
+        spec=spec,
+        codec=codec,
+        weights=settings.weights,
+        ratio=settings.ratio,
+        model=settings.model,
+        threshold=settings.threshold,
+        floor=settings.floor,
+        device=general.device,
+        seed=config.seed,
     )
-    inputs = {"scorer": part.name, **built.inputs()}
-    inputs |= {"weights": weights_identity(settings.weights)} if settings.weights else {}
-    inputs |= {"code": part.digest} if part.digest else {}
+    built, inputs = scorer.plan(given)
+    inputs = {"scorer": part.name, **inputs}
+    if settings.weights:
+        inputs["weights"] = weights_identity(settings.weights)
+    if part.digest:
+        inputs |= {n: getattr(given, n) for n in ("ratio", "model", "threshold", "floor", "seed")}
+        inputs["code"] = part.digest
     weight = settings.weight or built.share
     return LocalPlan(extractor, codec, built, inputs, weight, built.original, built.workers)
 

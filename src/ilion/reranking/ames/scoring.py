@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,26 +70,18 @@ def squash(logits: NDArray[np.floating], steepness: float = 1.0) -> Float64:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * steepness * logits.astype(np.float64)))
 
 
-class SetNetwork(Protocol):
-    """Compares sets of local descriptors, such as `AmesScorer`."""
-
-    def score(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> Float32:
-        """Return (n,) logits: positive where both show the same object."""
-        ...
-
-
 @SCORERS.register("ames", extra="torch", note="a network that compares sets of features")
 @dataclass(frozen=True)
 class SetScorer(Scorer):
     """A learned similarity of sets, brought from logits to (0, 1) by a sigmoid.
 
     Args:
-        network: Gives the logits.
+        network: Function that gives (n,) logits, positive where query and image show the same object.
         steepness: Factor of the logits inside the sigmoid.
         share: Factor of the score beside the global similarity.
     """
 
-    network: SetNetwork
+    network: Callable[[LocalFeatures, Sequence[LocalFeatures]], Float32]
     steepness: float
     share: float = 1.0
     original = takes_weights = True
@@ -97,11 +89,7 @@ class SetScorer(Scorer):
 
     @classmethod
     def check(cls, features: str, weights: str) -> None:
-        """Refuse to run without weights.
-
-        Raises:
-            ConfigError: There are none.
-        """
+        """Refuse to run without weights."""
         if not weights:
             raise ConfigError(
                 "rerank.scorer = 'ames' needs rerank.weights: a published file, or one of your own "
@@ -109,7 +97,7 @@ class SetScorer(Scorer):
             )
 
     @classmethod
-    def plan(cls, options: ScorerOptions) -> Self:
+    def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load AMES for some features, with the fusion of the published model of its kind."""
         model, spec = load(Path(options.weights)), options.spec
         if model.config.local_dim != spec.dim:
@@ -121,15 +109,12 @@ class SetScorer(Scorer):
         count = spec.features
         network = AmesScorer(model, device=options.device, query_features=count, database_features=count)
         # lambda * global + (1 - lambda) * local ranks as global + (1 - lambda) / lambda * local
-        return cls(network, published.steepness, (1 - published.weight) / published.weight)
-
-    def inputs(self) -> Mapping[str, object]:
-        """Return what the scores depend on beside the features and the file of weights."""
-        return {"steepness": self.steepness}
+        share = (1 - published.weight) / published.weight
+        return cls(network.score, published.steepness, share), {"steepness": published.steepness}
 
     def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
         """Score by the network."""
-        return mark_unknown(query, images, squash(self.network.score(query, images), self.steepness))
+        return mark_unknown(query, images, squash(self.network(query, images), self.steepness))
 
 
 class AmesScorer:
@@ -224,19 +209,11 @@ class AmesScorer:
 
         if not self._model.config.binary:
             raise ConfigError("only a binary AMES network has descriptors of one bit a dimension")
-        kept = slice(0, self._database_features)
         self._check(features.descriptors, "the image")
+        kept = features.take(slice(self._database_features))
         with torch.inference_mode():
-            values = signs(self._model.weights, self._tensor(features.descriptors[kept].astype(np.float32)))
-        scales, angles = features.scales, features.angles
-        return replace(
-            features,
-            keypoints=features.keypoints[kept],
-            descriptors=np.packbits(values.cpu().numpy() > 0, axis=1),
-            scores=features.scores[kept],
-            scales=None if scales is None else scales[kept],
-            angles=None if angles is None else angles[kept],
-        )
+            values = signs(self._model.weights, self._tensor(kept.descriptors.astype(np.float32)))
+        return replace(kept, descriptors=np.packbits(values.cpu().numpy() > 0, axis=1))
 
     def _batches(self, database: Sequence[LocalFeatures], query_length: int) -> Iterator[list[int]]:
         """Yield rows of images with features, of similar lengths, whose padded tokens fit into a batch."""
