@@ -295,6 +295,11 @@ class RetrievalDataset(Value):
         if len(set(names)) != len(names):
             raise DatasetError(f"{self.name}: two database shards have the same name")
 
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield the images of the database, shard by shard."""
+        for shard in self.database:
+            yield from shard.records()
+
 
 @dataclass(frozen=True)
 class Descriptors(Value):

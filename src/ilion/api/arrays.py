@@ -328,12 +328,12 @@ class Strip(Value):
 
 
 def show(results: Ranking | RunResult, query: str, photos: Photos = (), top: int = 10) -> Strip:
-    """Show a query and its first results; positives of a run have a green frame, other results a red one.
+    """Show a query and its first results; those of a data set have a green frame if right, else a red one.
 
     Args:
         results: A run, or a ranking, which needs the photos.
         query: Id of the query.
-        photos: Photos of the ranking's results, and of the query where there is one.
+        photos: The data set of the ranking, or photos of its results and of the query.
         top: Number of results.
 
     Raises:
@@ -342,28 +342,31 @@ def show(results: Ranking | RunResult, query: str, photos: Photos = (), top: int
     from ilion.report.pictures import find_records
     from ilion.report.strip import strip
 
-    ranking = results.ranking if isinstance(results, RunResult) else results
+    ranking, given = (
+        (results.ranking, results.dataset) if isinstance(results, RunResult) else (results, photos)
+    )
     if query not in ranking.query_ids:
         raise ArtifactError(f"there is no query {query!r}; there are {', '.join(ranking.query_ids[:5])} ...")
     q = ranking.query_ids.index(query)
     rows = ranking.indices[q, : min(top, int(ranking.counts[q]))].tolist()
     ids = [ranking.database_ids[row] for row in rows]
-    positives: set[int] = set()
-    if isinstance(results, RunResult):
-        known = find_records(results.dataset, ids)
-        known |= {each.id: each.image for each in results.dataset.queries if each.id == query and each.image}
-        truth = results.ground_truth
-        positives = set(truth.positives[truth.query_ids.index(query)].tolist())
+    colours: dict[str, str] = {}
+    if isinstance(given, RetrievalDataset):
+        known = find_records(given, ids)
+        known |= {each.id: each.image for each in given.queries if each.id == query and each.image}
+        colours = dict.fromkeys(ids, "red") | dict.fromkeys(given.ignored.get(query, ()), "gray")
+        colours |= dict.fromkeys(given.positives[query], "green")
     else:
-        known = {record.id: record for record in _records(photos)}
+        known = {record.id: record for record in _records(given)}
     missing = [name for name in ids if name not in known]
     if missing:
         raise ArtifactError(f"{len(missing)} photos are not given, such as {missing[0]!r}; pass photos=...")
     cells = [(known[query], query, "")] if query in known else []
-    for name, row, similarity in zip(ids, rows, ranking.similarities[q].tolist(), strict=False):
-        colour = ("green" if row in positives else "red") if isinstance(results, RunResult) else ""
-        cells.append((known[name], f"{name} {similarity:.3f}", colour))
-    return Strip(strip(cells))
+    cells += [
+        (known[name], f"{name} {similarity:.3f}", colours.get(name, ""))
+        for name, similarity in zip(ids, ranking.similarities[q].tolist(), strict=False)
+    ]
+    return Strip(str(strip(cells)))
 
 
 @dataclass(frozen=True)
@@ -388,7 +391,7 @@ def _config(section: str, settings: Mapping[str, object], seed: int = 0) -> Expe
 def _named(photos: Any) -> dict[str, Any]:
     """Return photos or local features by id."""
     if isinstance(photos, RetrievalDataset):
-        photos = [record for shard in photos.database for record in shard.records()]
+        photos = photos.records()
     if isinstance(photos, Mapping):
         return dict(photos)
     if isinstance(photos, str | Path | np.ndarray):
