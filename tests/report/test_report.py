@@ -289,6 +289,14 @@ def test_numbers_are_those_of_the_evaluation(make: Maker, report: Callable[..., 
     assert "Describing a photo takes 61 ms and 2.8 KB , answering a query 66 ms" in page.visible
 
 
+def test_further_metrics_have_columns_of_their_own(make: Maker, report: Callable[..., Page]) -> None:
+    run = make(queries=3)
+    judged = evaluate(run.ranking, run.ground_truth, k=20, metrics=["trec@7"], bootstrap=20)
+    text = report(replace(run, evaluation=judged), make(queries=3)).visible
+    assert text.count("trec@7") == 2  # in the table of runs, and among all metrics of the first
+    assert "trec@7" not in report(run).visible
+
+
 def test_ranks_agree_with_the_evaluation(make: Maker) -> None:
     run = make(queries=7, positives=3, gain=0.05, k=15)
     truth = run.ground_truth

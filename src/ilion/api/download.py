@@ -55,10 +55,7 @@ def download(
         parallel: Number of files fetched at once; None leaves the setting.
         retries: Number of failures in a row after which an address is given up; None leaves the setting.
         confirm: Callback that receives sizes and licence once and says whether to go on; None means yes.
-        refresh: Whether the source's checksum list is fetched anew.
-        verify: Whether all files are read again.
-        accept_changed: Whether files recorded at first use may have changed.
-        progress: Callback that receives stage, and bytes done and in all.
+        refresh: See `ilion.download.download`, as for ``verify``, ``accept_changed`` and ``progress``.
     """
     from ilion.download import download as fetch
     from ilion.download.settings import load_settings

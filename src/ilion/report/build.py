@@ -154,6 +154,25 @@ def _page(context: Context, sections: Sequence[Section], max_bytes: int) -> str:
     return html
 
 
+def write_page(path: Path, template: str, words: Words, **data: object) -> Path:
+    """Write a page without a script as one HTML file that loads nothing from anywhere.
+
+    Args:
+        path: The file; written aside and renamed.
+        template: Name of the template.
+        words: The catalogue.
+        data: Variables of the template.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    css = asset("report.css")
+    page = page_environment(words).get_template(template)
+    html = page.render(css=Markup(css), policy=policy(css, ""), version=__version__, **data)
+    write_bytes(path, html.encode("utf-8"))
+    return path
+
+
 def page_environment(words: Words) -> Environment:
     """Return the templates, which escape everything and speak one language."""
     environment = Environment(

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ilion._version import __version__
 from ilion.forecast import ForecastResult, format_size
 from ilion.outcome import Interval
-from ilion.report.build import asset, page_environment, policy
+from ilion.report.build import write_page
 from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, ticks
 from ilion.report.words import Words, load_words
-from ilion.storage import write_bytes
 
 
 def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") -> Path:
@@ -30,22 +28,15 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
         ArtifactError: The file cannot be written.
     """
     words = load_words(language)
-    css = asset("report.css")
-    html = (
-        page_environment(words)
-        .get_template("forecast.html.j2")
-        .render(
-            format_size=format_size,
-            result=result,
-            chart=sizes_chart("forecast", result, words),
-            rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
-            css=Markup(css),
-            policy=policy(css, ""),
-            version=__version__,
-        )
+    return write_page(
+        path,
+        "forecast.html.j2",
+        words,
+        format_size=format_size,
+        result=result,
+        chart=sizes_chart("forecast", result, words),
+        rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
     )
-    write_bytes(path, html.encode("utf-8"))
-    return path
 
 
 def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:

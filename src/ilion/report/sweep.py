@@ -7,15 +7,13 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from ilion._version import __version__
 from ilion.outcome import Sweep, SweepRun
-from ilion.report.build import asset, page_environment, policy
+from ilion.report.build import write_page
 from ilion.report.charts.pareto import COLOURS, SHAPES, CostPoint, pareto_chart
 from ilion.report.words import Words, load_words
-from ilion.storage import write_bytes
 
 WORTH = 0.005
-"""What a dearer run must gain to be advised: mAP rises by less than this by chance alone."""
+"""Least gain in mAP of a dearer run to be advised: smaller ones come by chance alone."""
 ADVISED = 6
 """Runs that a sentence of advice names at most."""
 
@@ -33,23 +31,17 @@ def write_sweep_report(found: Sweep, path: Path, *, language: str = "en") -> Pat
         ArtifactError: The file cannot be written.
     """
     words = load_words(language)
-    css = asset("report.css")
-    html = (
-        page_environment(words)
-        .get_template("sweep.html.j2")
-        .render(
-            found=found,
-            css=Markup(css),
-            policy=policy(css, ""),
-            advice=[text for kind in ("bytes", "ms") if (text := advice(found, kind, words))],
-            charts=[_chart(found, kind, words) for kind in ("bytes", "ms")],
-            fronts={kind: found.front(kind) for kind in ("bytes", "ms")},
-            first=found.runs[0],
-            version=__version__,
-        )
+    kinds: tuple[Literal["bytes", "ms"], ...] = ("bytes", "ms")
+    return write_page(
+        path,
+        "sweep.html.j2",
+        words,
+        found=found,
+        advice=[text for kind in kinds if (text := advice(found, kind, words))],
+        charts=[_chart(found, kind, words) for kind in kinds],
+        fronts={kind: found.front(kind) for kind in kinds},
+        first=found.runs[0],
     )
-    write_bytes(path, html.encode("utf-8"))
-    return path
 
 
 def advice(found: Sweep, kind: Literal["bytes", "ms"], words: Words) -> str:

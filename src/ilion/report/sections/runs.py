@@ -6,6 +6,9 @@ from ilion.outcome import RunResult
 from ilion.report.context import Context, Section
 from ilion.report.sections.verdict import slice_label
 
+_USUAL = ("R", "P", "recall", "oracle")
+"""Metrics of every run, without their cut-off; others have a column of their own."""
+
 
 def runs_section(context: Context) -> Section:
     """Tabulate accuracy and cost of every run, and all metrics and slices of the main one."""
@@ -17,6 +20,7 @@ def runs_section(context: Context) -> Section:
         "machines": [_machine(r, context) for r in context.results],
         "slices": [(s, slice_label(s.axis, s.label, words)) for s in main.evaluation.slices],
         "definitions": _definitions(context),
+        "extra": [name for name in main.evaluation.metrics if name.partition("@")[0] not in _USUAL],
     }
     return Section("runs", words("runs.title"), data)
 
