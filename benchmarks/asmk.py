@@ -27,6 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from photos import grocery
+from tests.stages import took
 
 from ilion import api
 from ilion.config import ExperimentConfig, from_dict
@@ -203,7 +204,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             artifact = asmk.open_index(Path(folder), learnt, {})
             start = time.process_time()
-            asmk.index_shard(artifact, "all", zip(data.ids, data.database, strict=True), learnt)
+            asmk.index_shard(artifact, "all", zip(data.ids, data.database, strict=True), learnt, took)
             ms = 1e3 * (time.process_time() - start) / len(data.ids)
             index = asmk.InvertedFile(artifact, ["all"])
             size = index.stored_bytes() / len(index)

@@ -35,7 +35,7 @@ from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
 
 from ilion.config import ReadingConfig
-from ilion.extraction.texts import read_image
+from ilion.extraction.texts import TextDescription
 from ilion.reading.base import ReaderOptions
 from ilion.reading.paddle import PaddleReader
 from ilion.types import FileSource, Float32, ImageRecord
@@ -84,7 +84,7 @@ def ilion() -> Read:
     reader = PaddleReader(ReaderOptions(side=SETTINGS.side))
 
     def read(path: Path) -> list[Line]:
-        lines = read_image(ImageRecord(path.name, FileSource(path)), reader).lines
+        lines = TextDescription(reader).load(ImageRecord(path.name, FileSource(path))).lines
         return [Line(n.text, boxed(n.quad)) for n in lines if n.confidence >= SETTINGS.confidence]
 
     return read

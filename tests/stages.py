@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ilion import api
 from ilion.config import ExperimentConfig
+from ilion.extraction.describe import Description, describe_shard
+from ilion.extraction.shards import is_finished, shard_keys
+from ilion.outcome import Machine
 from ilion.pipeline import Extraction
+from ilion.storage import Artifact, ShardStats
+from ilion.types import Shard
 
 
 def described(config: ExperimentConfig) -> Extraction:
@@ -19,3 +26,20 @@ def described(config: ExperimentConfig) -> Extraction:
 def same(report: Path, page: bytes) -> bool:
     """Tell whether a report is this page, without the difference, which pytest takes minutes to print."""
     return report.read_bytes() == page
+
+
+def describe_shards(
+    shards: Sequence[Shard], description: Description[Any, Any], artifact: Artifact, **options: Any
+) -> tuple[list[str], bool]:
+    """Describe the shards that are not finished; return their keys, and whether all were."""
+    keys, reused = shard_keys(shards), True
+    for shard, key in zip(shards, keys, strict=True):
+        if not is_finished(artifact, key, options.get("on_bad_image", "error")):
+            reused = False
+            describe_shard(shard, key, description, artifact, **options)
+    return keys, reused
+
+
+def took(images: int) -> ShardStats:
+    """Return what a shard took, where that does not matter."""
+    return ShardStats(images, 0.0, 0, Machine("", 1, 0, "", ""))

@@ -24,7 +24,7 @@ RERANK = {"features": "orb", "shortlist": 8}
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the images that were decoded, for global and for local descriptors."""
     seen: list[str] = []
-    for module, name in ((images, "load_image"), (local, "load_view")):
+    for module, name in ((images, "load_part"), (local, "load_part")):
         real = getattr(module, name)
 
         def load(record: ImageRecord, *rest: Any, real: Any = real, **more: Any) -> Any:

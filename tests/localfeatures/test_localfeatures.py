@@ -2,33 +2,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from tests.stages import describe_shards
 
 from ilion import storage
 from ilion.datasets import open_dataset
 from ilion.errors import ArtifactError, ConfigError, ExtractionError, ImageError
+from ilion.extraction.describe import BoxUse, View, load_part
 from ilion.extraction.local import (
+    EncodedDescription,
+    LocalDescription,
     describe_local,
     extract_local_queries,
-    extract_local_shards,
     learn_codec,
-    load_view,
     placed,
 )
-from ilion.extraction.recode import find_source, recode
-from ilion.images import crop, decode
-from ilion.localfeatures import LocalExtractor, LocalOptions, build
-from ilion.localfeatures.base import LocalSpec
-from ilion.localfeatures.codecs import CodecSettings, raw_codec
+from ilion.extraction.recode import find_source, recode, settle
+from ilion.images import crop, decode, least_size
+from ilion.localfeatures import LocalOptions, build
+from ilion.localfeatures.base import LocalExtractor, LocalSpec
+from ilion.localfeatures.codecs import Codec, CodecSettings, raw_codec
 from ilion.localfeatures.select import CELLS, SELECTIONS, select_features
 from ilion.localfeatures.store import LocalSet
 from ilion.outcome import Skipped
-from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query
+from ilion.types import RGB, Box, FileSource, ImageRecord, LocalFeatures, Query, Shard
 
 NAMES = ["rootsift", "orb", *(["akaze"] if hasattr(cv2, "AKAZE") else [])]
+
+
+def store_all(
+    shards: Sequence[Shard],
+    extractor: LocalExtractor,
+    codec: Codec,
+    artifact: storage.Artifact,
+    **options: Any,
+) -> tuple[list[str], bool]:
+    settle(artifact, codec)
+    return describe_shards(
+        shards, EncodedDescription(LocalDescription(extractor), codec), artifact, **options
+    )
+
+
+def view_of(of: ImageRecord, side: int, box_use: BoxUse = "none") -> View:
+    return load_part(of, least_size("long", side), box_use).fitted(side)
 
 
 def blobs(seed: int = 0, size: tuple[int, int] = (200, 300), number: int = 60) -> RGB:
@@ -188,7 +208,7 @@ def test_keypoints_of_a_crop_lie_on_the_full_image(tmp_path: Path, side: int) ->
     """A disc drawn in the full image is found where it was drawn, through crop and shrinking."""
     image = np.full((300, 500, 3), 60, np.uint8)
     cv2.circle(image, (310, 140), 16, (250, 250, 250), -1, cv2.LINE_AA)
-    view = load_view(record(tmp_path, image, (Box(200.4, 60.7, 200, 180),)), side, "crop")
+    view = view_of(record(tmp_path, image, (Box(200.4, 60.7, 200, 180),)), side, "crop")
     assert view.offset == (200, 60)
     assert max(view.image.shape[:2]) == min(side, 201)
     [found] = build("rootsift").extract([view.image])
@@ -213,20 +233,20 @@ def test_keypoints_of_a_crop_lie_on_the_full_image(tmp_path: Path, side: int) ->
 )
 def test_a_view_says_where_its_part_lies(tmp_path: Path, boxes: tuple[Box, ...]) -> None:
     image = blobs()
-    view = load_view(record(tmp_path, image, boxes), 640, "crop")
+    view = view_of(record(tmp_path, image, boxes), 640, "crop")
     left, top = view.offset
     height, width = view.image.shape[:2]
     np.testing.assert_array_equal(view.image, image[top : top + height, left : left + width])
     np.testing.assert_array_equal(view.image, crop(image, boxes))
-    whole = load_view(record(tmp_path, image, boxes), 640)
+    whole = view_of(record(tmp_path, image, boxes), 640)
     np.testing.assert_array_equal(whole.image, image)
     assert whole.offset == (0, 0)
 
 
 def test_small_images_are_not_enlarged_and_large_ones_are_shrunk(tmp_path: Path) -> None:
     small = record(tmp_path, blobs(size=(40, 60)))
-    assert load_view(small, 640).image.shape == (40, 60, 3)
-    large = load_view(record(tmp_path, blobs(size=(400, 1000), number=90)), 500)
+    assert view_of(small, 640).image.shape == (40, 60, 3)
+    large = view_of(record(tmp_path, blobs(size=(400, 1000), number=90)), 500)
     assert large.image.shape == (200, 500, 3)
     assert large.scale == (0.5, 0.5)
     assert large.full_size == (1000, 400)
@@ -236,7 +256,7 @@ def test_a_jpeg_decoded_at_a_fraction_still_refers_to_its_full_size(tmp_path: Pa
     image = np.full((1600, 2400, 3), 60, np.uint8)
     cv2.circle(image, (1500, 700), 80, (250, 250, 250), -1, cv2.LINE_AA)
     given = record(tmp_path, image, name="a.jpg")
-    view = load_view(given, 400)
+    view = view_of(given, 400)
     assert decode(given.source.read(), at_least=(600, 1)).image.shape[1] < 2400
     found = placed(build("rootsift").extract([view.image])[0], view)
     assert found.image_size == (2400, 1600)
@@ -260,7 +280,7 @@ def test_a_database_is_described_once(tmp_path: Path, tiny_dataset: Path) -> Non
     shards = open_dataset(tiny_dataset, shard_size=4).database
     extractor, artifact = setup(tmp_path)
     told: list[tuple[int, int]] = []
-    keys, reused = extract_local_shards(
+    keys, reused = store_all(
         shards, extractor, RAW, artifact, progress=lambda done, total: told.append((done, total))
     )
     assert not reused
@@ -268,7 +288,7 @@ def test_a_database_is_described_once(tmp_path: Path, tiny_dataset: Path) -> Non
     found = LocalSet(artifact, keys)
     assert len(found) == 18
     before = {p.name: p.stat().st_mtime_ns for p in artifact.folder.iterdir()}
-    again, reused = extract_local_shards(shards, extractor, RAW, artifact)
+    again, reused = store_all(shards, extractor, RAW, artifact)
     assert (again, reused) == (keys, True)
     assert {p.name: p.stat().st_mtime_ns for p in artifact.folder.iterdir()} == before
     stats = storage.read_stats(artifact, keys[0])
@@ -279,11 +299,11 @@ def test_a_database_is_described_once(tmp_path: Path, tiny_dataset: Path) -> Non
 def test_a_lost_shard_is_computed_again_to_the_same_bytes(tmp_path: Path, tiny_dataset: Path) -> None:
     shards = open_dataset(tiny_dataset, shard_size=4).database
     extractor, artifact = setup(tmp_path)
-    keys, _ = extract_local_shards(shards, extractor, RAW, artifact)
+    keys, _ = store_all(shards, extractor, RAW, artifact)
     before = {p.name: p.read_bytes() for p in artifact.folder.glob("*.bin")}
     (artifact.folder / f"{keys[1]}.ids.json").unlink()
     (artifact.folder / f"{keys[1]}.bin").write_bytes(b"half")
-    _, reused = extract_local_shards(shards, extractor, RAW, artifact)
+    _, reused = store_all(shards, extractor, RAW, artifact)
     assert not reused
     assert {p.name: p.read_bytes() for p in artifact.folder.glob("*.bin")} == before
 
@@ -294,8 +314,8 @@ def test_a_bad_image_stops_or_is_counted(tmp_path: Path, tiny_dataset: Path) -> 
     shards = open_dataset(tiny_dataset).database
     extractor, artifact = setup(tmp_path)
     with pytest.raises(ImageError, match="on-bad-image=skip"):
-        extract_local_shards(shards, extractor, RAW, artifact)
-    keys, _ = extract_local_shards(shards, extractor, RAW, artifact, on_bad_image="skip")
+        store_all(shards, extractor, RAW, artifact)
+    keys, _ = store_all(shards, extractor, RAW, artifact, on_bad_image="skip")
     skipped = [s for key in keys for s in storage.read_stats(artifact, key).skipped]
     assert len(skipped) == 1
     assert skipped[0].where == str(bad)
@@ -303,16 +323,16 @@ def test_a_bad_image_stops_or_is_counted(tmp_path: Path, tiny_dataset: Path) -> 
     assert len(found) == 17
     assert found.rows_of([skipped[0].id]).tolist() == [-1]
     with pytest.raises(ImageError, match="on-bad-image=skip"):
-        extract_local_shards(shards, extractor, RAW, artifact)
+        store_all(shards, extractor, RAW, artifact)
 
 
 def test_another_codec_does_not_enter_the_folder(tmp_path: Path, tiny_dataset: Path) -> None:
     shards = open_dataset(tiny_dataset).database
     extractor, artifact = setup(tmp_path)
-    extract_local_shards(shards, extractor, RAW, artifact)
+    store_all(shards, extractor, RAW, artifact)
     other = raw_codec(128, "cosine", has_shape=False)
     with pytest.raises(ArtifactError, match="holds features of another codec"):
-        extract_local_shards(shards, extractor, other, artifact)
+        store_all(shards, extractor, other, artifact)
 
 
 def test_queries_come_from_their_box_at_full_precision(tmp_path: Path, tiny_dataset: Path) -> None:
@@ -348,7 +368,7 @@ def test_a_text_has_no_local_features(tmp_path: Path) -> None:
 def test_a_codec_is_learnt_once_and_features_are_encoded_anew(tmp_path: Path, tiny_dataset: Path) -> None:
     shards = open_dataset(tiny_dataset, shard_size=7).database
     extractor, artifact = setup(tmp_path)
-    keys, _ = extract_local_shards(shards, extractor, RAW, artifact)
+    keys, _ = store_all(shards, extractor, RAW, artifact)
     full = LocalSet(artifact, keys)
     settings = CodecSettings("uint8", features=10, position=8, shape=4, score=0)
     home = storage.open_artifact(tmp_path / "out", "codec", {"spec": extractor.spec.as_dict()})
@@ -393,7 +413,7 @@ def test_bytes_are_the_same_from_images_and_from_full_precision(
 
     full_codec, _ = learn_codec(lambda: records, large, CodecSettings(), home("codec", large), seed=0)
     full = home("local", large, codec=full_codec.digest)
-    keys, _ = extract_local_shards(shards, large, full_codec, full)
+    keys, _ = store_all(shards, large, full_codec, full)
     source = find_source(tmp_path / "out", "local", {"spec": small.spec.as_dict()}, keys)
     assert source is not None
     assert source.artifact.folder == full.folder
@@ -404,7 +424,7 @@ def test_bytes_are_the_same_from_images_and_from_full_precision(
     ]
     assert codecs[0].digest == codecs[1].digest
     one, two = (home("local", small, codec=codecs[0].digest, way=way) for way in ("images", "disk"))
-    extract_local_shards(shards, small, codecs[0], one)
+    store_all(shards, small, codecs[0], one)
     recode(source, keys, codecs[0], two, features=40)
     for key in keys:
         assert (one.folder / f"{key}.bin").read_bytes() == (two.folder / f"{key}.bin").read_bytes()
@@ -414,7 +434,7 @@ def test_bytes_are_the_same_from_images_and_from_full_precision(
 def test_a_source_must_be_complete_alike_and_rich_enough(tmp_path: Path, tiny_dataset: Path) -> None:
     shards = open_dataset(tiny_dataset, shard_size=7).database
     extractor, artifact = setup(tmp_path)
-    keys, _ = extract_local_shards(shards, extractor, RAW, artifact)
+    keys, _ = store_all(shards, extractor, RAW, artifact)
 
     def find(**changed: object) -> LocalSet | None:
         spec = {**extractor.spec.as_dict(), **changed}

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stages import describe_shards
 
 from ilion import storage
 from ilion.datasets import open_dataset
 from ilion.errors import ArtifactError, ExtractionError, ImageError
-from ilion.extraction.texts import read_image, read_queries, read_shards
+from ilion.extraction.texts import TextDescription, read_queries
 from ilion.reading.base import ReaderOptions, ReaderSpec
 from ilion.reading.store import ReadImage, TextSet, write_texts
 from ilion.runtime.machine import machine
@@ -97,14 +98,16 @@ def test_an_id_that_occurs_twice_is_refused(artifact: storage.Artifact) -> None:
 def test_shards_are_read_once(tiny_dataset: Path, artifact: storage.Artifact) -> None:
     database = open_dataset(tiny_dataset).database
     reader, told = FakeReader(), []
-    keys, reused = read_shards(database, reader, artifact, workers=2, progress=lambda *a: told.append(a))
+    keys, reused = describe_shards(
+        database, TextDescription(reader), artifact, workers=2, progress=lambda *a: told.append(a)
+    )
     assert (reader.seen, reused) == (18, False)
     assert told[-1] == (18, 18)
     (artifact.folder / f"{keys[1]}.ids.json").unlink()  # as if killed while this shard was written
-    again, reused = read_shards(database, FakeReader(), artifact)
+    again, reused = describe_shards(database, TextDescription(FakeReader()), artifact)
     assert (again, reused) == (keys, False)
     reader = FakeReader()
-    assert read_shards(database, reader, artifact) == (keys, True)
+    assert describe_shards(database, TextDescription(reader), artifact) == (keys, True)
     assert reader.seen == 0
     texts = TextSet(artifact, keys)
     assert texts.ids == tuple(r.id for shard in database for r in shard.records())
@@ -116,8 +119,8 @@ def test_bad_images_are_errors_or_counted(tiny_dataset: Path, artifact: storage.
     bad.write_bytes(bad.read_bytes()[:200])
     database = open_dataset(tiny_dataset).database
     with pytest.raises(ImageError, match="on-bad-image=skip"):
-        read_shards(database, FakeReader(), artifact)
-    keys, _ = read_shards(database, FakeReader(), artifact, on_bad_image="skip")
+        describe_shards(database, TextDescription(FakeReader()), artifact)
+    keys, _ = describe_shards(database, TextDescription(FakeReader()), artifact, on_bad_image="skip")
     assert len(TextSet(artifact, keys)) == 17
     skipped = [s for key in keys for s in storage.read_stats(artifact, key).skipped]
     assert [s.where.endswith("d2.jpg") for s in skipped] == [True]
@@ -141,7 +144,7 @@ def test_query_photos_are_read_inside_their_boxes(tiny_dataset: Path, artifact: 
 
 def test_large_photos_are_shrunk_and_quads_are_not(tiny_dataset: Path) -> None:
     record = next(open_dataset(tiny_dataset).database[0].records())
-    found = read_image(record, FakeReader(side=32))
+    found = TextDescription(FakeReader(side=32)).load(record)
     assert found.lines[0].text == "64x43"
     np.testing.assert_allclose(found.lines[0].quad[2], [96, 64], atol=0.01)
 

@@ -74,7 +74,8 @@ class Model(Value):
         """
         from ilion.datasets.shards import RecordShard
         from ilion.descriptors.base import Fittable
-        from ilion.extraction.images import load_image, sample_records
+        from ilion.extraction.describe import sample_records
+        from ilion.extraction.images import load_image
 
         if isinstance(self.extractor, Fittable):
             if not isinstance(photos, RetrievalDataset):
@@ -100,9 +101,9 @@ class Model(Value):
             ImageError: A photo cannot be read.
             ExtractionError: The model has to learn first; see `fit`.
         """
-        from ilion.extraction.images import describe
+        from ilion.extraction.images import describe_images
 
-        return describe(_records(photos), self.extractor, box_use=box_use, dtype=dtype)[0]
+        return describe_images(_records(photos), self.extractor, box_use=box_use, dtype=dtype)[0]
 
     def describe_texts(self, texts: Mapping[str, str] | Sequence[str]) -> Descriptors:
         """Describe texts in the space of the photos.
@@ -435,7 +436,7 @@ def _describe_local(
     from ilion.extraction.local import describe_local as describe
     from ilion.extraction.recode import full_precision
 
-    found = describe(records, extractor, [], box_use=box_use)
+    found = describe(records, extractor, box_use=box_use)
     return [full_precision(features, extractor.spec.metric) for _, features in found]
 
 

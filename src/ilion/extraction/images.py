@@ -1,46 +1,36 @@
-"""From images to stored descriptors: read and decode in threads, describe, store shard by shard.
-
-Shards are the units of work, see `ilion.extraction.shards`. Memory holds one chunk of decoded images and one
-shard of descriptors.
-"""
+"""Global descriptors of images and texts, stored."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
 from ilion.descriptors.texts import count_long
 from ilion.errors import DatasetError, ExtractionError
-from ilion.extraction.known import put_together, recall, stamps_of, write_stamps
-from ilion.extraction.shards import (
-    CHUNK,
-    OnBadImage,
-    Progress,
-    queries_key,
-    readable,
-    reading,
-    shard_keys,
-    stats_since,
-    unfinished,
-)
-from ilion.images import crop, decode, least_size, mask, resize
+from ilion.extraction.describe import BoxUse, Description, describe, load_part
+from ilion.extraction.shards import OnBadImage, Progress, queries_key, stats_since
+from ilion.images import least_size, resize
 from ilion.outcome import Skipped
 from ilion.runtime.threads import in_order
-from ilion.storage import Artifact, has_descriptors, read_arrays, write_arrays, write_descriptors
-from ilion.types import RGB, Descriptors, ImageRecord, Query, Shard
-
-FIT_SHARDS = 20
-"""Shards that are looked into for a sample; the database may have thousands."""
+from ilion.storage import (
+    Artifact,
+    ShardStats,
+    has_descriptors,
+    read_arrays,
+    read_descriptors,
+    write_arrays,
+    write_descriptors,
+)
+from ilion.types import RGB, Descriptors, ImageRecord, Query
 
 STATE = "state.npz"
-"""What a model learnt, in the folder of its artifact."""
-
-BoxUse = Literal["crop", "mask", "none"]
+"""File of what a model learnt, in the folder of its artifact."""
 
 
 def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none") -> RGB:
@@ -48,7 +38,7 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
 
     Args:
         record: The image.
-        spec: Of the model.
+        spec: Spec of the model.
         box_use: What to do with the record's boxes, if it has any.
 
     Returns:
@@ -57,19 +47,72 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
     Raises:
         ImageError: It cannot be read or decoded; the message says where it is.
     """
-    boxed = bool(record.boxes) and box_use != "none"
-    with reading(record) as where:
-        # a cropped query must keep its detail, so it is decoded at full size
-        at_least = None if boxed else least_size(spec.resize, spec.side)
-        image = decode(record.source.read(), at_least=at_least, where=where).image
-        if boxed and box_use == "crop":
-            image = crop(image, record.boxes)
-        elif boxed:
-            image = mask(image, record.boxes)
-        return resize(image, spec.resize, spec.side)
+    part = load_part(record, least_size(spec.resize, spec.side), box_use)
+    return resize(part.image, spec.resize, spec.side)
 
 
-def describe(
+@dataclass(frozen=True)
+class GlobalDescription(Description[RGB, NDArray[np.floating]]):
+    """One descriptor an image.
+
+    Args:
+        extractor: The model, fitted.
+        dtype: Type of the stored values, ``float16`` or ``float32``.
+    """
+
+    extractor: Extractor
+    dtype: str = "float16"
+    kind = "descriptors"
+    takes_over = True
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the numbers depend on."""
+        return self.extractor.spec.as_dict()
+
+    def load(self, record: ImageRecord, box_use: BoxUse) -> RGB:
+        """Read, decode and resize an image."""
+        return load_image(record, self.extractor.spec, box_use)
+
+    def describe(self, images: Sequence[tuple[ImageRecord, RGB]]) -> list[NDArray[np.floating]]:
+        """Return B descriptors (D,).
+
+        Raises:
+            ExtractionError: The model returns something else than its spec says.
+        """
+        spec, values = self.extractor.spec, self.extractor.extract([image for _, image in images])
+        if values.shape != (len(images), spec.dim):
+            raise ExtractionError(
+                f"{spec.name} returned {values.shape} for {len(images)} images of {spec.dim}"
+            )
+        return list(values.astype(self.dtype))
+
+    def write(
+        self,
+        artifact: Artifact,
+        key: str,
+        described: Iterator[tuple[str, NDArray[np.floating]]],
+        stats: Callable[[int], ShardStats],
+    ) -> None:
+        """Store the descriptors of a shard."""
+        descriptors = self.gather(described)
+        write_descriptors(artifact, key, descriptors, stats(len(descriptors.ids)))
+
+    def gather(self, described: Iterable[tuple[str, NDArray[np.floating]]]) -> Descriptors:
+        """Return descriptors of ids and rows."""
+        ids, rows = [], []
+        for name, row in described:
+            ids.append(name)
+            rows.append(row)
+        values = np.array(rows, self.dtype).reshape(len(ids), self.extractor.spec.dim)
+        return Descriptors(tuple(ids), values)
+
+    def earlier(self, artifact: Artifact, key: str) -> Callable[[int], NDArray[np.floating]]:
+        """Return what reads the rows of an earlier shard."""
+        return read_descriptors(artifact, key).values.__getitem__
+
+
+def describe_images(
     records: Iterable[ImageRecord],
     extractor: Extractor,
     *,
@@ -77,112 +120,27 @@ def describe(
     on_bad_image: OnBadImage = "error",
     dtype: str = "float16",
     workers: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> tuple[Descriptors, tuple[Skipped, ...]]:
-    """Describe images, in their order.
+    """Describe images without storing anything.
 
     Args:
         records: The images.
-        extractor: The model.
-        box_use: For records with boxes.
+        extractor: The model, fitted.
+        box_use: What to do with the boxes of records that have some.
         on_bad_image: ``error`` or ``skip``.
         dtype: ``float16`` or ``float32``.
-        workers: Decoding threads; 0 takes one a core.
-        progress: Called with the number of images just done.
+        workers: Number of decoding threads; 0 means one per core.
 
     Returns:
-        Descriptors of the readable images, and those that were skipped.
+        Descriptors of the readable images in their order, and those that were skipped.
 
     Raises:
-        ImageError: An image is unreadable and ``on_bad_image`` is ``error``.
-        ExtractionError: The model returns something else than its spec says.
+        ImageError: See `ilion.extraction.describe.describe`.
     """
-    spec = extractor.spec
-    ids: list[str] = []
-    chunk: list[RGB] = []
-    parts = [np.empty((0, spec.dim), dtype)]
     skipped: list[Skipped] = []
-
-    def flush() -> None:
-        if chunk:
-            values = extractor.extract(chunk)
-            if values.shape != (len(chunk), spec.dim):
-                raise ExtractionError(
-                    f"{spec.name} returned {values.shape} for {len(chunk)} images of {spec.dim}"
-                )
-            parts.append(values.astype(dtype))
-            if progress:
-                progress(len(chunk))
-            chunk.clear()
-
-    for record, image in readable(
-        records,
-        lambda r: load_image(r, spec, box_use),
-        skipped,
-        on_bad_image=on_bad_image,
-        workers=workers,
-        progress=progress,
-    ):
-        ids.append(record.id)
-        chunk.append(image)
-        if len(chunk) == CHUNK:
-            flush()
-    flush()
-    return Descriptors(tuple(ids), np.concatenate(parts)), tuple(skipped)
-
-
-def extract_shards(
-    shards: Sequence[Shard],
-    extractor: Extractor,
-    artifact: Artifact,
-    *,
-    on_bad_image: OnBadImage = "error",
-    dtype: str = "float16",
-    workers: int = 0,
-    earlier: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> tuple[list[str], bool]:
-    """Describe the shards that are not described yet.
-
-    Args:
-        shards: In database order.
-        extractor: The model, fitted.
-        artifact: Where the descriptors belong; its inputs must hold the model's spec.
-        on_bad_image: ``error`` or ``skip``.
-        dtype: Stored type.
-        workers: Decoding threads.
-        earlier: Keys of shards that may hold some of the images, see `ilion.extraction.known`.
-        progress: Called with images done and in all; the total is an estimate until the last shard.
-
-    Returns:
-        The keys of the shards in order, and whether all of them were there already.
-
-    Raises:
-        ImageError: See `describe`.
-        ArtifactError: The disk is full, or the artifact cannot be written.
-    """
-    keys = shard_keys(shards)
-    reused = True
-    for key, records, advance in unfinished(
-        shards, keys, artifact, on_bad_image=on_bad_image, progress=progress
-    ):
-        reused = False
-        started = time.perf_counter()
-        known = recall(artifact, earlier, stamps_of(records))
-        advance(len(known.places))
-        fresh, skipped = describe(
-            known.fresh(records),
-            extractor,
-            on_bad_image=on_bad_image,
-            dtype=dtype,
-            workers=workers,
-            progress=advance,
-        )
-        descriptors = put_together(artifact, records, known, fresh)
-        write_stamps(artifact, key, records, known.stamps, descriptors.ids)
-        stats = stats_since(started - known.seconds, len(descriptors.ids), skipped)
-        write_descriptors(artifact, key, descriptors, stats)
-    return keys, reused
+    kind = GlobalDescription(extractor, dtype)
+    found = describe(records, kind, skipped, box_use=box_use, on_bad_image=on_bad_image, workers=workers)
+    return kind.gather((record.id, row) for record, row in found), tuple(skipped)
 
 
 def extract_queries(
@@ -222,7 +180,7 @@ def extract_queries(
     values = np.zeros((len(queries), extractor.spec.dim), np.float32)
     photos = [(row, q.image) for row, q in enumerate(queries) if q.image is not None]
     if photos:
-        found, _ = describe(
+        found, _ = describe_images(
             [image for _, image in photos], extractor, box_use=box_use, dtype="float32", workers=workers
         )
         values[[row for row, _ in photos]] = found.values
@@ -254,23 +212,6 @@ def _reads_texts(extractor: Extractor, blind: bool) -> bool:
             "('ilion models --text' lists them), or the words on things: set reading.use to only or fused"
         )
     return isinstance(extractor, TextExtractor)
-
-
-def sample_records(shards: Sequence[Shard], count: int, seed: int) -> list[ImageRecord]:
-    """Draw database images for models that learn something, from shards spread over the database.
-
-    Args:
-        shards: In database order.
-        count: At most so many.
-        seed: The same seed and database give the same sample.
-    """
-    if not shards:
-        return []
-    spread = sorted({int(i) for i in np.linspace(0, len(shards) - 1, min(FIT_SHARDS, len(shards)))})
-    records = [record for i in spread for record in shards[i].records()]
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(records))[:count])
-    return [records[i] for i in chosen]
 
 
 def fit(

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.storage import Artifact, has_descriptors, read_array, read_descriptors, read_stats, write_array
-from ilion.types import Descriptors, FileSource, ImageRecord, TarSource
+from ilion.storage import Artifact, has_descriptors, read_array, read_stats, write_array
+from ilion.types import FileSource, ImageRecord, TarSource
 
 log = logging.getLogger(__name__)
 
@@ -121,34 +121,3 @@ def write_stamps(
     """
     rows = {record.id: number for number, record in enumerate(records)}
     write_array(artifact.folder / f"{key}{STAMPS}", stamps[[rows[name] for name in ids]].view(_KIND))
-
-
-def put_together(
-    artifact: Artifact, records: Sequence[ImageRecord], known: Recall, fresh: Descriptors
-) -> Descriptors:
-    """Return the descriptors of a shard, taken over or new, in the order of its images.
-
-    Args:
-        artifact: Where the earlier shards are.
-        records: The images of the shard.
-        known: Where some were described before.
-        fresh: Descriptors of the others, without those that were skipped.
-
-    Raises:
-        ArtifactError: An earlier shard is damaged.
-    """
-    if not known.places:
-        return fresh
-    shards = {key: read_descriptors(artifact, key).values for key, _ in known.places.values()}
-    new = dict(zip(fresh.ids, fresh.values, strict=True))
-    ids, rows = [], []
-    for number, record in enumerate(records):
-        if number in known.places:
-            key, row = known.places[number]
-            rows.append(shards[key][row])
-        elif record.id in new:
-            rows.append(new[record.id])
-        else:
-            continue
-        ids.append(record.id)
-    return Descriptors(tuple(ids), np.array(rows, fresh.values.dtype).reshape(len(ids), -1))

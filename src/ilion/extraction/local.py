@@ -1,90 +1,31 @@
-"""From images to stored local features: read, detect and describe, encode, store shard by shard.
+"""Local features of images, encoded and stored.
 
-The local counterpart of `ilion.extraction.images`. Keypoints are stored in pixels of the full upright image,
-however much of it was looked at and at which size. Memory holds one chunk of decoded images and their
-features.
+Keypoints are stored in pixels of the full upright image, however much of it was looked at and at which size.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import floor
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
 from ilion.errors import ExtractionError
-from ilion.extraction.known import Recall, recall, stamps_of, write_stamps
+from ilion.extraction.describe import CHUNK, BoxUse, Description, View, describe, describe_queries, load_part
 from ilion.extraction.recode import as_stored, full_precision, settle, stored_features
-from ilion.extraction.shards import (
-    CHUNK,
-    OnBadImage,
-    Progress,
-    queries_key,
-    readable,
-    reading,
-    shard_keys,
-    stats_since,
-    unfinished,
-)
-from ilion.images import crop, decode, least_size, resize
+from ilion.extraction.shards import OnBadImage, Progress, stats_since
+from ilion.images import least_size
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localfeatures.codecs import Codec, CodecSettings, fit_codec, raw_codec
 from ilion.localfeatures.store import LocalSet, has_codec, read_codec, write_codec, write_features
 from ilion.outcome import Skipped
-from ilion.storage import Artifact, ShardStats, has_descriptors
-from ilion.types import RGB, ImageRecord, LocalFeatures, Query, Shard
-
-BoxUse = Literal["crop", "none"]
+from ilion.storage import Artifact, ShardStats
+from ilion.types import ImageRecord, LocalFeatures, Query
 
 SAMPLE_PER_IMAGE = 100
 """Features of one image that take part in learning a codec: many images teach more than many features."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What an extractor looks at, and where that lies in the full image.
-
-    Args:
-        image: (H, W, 3), a part of the image, perhaps shrunk.
-        offset: Left and top of that part in pixels of the full upright image.
-        scale: Pixels of ``image`` for one pixel of the full image, in x and y.
-        full_size: (width, height) of the full image.
-    """
-
-    image: RGB
-    offset: tuple[int, int]
-    scale: tuple[float, float]
-    full_size: tuple[int, int]
-
-
-def load_view(record: ImageRecord, side: int, box_use: BoxUse = "none", *, enlarge: bool = False) -> View:
-    """Read and decode one image, and bring it to the extractor's side.
-
-    Args:
-        record: The image.
-        side: What is longer is shrunk to it.
-        box_use: Whether to look only at the smallest rectangle that holds the record's boxes, if it has any.
-        enlarge: Whether what is shorter is enlarged to it.
-
-    Raises:
-        ImageError: It cannot be read or decoded; the message says where it is.
-    """
-    boxes = record.boxes if box_use == "crop" else ()
-    with reading(record) as where:
-        # a cropped query must keep its detail, so it is decoded at full size
-        at_least = None if boxes else least_size("long", side)
-        decoded = decode(record.source.read(), at_least=at_least, where=where)
-        part = crop(decoded.image, boxes)
-        left = max(0, floor(min((box.x for box in boxes), default=0)))
-        top = max(0, floor(min((box.y for box in boxes), default=0)))
-        image = resize(part, "long", side) if enlarge or max(part.shape[:2]) > side else part
-    across = decoded.scale[0] * image.shape[1] / part.shape[1]
-    down = decoded.scale[1] * image.shape[0] / part.shape[0]
-    return View(image, (left, top), (across, down), decoded.full_size)
 
 
 def placed(features: LocalFeatures, view: View) -> LocalFeatures:
@@ -104,67 +45,129 @@ def placed(features: LocalFeatures, view: View) -> LocalFeatures:
     scale, offset = np.array(view.scale), np.array(view.offset)
     # the centre of the first pixel lies half a pixel from the edge, at every size
     keypoints = (features.keypoints + 0.5) / scale - 0.5 + offset
-    return replace(
+    moved = replace(
         features,
         keypoints=keypoints.astype(np.float32),
         scales=None if features.scales is None else (features.scales / np.sqrt(scale.prod())).astype("f"),
         image_size=view.full_size,
     )
+    if not view.shown:
+        return moved
+    # where the mask begins there are corners that the object does not have
+    x, y = keypoints.T
+    inside = [(b.x <= x) & (x < b.x + b.width) & (b.y <= y) & (y < b.y + b.height) for b in view.shown]
+    return moved.take(np.flatnonzero(np.any(inside, axis=0)))
+
+
+@dataclass(frozen=True)
+class LocalDescription(Description[View, LocalFeatures]):
+    """The local features of an image.
+
+    Args:
+        extractor: What finds and describes.
+        enlarge: Whether images smaller than the extractor's side are brought to it.
+    """
+
+    extractor: LocalExtractor
+    enlarge: bool = False
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the numbers depend on."""
+        return self.extractor.spec.as_dict()
+
+    def load(self, record: ImageRecord, box_use: BoxUse) -> View:
+        """Read, decode and resize an image."""
+        side = self.extractor.spec.side
+        part = load_part(record, least_size("long", side), box_use)
+        return part.fitted(side, enlarge=self.enlarge)
+
+    def describe(self, images: Sequence[tuple[ImageRecord, View]]) -> list[LocalFeatures]:
+        """Return the features of each image.
+
+        Raises:
+            ExtractionError: The extractor returns something else than its spec says.
+        """
+        found, spec = self.extractor.extract([view.image for _, view in images]), self.extractor.spec
+        if len(found) != len(images):
+            raise ExtractionError(f"{spec.name} returned features of {len(found)} images for {len(images)}")
+        for (record, _), features in zip(images, found, strict=True):
+            _check(features, self.extractor, record)
+        return [placed(features, view) for (_, view), features in zip(images, found, strict=True)]
+
+    def write(
+        self,
+        artifact: Artifact,
+        key: str,
+        described: Iterator[tuple[str, LocalFeatures]],
+        stats: Callable[[int], ShardStats],
+    ) -> None:
+        """Refuse: features are stored by a codec, or as postings."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class EncodedDescription(Description[View, bytes]):
+    """The local features of an image, as a codec stores them.
+
+    Args:
+        features: What finds and describes.
+        codec: What encodes.
+    """
+
+    features: LocalDescription
+    codec: Codec
+    kind = "local"
+    takes_over = True
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the features depend on."""
+        return self.features.spec
+
+    def load(self, record: ImageRecord, box_use: BoxUse) -> View:
+        """Read, decode and resize an image."""
+        return self.features.load(record, box_use)
+
+    def describe(self, images: Sequence[tuple[ImageRecord, View]]) -> list[bytes]:
+        """Return the encoded features of each image."""
+        return [self.codec.encode(as_stored(f, self.codec)) for f in self.features.describe(images)]
+
+    def write(
+        self,
+        artifact: Artifact,
+        key: str,
+        described: Iterator[tuple[str, bytes]],
+        stats: Callable[[int], ShardStats],
+    ) -> None:
+        """Store the features of a shard."""
+        write_features(artifact, key, described, stats)
+
+    def earlier(self, artifact: Artifact, key: str) -> Callable[[int], bytes]:
+        """Return what reads the rows of an earlier shard."""
+        return LocalSet(artifact, [key]).stored
 
 
 def describe_local(
     records: Iterable[ImageRecord],
     extractor: LocalExtractor,
-    skipped: list[Skipped],
+    skipped: list[Skipped] | None = None,
     *,
-    box_use: BoxUse = "none",
     enlarge: bool = False,
-    on_bad_image: OnBadImage = "error",
-    workers: int = 0,
-    progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[ImageRecord, LocalFeatures]]:
-    """Find and describe the features of images, in their order.
+    """Find and describe the features of images, in their order, without storing anything.
 
     Args:
         records: The images.
         extractor: What finds and describes.
-        skipped: Images that cannot be read are added, if they are to be skipped.
-        box_use: For records with boxes.
+        skipped: List to which images are added that cannot be read, if they are to be skipped.
         enlarge: Whether images smaller than the extractor's side are brought to it.
-        on_bad_image: ``error`` or ``skip``.
-        workers: Decoding threads; 0 takes one a core.
-        progress: Called with the number of images just done.
-
-    Raises:
-        ImageError: An image is unreadable and ``on_bad_image`` is ``error``.
-        ExtractionError: The extractor returns something else than its spec says.
+        options: Further arguments of `ilion.extraction.describe.describe`.
     """
-    spec = extractor.spec
-    chunk: list[tuple[ImageRecord, View]] = []
-
-    def flush() -> Iterator[tuple[ImageRecord, LocalFeatures]]:
-        found = extractor.extract([view.image for _, view in chunk])
-        if len(found) != len(chunk):
-            raise ExtractionError(f"{spec.name} returned features of {len(found)} images for {len(chunk)}")
-        for (record, view), features in zip(chunk, found, strict=True):
-            _check(features, extractor, record)
-            yield record, placed(features, view)
-        if progress:
-            progress(len(chunk))
-        chunk.clear()
-
-    for loaded in readable(
-        records,
-        lambda r: load_view(r, spec.side, box_use, enlarge=enlarge),
-        skipped,
-        on_bad_image=on_bad_image,
-        workers=workers,
-        progress=progress,
-    ):
-        chunk.append(loaded)
-        if len(chunk) == CHUNK:
-            yield from flush()
-    yield from flush()
+    return describe(
+        records, LocalDescription(extractor, enlarge), [] if skipped is None else skipped, **options
+    )
 
 
 def _check(features: LocalFeatures, extractor: LocalExtractor, record: ImageRecord) -> None:
@@ -235,7 +238,7 @@ def learn_codec(
         described = (
             features
             for _, features in describe_local(
-                records, extractor, [], on_bad_image=on_bad_image, workers=workers, progress=advance
+                records, extractor, on_bad_image=on_bad_image, workers=workers, progress=advance
             )
         )
     found = [_thinned(features, rng) for features in described]
@@ -253,96 +256,6 @@ def _thinned(features: LocalFeatures, rng: np.random.Generator) -> LocalFeatures
     return features.take(np.sort(rng.permutation(len(features.keypoints))[:SAMPLE_PER_IMAGE]))
 
 
-def extract_local_shards(
-    shards: Sequence[Shard],
-    extractor: LocalExtractor,
-    codec: Codec,
-    artifact: Artifact,
-    *,
-    on_bad_image: OnBadImage = "error",
-    workers: int = 0,
-    earlier: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> tuple[list[str], bool]:
-    """Describe and encode the shards that are not there yet.
-
-    Args:
-        shards: In database order.
-        extractor: What finds and describes.
-        codec: How features are stored.
-        artifact: Where they belong; its inputs must hold the extractor's spec, and the codec's digest as
-            ``codec``.
-        on_bad_image: ``error`` or ``skip``.
-        workers: Decoding threads.
-        earlier: Keys of shards that may hold some of the images, see `ilion.extraction.known`.
-        progress: Called with images done and in all; the total is an estimate until the last shard.
-
-    Returns:
-        The keys of the shards in order, and whether all of them were there already.
-
-    Raises:
-        ImageError: See `describe_local`.
-        ArtifactError: The disk is full, or the artifact cannot be written or belongs to another codec.
-    """
-    settle(artifact, codec)
-    keys = shard_keys(shards)
-    reused = True
-    for key, records, advance in unfinished(
-        shards, keys, artifact, on_bad_image=on_bad_image, progress=progress
-    ):
-        reused = False
-        started = time.perf_counter()
-        skipped: list[Skipped] = []
-        known = recall(artifact, earlier, stamps_of(records))
-        advance(len(known.places))
-        found = describe_local(
-            known.fresh(records),
-            extractor,
-            skipped,
-            on_bad_image=on_bad_image,
-            workers=workers,
-            progress=advance,
-        )
-        stats = partial(stats_since, started - known.seconds, skipped=skipped)
-        _store(artifact, key, records, known, found, codec, stats)
-    return keys, reused
-
-
-def _store(
-    artifact: Artifact,
-    key: str,
-    records: Sequence[ImageRecord],
-    known: Recall,
-    found: Iterator[tuple[ImageRecord, LocalFeatures]],
-    codec: Codec,
-    stats: Callable[[int], ShardStats],
-) -> None:
-    """Store the features of a shard, taken over or new, in the order of its images."""
-    shards = {earlier: LocalSet(artifact, [earlier]) for earlier, _ in known.places.values()}
-    ids: list[str] = []
-
-    def encoded() -> Iterator[tuple[str, bytes]]:
-        new = next(found, None)
-        for number, record in enumerate(records):
-            if number in known.places:
-                earlier, row = known.places[number]
-                data = shards[earlier].stored(row)
-            elif new is not None and new[0].id == record.id:
-                data = codec.encode(as_stored(new[1], codec))
-                new = next(found, None)
-            else:
-                continue
-            ids.append(record.id)
-            yield record.id, data
-
-    def ending(images: int) -> ShardStats:
-        # called when all is written and before the shard counts
-        write_stamps(artifact, key, records, known.stamps, ids)
-        return stats(images)
-
-    write_features(artifact, key, encoded(), ending)
-
-
 def extract_local_queries(
     queries: Sequence[Query],
     extractor: LocalExtractor,
@@ -352,37 +265,28 @@ def extract_local_queries(
     enlarge: bool = False,
     workers: int = 0,
 ) -> tuple[str, bool]:
-    """Describe image queries at full precision; an unreadable query is always an error.
+    """Describe image queries at full precision.
 
     Args:
         queries: Image queries.
         extractor: What finds and describes.
-        artifact: Where the features belong; its inputs must hold the extractor's spec.
-        box_use: For queries with boxes.
+        artifact: Artifact of the queries; its inputs must hold the extractor's spec.
+        box_use: What to do with the boxes of queries.
         enlarge: Whether images smaller than the extractor's side are brought to it.
-        workers: Decoding threads.
+        workers: Number of decoding threads; 0 means one per core.
 
     Returns:
-        The key of the stored shard, and whether it was there already.
-
-    Raises:
-        ImageError: A query image is unreadable.
-        ExtractionError: A query is a text.
+        See `ilion.extraction.describe.describe_queries`, also for what is raised.
     """
-    key = queries_key(queries)
-    if has_descriptors(artifact, key):
-        return key, True
-    started = time.perf_counter()
-    images = [query.image for query in queries if query.image is not None]
-    if len(images) < len(queries):
-        text = next(query.id for query in queries if query.image is None)
-        raise ExtractionError(f"query {text!r} is a text, which has no local features; re-rank image queries")
-    found = list(describe_local(images, extractor, [], box_use=box_use, enlarge=enlarge, workers=workers))
-    has_shape = all(f.scales is not None and f.angles is not None for _, f in found)
-    codec = raw_codec(extractor.spec.dim, extractor.spec.metric, has_shape=has_shape)
-    settle(artifact, codec)
-    records = (
-        (query.id, codec.encode(features)) for query, (_, features) in zip(queries, found, strict=True)
-    )
-    write_features(artifact, key, records, partial(stats_since, started))
-    return key, False
+
+    def store(key: str, photos: list[ImageRecord], started: float) -> None:
+        described = describe_local(photos, extractor, enlarge=enlarge, box_use=box_use, workers=workers)
+        found = list(described)
+        has_shape = all(f.scales is not None and f.angles is not None for _, f in found)
+        codec = raw_codec(extractor.spec.dim, extractor.spec.metric, has_shape=has_shape)
+        settle(artifact, codec)
+        records = ((photo.id, codec.encode(features)) for photo, features in found)
+        write_features(artifact, key, records, partial(stats_since, started))
+
+    no = ", which has no local features; re-rank image queries"
+    return describe_queries(queries, artifact, store, no)

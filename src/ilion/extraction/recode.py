@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ilion.errors import ArtifactError
-from ilion.extraction.shards import CHUNK, OnBadImage, stats_since
+from ilion.extraction.describe import CHUNK
+from ilion.extraction.shards import OnBadImage, stats_since
 from ilion.localfeatures.codecs import Codec, raw_codec
 from ilion.localfeatures.store import LocalSet, has_codec, read_codec, write_codec, write_features
 from ilion.storage import Artifact, ShardStats, has_descriptors, load_artifact, read_stats

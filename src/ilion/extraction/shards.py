@@ -1,87 +1,21 @@
-"""What all extraction shares: images read in threads, bad ones counted or raised, shards done once.
-
-A shard is the unit of work: finished ones are never computed again, one that was being computed when the
-process ended leaves nothing behind.
-"""
+"""Shards of images: their keys, whether one is finished, and what it took."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from ilion.errors import DatasetError, ImageError
 from ilion.outcome import Skipped
 from ilion.runtime.machine import machine, peak_memory
-from ilion.runtime.threads import in_order
 from ilion.storage import Artifact, ShardStats, fingerprint, has_descriptors, read_stats, shard_key
-from ilion.types import FileSource, ImageRecord, Query, Shard, TarSource
+from ilion.types import FileSource, Query, Shard, TarSource
 
 log = logging.getLogger(__name__)
 
-CHUNK = 32
-"""Decoded images handed to the extractor at once; enough for full batches of each shape."""
-
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
-
-
-@contextmanager
-def reading(record: ImageRecord) -> Iterator[str]:
-    """Give the place of an image, and say it in every error that reading the image raises.
-
-    Raises:
-        ImageError: The image cannot be read or decoded.
-    """
-    where = str(record.source)
-    try:
-        yield where
-    except OSError as error:
-        raise ImageError(f"{where}: cannot be read ({error.strerror or error})") from error
-    except ImageError as error:
-        raise error if where in str(error) else ImageError(f"{where}: {error}") from error
-
-
-def readable(
-    records: Iterable[ImageRecord],
-    load: Callable[[ImageRecord], T],
-    skipped: list[Skipped],
-    *,
-    on_bad_image: OnBadImage,
-    workers: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> Iterator[tuple[ImageRecord, T]]:
-    """Load images in threads and yield those that can be read, in their order.
-
-    Args:
-        records: The images.
-        load: Reads one; thread-safe.
-        skipped: Images that cannot be read are added, if they are to be skipped.
-        on_bad_image: ``error`` or ``skip``.
-        workers: Threads; 0 takes one a core.
-        progress: Called with 1 for each skipped image; the others are not done yet.
-
-    Raises:
-        ImageError: An image is unreadable and ``on_bad_image`` is ``error``.
-    """
-    for record, image in in_order(records, load, workers=workers, ahead=CHUNK):
-        try:
-            loaded = image.result()
-        except DatasetError as error:
-            if on_bad_image == "error":
-                raise ImageError(
-                    f"{error} To count such images and go on, use --on-bad-image=skip; "
-                    "'ilion datasets check' lists all of them."
-                ) from error
-            log.warning("skipped %s", error)
-            skipped.append(Skipped(record.id, str(record.source), str(error)))
-            if progress:
-                progress(1)
-            continue
-        yield record, loaded
 
 
 def shard_keys(shards: Sequence[Shard]) -> list[str]:
@@ -101,45 +35,6 @@ def is_finished(artifact: Artifact, key: str, on_bad_image: OnBadImage) -> bool:
     if not has_descriptors(artifact, key):
         return False
     return on_bad_image == "skip" or not read_stats(artifact, key).skipped
-
-
-def unfinished(
-    shards: Sequence[Shard],
-    keys: Sequence[str],
-    artifact: Artifact,
-    *,
-    on_bad_image: OnBadImage,
-    progress: Progress | None = None,
-) -> Iterator[tuple[str, list[ImageRecord], Callable[[int], None]]]:
-    """Yield the shards that are still to be computed.
-
-    Args:
-        shards: In database order.
-        keys: Theirs.
-        artifact: Where finished ones are.
-        on_bad_image: ``error`` or ``skip``; see `is_finished`.
-        progress: Called with images done and in all; the total is an estimate until the last shard.
-
-    Yields:
-        Key, records, and what to call with the number of images just done.
-    """
-    done = 0
-    for number, (shard, key) in enumerate(zip(shards, keys, strict=True)):
-        if is_finished(artifact, key, on_bad_image):
-            stats = read_stats(artifact, key)
-            done += stats.images + len(stats.skipped)
-            continue
-        log.info("describing shard %s (%d of %d)", shard.name, number + 1, len(shards))
-        records = list(shard.records())
-        total = round((done + len(records)) / (number + 1) * len(shards))
-
-        def advance(images: int, total: int = total) -> None:
-            nonlocal done
-            done += images
-            if progress:
-                progress(done, max(done, total))
-
-        yield key, records, advance
 
 
 def stats_since(started: float, images: int, skipped: Sequence[Skipped] = ()) -> ShardStats:

@@ -33,7 +33,8 @@ from ilion.pipeline.jobs.tune import CODES, LOSS, Tuning, tune
 from ilion.pipeline.stages.adapt import adapt, unseen
 from ilion.pipeline.stages.describe import describe
 from ilion.pipeline.stages.imported import searched_elsewhere, unknown_cost, unknown_model
-from ilion.pipeline.stages.inverted_file import Index, asmk_extractor, build_index
+from ilion.pipeline.stages.inverted_file import Index, build_index
+from ilion.pipeline.stages.local_models import asmk_extractor
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.pipeline.stages.read import (
@@ -83,7 +84,8 @@ class Found:
     @property
     def missing(self) -> tuple[MissingShard, ...]:
         """Parts of the database that could not be described."""
-        return self.extracted.missing if isinstance(self.extracted, Extraction) else ()
+        found = self.extracted or self.stage
+        return found.missing if found else ()
 
 
 class Pipeline:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests import scenes
 from tests.scenes import encoded
+from tests.stages import took
 from typer.testing import CliRunner
 
 from ilion import api, cli
@@ -66,7 +67,7 @@ def test_the_pipeline_ranks_as_the_library(folder: Path, tmp_path: Path) -> None
     records = [r for shard in dataset.database for r in shard.records()]
     images = [(r.id, f) for r, f in describe_local(records, extractor, [], enlarge=True)]
     artifact = asmk.open_index(tmp_path, index.database.codebook, {})
-    asmk.index_shard(artifact, "all", images, index.database.codebook)
+    asmk.index_shard(artifact, "all", images, index.database.codebook, took)
     queries = [q.image for q in dataset.queries if q.image is not None]
     described = [f for _, f in describe_local(queries, extractor, [], box_use="crop", enlarge=True)]
     by_hand = asmk.search_postings(

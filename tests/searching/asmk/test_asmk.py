@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.stages import took
 
 from ilion import storage
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
@@ -45,7 +46,7 @@ def database(
 ) -> asmk.InvertedFile:
     artifact = asmk.open_index(root, codebook, {})
     named = [(f"{key}{row}", image) for row, image in enumerate(images)]
-    asmk.index_shard(artifact, key, named, codebook, workers=1)
+    asmk.index_shard(artifact, key, named, codebook, took, workers=1)
     return asmk.InvertedFile(artifact, [key])
 
 
@@ -286,12 +287,14 @@ def test_a_shard_counts_once_it_is_whole(codebook: asmk.Codebook, tmp_path: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        asmk.index_shard(artifact, "one", breaks(), codebook)
+        asmk.index_shard(artifact, "one", breaks(), codebook, took)
     assert not asmk.has_postings(artifact, "one")
     with pytest.raises(ArtifactError, match=r"one\.ids\.json: there is no such file"):
         asmk.InvertedFile(artifact, ["one"])
     gone = (Skipped("bad", "bad.jpg", "cut off"),)
-    asmk.index_shard(artifact, "one", [("a", draw(1))], codebook, skipped=gone)
+    asmk.index_shard(
+        artifact, "one", [("a", draw(1))], codebook, lambda images: replace(took(images), skipped=gone)
+    )
     assert asmk.has_postings(artifact, "one")
     stats = storage.read_stats(artifact, "one")
     assert (stats.images, stats.skipped) == (1, gone)
@@ -307,8 +310,8 @@ def test_another_codebook_is_another_artifact(codebook: asmk.Codebook, tmp_path:
 
 def test_an_id_that_occurs_twice_is_said(codebook: asmk.Codebook, tmp_path: Path) -> None:
     artifact = asmk.open_index(tmp_path, codebook, {})
-    asmk.index_shard(artifact, "one", [("a", draw(1)), ("b", draw(2))], codebook)
-    asmk.index_shard(artifact, "two", [("b", draw(3))], codebook)
+    asmk.index_shard(artifact, "one", [("a", draw(1)), ("b", draw(2))], codebook, took)
+    asmk.index_shard(artifact, "two", [("b", draw(3))], codebook, took)
     with pytest.raises(ArtifactError, match="id 'b' occurs twice"):
         asmk.InvertedFile(artifact, ["one", "two"])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stages import took
 
 from ilion import storage
 from ilion.datasets import open_dataset
@@ -77,7 +78,9 @@ def index(
     keys: list[str] = []
     for rows in np.split(np.arange(len(images)), list(cuts)):
         keys.append(f"shard-{len(keys)}")
-        asmk.index_shard(artifact, keys[-1], [(f"d{row}", images[row]) for row in rows], codebook, workers=1)
+        asmk.index_shard(
+            artifact, keys[-1], [(f"d{row}", images[row]) for row in rows], codebook, took, workers=1
+        )
     return asmk.InvertedFile(artifact, keys)
 
 
@@ -248,10 +251,10 @@ def test_added_shards_equal_all_at_once(
     codebook = make_codebook(True)
     whole = index(tmp_path, codebook, images)
     artifact = asmk.open_index(tmp_path, codebook, {"grown": True})
-    asmk.index_shard(artifact, "one", [(f"d{row}", images[row]) for row in range(25)], codebook)
+    asmk.index_shard(artifact, "one", [(f"d{row}", images[row]) for row in range(25)], codebook, took)
     small = search(queries, asmk.InvertedFile(artifact, ["one"]), asmk.AsmkSettings())
     assert small.indices.max() < 25
-    asmk.index_shard(artifact, "two", [(f"d{row}", images[row]) for row in range(25, 62)], codebook)
+    asmk.index_shard(artifact, "two", [(f"d{row}", images[row]) for row in range(25, 62)], codebook, took)
     grown = asmk.InvertedFile(storage.load_artifact(artifact.folder, "asmk"), ["one", "two"])
     assert (grown.ids, grown.postings) == (whole.ids, whole.postings)
     a, b = search(queries, whole, asmk.AsmkSettings()), search(queries, grown, asmk.AsmkSettings())
@@ -276,7 +279,7 @@ def test_finds_real_products(grocery: Path, tmp_path: Path) -> None:
     features = [(record.id, local(record)) for record in database]
     codebook = asmk.learn_codebook((f for _, f in features), words=256)
     artifact = asmk.open_index(tmp_path, codebook, {})
-    asmk.index_shard(artifact, "all", features, codebook)
+    asmk.index_shard(artifact, "all", features, codebook, took)
     ids = [q.id for q in queries]
     ranking = asmk.search_postings(
         ids, [local(q.image) for q in queries], asmk.InvertedFile(artifact, ["all"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from ilion._version import __version__
 from ilion.config import ComputeConfig, ExperimentConfig, to_dict
 from ilion.datasets.shards import FileShard, RecordShard, plain_shard
 from ilion.errors import TaskError
+from ilion.extraction.describe import Description, describe_shard
 from ilion.extraction.known import STAMPS
 from ilion.extraction.shards import Progress, is_finished, shard_keys
 from ilion.outcome import MissingShard
 from ilion.pipeline.distributed.work import perform
 from ilion.pipeline.experiment import Experiment
-from ilion.storage import Artifact
+from ilion.storage import Artifact, fingerprint
 from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
 from ilion.tasks.base import Advance
 from ilion.types import Shard
@@ -89,50 +90,62 @@ def do_shards(
     experiment: Experiment,
     stage: str,
     artifact: Artifact,
-    work: str,
-    values: Mapping[str, Any],
-    here: Callable[[Shard, Sequence[str], Progress], None],
+    description: Description[Any, Any],
+    learnt: str = "",
+    shards: Sequence[Shard] | None = None,
 ) -> tuple[list[str], bool, tuple[MissingShard, ...]]:
-    """Describe the shards of the database that are not described yet, one task each.
+    """Describe the shards that are not described yet, one task each.
 
     Args:
-        experiment: Whose database; says where the work is done.
-        stage: Its name, for people.
-        artifact: Where the shards belong; this process holds its lock.
-        work: Kind of the tasks, see `ilion.pipeline.distributed.work`.
-        values: What their workers need to know, beside the shard.
-        here: Does one shard in this process; given the keys of earlier shards that may hold its images.
+        experiment: Experiment that says where the work is done.
+        stage: Name of the stage, for people.
+        artifact: Artifact of the shards; this process holds its lock.
+        description: What is made of the images.
+        learnt: Folder of what was learnt for it, for workers; "" where nothing was.
+        shards: Shards to describe; None for those of the database.
 
     Returns:
-        The keys of the shards that are there, in the order of the database; whether all were there before;
-        the shards that failed, if a result without them is wanted.
+        The keys of the shards that are there, in order; whether all were there before; the shards that
+        failed, if a result without them is wanted.
 
     Raises:
         TaskError: Shards failed, and ``compute.allow_incomplete`` is not set.
     """
-    config, shards = experiment.config, experiment.dataset.database
+    config, shards = experiment.config, experiment.dataset.database if shards is None else shards
     keys = shard_keys(shards)
     by_key = dict(zip(keys, shards, strict=True))
-    bad = config.extraction.on_bad_image
+    settings = config.extraction
     earlier = _earlier(artifact, keys)
-    left = [key for key in keys if not is_finished(artifact, key, bad)]
+    left = [key for key in keys if not is_finished(artifact, key, settings.on_bad_image)]
     before = [storage.read_stats(artifact, key) for key in keys if key not in set(left)]
     away = distributed(config.compute)
+    common: dict[str, Any] = {}
+    if away:
+        place = {"config": worker_config(config), "artifact": str(artifact.folder), "learnt": learnt}
+        common = {**place, "kind": description.kind, "spec": fingerprint(description.spec)}
 
-    def described(key: str) -> dict[str, Any]:
-        if not away:
-            return {}
-        place = {"config": worker_config(config), "artifact": str(artifact.folder)}
+    def values(key: str) -> dict[str, Any]:
         own = {"key": key, "shard": plain_shard(by_key[key]), "earlier": earlier(by_key[key])}
-        return {**place, **values, **own}
+        return {**common, **own} if away else {}
 
-    tasks = [Task(key, work, described(key), _size(by_key[key])) for key in left]
+    def here(key: str, progress: Progress) -> None:
+        describe_shard(
+            by_key[key],
+            key,
+            description,
+            artifact,
+            on_bad_image=settings.on_bad_image,
+            workers=settings.workers,
+            earlier=earlier(by_key[key]),
+            progress=progress,
+        )
+
     failures = _do(
         experiment,
         stage,
-        tasks,
+        [Task(key, "describe", values(key), _size(by_key[key])) for key in left],
         [stats.images + len(stats.skipped) for stats in before],
-        None if away else lambda name, progress: here(by_key[name], earlier(by_key[name]), progress),
+        None if away else here,
     )
     if failures and not config.compute.allow_incomplete:
         raise TaskError(

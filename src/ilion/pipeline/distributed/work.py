@@ -16,22 +16,26 @@ import numpy as np
 
 from ilion import storage
 from ilion._version import __version__
-from ilion.config import ExperimentConfig, ExtractionConfig, check_parts, from_dict
+from ilion.config import ExperimentConfig, check_parts, from_dict
 from ilion.datasets.shards import shard_from
-from ilion.descriptors.base import Extractor, Fittable
+from ilion.descriptors.base import Fittable
 from ilion.errors import ConfigError, DatasetError
-from ilion.extraction import images as extraction
-from ilion.extraction import local
+from ilion.extraction.describe import Description, describe_shard
+from ilion.extraction.images import STATE, GlobalDescription
+from ilion.extraction.local import EncodedDescription, LocalDescription
 from ilion.extraction.shards import Progress, shard_keys
+from ilion.extraction.texts import TextDescription
 from ilion.localfeatures.store import LocalSet, read_codec
+from ilion.pipeline.stages.local_models import asmk_extractor, postings_of, reader_of
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
 from ilion.pipeline.stages.rows import Rows
 from ilion.reranking.shortlist import gather
 from ilion.searching import search
+from ilion.searching.asmk import read_codebook
 from ilion.storage import DescriptorSet, fingerprint
 from ilion.tasks.base import Advance, Task
-from ilion.types import Ranking, Shard
+from ilion.types import Ranking
 
 
 def perform(task: Task, advance: Advance) -> None:
@@ -58,14 +62,6 @@ def _settings(values: Mapping[str, Any]) -> ExperimentConfig:
 
 
 @lru_cache(maxsize=1)
-def _extractor(settings: ExtractionConfig, seed: int, fitted: str) -> Extractor:
-    extractor = extractor_of(settings, seed)
-    if isinstance(extractor, Fittable):
-        extractor.load_state(storage.read_arrays(Path(fitted) / extraction.STATE))
-    return extractor
-
-
-@lru_cache(maxsize=1)
 def _plan(config: ExperimentConfig) -> LocalPlan:
     return plan_local(config)
 
@@ -82,55 +78,45 @@ def _deltas(advance: Advance) -> Progress:
     return passed
 
 
-def _check_spec(spec: Mapping[str, Any], wanted: str) -> None:
-    if fingerprint(spec) != wanted:
+@lru_cache(maxsize=1)
+def _description(kind: str, config: ExperimentConfig, learnt: str) -> Description[Any, Any]:
+    """Build what is made of images, from the settings and from the folder of what was learnt for it."""
+    settings = config.extraction
+    match kind:
+        case "descriptors":
+            extractor = extractor_of(settings, config.seed)
+            if isinstance(extractor, Fittable):
+                extractor.load_state(storage.read_arrays(Path(learnt) / STATE))
+            return GlobalDescription(extractor, settings.dtype)
+        case "local":
+            return EncodedDescription(LocalDescription(_plan(config).extractor), read_codec(Path(learnt)))
+        case "asmk":
+            return postings_of(config, asmk_extractor(config), read_codebook(Path(learnt)))
+        case _:
+            return TextDescription(reader_of(config))
+
+
+def _describe(values: Mapping[str, Any], advance: Advance) -> None:
+    config, shard = _settings(values), shard_from(values["shard"])
+    description = _description(values["kind"], config, values["learnt"])
+    if fingerprint(description.spec) != values["spec"]:
         raise ConfigError(
-            f"this worker builds another {spec['name']} than its driver; install the same packages and "
-            "weights on both"
+            f"this worker builds another {description.spec['name']} than its driver; install the same "
+            "packages and weights on both"
         )
-
-
-def _check_shard(shard: Shard, keys: list[str], wanted: str) -> None:
-    if keys != [wanted]:
+    if shard_keys([shard]) != [values["key"]]:
         raise DatasetError(
             f"{shard.name}: its files are not what the driver saw; they changed meanwhile (run it again), or "
             "this machine has others under the same path"
         )
-
-
-def _describe(values: Mapping[str, Any], advance: Advance) -> None:
-    config = _settings(values)
-    settings, shard = config.extraction, shard_from(values["shard"])
-    extractor = _extractor(settings, config.seed, values["fit"])
-    _check_spec(extractor.spec.as_dict(), values["spec"])
-    _check_shard(shard, shard_keys([shard]), values["key"])
-    extraction.extract_shards(
-        [shard],
-        extractor,
-        storage.load_artifact(Path(values["artifact"]), "descriptors"),
-        on_bad_image=settings.on_bad_image,
-        dtype=settings.dtype,
-        workers=settings.workers,
-        earlier=values.get("earlier", ()),
-        progress=_deltas(advance),
-    )
-
-
-def _describe_local(values: Mapping[str, Any], advance: Advance) -> None:
-    config = _settings(values)
-    settings, shard = config.extraction, shard_from(values["shard"])
-    extractor = _plan(config).extractor
-    _check_spec(extractor.spec.as_dict(), values["spec"])
-    _check_shard(shard, shard_keys([shard]), values["key"])
-    artifact = storage.load_artifact(Path(values["artifact"]), "local")
-    local.extract_local_shards(
-        [shard],
-        extractor,
-        read_codec(artifact.folder),
-        artifact,
-        on_bad_image=settings.on_bad_image,
-        workers=settings.workers,
-        earlier=values.get("earlier", ()),
+    describe_shard(
+        shard,
+        values["key"],
+        description,
+        storage.load_artifact(Path(values["artifact"]), description.kind),
+        on_bad_image=config.extraction.on_bad_image,
+        workers=config.extraction.workers,
+        earlier=values["earlier"],
         progress=_deltas(advance),
     )
 
@@ -182,7 +168,6 @@ def _rerank(values: Mapping[str, Any], advance: Advance) -> None:
 
 WORKS: Mapping[str, Callable[[Mapping[str, Any], Advance], None]] = {
     "describe": _describe,
-    "describe local": _describe_local,
     "search": _search,
     "rerank": _rerank,
 }

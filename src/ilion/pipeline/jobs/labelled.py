@@ -14,9 +14,10 @@ from ilion.adapt import Labels
 from ilion.datasets.shards import FileShard
 from ilion.descriptors.base import Fittable
 from ilion.errors import DatasetError
-from ilion.extraction import images
+from ilion.extraction.images import GlobalDescription
 from ilion.interop.features import Partition
 from ilion.interop.imported import imported_folder, open_imported
+from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.stages.describe import fit_model
 from ilion.pipeline.stages.values import Stages
 from ilion.types import Descriptors, FileSource, Int64, Source, TarSource
@@ -50,20 +51,15 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
     experiment, extractor = pipeline.experiment, pipeline.extractor
     settings = experiment.config.extraction
     with ExitStack() as locks:
+        fitted = ""
         if isinstance(extractor, Fittable):
-            fit_model(experiment, extractor, extractor.spec, locks)
+            fitted, _ = fit_model(experiment, extractor, extractor.spec, locks)
         inputs = {"spec": extractor.spec.as_dict(), "precision": settings.precision, "dtype": settings.dtype}
         artifact = storage.open_artifact(experiment.artifacts, "descriptors", inputs)
         locks.enter_context(storage.locked(artifact.folder))
-        keys, _ = images.extract_shards(
-            [FileShard("labelled", folder, "", labels.paths)],
-            extractor,
-            artifact,
-            on_bad_image=settings.on_bad_image,
-            dtype=settings.dtype,
-            workers=settings.workers,
-            progress=experiment.tell("labelled photos"),
-        )
+        shard = FileShard("labelled", folder, "", labels.paths)
+        description = GlobalDescription(extractor, settings.dtype)
+        keys, _, _ = do_shards(experiment, "labelled photos", artifact, description, fitted, [shard])
         found = storage.read_descriptors(artifact, keys[0])
     if found.ids == labels.paths:
         return found, labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,15 +12,14 @@ from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable
 from ilion.descriptors.towers import Lent
 from ilion.errors import DatasetError
 from ilion.extraction import images
-from ilion.extraction.shards import Progress
+from ilion.extraction.describe import sample_records
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.imported import describe_imported
 from ilion.pipeline.stages.learnt import learnt
 from ilion.pipeline.stages.model import Imported, model_options
 from ilion.pipeline.stages.values import Extraction
-from ilion.storage import Artifact, DescriptorSet, fingerprint
-from ilion.types import Shard
+from ilion.storage import Artifact, DescriptorSet
 
 
 def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
@@ -52,20 +51,8 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         )
         locks.enter_context(storage.locked(artifact.folder))
 
-        def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
-            images.extract_shards(
-                [shard],
-                extractor,
-                artifact,
-                on_bad_image=settings.on_bad_image,
-                dtype=settings.dtype,
-                workers=settings.workers,
-                earlier=earlier,
-                progress=progress,
-            )
-
-        values = {"fit": fitted, "spec": fingerprint(common["spec"])}
-        keys, whole, missing = do_shards(experiment, "descriptors", artifact, "describe", values, here)
+        description = images.GlobalDescription(extractor, settings.dtype)
+        keys, whole, missing = do_shards(experiment, "descriptors", artifact, description, fitted)
         queries, query_key, query_reused = _describe_queries(experiment, extractor, common, locks)
     stats = [storage.read_stats(artifact, key) for key in keys]
     query_stats = storage.read_stats(queries, query_key)
@@ -101,7 +88,7 @@ def fit_model(
     )
     locks.enter_context(storage.locked(artifact.folder))
     known = images.fit(
-        lambda: images.sample_records(shards, settings.fit_images, experiment.config.seed),
+        lambda: sample_records(shards, settings.fit_images, experiment.config.seed),
         extractor,
         spec,
         artifact,

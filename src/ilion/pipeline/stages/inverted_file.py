@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from ilion import storage
-from ilion.config import AsmkConfig, ExperimentConfig
-from ilion.errors import ConfigError, DatasetError
+from ilion.errors import DatasetError
 from ilion.extraction import local
-from ilion.extraction.images import sample_records
-from ilion.extraction.shards import shard_keys, unfinished
-from ilion.localfeatures.base import LocalExtractor, LocalOptions, build
+from ilion.extraction.describe import box_inputs, sample_records
+from ilion.localfeatures.base import LocalExtractor
 from ilion.localfeatures.store import LocalSet
-from ilion.outcome import Skipped
+from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.local_models import postings_of, settings_of
 from ilion.pipeline.stages.values import Prepared
 from ilion.runtime.machine import peak_memory
 from ilion.searching import asmk
@@ -63,58 +62,6 @@ class Index(Prepared):
         return f"{len(self.database.codebook)} words, {postings:.0f} postings an image"
 
 
-def asmk_extractor(config: ExperimentConfig) -> LocalExtractor:
-    """Build what finds local features, after a look at the settings.
-
-    Raises:
-        ConfigError: Settings that do not go with ASMK; the message says which.
-        MissingExtraError: A learned extractor without its extra.
-    """
-    search, settings = config.search, config.search.asmk
-    if config.dataset.queries == "text":
-        raise ConfigError(
-            "search.method = 'asmk' compares images by local features, which a text query does not have; set "
-            "dataset.queries = 'image', or search.method = 'exact' with a model that takes texts"
-        )
-    if search.expansion != "none" or search.database_expansion_top:
-        raise ConfigError(
-            "search.method = 'asmk' has no global descriptors to average: leave out search.expansion and "
-            "search.database_expansion_top"
-        )
-    if config.adaptation.layer or config.adaptation.method != "none":
-        raise ConfigError(
-            "search.method = 'asmk' has no global descriptors to adapt: leave out the section adaptation"
-        )
-    settings_of(settings)
-    options = LocalOptions(
-        features=settings.keypoints,
-        side=settings.side,
-        # the strongest of the image: aggregation takes care of crowds, and spreading gained nothing here
-        selection="response" if settings.features == "rootsift" else None,
-        device=config.extraction.device,
-        threads=config.extraction.threads,
-        seed=config.seed,
-    )
-    extractor = build(settings.features, options)
-    if extractor.spec.metric != "cosine":
-        raise ConfigError(
-            f"search.asmk.features = {settings.features!r}: ASMK averages descriptors, and these are bits; "
-            "take 'rootsift' or a learned kind"
-        )
-    return extractor
-
-
-def settings_of(settings: AsmkConfig) -> asmk.AsmkSettings:
-    """Return the settings that take effect when searching.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-    return asmk.AsmkSettings(
-        settings.alpha, settings.tau, settings.assignments, settings.burst, settings.votes
-    )
-
-
 def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
     """Learn the codebook, index the database and describe the queries, as far as that is not done.
 
@@ -123,43 +70,25 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
         ExtractionError: The sample shows too few local features for so many words.
     """
     general, settings = experiment.config.extraction, experiment.config.search.asmk
-    shards = experiment.dataset.database
     experiment.record.begin()
     common = {"spec": extractor.spec.as_dict(), "enlarge": settings.enlarge}
     with ExitStack() as locks:
         codebook, learning, known = _codebook(experiment, extractor, common, locks)
         artifact = asmk.open_index(experiment.artifacts, codebook, common)
         locks.enter_context(storage.locked(artifact.folder))
-        keys, whole = shard_keys(shards), True
-        for key, records, advance in unfinished(
-            shards,
-            keys,
-            artifact,
-            on_bad_image=general.on_bad_image,
-            progress=experiment.tell("inverted file"),
-        ):
-            whole = False
-            skipped: list[Skipped] = []
-            found = local.describe_local(
-                records,
-                extractor,
-                skipped,
-                enlarge=settings.enlarge,
-                on_bad_image=general.on_bad_image,
-                workers=general.workers,
-                progress=advance,
-            )
-            images = ((record.id, features) for record, features in found)
-            asmk.index_shard(artifact, key, images, codebook, skipped=skipped, workers=general.workers)
+        description = postings_of(experiment.config, extractor, codebook)
+        keys, whole, missing = do_shards(
+            experiment, "inverted file", artifact, description, str(artifact.folder)
+        )
         own = storage.open_artifact(
-            experiment.artifacts, "local-queries", {**common, "box": general.query_box}
+            experiment.artifacts, "local-queries", {**common, "box": box_inputs(general.query_box)}
         )
         locks.enter_context(storage.locked(own.folder))
         query_key, seen = local.extract_local_queries(
             experiment.queries,
             extractor,
             own,
-            box_use="none" if general.query_box == "none" else "crop",
+            box_use=general.query_box,
             enlarge=settings.enlarge,
             workers=general.workers,
         )
@@ -187,6 +116,7 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
         peak_memory=max([learning["peak_memory"], *(s.peak_memory for s in [*stats, query_stats])]),
         machine=stats[0].machine,
         model={**extractor.spec.as_dict(), "codebook": codebook.digest},
+        missing=missing,
     )
 
 
@@ -229,7 +159,6 @@ def _sample(
     described = local.describe_local(
         records,
         extractor,
-        [],
         enlarge=settings.enlarge,
         on_bad_image=general.on_bad_image,
         workers=general.workers,

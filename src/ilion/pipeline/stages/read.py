@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from ilion import storage
-from ilion.config import ExperimentConfig
 from ilion.errors import DatasetError
 from ilion.evaluation.evaluate import evaluate
-from ilion.extraction.texts import read_queries, read_shards
-from ilion.outcome import Machine, Skipped
+from ilion.extraction.texts import TextDescription, read_queries
+from ilion.outcome import Machine, MissingShard, Skipped
+from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.local_models import reader_of
 from ilion.pipeline.stages.search import ranked
 from ilion.pipeline.stages.values import Search
-from ilion.reading.base import Reader, ReaderOptions
+from ilion.reading.base import Reader
 from ilion.reading.combine import combine
 from ilion.reading.index import VERSION, TextIndex, search_texts
-from ilion.reading.paddle import PaddleReader
 from ilion.reading.store import ReadImage, TextSet
 from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.searching.fusion import calibrate
@@ -44,6 +44,7 @@ class ReadingStage:
         photos: Query id -> what was read in its photo.
         inputs: What all of it depends on.
         skipped: Database images that could not be used.
+        missing: Parts of the database that could not be read, where that was allowed.
         seconds: Stage -> seconds when it was computed.
         reused: Stages that were not computed this time.
         images: Database images read.
@@ -59,6 +60,7 @@ class ReadingStage:
     photos: Mapping[str, ReadImage]
     inputs: dict[str, Any]
     skipped: tuple[Skipped, ...]
+    missing: tuple[MissingShard, ...]
     seconds: dict[str, float]
     reused: tuple[str, ...]
     images: int
@@ -80,34 +82,21 @@ class ReadingStage:
         return found
 
 
-def reader_of(config: ExperimentConfig) -> Reader:
-    """Build the reader."""
-    settings = config.reading
-    return PaddleReader(ReaderOptions(side=settings.side, smallest=settings.smallest))
-
-
 def read(experiment: Experiment) -> ReadingStage:
     """Read queries and database, and index the database, as far as that is not done.
 
     Raises:
         DatasetError: The database holds no readable image.
     """
-    config, shards = experiment.config, experiment.dataset.database
-    reader, general = reader_of(config), config.extraction
+    config = experiment.config
+    reader = reader_of(config)
     spec = {"spec": reader.spec.as_dict()}
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with ExitStack() as locks:
         artifact = storage.open_artifact(experiment.artifacts, "texts", spec)
         locks.enter_context(storage.locked(artifact.folder))
-        keys, whole = read_shards(
-            shards,
-            reader,
-            artifact,
-            on_bad_image=general.on_bad_image,
-            workers=general.workers,
-            progress=experiment.tell("reading"),
-        )
+        keys, whole, missing = do_shards(experiment, "reading", artifact, TextDescription(reader))
         photos, query_seconds, seen, own, asked = _read_photos(experiment, reader, locks)
         texts = TextSet(artifact, keys)
         if not len(texts):
@@ -129,6 +118,7 @@ def read(experiment: Experiment) -> ReadingStage:
         photos=photos,
         inputs={**inputs, "read queries": own, "companions": experiment.companions, "version": VERSION},
         skipped=tuple(s for stat in stats for s in stat.skipped),
+        missing=missing,
         seconds=seconds,
         reused=tuple(reused),
         images=sum(s.images for s in stats),
@@ -148,14 +138,11 @@ def _read_photos(
     asked = [[query.id, query.text] for query in experiment.queries if query.text is not None]
     if not queries:
         return {}, 0.0, False, asked, ()
-    box = "none" if general.query_box == "none" else "crop"
     artifact = storage.open_artifact(
-        experiment.artifacts, "query-texts", {"spec": reader.spec.as_dict(), "box": box}
+        experiment.artifacts, "query-texts", {"spec": reader.spec.as_dict(), "box": general.query_box}
     )
     locks.enter_context(storage.locked(artifact.folder))
-    key, seen = read_queries(
-        queries, reader, artifact, box_use="none" if box == "none" else "crop", workers=general.workers
-    )
+    key, seen = read_queries(queries, reader, artifact, box_use=general.query_box, workers=general.workers)
     stored = TextSet(artifact, [key])
     photos = {query.id: stored.read(row) for row, query in enumerate(queries)}
     seconds = storage.read_stats(artifact, key).seconds

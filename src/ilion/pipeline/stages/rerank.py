@@ -16,9 +16,10 @@ from ilion.config import ExperimentConfig, to_dict
 from ilion.errors import ArtifactError
 from ilion.evaluation.evaluate import evaluate
 from ilion.extraction import local as local_extraction
-from ilion.extraction.images import sample_records
+from ilion.extraction.describe import box_inputs, sample_records
+from ilion.extraction.local import EncodedDescription, LocalDescription
 from ilion.extraction.recode import find_source, recode, settle
-from ilion.extraction.shards import Progress, queries_key, shard_keys
+from ilion.extraction.shards import queries_key, shard_keys
 from ilion.localfeatures.base import LocalExtractor
 from ilion.localfeatures.codecs import Codec
 from ilion.localfeatures.store import LocalSet, has_codec
@@ -31,8 +32,7 @@ from ilion.pipeline.stages.rows import Rows, comparable
 from ilion.reranking.shortlist import Evidence, rerank
 from ilion.runtime.machine import peak_memory
 from ilion.searching.fusion import Calibration, calibrate
-from ilion.storage import fingerprint
-from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Ranking, Shard
+from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Ranking
 
 log = logging.getLogger(__name__)
 
@@ -96,21 +96,10 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
             whole = recode(source, keys, codec, artifact, features=spec.features)
         else:
             settle(artifact, codec)
-
-            def here(shard: Shard, earlier: Sequence[str], progress: Progress) -> None:
-                local_extraction.extract_local_shards(
-                    [shard],
-                    extractor,
-                    codec,
-                    artifact,
-                    on_bad_image=general.on_bad_image,
-                    workers=general.workers,
-                    earlier=earlier,
-                    progress=progress,
-                )
-
-            values = {"spec": fingerprint(spec.as_dict())}
-            keys, whole, _ = do_shards(experiment, "local features", artifact, "describe local", values, here)
+            description = EncodedDescription(LocalDescription(extractor), codec)
+            keys, whole, _ = do_shards(
+                experiment, "local features", artifact, description, str(artifact.folder)
+            )
         own, key, seen = _queries(experiment, extractor, locks)
     reused += ["local features"] * whole + ["local queries"] * seen
     stats = [storage.read_stats(artifact, k) for k in keys]
@@ -136,7 +125,7 @@ def _queries(
 ) -> tuple[storage.Artifact, str, bool]:
     general = experiment.config.extraction
     pictures = [query for query in experiment.queries if query.image is not None]
-    inputs = {"spec": extractor.spec.as_dict(), "box": general.query_box}
+    inputs = {"spec": extractor.spec.as_dict(), "box": box_inputs(general.query_box)}
     key = queries_key(pictures)
     source = find_source(experiment.artifacts, "local-queries", inputs, [key])
     own = storage.open_artifact(experiment.artifacts, "local-queries", inputs)
@@ -147,7 +136,7 @@ def _queries(
         pictures,
         extractor,
         own,
-        box_use="none" if general.query_box == "none" else "crop",
+        box_use=general.query_box,
         workers=general.workers,
     )
     return own, key, seen

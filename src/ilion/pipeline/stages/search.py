@@ -14,7 +14,8 @@ from ilion.config import to_dict
 from ilion.pipeline.distributed.parts import searched
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.codes import coded
-from ilion.pipeline.stages.inverted_file import Index, rank_by_postings, settings_of
+from ilion.pipeline.stages.inverted_file import Index, rank_by_postings
+from ilion.pipeline.stages.local_models import settings_of
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ class Prepared(Value):
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Where the database was looked at.
         model: What describes the images, printable.
+        missing: Parts of the database that could not be described, where that was allowed.
     """
 
     inputs: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Prepared(Value):
     peak_memory: int
     machine: Machine
     model: Mapping[str, Any]
+    missing: tuple[MissingShard, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,11 @@ class Extraction(Prepared):
     Args:
         queries: Descriptors of the queries, in the order of the data set.
         database: Descriptors of the database.
-        missing: Parts of the database that could not be described, where that was allowed.
         long_texts: Texts asked with that exceed what the model reads.
     """
 
     queries: Descriptors
     database: DescriptorSet
-    missing: tuple[MissingShard, ...] = ()
     long_texts: int = 0
 
     @property

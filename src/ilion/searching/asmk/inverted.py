@@ -13,9 +13,8 @@ segment holds the postings of at most `SEGMENT` images, ordered by word and then
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.outcome import Skipped
-from ilion.runtime.machine import machine, peak_memory
 from ilion.runtime.threads import in_order
 from ilion.searching.asmk.aggregate import Aggregates, aggregate, self_similarity
 from ilion.searching.asmk.codebook import Codebook, read_codebook, write_codebook
@@ -92,8 +89,8 @@ def index_shard(
     key: str,
     images: Iterable[tuple[str, LocalFeatures]],
     codebook: Codebook,
+    stats: Callable[[int], ShardStats],
     *,
-    skipped: Sequence[Skipped] = (),
     workers: int = 0,
 ) -> None:
     """Aggregate and store one shard. The caller holds the artifact's lock (`ilion.storage.locked`).
@@ -103,14 +100,12 @@ def index_shard(
         key: Key of the shard, see `ilion.storage.shard_key`.
         images: Ids and features in order of rows; read as needed.
         codebook: What to aggregate by.
-        skipped: Images of the shard that could not be used; they are only counted. Looked at when all
-            ``images`` have been read, so that whoever reads them may still add to it.
+        stats: Returns what the shard took; called with the number of images when all are read.
         workers: Threads; 0 takes one a core.
 
     Raises:
         ArtifactError: Features do not fit the codebook, or the disk is full.
     """
-    started = time.perf_counter()
     ids: list[str] = []
     sizes: list[int] = []
     held: list[Aggregates] = []
@@ -130,8 +125,7 @@ def index_shard(
             flush()
     if held:
         flush()
-    stats = ShardStats(len(ids), time.perf_counter() - started, peak_memory(), machine(), tuple(skipped))
-    write_json(artifact.folder / f"{key}.stats.json", stats)
+    write_json(artifact.folder / f"{key}.stats.json", stats(len(ids)))
     write_json(artifact.folder / f"{key}.ids.json", {"ids": ids, "segments": sizes, "postings": postings})
 
 

@@ -1,0 +1,36 @@
+"""The postings of images, by visual word, stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ilion.extraction.local import LocalDescription
+from ilion.searching.asmk import Codebook, index_shard
+from ilion.storage import Artifact, ShardStats
+from ilion.types import LocalFeatures
+
+
+@dataclass(frozen=True)
+class PostingsDescription(LocalDescription):
+    """The local features of an image, as postings of an inverted file.
+
+    Args:
+        codebook: The visual words.
+        workers: Number of threads that aggregate; 0 means one per core.
+    """
+
+    codebook: Codebook | None = None
+    workers: int = 0
+    kind = "asmk"
+
+    def write(
+        self,
+        artifact: Artifact,
+        key: str,
+        described: Iterator[tuple[str, LocalFeatures]],
+        stats: Callable[[int], ShardStats],
+    ) -> None:
+        """Aggregate and store the features of a shard."""
+        assert self.codebook is not None
+        index_shard(artifact, key, described, self.codebook, stats, workers=self.workers)
