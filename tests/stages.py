@@ -33,10 +33,15 @@ def describe_shards(
 ) -> tuple[list[str], bool]:
     """Describe the shards that are not finished; return their keys, and whether all were."""
     keys, reused = shard_keys(shards), True
-    for shard, key in zip(shards, keys, strict=True):
+    progress, before = options.pop("progress", lambda done, total: None), 0
+    for number, (shard, key) in enumerate(zip(shards, keys, strict=True)):
         if not is_finished(artifact, key, options.get("on_bad_image", "error")):
             reused = False
-            describe_shard(shard, key, description, artifact, **options)
+            passed: list[int] = []
+            told = lambda done, total, passed=passed: passed.append(done)  # noqa: E731
+            describe_shard(shard, key, description, artifact, progress=told, **options)
+            before += passed[-1]
+            progress(before, round(before / (number + 1) * len(shards)))
     return keys, reused
 
 

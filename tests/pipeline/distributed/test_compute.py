@@ -191,7 +191,9 @@ def test_a_worker_refuses_what_its_driver_did_not_see(tmp_path: Path) -> None:
     values = {
         "config": to_dict(config),
         "artifact": str(done.database.artifact.folder),
-        "fit": "",
+        "kind": "descriptors",
+        "learnt": "",
+        "earlier": [],
         "spec": fingerprint(done.database.artifact.inputs["spec"]),
         "key": done.database.keys[0],
         "shard": plain_shard(shard),
