@@ -7,10 +7,17 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from ilion import load_experiment, verbs
+from ilion.evaluate import evaluate
+from ilion.outcome import Evaluation
+from tests.stages import described
 
 
 def ilion(*arguments: str) -> str:
@@ -41,6 +48,19 @@ def dairy(grocery: Path, tmp_path: Path) -> tuple[Path, Path]:
     return root, subset
 
 
+def judged(output: Path, dims: slice) -> Evaluation:
+    """Judge a run again by some of the dimensions of its descriptors."""
+    extracted, finished = described(load_experiment(output / "experiment.toml")), verbs.load_run(output)
+    queries = np.asarray(extracted.queries.values, np.float32)
+    database = extracted.database.gather(np.arange(len(extracted.database)))
+    similarities = queries[:, dims] @ database[:, dims].T
+    indices = np.argsort(-similarities, axis=1, kind="stable")
+    found = replace(
+        finished.ranking, indices=indices, similarities=np.take_along_axis(similarities, indices, axis=1)
+    )
+    return evaluate(found, finished.ground_truth)
+
+
 @pytest.mark.grocery
 @pytest.mark.slow
 def test_grocery_with_the_default(grocery: Path, dairy: tuple[Path, Path], tmp_path: Path) -> None:
@@ -52,13 +72,24 @@ def test_grocery_with_the_default(grocery: Path, dairy: tuple[Path, Path], tmp_p
     assert (said["queries"], said["database"], said["skipped"]) == (10, 568, [])
     # both halves, in 16 bits
     assert said["cost"]["bytes_per_image"] == 2 * (16_384 + 1_280)
-    # measured: mAP 0.559, R@1 1.0, P@10 0.830, recall@100 0.738; all of the database is among 1000 results
-    assert said["mAP"] >= 0.54
-    assert said["ci95"][0] < said["mAP"] < said["ci95"][1]
     metrics = said["metrics"]
-    assert metrics["R@1"] >= 0.9
-    assert metrics["P@10"] >= 0.8
-    assert metrics["recall@100"] >= 0.725  # of the keypoints alone: 0.718
+    assert said["ci95"][0] < said["mAP"] < said["ci95"][1]
+    # All of the database is among 1000 results. The codebook is learnt from keypoints, so these move with
+    # the instructions that OpenCV picks and with the seed. Measured with AVX-512, without it, without AVX2
+    # too, and with three seeds: mAP 0.540 to 0.580, R@1 0.8 to 1.0, P@10 0.79 to 0.84, recall@100 0.744 to
+    # 0.774.
+    assert said["mAP"] >= 0.52
+    assert metrics["R@1"] >= 0.7
+    assert metrics["P@10"] >= 0.76
+    assert metrics["recall@100"] >= 0.725
+    # What the halves are worth alone moves along. Measured: mAP of the keypoints less 0.014 to plus 0.001 (at
+    # equal weights less 0.12), recall@100 plus 0.001 to 0.037; of the network 0.259 and 0.583.
+    assert judged(output, slice(None)).mean == pytest.approx(said["mAP"], abs=1e-3)
+    keypoints, network = judged(output, slice(None, -1280)), judged(output, slice(-1280, None))
+    assert said["mAP"] >= keypoints.mean - 0.03
+    assert said["mAP"] >= 1.8 * network.mean
+    assert metrics["recall@100"] >= keypoints.metrics["recall@100"] - 0.01
+    assert metrics["recall@100"] >= network.metrics["recall@100"] + 0.12
     assert metrics["recall@1000"] == metrics["oracle@1000"] == 1.0
     report = Path(said["report"])
     assert 500_000 < report.stat().st_size < 15_000_000
