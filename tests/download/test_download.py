@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -408,8 +407,10 @@ def test_the_command_lists_recipes() -> None:
         (("ilias", "--layers", "a/b"), "is no model name"),
     ],
 )
-def test_bad_requests_are_named(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    os.chdir(tmp_path)
+def test_bad_requests_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     failed = run(*arguments, "--yes")
     assert isinstance(failed.exception, IlionError)
     assert message in str(failed.exception)
