@@ -288,8 +288,8 @@ def test_an_interrupt_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
 
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            fetch(what, tmp_path, replace(QUICK, read_timeout=30), progress=progress)
-        assert time.monotonic() - began < 5
+            fetch(what, tmp_path, replace(QUICK, read_timeout=120), progress=progress)
+        assert time.monotonic() - began < 30  # at once, and not when the stalled server is given up
         part = next(downloads_folder(tmp_path).glob("*.part"))
         assert data.startswith(part.read_bytes())
         assert part.stat().st_size > 50_000
@@ -300,14 +300,14 @@ def test_an_interrupt_leaves_a_state_to_go_on_from(tmp_path: Path) -> None:
 
 def test_a_waiting_transfer_is_woken(tmp_path: Path) -> None:
     """Ctrl-C while all threads wait for bytes that do not come."""
-    client = Client(replace(QUICK, read_timeout=60), threading.Event())
+    client = Client(replace(QUICK, read_timeout=120), threading.Event())
     with serving({"/a": content(21, 10_000)}, {"/a": ["stall"]}) as server:
         timer = threading.Timer(0.2, client.interrupt)
         timer.start()
         began = time.monotonic()
         with pytest.raises(Stopped), client.open(f"{server.url}a") as answer:
             list(client.read(answer))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         timer.join()
     client.close()
 
