@@ -190,9 +190,9 @@ def test_more_distractors_are_worse_and_less_certain(known: DistractorCounts) ->
 
 
 def test_the_forecast_lies_in_its_own_interval() -> None:
-    """Ten worlds, a tenfold database: the measured mAP is inside nine times; a log-linear line errs more."""
+    """Twenty worlds, a tenfold database: the measured mAP is mostly inside; a log-linear line errs more."""
     inside, errors, lines = 0, [], []
-    for seed in range(10):
+    for seed in range(20):
         world = World(seed, objects=60)
         distractors = world.distractors(15_000)
         small = [world.measure(distractors[:n]) for n in (150, 500, 1500)]
@@ -211,8 +211,9 @@ def test_the_forecast_lies_in_its_own_interval() -> None:
         lines.append(abs(float(np.polyval(line, np.log(15_000))) - truth))
         # an interval that holds everything says nothing
         assert point.interval.high - point.interval.low < 0.08
-    assert inside >= 9
-    assert np.mean(errors) < np.mean(lines)
+    # measured with these seeds and two other twenties: 20, 17 and 18 inside; 0.73, 0.71 and 0.52 of its error
+    assert inside >= 16
+    assert np.mean(errors) < 0.9 * np.mean(lines)
 
 
 def test_few_or_no_exceedances_are_no_error(known: DistractorCounts) -> None:
