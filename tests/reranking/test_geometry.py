@@ -210,8 +210,14 @@ def test_warped_picture_is_found_and_its_scales_and_angles_are_used_rightly() ->
     assert found.inliers.sum() > 40
 
 
-def test_mirrored_copy_is_no_match() -> None:
-    picture = drawing()
+@pytest.mark.parametrize("seed", range(4))
+def test_mirrored_copy_is_no_match(seed: int) -> None:
+    """A texture without corners and letters that are their own mirror image: of those 14 matched."""
+    small = np.random.default_rng(seed).integers(0, 256, (48, 64), dtype=np.uint8)
+    grey = np.asarray(cv2.resize(small, SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    assert verified(picture, picture).inliers.sum() > 400
+    # measured with 40 seeds: at most 5 where the floor is 10
     assert verified(picture, np.ascontiguousarray(picture[:, ::-1])).model is None
 
 
