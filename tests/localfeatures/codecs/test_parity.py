@@ -68,7 +68,8 @@ def test_the_rotation_loses_less_than_the_given_order_of_dimensions(sample: Floa
     peer.train(sample)
     lost_there = np.square(peer.decode(peer.compute_codes(sample)) - sample).sum()
     lost_here = np.square(pq.decode(pq.encode(sample)) - pq.query(sample)).sum()
-    assert lost_here < 0.8 * lost_there
+    # measured with four seeds: 0.341 to 0.344
+    assert lost_here < 0.5 * lost_there
 
 
 def test_the_rotation_keeps_angles(sample: Float32, pq: PqCode) -> None:
@@ -112,7 +113,8 @@ def test_the_objective_of_iterative_quantisation_never_grows(sample: Float32) ->
     mean, axes, _ = principal_axes(sample)
     rotation, objectives = learn_rotation((sample - mean) @ axes[:, :16], seed=0)
     assert all(after <= before + 1e-9 for before, after in pairwise(objectives))
-    assert objectives[-1] < 0.98 * objectives[0]
+    # measured with 20 seeds: 0.970 to 0.987
+    assert objectives[-1] < 0.995 * objectives[0]
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(16), atol=1e-9)
 
 
@@ -129,4 +131,5 @@ def test_learnt_bits_keep_neighbours_better_than_random_ones(sample: Float32) ->
         return float(np.mean([len(set(t) & set(f)) / 10 for t, f in zip(true, found, strict=True)]))
 
     learnt = recall(np.unpackbits(code.encode(sample[:1000]), axis=1))
+    # measured with four seeds of both: 0.11 to 0.18 more
     assert learnt > recall(centred @ directions > 0) + 0.05
