@@ -66,7 +66,7 @@ class Recall:
     """Where images of a shard were described before.
 
     Args:
-        stamps: Of the images of the shard.
+        stamps: Stamps of the images of the shard.
         places: Number of the image in the shard -> key of an earlier shard, and row in it.
         seconds: What describing them took then.
     """
@@ -84,9 +84,9 @@ def recall(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> Recall
     """Look for images in earlier shards.
 
     Args:
-        artifact: Where the shards are.
+        artifact: Artifact of the shards.
         earlier: Keys of shards that are no longer part of the database.
-        stamps: Of the images that are looked for.
+        stamps: Stamps of the images that are looked for.
     """
     wanted = {stamp: number for number, stamp in enumerate(stamps.tolist()) if any(stamp)}
     places: dict[int, tuple[str, int]] = {}
@@ -113,11 +113,11 @@ def write_stamps(
     """Store the stamps of the images that a shard holds; before the shard itself counts.
 
     Args:
-        artifact: Where the shard belongs.
-        key: Of the shard.
+        artifact: Artifact of the shard.
+        key: Key of the shard.
         records: Its images, skipped ones too.
         stamps: Theirs.
-        ids: Of those that it holds.
+        ids: Ids of the images that it holds.
     """
     rows = {record.id: number for number, record in enumerate(records)}
     write_array(artifact.folder / f"{key}{STAMPS}", stamps[[rows[name] for name in ids]].view(_KIND))

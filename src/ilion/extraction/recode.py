@@ -26,7 +26,7 @@ def full_precision(features: LocalFeatures, metric: Metric) -> LocalFeatures:
 
     Args:
         features: As an extractor gives them.
-        metric: How their descriptors compare.
+        metric: Similarity by which their descriptors compare.
     """
     has_shape = features.scales is not None and features.angles is not None
     codec = raw_codec(features.descriptors.shape[1], metric, has_shape=has_shape)
@@ -51,8 +51,8 @@ def find_source(
     """Look for the same images at full precision, described alike with as many features or more.
 
     Args:
-        root: Where artifacts are.
-        kind: Of the artifact.
+        root: Folder of the artifacts.
+        kind: Kind of the artifact.
         inputs: What it must depend on, with the extractor's spec as ``spec``; a ``codec`` is not looked at.
         keys: Shards that must be finished.
         on_bad_image: With ``error``, shards that skipped images do not count.
@@ -98,9 +98,9 @@ def recode(
     Args:
         source: Features at full precision.
         keys: Its shards; the new ones have the same.
-        codec: How features are to be stored.
-        artifact: Where they belong; its inputs must hold those of the source, and the codec's digest.
-        features: At most so many an image, the first ones; None keeps as many as the codec does.
+        codec: Codec that is to store the features.
+        artifact: Artifact of the new bytes; its inputs must hold those of the source, and the codec's digest.
+        features: Largest number of features an image, the first ones; None keeps as many as the codec does.
 
     Returns:
         Whether all shards were there already. The seconds of a shard are those of the source and those of

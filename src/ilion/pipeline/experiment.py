@@ -24,7 +24,7 @@ class Experiment:
         queries: Its queries of the wanted kind, in order.
         artifacts: Folder of the artifacts.
         record: Keeps the record that ``ilion status`` shows.
-        progress: Told of what is going on.
+        progress: Callback that receives the stage, what is done and how much there is.
         companions: Query id -> text that is asked together with its image.
         notes: What a reader of the result should know, one sentence each; stages add to it.
     """

@@ -93,7 +93,7 @@ class Pipeline:
 
     Args:
         config: All settings; paths must be absolute or relative to the working directory.
-        progress: Told of what is going on.
+        progress: Callback that receives the stage, what is done and how much there is.
         layer: An adaptation layer in place of the one in the settings.
         finished: Whether its run is only looked at, so that no code from outside is imported for it.
     """

@@ -71,7 +71,7 @@ class Outcome:
     """How one attempt at a task ended.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         error: What went wrong; "" if it is done.
         again: Whether another attempt may end better.
         lost: Whether the worker vanished.
@@ -101,8 +101,8 @@ class Failure:
     """A task that could not be done.
 
     Args:
-        name: Of the task.
-        attempts: How often it was tried.
+        name: Name of the task.
+        attempts: Number of attempts.
         error: What went wrong the last time.
     """
 
@@ -221,7 +221,7 @@ def run_tasks(
         log_: Keeps the record that people look at; nothing here is computed from it.
         retries: Further attempts at a task whose error may pass.
         stop_at_first: Whether a failure ends all; its own error is then raised.
-        progress: Called with images or queries done, and in all as far as that is known.
+        progress: Callback that receives images or queries done, and in all as far as that is known.
 
     Raises:
         TaskError: ``stop_at_first``, and a task failed in another process.

@@ -22,7 +22,7 @@ class LocalPool:
     Args:
         perform: Does a task; a function of a module.
         claims: Folder where running tasks are noted.
-        processes: How many.
+        processes: Number of processes.
         threads: Compute threads of each; 0 shares the cores among them.
     """
 

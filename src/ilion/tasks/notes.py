@@ -43,7 +43,7 @@ class Beating:
     """Writes a value now and then until it is stopped.
 
     Args:
-        path: Of the note.
+        path: File of the note.
         value: Gives what is to be written.
     """
 
@@ -78,8 +78,8 @@ def claim(folder: str, name: str) -> Iterator[Callable[[int], None]]:
     """Note that this process is doing a task, as long as it does.
 
     Args:
-        folder: Where running tasks of the stage are noted.
-        name: Of the task.
+        folder: Folder in which running tasks of the stage are noted.
+        name: Name of the task.
 
     Yields:
         What to call with the number of images or queries done so far.

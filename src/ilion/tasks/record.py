@@ -53,7 +53,7 @@ class StageLog:
     """The driver's record of one stage.
 
     Args:
-        folder: Of the stage; what an earlier run noted there is removed.
+        folder: Folder of the stage; what an earlier run noted there is removed.
         stage: Its name.
         sizes: Images or queries in each task that is left, 0 where that is not known.
         reused: Tasks that are done already.

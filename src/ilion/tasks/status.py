@@ -51,8 +51,8 @@ class StageStatus:
         running: Tasks being done, by whom.
         units: Images or queries in all, as far as is known.
         units_done: Images or queries done.
-        rate: Of them a second, without those done before; 0 where nothing is known yet.
-        seconds: How long the stage has been running, or ran.
+        rate: Images or queries a second, without those done before; 0 where nothing is known yet.
+        seconds: Seconds that the stage has been running, or ran.
         left_seconds: Time to go at that rate; None where it is not known.
         host: Machine of the driver.
         pid: Its process.
@@ -141,7 +141,7 @@ def running_tasks(folder: Path) -> Iterator[RunningTask]:
     """Yield the tasks of a stage that somebody says to be doing.
 
     Args:
-        folder: Of the stage.
+        folder: Folder of the stage.
     """
     for path in sorted((folder / "running").glob("[!.]*.json")):
         note = read_note(path)

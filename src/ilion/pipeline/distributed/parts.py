@@ -156,13 +156,13 @@ def gathered(
 
     Args:
         experiment: Says where and how.
-        plan: How two images are compared.
+        plan: Plan of how two images are compared.
         database: Stored features of the database.
         stored: Stored features of the queries.
         queries: The same, ready to compare.
         rows: Features by rows of the ranking.
-        ranking: Of the stage before.
-        artifact: Where the evidence belongs; this process holds its lock.
+        ranking: Ranking of the stage before.
+        artifact: Artifact of the evidence; this process holds its lock.
     """
     settings, compute = experiment.config.rerank, experiment.config.compute
     if not distributed(compute):

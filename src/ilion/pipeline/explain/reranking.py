@@ -103,7 +103,7 @@ def at_full_precision(
         local: Its local features.
         searched: The ranking before.
         reranked: Re-ranked with them.
-        after: How good that is.
+        after: Accuracy after re-ranking.
         truth: What should be found.
         axes: Instances of the queries.
 

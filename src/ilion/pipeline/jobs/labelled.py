@@ -30,10 +30,10 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
     """Describe labelled photos as far as that is not done; they are kept as one more shard.
 
     Args:
-        pipeline: Whose model, settings and artifacts are used; a model that learns from the database does so.
-            Of imported descriptors, those whose ids are the paths of the labels are taken.
+        pipeline: Stages with the model, settings and artifacts; a model that learns from the database does
+            so. Of imported descriptors, those whose ids are the paths of the labels are taken.
         labels: The photos.
-        folder: Where their paths start.
+        folder: Folder that relative paths start from.
 
     Returns:
         Descriptors, and the labels without photos that were skipped.
@@ -99,7 +99,7 @@ def refuse_leaks(pipeline: Stages, labels: Labels, folder: Path) -> None:
         pipeline: Its data set is searched; with ``adaptation.seen = "keep"`` labelled photos may be
             distractors, but never positives or queries.
         labels: The photos.
-        folder: Where their paths start.
+        folder: Folder that relative paths start from.
 
     Raises:
         DatasetError: There is one.
@@ -144,7 +144,7 @@ class _Photos:
 
     Args:
         labels: The photos.
-        folder: Where their paths start.
+        folder: Folder that relative paths start from.
         by_id: Compare ids with the paths of the labels, and no content.
     """
 

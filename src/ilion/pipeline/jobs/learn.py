@@ -69,7 +69,7 @@ def learn_from_labels(
     Args:
         pipeline: An experiment without a layer.
         labels_file: ``path,class,domain`` lines.
-        folder: Where their paths start.
+        folder: Folder that relative paths start from.
         path: The layer's file.
         options: The method.
 
@@ -109,7 +109,7 @@ def learn_from_objects(
         pipeline: An experiment without a layer.
         path: The layer's file.
         options: The method; its seed chooses the objects and their photos.
-        objects: How many objects are learnt from.
+        objects: Number of objects that are learnt from.
         shots: Photos of each.
 
     Raises:
@@ -162,7 +162,7 @@ def judge(pipeline: Stages, path: Path, seed: int) -> Comparison:
     Args:
         pipeline: An experiment without a layer.
         path: The layer's file.
-        seed: Of the interval and the test.
+        seed: Seed of the interval and of the test.
     """
     stored = load_layer(path)
     plain = StoredLayer(identity(stored.layer.dim_in), stored.facts)

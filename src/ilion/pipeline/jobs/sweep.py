@@ -62,7 +62,7 @@ def sweep(
         over: What is varied, such as ``rerank.budget=0,4096,1024``; one entry a setting.
         settings: What is changed for all, as ``section.key=value``.
         output: Folder of the sweep; by default ``sweep`` in the experiment's output folder.
-        progress: Told of what is going on.
+        progress: Callback that receives the stage, what is done and how much there is.
 
     Returns:
         The sweep, and the path of its report.

@@ -25,7 +25,7 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
     """Apply a layer to all descriptors, as far as that is not done; the identity leaves them as they are.
 
     Args:
-        experiment: Whose artifacts and settings are used.
+        experiment: Experiment with the artifacts and settings.
         extracted: Descriptors.
         stored: The layer.
 
@@ -114,7 +114,7 @@ def sample(database: DescriptorSet, without: Sequence[str], count: int, seed: in
     Args:
         database: Adapted or not.
         without: Ids that are left out.
-        count: At most so many.
+        count: Largest number of them.
         seed: The same seed draws the same.
 
     Returns:

@@ -17,7 +17,7 @@ def coded(experiment: Experiment, database: DescriptorSet, inputs: Any, name: st
         experiment: Settings and place.
         database: What is coded.
         inputs: What the database depends on.
-        name: Of the code.
+        name: Name of the code.
     """
     code, seed = Code.parse(name), experiment.config.seed
     depends = {"database": inputs, "code": str(code), "seed": seed}

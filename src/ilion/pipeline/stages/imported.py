@@ -102,7 +102,7 @@ def export_features(
     Args:
         experiment: Its ground truth tells positives (and ignored images) from distractors.
         extracted: The descriptors.
-        folder: Where the files go.
+        folder: Folder that the files are written to.
         dtype: Stored type; None keeps it.
 
     Returns:

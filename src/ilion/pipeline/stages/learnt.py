@@ -22,8 +22,8 @@ def learnt(
     ``extraction.refit`` is set. A note says when the sample was drawn from another state.
 
     Args:
-        experiment: Whose data set; its cache remembers the first run.
-        kind: Of the artifact.
+        experiment: Experiment with the data set; its cache remembers the first run.
+        kind: Kind of the artifact.
         inputs: What it depends on beside the sample.
         finished: Tells whether an artifact's folder holds what was learnt.
     """

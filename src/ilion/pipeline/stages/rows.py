@@ -48,9 +48,9 @@ def comparable(
     """Return (Q,) features of queries such that they compare with stored ones; a text shows none.
 
     Args:
-        stored: Of the image queries.
-        query_ids: Of all queries, in order.
-        codec: Of the database.
+        stored: Stored features of the image queries.
+        query_ids: Ids of all queries, in order.
+        codec: Codec of the database.
         original: Stored features are brought back to what the extractor gives, so queries are left alone.
     """
     rows = stored.rows_of(query_ids)

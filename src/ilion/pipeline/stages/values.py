@@ -27,7 +27,7 @@ class Prepared(Value):
         reused: Stages that were not computed this time.
         images: Number of database images looked at.
         peak_memory: Largest resident memory of the processes that computed, bytes.
-        machine: Where the database was looked at.
+        machine: Machine that described the database.
         model: What describes the images, printable.
         missing: Parts of the database that could not be described, where that was allowed.
     """
