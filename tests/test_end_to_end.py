@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ilion import load_experiment, verbs
-from ilion.evaluate import evaluate
+from ilion import api, load_experiment
+from ilion.evaluation.evaluate import evaluate
 from ilion.outcome import Evaluation
 from tests.stages import described
 
@@ -50,7 +50,7 @@ def dairy(grocery: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 def judged(output: Path, dims: slice) -> Evaluation:
     """Judge a run again by some of the dimensions of its descriptors."""
-    extracted, finished = described(load_experiment(output / "experiment.toml")), verbs.load_run(output)
+    extracted, finished = described(load_experiment(output / "experiment.toml")), api.load_run(output)
     queries = np.asarray(extracted.queries.values, np.float32)
     database = extracted.database.gather(np.arange(len(extracted.database)))
     similarities = queries[:, dims] @ database[:, dims].T
