@@ -62,6 +62,7 @@ class Evaluation(Value):
         slices: All slices.
         unreachable: Number of (query, positive) pairs whose positive is not in the database.
         ties: ``rank`` (the order of the ranking decides) or ``step`` (tied similarities form one step).
+        without_evidence: Ids of the queries to which all results are equally similar, or that have none.
     """
 
     definition: str
@@ -77,6 +78,7 @@ class Evaluation(Value):
     slices: tuple[SliceResult, ...]
     unreachable: int
     ties: str = "rank"
+    without_evidence: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """Return a table of the metrics with their 95% intervals, for notebooks."""

@@ -44,7 +44,7 @@ class Problem:
         )
         step = ties == "step"
         return evaluate(
-            self.ranking(),
+            self.ranking(tied=step),
             truth,
             axes,
             definition=definition,
@@ -53,8 +53,12 @@ class Problem:
             bootstrap=5,
         )
 
-    def ranking(self) -> Ranking:
-        """Queries in another order than in the ground truth, lists of different lengths."""
+    def ranking(self, tied: bool = False) -> Ranking:
+        """Queries in another order than in the ground truth, lists of different lengths.
+
+        Without ties the order alone is known: what a tie at the end of a list means is tested in
+        ``test_open_ties.py``.
+        """
         queries = sorted(self.results, reverse=True)
         width = max(len(found) for found in self.results.values())
         row = {image: number for number, image in enumerate(self.database)}
@@ -62,7 +66,7 @@ class Problem:
         similarities = np.full((len(queries), width), -np.inf, dtype=np.float32)
         for number, query in enumerate(queries):
             for rank, (image, similarity) in enumerate(self.results[query]):
-                indices[number, rank], similarities[number, rank] = row[image], similarity
+                indices[number, rank], similarities[number, rank] = row[image], similarity if tied else -rank
         counts = np.array([len(self.results[query]) for query in queries], dtype=np.int64)
         return Ranking(tuple(queries), self.database, indices, similarities, counts)
 

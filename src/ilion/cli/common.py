@@ -170,10 +170,25 @@ def summary(result: Any) -> dict[str, Any]:
         "queries": len(e.query_ids),
         "database": len(result.ranking.database_ids),
         "unreachable": e.unreachable,
+        "without_evidence": list(e.without_evidence),
         "skipped": [dataclasses.asdict(s) for s in result.skipped],
         "missing": [dataclasses.asdict(m) for m in result.missing],
         "cost": dataclasses.asdict(cost),
     }
+
+
+def say_without_evidence(evaluation: Any) -> None:
+    """Print how many queries had nothing to go by, if there are any."""
+    silent = evaluation.without_evidence
+    if silent:
+        names = ", ".join(repr(name) for name in silent[:3]) + (" ..." if len(silent) > 3 else "")
+        judged = (
+            "their ties count as one step" if evaluation.ties == "step" else "they count as in a random order"
+        )
+        print(
+            f"  warning: {len(silent)} of {len(evaluation.query_ids)} queries had nothing to go by: to them, "
+            f"all results are equally similar, or there are none ({names}); {judged}"
+        )
 
 
 def say_result(result: Any) -> None:
@@ -189,6 +204,7 @@ def say_result(result: Any) -> None:
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")
+    say_without_evidence(e)
     if math.isnan(cost.search_ms_per_query):
         print("  cost unknown: the results were made elsewhere")
         return

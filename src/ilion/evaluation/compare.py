@@ -76,8 +76,7 @@ def compare(
     >>> from ilion.evaluation.evaluate import evaluate
     >>> from ilion.types import GroundTruth, Ranking
     >>> def run(rows):
-    ...     similarities = np.zeros((1, 3), np.float32)
-    ...     ranking = Ranking(("q",), tuple("abc"), np.array([rows]), similarities, np.array([3]))
+    ...     ranking = Ranking.from_arrays(np.array([rows]), query_ids=["q"], database_ids=tuple("abc"))
     ...     truth = GroundTruth(("q",), (np.array([0]),), (np.array([], int),), np.array([0]))
     ...     return evaluate(ranking, truth)
     >>> result = compare(run([1, 0, 2]), run([0, 1, 2]))

@@ -20,11 +20,12 @@ from ilion.evaluation.average_precision import (
     Ties,
     average_precision,
     find_hits,
+    find_open,
 )
 from ilion.evaluation.intervals import bootstrap_means, group, mean_interval
 from ilion.evaluation.metrics import check_cutoffs, measure, split_cutoff
 from ilion.outcome import Evaluation, SliceResult
-from ilion.types import Axes, Float64, GroundTruth, Int64, Ranking
+from ilion.types import Axes, Float32, Float64, GroundTruth, Int64, Ranking
 
 BOUNDARIES: Mapping[str, tuple[float, ...]] = {
     "scale": (0.06880213760855043, 0.13526567164179104, 0.2729876723163842),
@@ -82,9 +83,10 @@ def evaluate(
             instance of its own.
         definition: See `ilion.evaluation.average_precision.average_precision`.
         k: Cut-off.
-        ties: ``rank``: the order of the ranking decides. ``step``: results of the same similarity form one
-            step, as in the public ILIAS evaluator (only for ``definition="ilias"``; the other metrics stay by
-            rank).
+        ties: ``rank``: the order of the ranking decides, and among results that a query says nothing about
+            every order counts alike (`ilion.evaluation.average_precision.find_open`). ``step``: results of
+            the same similarity form one step, as in the public ILIAS evaluator (only for
+            ``definition="ilias"``; the other metrics stay by rank).
         metrics: Further metrics, such as ``P@4``; see `ilion.evaluation.metrics`.
         boundaries: Axis -> where its bins meet, ascending. Axes that are not named keep those in
             `BOUNDARIES`.
@@ -115,8 +117,7 @@ def evaluate(
     _check_truth(ranking, truth, axes)
     hits = _find(ranking, truth, ties)
     positives = _sizes(truth.positives) + truth.unreachable
-    everything = np.ones(len(hits.query), dtype=np.bool_)
-    per_query = average_precision(hits, everything, positives, definition, k)
+    per_query = average_precision(hits, None, positives, definition, k)
     names = (*_names(k), *metrics)
     per_query_metrics = measure(names, hits, positives, definition, k, truth.query_ids)
 
@@ -156,6 +157,7 @@ def evaluate(
         ),
         unreachable=int(truth.unreachable.sum()),
         ties=ties,
+        without_evidence=_without_evidence(ranking, truth),
     )
 
 
@@ -168,7 +170,8 @@ def positives_ranks(ranking: Ranking, truth: GroundTruth) -> list[Int64]:
 
     Returns:
         Q arrays in the order of the ground truth: the 1-based rank (ignored images removed) of each of the
-        query's positives in their order, then one entry for each unreachable one; -1 where it was not found.
+        query's positives in their order, then one entry for each unreachable one; -1 where it was not found,
+        or stands among results that the query says nothing about.
 
     Raises:
         ArtifactError: The queries do not fit together.
@@ -189,20 +192,34 @@ def positives_ranks(ranking: Ranking, truth: GroundTruth) -> list[Int64]:
     return [np.append(part, np.full(lost, -1)) for part, lost in zip(parts, truth.unreachable, strict=True)]
 
 
+def _in_order(ranking: Ranking, truth: GroundTruth) -> tuple[Int64, Float32, Int64]:
+    """Return indices, similarities and counts, queries in the order of the ground truth."""
+    if ranking.query_ids == truth.query_ids:
+        return ranking.indices, ranking.similarities, ranking.counts
+    place = {query: number for number, query in enumerate(ranking.query_ids)}
+    order = [place[query] for query in truth.query_ids]
+    return ranking.indices[order], ranking.similarities[order], ranking.counts[order]
+
+
 def _find(ranking: Ranking, truth: GroundTruth, ties: Ties) -> Hits:
     """Find the positives, queries in the order of the ground truth."""
-    indices, similarities = ranking.indices, ranking.similarities
-    if ranking.query_ids != truth.query_ids:
-        place = {query: number for number, query in enumerate(ranking.query_ids)}
-        order = [place[query] for query in truth.query_ids]
-        indices, similarities = indices[order], similarities[order]
+    indices, similarities, counts = _in_order(ranking, truth)
+    step = ties == "step"
     return find_hits(
         indices,
-        similarities if ties == "step" else None,
+        similarities if step else None,
         truth.positives,
         truth.ignored,
         len(ranking.database_ids),
+        None if step else find_open(similarities, counts),
     )
+
+
+def _without_evidence(ranking: Ranking, truth: GroundTruth) -> tuple[str, ...]:
+    """Return the queries of which all results are equally similar, or that have none."""
+    _, similarities, counts = _in_order(ranking, truth)
+    nothing = (find_open(similarities, counts) == 0) | (counts == 0)
+    return tuple(query for query, silent in zip(truth.query_ids, nothing, strict=True) if silent)
 
 
 def _sizes(parts: Sequence[Sized]) -> Int64:
@@ -263,7 +280,7 @@ def _bin_slices(
         for number, label in enumerate(_bin_labels(edges)):
             in_bin = np.bincount(of_query[bins == number], minlength=len(truth)) + unreachable[:, number]
             if in_bin.any():
-                values = average_precision(hits, bins[hits.pair] == number, in_bin, definition, k)
+                values = average_precision(hits, bins == number, in_bin, definition, k)
                 column = _over_queries(values, *groups)
                 yield axis, label, column, int(np.count_nonzero(in_bin)), int(in_bin.sum())
 

@@ -6,14 +6,13 @@ the run, and they add up. Letters: Q queries, S images of a shortlist.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.evaluation.average_precision import Definition, average_precision, find_hits
+from ilion.evaluation.average_precision import Definition, average_precision, find_hits, find_open
 from ilion.outcome import Ledger
 from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
 
@@ -68,8 +67,8 @@ def explain_gains(
         positive &= asked[:, None]
     seen = _carried(verified, first, second) & positive
     judged = [
-        _precisions(order, truth, definition, k)
-        for order in (before, after, _first(after, seen), _first(after, positive))
+        _precisions(order, truth, definition, k, chosen)
+        for order, chosen in ((before, None), (after, None), (after, seen), (after, positive))
     ]
     start, end, verified_first, oracle = (float(values.mean()) for values in judged)
     change = judged[1] - judged[0]
@@ -138,16 +137,19 @@ def _carried(values: NDArray[T], first: Int64, second: Int64) -> NDArray[T]:
     return np.take_along_axis(np.take_along_axis(values, there, axis=1), back, axis=1)
 
 
-def _first(ranking: Ranking, chosen: Bool) -> Ranking:
-    """Put the chosen images of each shortlist in front; the others keep their order."""
-    size = chosen.shape[1]
-    order = np.argsort(~chosen, axis=1, kind="stable")
-    indices = ranking.indices.copy()
-    indices[:, :size] = np.take_along_axis(indices[:, :size], order, axis=1)
-    return replace(ranking, indices=indices)
-
-
-def _precisions(ranking: Ranking, truth: GroundTruth, definition: Definition, k: int) -> Float64:
-    hits = find_hits(ranking.indices, None, truth.positives, truth.ignored, len(ranking.database_ids))
+def _precisions(
+    ranking: Ranking, truth: GroundTruth, definition: Definition, k: int, chosen: Bool | None
+) -> Float64:
+    """Compute AP@k, the chosen images (Q, S) of each shortlist put in front; the others keep their order."""
+    indices, open_from = ranking.indices, find_open(ranking.similarities, ranking.counts)
+    if chosen is not None:
+        size = chosen.shape[1]
+        order = np.argsort(~chosen, axis=1, kind="stable")
+        indices = indices.copy()
+        indices[:, :size] = np.take_along_axis(indices[:, :size], order, axis=1)
+        # what is chosen of a tie that has no order leaves it
+        leaving = chosen & (np.arange(size) >= open_from[:, None])
+        open_from = np.where(open_from >= 0, open_from + np.count_nonzero(leaving, axis=1), -1)
+    hits = find_hits(indices, None, truth.positives, truth.ignored, len(ranking.database_ids), open_from)
     positives = np.array([len(rows) for rows in truth.positives], np.int64) + truth.unreachable
-    return average_precision(hits, np.ones(len(hits.query), np.bool_), positives, definition, k)
+    return average_precision(hits, None, positives, definition, k)

@@ -12,14 +12,15 @@ before), the number of positives whether found or not, and the cut-off; it retur
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
 import numpy as np
 
 from ilion.errors import ConfigError
-from ilion.evaluation.average_precision import Definition, Hits, average_precision, count_hits
+from ilion.evaluation.average_precision import Definition, Hits, average_precision, count_hits, open_places
 from ilion.registry import Part, Registry
 from ilion.types import Float64, Int64
 
@@ -27,6 +28,9 @@ OneQuery = Callable[[Int64, int, int], float]
 """A metric of one query: from the ranks (h,) of its positives, their number and the cut-off to [0, 1]."""
 Metric = Callable[[Hits, Int64, int, Definition], Float64]
 """A metric of all queries: from hits, positives (Q,), cut-off and definition of AP to (Q,) in [0, 1]."""
+
+ORDERS = 64
+"""Orders of an open tie over which a metric from outside is averaged."""
 
 
 def split_cutoff(name: str, k: int = 0) -> tuple[str, int]:
@@ -91,11 +95,17 @@ def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Seq
     """Call a metric from outside for every query."""
     values = np.empty(hits.queries)
     bounds = np.searchsorted(hits.query, np.arange(hits.queries + 1))
+    tied, _ = open_places(hits, k)
     for number, query in enumerate(queries):
         ranks = hits.rank[bounds[number] : bounds[number + 1]]
         try:
             function: OneQuery = part.make  # type: ignore[assignment]
-            values[number] = function(ranks[ranks <= k].copy(), int(positives[number]), k)
+            values[number] = np.mean(
+                [
+                    function(order[order <= k].copy(), int(positives[number]), k)
+                    for order in _orders(ranks, hits, number, int(tied[number]))
+                ]
+            )
         except Exception as error:
             raise ConfigError(f"metric {part.name!r} failed for query {query!r}: {error!r}") from error
         if not 0 <= values[number] <= 1:
@@ -105,10 +115,42 @@ def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Seq
     return values
 
 
+def _orders(ranks: Int64, hits: Hits, query: int, tied: int) -> Iterator[Int64]:
+    """Yield the ranks of a query's positives, with an open tie in `ORDERS` orders of it."""
+    if not tied:
+        yield ranks
+        return
+    generator = np.random.default_rng(0)
+    for _ in range(ORDERS):
+        places = generator.choice(hits.open_size[query], tied, replace=False, shuffle=False)
+        yield np.concatenate([ranks, np.sort(places) + hits.front[query] + 1])
+
+
 @METRICS.register("R")
 def success(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
-    """Tell whether a positive is among the first k results: 1 or 0."""
-    return (count_hits(hits, k) > 0).astype(np.float64)
+    """Tell whether a positive is among the first k results: 1 or 0, and in an open tie the chance of it."""
+    found = np.zeros(hits.queries)
+    found[hits.query[hits.rank <= k]] = 1.0
+    if hits.has_open:
+        tied, places = open_places(hits, k)
+        for query in np.flatnonzero((found == 0) & (tied > 0) & (places > 0)):
+            found[query] = 1 - _chance_of_none(
+                int(hits.open_size[query]), int(tied[query]), int(places[query])
+            )
+    return found
+
+
+def _chance_of_none(size: int, positives: int, places: int) -> float:
+    """Return the chance that ``places`` draws from ``size`` images, without return, hit no positive.
+
+    >>> round(_chance_of_none(4, 1, 2), 12)
+    0.5
+    """
+    if positives > size - places:
+        return 0.0
+    log = math.lgamma
+    others = log(size - positives + 1) - log(size - positives - places + 1)
+    return math.exp(others - log(size + 1) + log(size - places + 1))
 
 
 @METRICS.register("P")
@@ -132,7 +174,7 @@ def oracle(hits: Hits, positives: Int64, k: int, definition: Definition) -> Floa
 
 def _average_precision(name: Definition) -> Metric:
     def precision_at_hits(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
-        return average_precision(hits, np.ones(len(hits.query), np.bool_), positives, name, k)
+        return average_precision(hits, None, positives, name, k)
 
     return precision_at_hits
 

@@ -56,7 +56,7 @@ def combine(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Flo
         inside[inside] = rows[at[inside]] == everything[inside]
         evidence[inside] = values[at[inside]]
         if weights is None:
-            fused = _reciprocal(len(seen), evidence)
+            fused = _reciprocal(own, evidence)
         else:
             fused = np.concatenate([own, np.full(len(new), floor)]) + float(weights[q]) * evidence
         best = np.argsort(-fused.astype(np.float32), kind="stable")[:size]
@@ -66,10 +66,15 @@ def combine(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Flo
     return Ranking(visual.query_ids, visual.database_ids, indices, similarities, counts)
 
 
-def _reciprocal(seen: int, evidence: Float64) -> Float64:
-    """Sum the reciprocal ranks; a list that does not hold an image adds nothing."""
+def _reciprocal(own: Float64, evidence: Float64) -> Float64:
+    """Sum the reciprocal ranks; a list that does not hold an image adds nothing.
+
+    Where all of the visual list is equally similar, its order is that of the rows: all share the last rank.
+    """
     ranks = np.arange(1, len(evidence) + 1)
-    first = np.where(ranks <= seen, 1 / (RANK_CONSTANT + ranks), 0.0)
+    seen = len(own)
+    places = np.full(len(ranks), seen) if seen > 1 and own[0] == own[-1] else ranks
+    first = np.where(ranks <= seen, 1 / (RANK_CONSTANT + places), 0.0)
     second = np.empty(len(evidence))
     second[np.argsort(-evidence, kind="stable")] = 1 / (RANK_CONSTANT + ranks)
     return np.asarray(first + np.where(evidence > 0, second, 0.0), np.float64)

@@ -42,7 +42,8 @@ def by_rank(similarities: Float32, local: Float32) -> Float32:
         local: (..., S) local scores.
 
     Returns:
-        (..., S) scores in (0, 2 / 61]. Images without local evidence share the worst local rank.
+        (..., S) scores in (0, 2 / 61]. Images without local evidence share the worst local rank; images that
+        are all equally similar share the worst global one.
 
     >>> by_rank(np.array([0.9, 0.8, 0.7], np.float32), np.array([0.0, 3.0, 0.0], np.float32)).argmax()
     np.int64(1)
@@ -53,6 +54,8 @@ def by_rank(similarities: Float32, local: Float32) -> Float32:
     second = np.empty(local.shape, np.float64)
     np.put_along_axis(second, order, np.broadcast_to(first, local.shape).copy(), axis=-1)
     second = np.where(local > 0, second, size)
+    equal = (similarities == similarities[..., :1]).all(axis=-1, keepdims=True) & (size > 1)
+    first = np.where(equal, size, first)
     return np.asarray(1 / (RANK_CONSTANT + first) + 1 / (RANK_CONSTANT + second), np.float32)
 
 

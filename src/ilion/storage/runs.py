@@ -27,6 +27,8 @@ def write_run(folder: Path, result: RunResult) -> None:
     """Store a run's numbers in its output folder."""
     names = ("name", "design", "evaluation", "cost", "skipped", "missing", "provenance")
     plain = {"format": FORMAT, **{name: _to_plain(getattr(result, name)) for name in names}}
+    if not result.evaluation.without_evidence:
+        del plain["evaluation"]["without_evidence"]
     for name in ("reranking", "reading"):
         if getattr(result, name) is not None:
             plain[name] = _to_plain(getattr(result, name))

@@ -195,6 +195,9 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
         say("not_comparable")
     if objects < _FEW and width > _WIDE:
         say("few_objects", count=objects, span=words.number(100 * width, 0))
+    if evaluation.without_evidence:
+        key = "without_evidence_step" if evaluation.ties == "step" else "without_evidence"
+        say(key, count=len(evaluation.without_evidence), queries=len(evaluation.query_ids))
     never = outcome.never_found
     if never:
         key = "never_found" if len(never) <= _NAMES else "never_found_many"
