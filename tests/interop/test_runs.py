@@ -285,8 +285,8 @@ def test_the_commands(root: Path) -> None:
     assert (facts["name"], facts["dimensions"], facts["rows"]["distractors"]) == ("x", 8, 30)
     assert f"--model imported:{root / 'new'}" in call("import", "features", features, "-o", root / "new")
     settings = ["--set", "evaluation.bootstrap=20"]
-    run = [root, *settings, "--model", f"imported:{root / 'new'}"]
-    out = json.loads(call("run", *run, "-o", root / "r", "--json"))
+    run = [root, "--model", f"imported:{root / 'new'}"]
+    out = json.loads(call("run", *run, *settings, "-o", root / "r", "--json"))
     assert out["cost"]["extraction_ms_per_image"] is None
     assert call("export", "features", *run, "-o", root / "out", "--dtype", "stored").count("features_") == 3
     call("export", "results", root / "r", "-o", root / "r.json")

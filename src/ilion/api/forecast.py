@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ilion.api.run import Settings, pipeline_of
 from ilion.api.runs import load_run
-from ilion.config import ExperimentConfig, from_dict
+from ilion.config import ExperimentConfig, check_first_stage, from_dict
 from ilion.errors import ConfigError
-from ilion.pipeline import Pipeline, Progress
+from ilion.pipeline import Progress
 from ilion.storage.runs import read_run
 from ilion.types import Where
 
@@ -55,9 +55,9 @@ def forecast(
     from ilion.report.forecast import write_forecast
 
     if isinstance(source, ExperimentConfig | str | Path):
-        config = pipeline_of(source).config
-        config = replace(config, rerank=replace(config.rerank, features="none"))
-        pipeline = Pipeline(config, progress)
+        pipeline = pipeline_of(source, progress)
+        config = pipeline.config
+        check_first_stage("forecast", config)
         extracted = pipeline.extract()
         runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed)
         name, design, dataset = config.name, pipeline.design, pipeline.dataset.name

@@ -28,8 +28,8 @@ def extract(experiment: Settings, progress: Progress | None = None) -> Extractio
 
 
 def rank(experiment: Settings, progress: Progress | None = None) -> Search:
-    """Rank the database of an experiment for each of its queries."""
-    return pipeline_of(experiment, progress).search()
+    """Rank the database of an experiment for each of its queries, re-ranking included."""
+    return pipeline_of(experiment, progress).rank()
 
 
 def evaluate(experiment: Settings, progress: Progress | None = None) -> RunResult:

@@ -46,7 +46,9 @@ def adapt(
     from ilion.adapt import is_identity
 
     chosen_method = [] if method is None else [f"adaptation.method={method}"]
-    config = experiment_of(experiment, [*(settings or []), *chosen_method], model, None, on_bad_image)
+    config = experiment_of(
+        "adapt", experiment, [*(settings or []), *chosen_method], model, None, on_bad_image
+    )
     chosen = dataclasses.replace(
         config.adaptation,
         labels=str(labels.resolve()) if labels else config.adaptation.labels,

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ilion.config import ExperimentConfig, load_experiment
+from ilion.config import ExperimentConfig, check_given, load_experiment
 
 console = Console(stderr=True)
 
@@ -77,6 +77,7 @@ def progress_bars() -> Iterator[Any]:
 
 
 def experiment_of(
+    verb: str,
     path: Path,
     settings: list[str] | None,
     model: str | None,
@@ -86,7 +87,7 @@ def experiment_of(
     processes: int | None = None,
     allow_incomplete: bool = False,
 ) -> ExperimentConfig:
-    """Read the experiment with the short options applied."""
+    """Read the experiment with the short options applied; a setting that the verb passes over is refused."""
     overrides = list(settings or [])
     if model is not None:
         overrides.append(f"extraction.model={json.dumps(model)}")
@@ -99,6 +100,7 @@ def experiment_of(
     if allow_incomplete:
         overrides.append("compute.allow_incomplete=true")
     config = load_experiment(path, overrides)
+    check_given(verb, overrides, config)
     return config if output is None else dataclasses.replace(config, output=str(output.resolve()))
 
 
@@ -121,7 +123,15 @@ def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callab
         as_json: AsJson = False,
     ) -> None:
         config = experiment_of(
-            experiment, settings, model, output, on_bad_image, on, processes, allow_incomplete
+            command.__name__,
+            experiment,
+            settings,
+            model,
+            output,
+            on_bad_image,
+            on,
+            processes,
+            allow_incomplete,
         )
         command(config, as_json)
 

@@ -47,9 +47,14 @@ def forecast(
         raise ConfigError(f"{other}: holds no finished run; name runs only, or one experiment")
     if not finished and len(source) > 1:
         raise ConfigError("name one experiment, or the output folders of finished runs")
+    if finished and (settings or model is not None or output is not None):
+        raise ConfigError(
+            "finished runs are as they are: --set, --model and -o belong to a forecast of an experiment, "
+            "which is then measured anew"
+        )
     with progress_bars() as progress:
         result, path = api.forecast(
-            finished or experiment_of(source[0], settings, model, output),
+            finished or experiment_of("forecast", source[0], settings, model, output),
             parse_sizes(at),
             parse_sizes(sizes) if sizes else (),
             per_hour=per_hour,

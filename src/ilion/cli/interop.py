@@ -72,7 +72,9 @@ def import_results(
     from ilion import api
 
     with progress_bars() as progress:
-        result, path = api.import_results(file, experiment_of(experiment, settings, None, output), progress)
+        result, path = api.import_results(
+            file, experiment_of("import results", experiment, settings, None, output), progress
+        )
     if as_json:
         say_json({**summary(result), "report": str(path)})
     else:
@@ -107,7 +109,9 @@ def export_features(
     from ilion import api
 
     with progress_bars() as progress:
-        files = api.export_features(experiment_of(experiment, settings, model, None), output, dtype, progress)
+        files = api.export_features(
+            experiment_of("export features", experiment, settings, model, None), output, dtype, progress
+        )
     if as_json:
         say_json([str(path) for path in files])
         return

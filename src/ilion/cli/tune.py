@@ -37,7 +37,7 @@ def tune(
     """Compare search through short codes with exact search on this data: recall, mAP, bytes, time."""
     from ilion import api
 
-    config = experiment_of(experiment, settings, model, output, on_bad_image)
+    config = experiment_of("tune", experiment, settings, model, output, on_bad_image)
     with progress_bars() as progress:
         found = api.tune(config, code or (), shortlist or (), loss, progress)
     if as_json:

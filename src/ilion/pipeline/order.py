@@ -8,17 +8,21 @@ are unchanged is not computed again, and nothing that changed is reused.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from ilion import storage
 from ilion.adapt import StoredLayer, load_layer
-from ilion.config import AdaptationConfig, ExperimentConfig, check_parts, dump_toml
+from ilion.config import AdaptationConfig, ExperimentConfig, check_parts, dump_toml, to_dict
 from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
-from ilion.errors import ConfigError, DatasetError
+from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.evaluation.evaluate import evaluate as evaluate_ranking
 from ilion.evaluation.truth import truth_of
 from ilion.interop.imported import from_elsewhere
@@ -45,12 +49,18 @@ from ilion.pipeline.stages.read import (
     read,
 )
 from ilion.pipeline.stages.rerank import extract_local, rerank_stage
-from ilion.pipeline.stages.search import find
+from ilion.pipeline.stages.search import find, ranked
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.report import write_report
-from ilion.storage.runs import write_run
+from ilion.storage.runs import FILE as RUN_FILE
+from ilion.storage.runs import read_run, write_run
 from ilion.tasks import RunRecord
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
+
+log = logging.getLogger(__name__)
+
+PAGES = ("report.html", "forecast.html")
+"""Pages in the folder of a run that show its numbers."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +217,26 @@ class Pipeline:
         extracted = describe(self.experiment, extractor)
         return adapt(self.experiment, extracted, self.layer) if self.layer else extracted
 
+    def rank(self) -> Search:
+        """Rank the database for every query by all stages of the experiment, and store the ranking."""
+        if self.config.rerank.features == "none":
+            return self.search()
+        plan = plan_local(self.config)
+        searched = self.search()
+        truth, axes = self._truth(searched.ranking)
+        local = extract_local(self.experiment, plan)
+        reranked = rerank_stage(
+            self.experiment, plan, local, searched.ranking, searched.fingerprint, truth, axes.instances
+        )
+        inputs = {
+            "evidence": reranked.folder.name,
+            "fusion": self.config.rerank.fusion,
+            "weights": [None if np.isnan(weight) else float(weight) for weight in reranked.weights],
+        }
+        return ranked(self.experiment, "reranked-ranking", inputs, lambda: reranked.ranking)
+
     def search(self, extracted: Extraction | Index | None = None) -> Search:
-        """Rank the database for every query."""
+        """Rank the database for every query by the first stage."""
         return self._found(extracted).final
 
     def _found(self, extracted: Extraction | Index | None = None) -> Found:
@@ -324,9 +352,25 @@ class Pipeline:
         return result
 
     def _keep(self, result: RunResult) -> None:
+        self._drop_pages()
         storage.write_bytes(self.output / "experiment.toml", dump_toml(self.config).encode())
         storage.write_ranking(self.output / "ranking", result.ranking)
         write_run(self.output, result)
+
+    def _drop_pages(self) -> None:
+        """Delete the pages of an earlier run with other settings, which would not be those of this result."""
+        pages = [self.output / name for name in PAGES if (self.output / name).exists()]
+        if not pages or not (self.output / RUN_FILE).exists():
+            return
+        try:
+            before = read_run(self.output)["provenance"]["config"]
+        except (ArtifactError, KeyError, TypeError):
+            before = None
+        if before != json.loads(json.dumps(to_dict(self.config))):
+            for page in pages:
+                page.unlink()
+            names = " and ".join(page.name for page in pages)
+            log.warning("%s: deleted %s, which showed other settings; write anew", self.output, names)
 
     def _truth(self, ranking: Ranking) -> tuple[GroundTruth, Axes]:
         return truth_of(self.dataset, [q.id for q in self.queries], ranking.database_ids)

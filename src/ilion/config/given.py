@@ -1,0 +1,105 @@
+"""Which settings a verb carries out, in one table: it refuses the others when they are given to it.
+
+An experiment file belongs to all verbs, so what it holds for other stages is left to them. A setting that is
+given to one command (``--set``, ``--model``) must change what that command does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ilion.config.experiment import ExperimentConfig
+from ilion.errors import ConfigError
+
+_FIRST_STAGE = ("dataset", "extraction", "adaptation", "search", "compute")
+_ALL = (*_FIRST_STAGE, "reading", "rerank", "evaluation", "report", "price")
+
+HEEDED: Mapping[str, tuple[str, ...]] = {
+    "run": _ALL,
+    "evaluate": _ALL,
+    "sweep": _ALL,
+    "config": _ALL,
+    "rank": (*_FIRST_STAGE, "reading", "rerank", "evaluation"),
+    "extract": _FIRST_STAGE,
+    "tune": (*_FIRST_STAGE, "evaluation"),
+    "adapt": (*_FIRST_STAGE, "evaluation"),
+    "forecast": (*_FIRST_STAGE, "evaluation", "report", "price"),
+    "import results": ("dataset", "search", "evaluation", "report"),
+    "export features": ("dataset", "extraction", "adaptation", "compute"),
+}
+"""Verb -> the sections of an experiment that it carries out. ``name``, ``output``, ``cache``, ``seed`` and
+``trust`` belong to every verb."""
+
+
+def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -> None:
+    """Check that a verb carries out every setting that was given to it.
+
+    Args:
+        verb: Name in `HEEDED`.
+        overrides: Settings as ``section.key=value``.
+        config: The experiment with them.
+
+    Raises:
+        ConfigError: A setting would be passed over.
+
+    >>> check_given("extract", ["rerank.features=orb"], ExperimentConfig())  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: 'ilion extract' does not carry out 'rerank.features'; leave it out...
+    """
+    asleep = dict(_asleep(config))
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        if "." in key and section in _ALL and section not in HEEDED[verb]:
+            able = ", ".join(
+                name for name, heeded in HEEDED.items() if section in heeded and name != "config"
+            )
+            raise ConfigError(
+                f"'ilion {verb}' does not carry out '{key}'; leave it out, or give it to one of: {able}"
+            )
+        if verb in ("sweep", "config"):  # a sweep may switch on what it varies
+            continue
+        for prefix, why in asleep.items():
+            if key.startswith(prefix) and key not in _SWITCHES:
+                raise ConfigError(f"'{key}' would change nothing: {why}")
+
+
+_SWITCHES = ("rerank.features", "reading.use", "search.method", "adaptation.method", "adaptation.layer")
+
+
+def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
+    """Yield prefixes of settings that have no effect, and why."""
+    if config.rerank.features == "none":
+        yield "rerank.", "nothing is re-ranked as long as rerank.features = none"
+    if config.reading.use == "none":
+        yield "reading.", "nothing is read as long as reading.use = none"
+    if config.search.method != "asmk":
+        yield "search.asmk.", f"search.method is {config.search.method}, not asmk"
+    if config.search.method != "compressed":
+        yield "search.code", f"search.method is {config.search.method}, not compressed"
+        yield "search.shortlist", f"search.method is {config.search.method}, not compressed"
+    if config.search.expansion == "none":
+        yield "search.expansion_top", "search.expansion is none"
+        if not config.search.database_expansion_top:
+            yield "search.expansion_alpha", "search.expansion is none"
+
+
+def check_first_stage(verb: str, config: ExperimentConfig) -> None:
+    """Check that an experiment is a first stage by global descriptors and nothing else.
+
+    Raises:
+        ConfigError: It re-ranks, reads, or searches without global descriptors.
+
+    >>> check_first_stage("forecast", ExperimentConfig())
+    """
+    for setting, value, plain in (
+        ("rerank.features", config.rerank.features, "none"),
+        ("reading.use", config.reading.use, "none"),
+        ("search.method", "asmk" if config.search.method == "asmk" else "exact", "exact"),
+    ):
+        if value != plain:
+            raise ConfigError(
+                f"'ilion {verb}' knows the first stage by global descriptors only, and the experiment says "
+                f"{setting} = {value}; without it the numbers would be those of another design. To have them "
+                f"all the same, add --set {setting}={plain}"
+            )
