@@ -34,6 +34,29 @@ PRINTED = 2
 """Items of a list or table that are printed."""
 
 
+@dataclass(frozen=True)
+class Between:
+    """Marks a number that lies in a range: ``Annotated[int, Between(1, 10)]``.
+
+    Args:
+        low: Smallest value.
+        high: Largest value; finite, so that neither infinity nor NaN is inside.
+
+    >>> Between(0, 1).holds(0.5), Between(0, 1).holds(float("nan"))
+    (True, False)
+    """
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value lies in the range."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"from {self.low:,} to {self.high:,}".replace(",", " ")
+
+
 class Value:
     """A value that prints itself on a few lines: arrays by type and shape, long lists by their number.
 

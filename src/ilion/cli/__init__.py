@@ -6,7 +6,9 @@ traceback: exit code 1; wrong usage: exit code 2. One file a subject; the list b
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -52,11 +54,26 @@ for _command in (
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character of a file's name
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except IlionError as error:
         console.print("[bold red]error:[/] ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except BrokenPipeError:  # what read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+        reason = error.strerror or str(error)
+        console.print("[bold red]error:[/] ", end="")
+        console.print(
+            f"{names}: {reason}" if names else reason, markup=False, highlight=False, soft_wrap=True
+        )
+        logging.getLogger(__name__).debug("where it happened", exc_info=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped; run the same command again to go on from here")

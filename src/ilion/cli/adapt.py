@@ -30,11 +30,11 @@ def adapt(
     ] = None,
     objects: Annotated[
         int,
-        typer.Option(help="Without labels: number of objects to learn from; the others judge."),
+        typer.Option(min=0, help="Without labels: number of objects to learn from; the others judge."),
     ] = 0,
-    shots: Annotated[int, typer.Option(help="Number of photos of each of these objects.")] = 5,
+    shots: Annotated[int, typer.Option(min=1, help="Number of photos of each of these objects.")] = 5,
     split: Annotated[
-        int | None, typer.Option(help="Seed of the choice of objects and photos [default: the seed].")
+        int | None, typer.Option(min=0, help="Seed of the choice of objects and photos [default: the seed].")
     ] = None,
     settings: Set = None,
     model: Model = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,9 @@ def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callab
 
 def say_json(value: object) -> None:
     """Print a value as JSON on stdout."""
-    print(json.dumps(_known(value), indent=1, default=_plain, ensure_ascii=False, allow_nan=False))
+    # another encoding may lack a character, which must not be lost from what programs read
+    escaped = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    print(json.dumps(_known(value), indent=1, default=_plain, ensure_ascii=escaped, allow_nan=False))
 
 
 def _known(value: Any) -> Any:

@@ -104,7 +104,7 @@ def report(
 def compare(
     a: Annotated[Path, typer.Argument(help="Output folder of the baseline.")],
     b: Annotated[Path, typer.Argument(help="Output folder of the run that may be better.")],
-    seed: Annotated[int, typer.Option(help="Seed of the interval and the test.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the interval and the test.")] = 0,
     metric: Annotated[str, typer.Option(help="Metric to compare, such as P@10; default: AP@k.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -129,8 +129,8 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of data set and run.")] = Path(
         "demo"
     ),
-    instances: Annotated[int, typer.Option(help="Number of objects.")] = 24,
-    distractors: Annotated[int, typer.Option(help="Number of images that show none of them.")] = 400,
+    instances: Annotated[int, typer.Option(min=1, help="Number of objects.")] = 24,
+    distractors: Annotated[int, typer.Option(min=0, help="Number of images that show none of them.")] = 400,
     model: Annotated[str, typer.Option(help="Name of a model; see 'ilion models'.")] = "default",
     as_json: AsJson = False,
 ) -> None:

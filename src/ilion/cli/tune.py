@@ -25,9 +25,11 @@ def tune(
         list[str] | None, typer.Option(help="A code to try: pq64, rabitq, sq4 ...; repeat it for more.")
     ] = None,
     shortlist: Annotated[
-        list[int] | None, typer.Option(help="Number of rows put in exact order; repeat it for more.")
+        list[int] | None, typer.Option(min=1, help="Number of rows put in exact order; repeat it for more.")
     ] = None,
-    loss: Annotated[float, typer.Option(help="mAP that the recommended code may lose.")] = 0.005,
+    loss: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="mAP that the recommended code may lose.")
+    ] = 0.005,
     settings: Set = None,
     model: Model = None,
     output: Output = None,

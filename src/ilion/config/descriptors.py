@@ -11,7 +11,7 @@ from ilion.datasets.layouts.base import LAYOUTS
 from ilion.descriptors.pooling import Pooling
 from ilion.descriptors.registry import BACKENDS
 from ilion.descriptors.towers import TEXT_TOWERS
-from ilion.types import Resize
+from ilion.types import Between, Resize
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DatasetConfig:
     distractors: Annotated[str, PathFrom()] = ""
     subset: Annotated[str, PathFrom()] = ""
     queries: Literal["image", "text", "both", "image+text"] = "image"
-    shard_size: int = 500
+    shard_size: Annotated[int, Between(1, 10**7)] = 500
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,24 @@ class ExtractionConfig:
     model: Annotated[str, PartOf(BACKENDS, ("imported:", "results:")), PathFrom("imported:")] = "default"
     text_tower: Annotated[str, PartOf(TEXT_TOWERS, ("",))] = ""
     weights: str = ""
-    side: int = 0
+    side: Annotated[int, Between(0, 16384)] = 0
     resize: Literal["", Resize] = ""
     pooling: Literal["", Pooling] = ""
-    scales: tuple[float, ...] = ()
-    rotations: tuple[int, ...] = ()
+    scales: Annotated[tuple[float, ...], Between(0.01, 16)] = ()
+    rotations: Annotated[tuple[int, ...], Between(-360, 360)] = ()
     query_box: Literal["crop", "mask", "none"] = "crop"
     prompts: tuple[str, ...] = ()
     long_texts: Literal["cut", "average"] = "cut"
-    text_weight: float = 0.5
+    text_weight: Annotated[float, Between(0, 1)] = 0.5
     on_bad_image: Literal["error", "skip"] = "error"
-    fit_images: int = 500
+    fit_images: Annotated[int, Between(1, 10**9)] = 500
     refit: bool = False
     dtype: Literal["float16", "float32"] = "float16"
     device: str = "auto"
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
-    batch_size: int = 8
-    workers: int = 0
-    threads: int = 0
+    batch_size: Annotated[int, Between(1, 65536)] = 8
+    workers: Annotated[int, Between(0, 4096)] = 0
+    threads: Annotated[int, Between(0, 4096)] = 0
 
 
 @dataclass(frozen=True)
@@ -125,16 +125,16 @@ class AdaptationConfig:
     method: Annotated[str, PartOf(METHODS, ("none",))] = "none"
     labels: Annotated[str, PathFrom()] = ""
     photos: Annotated[str, PathFrom()] = ""
-    dim: int = 512
-    shrinkage: float = 0.5
-    alpha: float = 1.0
-    epochs: int = 5
-    held_out: float = 0.0
-    patience: int = 3
-    margin: float = 0.0
+    dim: Annotated[int, Between(1, 10**6)] = 512
+    shrinkage: Annotated[float, Between(0, 1)] = 0.5
+    alpha: Annotated[float, Between(1e-12, 1e9)] = 1.0
+    epochs: Annotated[int, Between(1, 10**6)] = 5
+    held_out: Annotated[float, Between(0, 0.99)] = 0.0
+    patience: Annotated[int, Between(1, 10**6)] = 3
+    margin: Annotated[float, Between(0, 10)] = 0.0
     margin_kind: Literal["cosface", "arcface"] = "cosface"
     balance: Literal["none", "class", "domain", "class+domain"] = "none"
-    checkpoint_every: int = 2000
-    folds: int = 5
+    checkpoint_every: Annotated[int, Between(0, 10**9)] = 2000
+    folds: Annotated[int, Between(0, 1000)] = 5
     guard: bool = False
     seen: Literal["refuse", "leave-out", "keep"] = "refuse"

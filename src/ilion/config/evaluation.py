@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from ilion.config.plain import PartOf
 from ilion.evaluation.metrics import METRICS, check_cutoffs
+from ilion.types import Between
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class EvaluationConfig:
     """
 
     definition: Literal["ilias", "trec", "revisited"] = "ilias"
-    k: int = 1000
-    bootstrap: int = 2000
+    k: Annotated[int, Between(1, 10**9)] = 1000
+    bootstrap: Annotated[int, Between(1, 10**6)] = 2000
     ties: Literal["rank", "step"] = "rank"
     metrics: Annotated[tuple[str, ...], PartOf(METRICS, suffix=r"@\d+")] = ()
 
@@ -46,6 +47,6 @@ class ReportConfig:
         domain: Field in which the model is specialised, for tables by domain; "" means what is known of it.
     """
 
-    gallery: int = 12
+    gallery: Annotated[int, Between(0, 10000)] = 12
     language: Literal["en", "ja"] = "en"
     domain: str = ""

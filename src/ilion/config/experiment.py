@@ -10,12 +10,20 @@ from typing import Annotated, Any
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
 from ilion.config.evaluation import EvaluationConfig, ReportConfig
-from ilion.config.plain import PartOf, PathFrom, apply_overrides, from_dict, load_toml, map_marked
+from ilion.config.plain import (
+    PartOf,
+    PathFrom,
+    apply_overrides,
+    check_ranges,
+    from_dict,
+    load_toml,
+    map_marked,
+)
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 from ilion.errors import ConfigError
 from ilion.forecast.cost import Prices
 from ilion.registry import CODE, load_code
-from ilion.types import Value, Where
+from ilion.types import Between, Value, Where
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,14 @@ class ComputeConfig:
         rerank_queries: Number of queries in one task of a distributed re-ranking.
     """
 
-    processes: int = 1
+    processes: Annotated[int, Between(0, 4096)] = 1
     on: str = ""
-    retries: int = 2
+    retries: Annotated[int, Between(0, 1000)] = 2
     allow_incomplete: bool = False
-    cpus: float = 1.0
-    gpus: float = 0.0
-    search_rows: int = 1_000_000
-    rerank_queries: int = 32
+    cpus: Annotated[float, Between(0, 4096)] = 1.0
+    gpus: Annotated[float, Between(0, 4096)] = 0.0
+    search_rows: Annotated[int, Between(1, 10**10)] = 1_000_000
+    rerank_queries: Annotated[int, Between(1, 10**6)] = 32
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class ExperimentConfig(Value):
     name: str = "experiment"
     output: Annotated[str, PathFrom()] = "runs/experiment"
     cache: Annotated[str, PathFrom()] = ""
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     trust: tuple[str, ...] = ()
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
@@ -115,13 +123,15 @@ def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentCon
 
 
 def check_parts(config: ExperimentConfig) -> None:
-    """Import the code in ``trust``, and look up every part that the settings name.
+    """Check ranges, import the code in ``trust``, and look up every part that the settings name.
 
     Raises:
-        ConfigError: A part is unknown, or code that is not in ``trust``, or code that cannot be imported.
+        ConfigError: A number is out of its range; a part is unknown, or code that is not in ``trust``, or
+            code that cannot be imported.
     """
 
-    def check(setting: str, marker: object, value: str, default: object) -> str:
+    def check(setting: str, marker: object, value: Any, default: object) -> Any:
+        check_ranges([marker], value, setting)
         if isinstance(marker, PartOf) and value != default and not marker.excepts(value):
             try:
                 marker.registry.admit(marker.split(value)[0], config.trust)

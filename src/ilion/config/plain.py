@@ -10,7 +10,7 @@ import dataclasses
 import re
 import tomllib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -19,6 +19,7 @@ import tomli_w
 
 from ilion.errors import ConfigError
 from ilion.registry import Registry
+from ilion.types import Between
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Traceback (most recent call last):
     ilion.errors.ConfigError: unknown setting 'kk'; did you mean 'k'?
     """
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
     for key, value in values.items():
@@ -121,6 +122,11 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     """Check one value against its annotation; integers are accepted where floats are expected."""
+    if get_origin(hint) is Annotated:
+        hint, *markers = get_args(hint)
+        value = _convert(hint, value, path)
+        check_ranges(markers, value, path)
+        return value
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"'{path}' must be a table, got {value!r}")
@@ -146,6 +152,23 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ConfigError(f"'{path}' must be {hint.__name__}, got {value!r}")
     return value
+
+
+def check_ranges(markers: Iterable[object], value: Any, path: str) -> None:
+    """Check a setting against the ranges among its markers; of a list each value.
+
+    Raises:
+        ConfigError: A value lies outside.
+
+    >>> check_ranges([Between(1, 10)], 11, "search.k")
+    Traceback (most recent call last):
+    ilion.errors.ConfigError: 'search.k' must be from 1 to 10, got 11
+    """
+    for marker in markers:
+        if isinstance(marker, Between):
+            for each in value if isinstance(value, tuple) else (value,):
+                if not marker.holds(each):
+                    raise ConfigError(f"'{path}' must be {marker}, got {each}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -174,12 +197,39 @@ def load_toml(path: Path) -> dict[str, Any]:
         ConfigError: It is missing or not TOML; the message names file and line.
     """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; 'ilion demo' writes an example") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_toml(data, str(path))
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, Any]:
+    """Read TOML, also behind a byte order mark or in UTF-16, as editors and shells on Windows write it.
+
+    Args:
+        data: Content of a file.
+        where: Its name, for messages.
+
+    Raises:
+        ConfigError: It is no TOML, or nested beyond reason.
+
+    >>> parse_toml("name = 'x'".encode("utf-16"), "e.toml")
+    {'name': 'x'}
+    """
+    marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8")
+    try:
+        return tomllib.loads(data.decode(encoding).replace("\r\n", "\n"))
+    except RecursionError:
+        raise ConfigError(f"{where}: not valid TOML: nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{where}: not valid TOML: byte {error.start} is no {encoding.upper()}; save the file as UTF-8"
+        ) from None
+    except ValueError as error:  # what tomllib refuses, and numbers of thousands of digits
+        raise ConfigError(f"{where}: not valid TOML: {error}") from None
 
 
 def dump_toml(config: Any) -> str:
@@ -203,7 +253,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             raise ConfigError(f"--set {override!r}: write it as section.key=value")
         try:
             value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text
         *sections, last = key.strip().split(".")
         table = result

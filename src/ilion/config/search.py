@@ -10,6 +10,7 @@ from ilion.localfeatures.base import EXTRACTORS
 from ilion.localfeatures.codecs import CODECS
 from ilion.reranking.base import SCORERS
 from ilion.searching.engines import ENGINES
+from ilion.types import Between
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,16 @@ class AsmkConfig:
     """
 
     features: Annotated[str, PartOf(EXTRACTORS)] = "rootsift"
-    keypoints: int = 1000
-    side: int = 512
+    keypoints: Annotated[int, Between(1, 10**6)] = 1000
+    side: Annotated[int, Between(16, 16384)] = 512
     enlarge: bool = True
-    words: int = 4096
-    bits: int = 128
+    words: Annotated[int, Between(2, 10**8)] = 4096
+    bits: Annotated[int, Between(1, 65536)] = 128
     binary: bool = True
-    assignments: int = 2
-    alpha: float = 2.0
-    tau: float = 0.2
-    burst: float = 1.0
+    assignments: Annotated[int, Between(1, 1000)] = 2
+    alpha: Annotated[float, Between(0, 1000)] = 2.0
+    tau: Annotated[float, Between(0, 1)] = 0.2
+    burst: Annotated[float, Between(0, 1)] = 1.0
     votes: bool = True
 
 
@@ -68,16 +69,16 @@ class SearchConfig:
     """
 
     method: Annotated[str, PartOf(ENGINES)] = "exact"
-    k: int = 1000
+    k: Annotated[int, Between(1, 10**8)] = 1000
     expansion: Literal["none", "average", "alpha"] = "none"
-    expansion_top: int = 5
-    expansion_alpha: float = 3.0
-    database_expansion_top: int = 0
-    block_size: int = 16384
+    expansion_top: Annotated[int, Between(1, 10**6)] = 5
+    expansion_alpha: Annotated[float, Between(0, 1000)] = 3.0
+    database_expansion_top: Annotated[int, Between(0, 10**6)] = 0
+    block_size: Annotated[int, Between(1, 10**8)] = 16384
     code: str = "pq64"
-    shortlist: int = 2000
-    threads: int = 0
-    memory_mb: int = 1024
+    shortlist: Annotated[int, Between(1, 10**9)] = 2000
+    threads: Annotated[int, Between(0, 4096)] = 0
+    memory_mb: Annotated[int, Between(1, 10**7)] = 1024
     device: str = "cpu"
     asmk: AsmkConfig = field(default_factory=AsmkConfig)
 
@@ -99,11 +100,11 @@ class ReadingConfig:
     """
 
     use: Literal["none", "only", "fused"] = "none"
-    side: int = 640
-    smallest: float = 0.0
-    confidence: float = 0.5
+    side: Annotated[int, Between(32, 16384)] = 640
+    smallest: Annotated[float, Between(0, 1)] = 0.0
+    confidence: Annotated[float, Between(0, 1)] = 0.5
     fusion: Literal["score", "calibrated", "rank"] = "score"
-    weight: float = 0.5
+    weight: Annotated[float, Between(0, 1e6)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -137,17 +138,17 @@ class RerankConfig:
     """
 
     features: Annotated[str, PartOf(EXTRACTORS, ("none",))] = "none"
-    keypoints: int = 0
-    side: int = 0
-    budget: int = 0
+    keypoints: Annotated[int, Between(0, 10**6)] = 0
+    side: Annotated[int, Between(0, 16384)] = 0
+    budget: Annotated[int, Between(0, 10**9)] = 0
     codec: Annotated[str, PartOf(CODECS, ("auto",))] = "auto"
-    shortlist: int = 400
+    shortlist: Annotated[int, Between(1, 10**9)] = 400
     scorer: Annotated[str, PartOf(SCORERS)] = "geometry"
     weights: Annotated[str, PathFrom(words=("none",))] = ""
-    ratio: float = 0.0
+    ratio: Annotated[float, Between(0, 1)] = 0.0
     model: Literal["similarity", "affine", "homography"] = "homography"
-    threshold: float = 1 / 128
-    floor: int = 0
+    threshold: Annotated[float, Between(1e-6, 1)] = 1 / 128
+    floor: Annotated[int, Between(0, 10**6)] = 0
     fusion: Literal["score", "calibrated", "rank"] = "score"
-    weight: float = 0.0
+    weight: Annotated[float, Between(0, 1e6)] = 0.0
     diagnose: bool = False

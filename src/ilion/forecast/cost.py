@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from ilion.errors import ConfigError
 from ilion.outcome import Interval
 from ilion.storage.ids import IN_MEMORY
+from ilion.types import Between
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,16 @@ class Prices:
         currency: Currency, shown beside prices.
     """
 
-    hour: float = 0.0
-    gigabyte_month: float = 0.0
-    months: float = 1.0
+    hour: Annotated[float, Between(0, 1e9)] = 0.0
+    gigabyte_month: Annotated[float, Between(0, 1e9)] = 0.0
+    months: Annotated[float, Between(0, 1e5)] = 1.0
     currency: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse negative rates."""
-        if min(self.hour, self.gigabyte_month, self.months) < 0:
-            raise ConfigError("prices and months must not be negative")
+        """Refuse rates that are negative or no number."""
+        for value in (self.hour, self.gigabyte_month, self.months):
+            if not Between(0, 1e9).holds(value):
+                raise ConfigError(f"prices and months must be numbers and not be negative, got {value}")
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,9 @@ class Pipeline:
             raise ConfigError("no data set is given: set dataset.path to its folder")
         self.config = config
         self.output = Path(config.output)
+        for folder in (self.output, Path(config.cache or config.output)):
+            if blocked := next((p for p in (folder, *folder.parents) if p.is_file()), None):
+                raise ConfigError(f"{blocked}: is a file; name a folder for the output (-o) and for cache")
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
         self._progress, self._layer = progress, layer
 
