@@ -200,7 +200,7 @@ def test_a_budget_is_encoded_from_full_precision_when_that_is_there(folder: Path
         ({"scorer": "geometry", "weights": "some.pt"}, "'geometry' has none"),
         ({"features": "orb", "codec": "pq"}, "does not apply to descriptors that are bits"),
         ({"scorer": "lightglue", "features": "tokens:dinov2-s"}, "'lightglue' knows the features"),
-        ({"shortlist": 0}, "rerank.shortlist must be at least 1"),
+        ({"shortlist": 0}, "rerank.shortlist. must be from 1"),
         ({"budget": 150}, "a budget of 150 bytes"),
         ({"features": "rotsift"}, "did you mean 'rootsift'"),
     ],

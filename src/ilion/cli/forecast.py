@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, Model, Output, Set, experiment_of, progress_bars, say_json
+from ilion.cli.common import AsJson, BadImage, Model, Output, Set, experiment_of, progress_bars, say_json
 
 if TYPE_CHECKING:
     from ilion.forecast import ForecastResult
@@ -30,6 +30,7 @@ def forecast(
     settings: Set = None,
     model: Model = None,
     output: Output = None,
+    on_bad_image: BadImage = None,
     page: Annotated[
         Path | None, typer.Option(help="Page to write; default: forecast.html in the run.")
     ] = None,
@@ -47,14 +48,14 @@ def forecast(
         raise ConfigError(f"{other}: holds no finished run; name runs only, or one experiment")
     if not finished and len(source) > 1:
         raise ConfigError("name one experiment, or the output folders of finished runs")
-    if finished and (settings or model is not None or output is not None):
+    if finished and (settings or model is not None or output is not None or on_bad_image):
         raise ConfigError(
-            "finished runs are as they are: --set, --model and -o belong to a forecast of an experiment, "
-            "which is then measured anew"
+            "finished runs are as they are: --set, --model, --on-bad-image and -o belong to a forecast of an "
+            "experiment, which is then measured anew"
         )
     with progress_bars() as progress:
         result, path = api.forecast(
-            finished or experiment_of("forecast", source[0], settings, model, output),
+            finished or experiment_of("forecast", source[0], settings, model, output, on_bad_image),
             parse_sizes(at),
             parse_sizes(sizes) if sizes else (),
             per_hour=per_hour,

@@ -9,6 +9,7 @@ import typer
 
 from ilion.cli.common import (
     AsJson,
+    BadImage,
     Experiment,
     Model,
     Output,
@@ -100,6 +101,7 @@ def export_features(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")],
     settings: Set = None,
     model: Model = None,
+    on_bad_image: BadImage = None,
     dtype: Annotated[
         Literal["float16", "stored"], typer.Option(help="Like the benchmark's files, or as stored here.")
     ] = "float16",
@@ -110,7 +112,10 @@ def export_features(
 
     with progress_bars() as progress:
         files = api.export_features(
-            experiment_of("export features", experiment, settings, model, None), output, dtype, progress
+            experiment_of("export features", experiment, settings, model, None, on_bad_image),
+            output,
+            dtype,
+            progress,
         )
     if as_json:
         say_json([str(path) for path in files])

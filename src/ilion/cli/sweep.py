@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, Experiment, Output, Set, progress_bars, say_json
+from ilion.cli.common import AsJson, BadImage, Experiment, Output, Set, progress_bars, say_json
 from ilion.outcome import Sweep
 from ilion.storage import read_json
 
@@ -26,13 +26,15 @@ def sweep(
     over: Over,
     settings: Set = None,
     output: Output = None,
+    on_bad_image: BadImage = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment with some settings varied; write accuracy against cost to sweep.html."""
     from ilion import api
 
+    bad = [] if on_bad_image is None else [f'extraction.on_bad_image="{on_bad_image}"']
     with progress_bars() as progress:
-        found, path = api.sweep(experiment, over, settings or (), output, progress)
+        found, path = api.sweep(experiment, over, [*(settings or ()), *bad], output, progress)
     if as_json:
         say_json(read_json(path.with_name("sweep.json")))
     else:

@@ -27,6 +27,7 @@ class Experiment:
         progress: Callback that receives the stage, what is done and how much there is.
         companions: Query id -> text that is asked together with its image.
         notes: What a reader of the result should know, one sentence each; stages add to it.
+        looked: Names of the shards whose images were looked at before anything was computed.
     """
 
     config: ExperimentConfig
@@ -37,6 +38,7 @@ class Experiment:
     progress: Progress | None = None
     companions: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    looked: set[str] = field(default_factory=set)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""

@@ -19,6 +19,7 @@ from ilion.extraction.shards import Progress, is_finished, shard_keys
 from ilion.outcome import MissingShard
 from ilion.pipeline.distributed.work import perform
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.look import look_at_images
 from ilion.storage import Artifact, fingerprint
 from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
 from ilion.tasks.base import Advance
@@ -118,6 +119,7 @@ def do_shards(
     earlier = _earlier(artifact, keys)
     left = [key for key in keys if not is_finished(artifact, key, settings.on_bad_image)]
     before = [storage.read_stats(artifact, key) for key in keys if key not in set(left)]
+    look_at_images(experiment, [by_key[key] for key in left])
     away = distributed(config.compute)
     common: dict[str, Any] = {}
     if away:

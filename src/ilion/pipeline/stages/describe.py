@@ -17,6 +17,7 @@ from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.imported import describe_imported
 from ilion.pipeline.stages.learnt import learnt
+from ilion.pipeline.stages.look import look_at_images
 from ilion.pipeline.stages.model import Imported, model_options
 from ilion.pipeline.stages.values import Extraction
 from ilion.storage import Artifact, DescriptorSet
@@ -41,6 +42,8 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     fitted = ""
     with ExitStack() as locks:
         if isinstance(extractor, Fittable):
+            if not any(experiment.artifacts.glob("fit-*")):
+                look_at_images(experiment, experiment.dataset.database)
             started = time.perf_counter()
             fitted, known = fit_model(experiment, extractor, extractor.spec, locks)
             reused += ["fit"] * known

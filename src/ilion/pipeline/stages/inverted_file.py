@@ -20,6 +20,7 @@ from ilion.localfeatures.store import LocalSet
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.local_models import postings_of, settings_of
+from ilion.pipeline.stages.look import look_at_images
 from ilion.pipeline.stages.values import Prepared
 from ilion.runtime.machine import peak_memory
 from ilion.searching import asmk
@@ -132,6 +133,7 @@ def _codebook(
     locks.enter_context(storage.locked(artifact.folder))
     done = (artifact.folder / "codebook.npz").exists()
     if not done:
+        look_at_images(experiment, shards)
         started = time.perf_counter()
         records = sample_records(shards, images, config.seed)
         codebook = asmk.learn_codebook(
