@@ -208,9 +208,11 @@ def test_a_budget_is_encoded_from_full_precision_when_that_is_there(folder: Path
 def test_what_does_not_go_together_is_told_before_anything_runs(
     folder: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    config = dataclasses.replace(experiment(folder, **settings), cache=str(tmp_path / "cache"))
+    def run() -> None:
+        api.evaluate(dataclasses.replace(experiment(folder, **settings), cache=str(tmp_path / "cache")))
+
     with pytest.raises(ConfigError, match=message):
-        api.evaluate(config)
+        run()
     assert not (tmp_path / "cache").exists()
 
 

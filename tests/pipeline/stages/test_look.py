@@ -45,7 +45,10 @@ VERBS = ("run", "extract", "rank", "evaluate", "tune", "forecast", "export_featu
 
 
 def call(verb: str, config: ExperimentConfig) -> object:
-    extra = {"forecast": {"at": (1000,)}, "export_features": {"output": Path(config.output) / "features"}}
+    extra: dict[str, dict[str, object]] = {
+        "forecast": {"at": (1000,)},
+        "export_features": {"output": Path(config.output) / "features"},
+    }
     return getattr(api, verb)(config, **extra.get(verb, {}))
 
 
@@ -55,7 +58,7 @@ def test_bad_images_are_named_before_anything_is_computed(verb: str, experiment:
         call(verb, experiment)
     for name in (*BAD, "bad.jpg"):
         assert name in str(said.value)
-    assert "--on-bad-image skip" in str(said.value)
+    assert "--on-bad-image=skip" in str(said.value)
     assert not list(Path(experiment.output).rglob("*.npy"))
 
 

@@ -141,10 +141,7 @@ def _said(found: Look, what: str) -> str:
 
 def _stop(found: Look, what: str) -> None:
     """Raise if an image is bad."""
-    if len(found.bad) == 1:
-        raise ImageError(found.bad[0])
-    if found.bad:
-        raise ImageError(
-            f"{_said(found, what)}\nReplace or remove them ('ilion datasets check' lists all that is wrong)"
-            + ("" if what.startswith("query") else ", or go on without them: --on-bad-image skip")
-        )
+    if not found.bad:
+        return
+    hint = "" if what.startswith("query") else "To count such images and go on, use --on-bad-image=skip; "
+    raise ImageError(f"{_said(found, what)}\n{hint}'ilion datasets check' lists all that is wrong")
