@@ -312,6 +312,15 @@ def test_run_from_the_command_line(
     assert json.loads(out)["images"] == 18
     out, _ = command("compare", str(tmp_path / "out"), str(tmp_path / "out"), "--json", capsys=capsys)
     assert json.loads(out)["difference"] == 0.0
+    assert json.loads(out)["environment"] == []
+    plain = json.loads((tmp_path / "out/run.json").read_text())
+    libraries = plain["provenance"]["environment"]["libraries"]
+    libraries["opencv-python-headless"] = "4.1"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/run.json").write_text(json.dumps(plain))
+    out, _ = command("compare", str(tmp_path / "out"), str(tmp_path / "other"), capsys=capsys)
+    assert "\n  a and b were not computed alike: opencv-python-headless" in out
+    assert out.endswith("and 4.1\n")
 
 
 @pytest.mark.parametrize(

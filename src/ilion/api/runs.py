@@ -15,6 +15,7 @@ from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, Ru
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.explain.reading import reread
 from ilion.pipeline.explain.reranking import recalled
+from ilion.runtime import machine
 from ilion.storage.runs import from_plain, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status
 from ilion.types import Where
@@ -90,6 +91,19 @@ def compare(
         ArtifactError: Queries, objects, definition or cut-off differ.
     """
     return compare_evaluations(_evaluation(a), _evaluation(b), metric=metric, seed=seed)
+
+
+def compare_environments(a: Where, b: Where) -> tuple[str, ...]:
+    """Say in which libraries, processor and instructions two finished runs differ.
+
+    What one of them does not tell, such as a run of an earlier version, is left out.
+
+    Args:
+        a: Output folder of a run.
+        b: Output folder of another run.
+    """
+    one, two = (read_run(Path(folder))["provenance"].get("environment", {}) for folder in (a, b))
+    return machine.compare_environments(one, two)
 
 
 def _evaluation(judged: Evaluation | RunResult | Where) -> Evaluation:

@@ -63,7 +63,9 @@ def synthesize(
         Literal["tar", "folder"], typer.Option(help="Distractors in tar shards or as loose files.")
     ] = "tar",
     side: Annotated[int, typer.Option(help="Longer side of the images in pixels.")] = 512,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same bytes with one version of Pillow.")
+    ] = 0,
 ) -> None:
     """Make a seeded synthetic data set: products in cluttered scenes, look-alikes, descriptions."""
     from ilion.synthetic import synthesize as make

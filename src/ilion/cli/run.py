@@ -110,10 +110,12 @@ def compare(
 ) -> None:
     """Compare two runs of the same queries: difference, interval over instances, randomisation test."""
     from ilion import api
+    from ilion.api.runs import compare_environments
 
     result = api.compare(a, b, seed, metric)
+    differences = compare_environments(a, b)
     if as_json:
-        say_json(result)
+        say_json({**dataclasses.asdict(result), "environment": differences})
         return
     before, after = result.means
     name = metric or f"mAP@{result.k} ({result.definition})"
@@ -123,6 +125,8 @@ def compare(
     print(f"  95% interval over {result.instances} instances: {interval}")
     print(f"  randomisation test: p = {result.p_value:.4f}")
     print(f"  b is better for {result.better} queries, worse for {result.worse}, equal for {result.equal}")
+    if differences:
+        print(f"  a and b were not computed alike: {'; '.join(differences)}")
 
 
 def demo(

@@ -21,7 +21,8 @@ from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ConfigError, ExtractionError
 from ilion.images import resize
-from ilion.runtime.threads import in_order
+from ilion.runtime.clusters import learn_centroids
+from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.types import RGB, Float32
 
 KEYPOINTS = 1000
@@ -94,8 +95,6 @@ class VladExtractor:
         Raises:
             ExtractionError: The images hold fewer keypoints than the codebook has words.
         """
-        import faiss
-
         rng = np.random.default_rng(seed)
         parts = []
         for _, future in in_order(images, self._local, workers=self._threads):
@@ -108,11 +107,12 @@ class VladExtractor:
                 f"{self._words} words; use --model efficientnet-lite2, which learns nothing"
             )
         mean: Float32 = sample.mean(axis=0)
-        variance, vectors = np.linalg.eigh(np.cov((sample - mean).T))
-        basis = vectors[:, np.argsort(-variance)[: self._dims]].astype(np.float32)
-        kmeans = faiss.Kmeans(self._dims, self._words, niter=15, seed=seed + 1, min_points_per_centroid=1)
-        kmeans.train(np.ascontiguousarray((sample - mean) @ basis))
-        self.load_state({"mean": mean, "basis": basis, "codebook": np.asarray(kmeans.centroids)})
+        with single_threaded_products():
+            variance, vectors = np.linalg.eigh(np.cov((sample - mean).T))
+            basis = vectors[:, np.argsort(-variance)[: self._dims]].astype(np.float32)
+            reduced = (sample - mean) @ basis
+        codebook = learn_centroids(reduced, self._words, seed=seed, rounds=15, workers=self._threads)
+        self.load_state({"mean": mean, "basis": basis, "codebook": codebook})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the learnt arrays: mean (128,), basis (128, d), codebook (words, d)."""

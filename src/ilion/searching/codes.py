@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError
+from ilion.runtime.clusters import learn_centroids
+from ilion.runtime.threads import single_threaded_products
 from ilion.searching.bounds import FROM_ROWS
 from ilion.searching.exact import Database, sample_rows
 from ilion.storage import (
@@ -136,14 +138,16 @@ class Coder:
             )
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = sample - mean
-        state: dict[str, NDArray[Any]] = {"mean": mean, "rotation": _rotation(code, centred, seed)}
-        turned = np.ascontiguousarray(centred @ state["rotation"])
+        state: dict[str, NDArray[Any]] = {"mean": mean}
+        with single_threaded_products():
+            state["rotation"] = _rotation(code, centred, seed)
+            turned = np.ascontiguousarray(centred @ state["rotation"])
         if code.kind == "pq":
-            quantiser = faiss.ProductQuantizer(turned.shape[1], 2 * code.size, 4)
-            quantiser.cp.seed = seed + 1
-            quantiser.cp.min_points_per_centroid = 1
-            quantiser.train(turned)
-            state["centres"] = faiss.vector_to_array(quantiser.centroids)
+            parts = turned.reshape(len(turned), 2 * code.size, -1)
+            centres = [
+                learn_centroids(parts[:, s], 16, seed=seed + s, rounds=25) for s in range(2 * code.size)
+            ]
+            state["centres"] = np.concatenate(centres).ravel()
         elif code.kind == "sq":
             quantiser = _scalar(code, turned.shape[1])
             quantiser.train(turned)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.synthetic.ink import U8
+from ilion.synthetic.warps import warp
 
 F64 = NDArray[np.float64]
 Pyramid = tuple[U8, ...]
@@ -139,10 +140,7 @@ def draw_face(canvas: U8, quad: F64, levels: Pyramid, shade: float) -> None:
         return
     level, homography, (x0, y0, x1, y1) = placed
     lit = cv2.convertScaleAbs(level, alpha=shade)
-    cv2.warpPerspective(
-        lit, homography, (x1 - x0, y1 - y0), dst=canvas[y0:y1, x0:x1],
-        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT,
-    )  # fmt: skip
+    warp(lit, homography, (x1 - x0, y1 - y0), cv2.BORDER_TRANSPARENT, canvas[y0:y1, x0:x1])
 
 
 def draw_cutout(canvas: U8, quad: F64, levels: Pyramid, shade: float) -> None:
@@ -151,7 +149,7 @@ def draw_cutout(canvas: U8, quad: F64, levels: Pyramid, shade: float) -> None:
     if placed is None or abs(_cross(quad)) < 2.0:
         return
     level, homography, (x0, y0, x1, y1) = placed
-    piece = cv2.warpPerspective(level, homography, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+    piece = warp(level, homography, (x1 - x0, y1 - y0), cv2.BORDER_CONSTANT)
     colour = cv2.convertScaleAbs(cv2.cvtColor(piece, cv2.COLOR_RGBA2RGB), alpha=shade)
     rest = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(piece, 3)), cv2.COLOR_GRAY2RGB)
     window = canvas[y0:y1, x0:x1]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.synthetic.ink import U8
+from ilion.synthetic.warps import enlarge, smooth, streak
 
 Random = np.random.Generator
 _NOISE_SIDE = 768
@@ -20,7 +21,7 @@ def _noise() -> NDArray[np.int16]:
     draw = np.random.Generator(np.random.PCG64(20_141_118))
     grey = draw.normal(0, 1, (_NOISE_SIDE, _NOISE_SIDE, 1)).astype(np.float32)
     colour = draw.normal(0, 1, (_NOISE_SIDE, _NOISE_SIDE, 3)).astype(np.float32)
-    sheet = cv2.GaussianBlur(0.8 * grey + 0.6 * cv2.GaussianBlur(colour, (0, 0), 0.8) * 1.6, (0, 0), 0.45)
+    sheet = smooth(0.8 * grey + 0.6 * smooth(colour, 0.8) * 1.6, 0.45)
     scaled: NDArray[np.int16] = (sheet / sheet.std() * 32).astype(np.int16)
     return scaled
 
@@ -44,7 +45,7 @@ def _gain(draw: Random, height: int, width: int, harsh: float) -> U8:
     warm, tint = float(draw.normal(0, 0.05 * harsh)), float(draw.normal(0, 0.015 * harsh))
     cast = np.array([1 + warm, 1 + tint, 1 - warm], np.float32)
     small = np.clip(128 * gain[..., None] * cast, 30, 255).astype(np.uint8)
-    gain_map: U8 = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    gain_map: U8 = np.clip(np.rint(enlarge(small, (width, height))), 0, 255).astype(np.uint8)
     return gain_map
 
 
@@ -102,9 +103,9 @@ def _window(x: int, y: int, size: tuple[int, int]) -> NDArray[np.int16]:
 def _shaken(image: U8, length: float, angle: float) -> U8:
     """Blur along a line of ``length`` pixels, as a shaking hand does."""
     side = int(np.ceil(length)) | 1
-    kernel = np.zeros((side, side), np.float32)
+    kernel = np.zeros((side, side), np.int32)
     middle = side / 2 - 0.5
     for t in np.linspace(-0.5, 0.5, 4 * side):
         x, y = middle + t * (length - 1) * np.cos(angle), middle + t * (length - 1) * np.sin(angle)
         kernel[round(float(y)), round(float(x))] += 1
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    return streak(image, kernel)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ilion.synthetic.color import Colour
+from ilion.synthetic.warps import remap, warp
 
 U8 = NDArray[Any]
 """An array of uint8; the stubs of OpenCV do not know which type its functions return."""
@@ -221,7 +222,7 @@ class Ink:
         if angle != 0:
             turn = cv2.getRotationMatrix2D((side / 2, side / 2), -angle, 1.0)
             turn = turn + np.array([[0, 0, 1], [0, 0, 1]]) * ((reach - side) / 2)
-            small = cv2.warpAffine(small, turn, (reach, reach))
+            small = warp(small, turn, (reach, reach), cv2.BORDER_CONSTANT)
         left, top = round(cx * self.unit - reach / 2), round(cy * self.unit - reach / 2)
         height, width = self.alpha.shape
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + reach, width), min(top + reach, height)
@@ -354,7 +355,8 @@ def lettering(text: str, style: Style, height: int, width: int) -> U8:
         mask[middle - half : middle + half] = 0
     if style.slant:
         shear = np.array([[1, -style.slant, style.slant * 2 * size], [0, 1, 0]], np.float64)
-        mask = cv2.warpAffine(mask, shear, (long + round(abs(style.slant) * 2 * size), 2 * size))
+        wide = long + round(abs(style.slant) * 2 * size)
+        mask = warp(mask, shear, (wide, 2 * size), cv2.BORDER_CONSTANT)
     if style.arc:
         mask = _bent(mask, style.arc * size)
     rows, columns = np.flatnonzero(mask.max(axis=1) > 40), np.flatnonzero(mask.max(axis=0) > 40)
@@ -377,4 +379,4 @@ def _bent(mask: U8, rise: float) -> U8:
     tall = cv2.copyMakeBorder(mask, pad, pad, 0, 0, cv2.BORDER_CONSTANT)
     rows = np.arange(tall.shape[0], dtype=np.float32)[:, None] + shift[None, :]
     columns = np.broadcast_to(np.arange(width, dtype=np.float32), rows.shape)
-    return cv2.remap(tall, np.ascontiguousarray(columns), rows, cv2.INTER_LINEAR)
+    return remap(tall, columns, rows, cv2.BORDER_CONSTANT)

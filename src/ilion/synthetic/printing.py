@@ -28,6 +28,7 @@ from ilion.synthetic.layouts import LAYOUTS
 from ilion.synthetic.parts import logo, part
 from ilion.synthetic.products import Product, print_on
 from ilion.synthetic.seeds import rng
+from ilion.synthetic.warps import convolve, enlarge
 
 FACE_SIDE = 448
 """Pixels of a face's longer side."""
@@ -259,8 +260,8 @@ def crinkle(seed: int) -> U8:
     """Return soft folds of foil as grey levels around 128, (FACE_SIDE, FACE_SIDE)."""
     draw = rng(seed, "crinkle")
     small = draw.normal(0, 1, (9, 7)).astype(np.float32)
-    large = cv2.resize(small, (FACE_SIDE, FACE_SIDE), interpolation=cv2.INTER_CUBIC)
-    slope = cv2.Sobel(large, cv2.CV_32F, 1, 1, ksize=7)
+    large = enlarge(small, (FACE_SIDE, FACE_SIDE))
+    slope = convolve(large, *cv2.getDerivKernels(1, 1, 7))
     folds: U8 = np.clip(128 + 16 * slope / (np.abs(slope).mean() + 1e-6), 60, 205).astype(np.uint8)
     return folds
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from ilion.synthetic.camera import F64, Camera, turn
@@ -37,6 +36,7 @@ from ilion.synthetic.stage import (
     shadow_mask,
 )
 from ilion.synthetic.surfaces import surface
+from ilion.synthetic.warps import enlarge
 
 _FRAMES = ((40.0, 38.0, 38.0), (190.0, 150.0, 100.0), (240.0, 238.0, 232.0))
 _WOODS: tuple[Colour, ...] = tuple(parse(c) for c in ("b98d5d", "6a4630", "e9e6df", "4d6a6d"))
@@ -188,7 +188,7 @@ def _paper(width: int, height: int, tone: int, side: int) -> U8:
     y = np.linspace(0, 1, 96, dtype=np.float32)[:, None]
     gain = 1.02 - 0.035 * x**2 - 0.06 * np.exp(-((y - 0.62) ** 2) / 0.03) - 0.03 * (1 - y)
     small = np.clip(np.array(_PAPERS[tone], np.float32) * gain[..., None], 0, 255).astype(np.float32)
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    large = enlarge(small, (width, height), cubic=False)
     paper: U8 = np.clip(large, 0, 255).astype(np.uint8)
     return paper
 

@@ -23,6 +23,7 @@ from ilion.synthetic.camera import (
 from ilion.synthetic.color import CREAM, Colour, darker, lighter
 from ilion.synthetic.ink import U8
 from ilion.synthetic.products import Product
+from ilion.synthetic.warps import remap
 
 ROUND = ("can", "bottle", "jar", "tub")
 _CACHED = 192  # textures kept; about half a megabyte each, enough for one shop's stock
@@ -154,7 +155,7 @@ def _round_cutout(what: Product, pitch: int, yaw: int, tall: int) -> tuple[Pyram
     level = skin[min(len(skin) - 1, int(np.log2(max(1.0, skin[0].shape[0] / tall / 1.2))))]
     rows, columns = level.shape[:2]
     u = np.mod(where.u + yaw / 30, 1.0) * columns - 0.5
-    surface = cv2.remap(level, u, where.v * rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    surface = remap(level, u, where.v * rows - 0.5, cv2.BORDER_REPLICATE)
     surface = cv2.multiply(surface, cv2.merge([where.gain] * 3), dtype=cv2.CV_8U)
     lid = {"can": (186, 190, 196), "tub": CREAM, "jar": what.line.second}.get(
         what.line.package, what.line.ground

@@ -14,6 +14,7 @@ from ilion.synthetic.camera import F64, Camera, draw_cutout, draw_face, draw_pol
 from ilion.synthetic.ink import U8
 from ilion.synthetic.props import HEIGHTS, price_tag, prop
 from ilion.synthetic.solids import Light, Solid
+from ilion.synthetic.warps import warp
 
 SUPERSAMPLE = 2
 """Scenes are drawn this many times larger than they are kept, against jagged edges."""
@@ -228,18 +229,13 @@ def paint_plane(
     intrinsic = np.diag([camera.focal * scale, -camera.focal * scale, 1.0])
     intrinsic[:2, 2] = width / 2, height / 2
     homography = intrinsic @ camera.axes @ plane
-    flags = cv2.INTER_LINEAR
     if polygon is None:
-        cv2.warpPerspective(
-            small, homography, (width, height), dst=ground, flags=flags, borderMode=cv2.BORDER_WRAP
-        )
+        warp(small, homography, (width, height), cv2.BORDER_WRAP, ground)
         return
     points = np.clip(polygon * scale, -4000, 8000)
     top = int(np.clip(points[:, 1].min(), 0, height - 1))
     move = np.array([[1, 0, 0], [0, 1, -top], [0, 0, 1.0]])
-    covered = cv2.warpPerspective(
-        small, move @ homography, (width, height - top), flags=flags, borderMode=cv2.BORDER_WRAP
-    )
+    covered = warp(small, move @ homography, (width, height - top), cv2.BORDER_WRAP)
     mask = np.zeros((height - top, width), np.uint8)
     fixed = np.round((points - (0, top)) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)

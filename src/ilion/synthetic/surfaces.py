@@ -11,6 +11,7 @@ import numpy as np
 from ilion.synthetic.color import PALETTES, Colour, darker, lighter, mix, parse
 from ilion.synthetic.ink import U8, Graded, Ink
 from ilion.synthetic.seeds import rng
+from ilion.synthetic.warps import enlarge
 
 Random = np.random.Generator
 SIDE = 512  # pixels
@@ -37,7 +38,7 @@ def _grain(draw: Random, tall: int, wide: int) -> U8:
     rows, columns = SIDE // tall, max(3, SIDE // wide)
     around = np.pad(draw.normal(0, 1, (rows, columns)).astype(np.float32), 2, mode="wrap")
     top, left = round(2 * SIDE / rows), round(2 * SIDE / columns)
-    fine = cv2.resize(around, (SIDE + 2 * left, SIDE + 2 * top), interpolation=cv2.INTER_CUBIC)
+    fine = enlarge(around, (SIDE + 2 * left, SIDE + 2 * top))
     return np.clip(128 + 34 * fine[top : top + SIDE, left : left + SIDE], 0, 255).astype(np.uint8)
 
 

@@ -77,8 +77,9 @@ def synthesize(
 ) -> SyntheticSummary:
     """Make a seeded synthetic data set: products in cluttered scenes, look-alikes, descriptions.
 
-    The same settings give the same bytes, whatever the number of workers (with the same versions of OpenCV
-    and Pillow). A call that was interrupted is finished by the same call: what is complete is kept.
+    The same settings give the same bytes, whatever the number of workers, the version of OpenCV and
+    the processor; only another version of Pillow may shape letters differently. A call that was interrupted
+    is finished by the same call: what is complete is kept.
 
     Args:
         folder: A new or empty folder, or an unfinished set of the same settings.

@@ -13,6 +13,7 @@ from ilion.kernels.hamming import pack_signs
 from ilion.localfeatures.codecs.base import CODECS, Code, CodecSettings
 from ilion.localfeatures.codecs.layout import Bytes, count_fitting
 from ilion.localfeatures.codecs.plain import Uint8Code
+from ilion.runtime.clusters import learn_centroids
 from ilion.types import Float32, Float64, Metric
 
 WORDS = 256
@@ -150,17 +151,13 @@ class PqCode(LearntCode):
         principal axes, dealt out so that the subspaces have equal products of variances. Where ``size`` does
         not divide d, the axes with the least variance are left out.
         """
-        import faiss
-
         _, axes, variances = principal_axes(sample)
         size, width = settings.size, sample.shape[1] // settings.size
         basis = axes[:, deal_out(variances[: width * size], size)].astype(np.float32)
         parts = (sample @ basis).reshape(len(sample), size, width)
         centroids = np.empty((size, WORDS, width), np.float32)
         for s in range(size):
-            kmeans = faiss.Kmeans(width, WORDS, niter=20, seed=seed + s + 1, min_points_per_centroid=1)
-            kmeans.train(np.ascontiguousarray(parts[:, s]))
-            centroids[s] = kmeans.centroids
+            centroids[s] = learn_centroids(parts[:, s], WORDS, seed=seed + s, rounds=20)
         return cls(basis, centroids)
 
     @classmethod

@@ -13,6 +13,7 @@ from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.localfeatures.codecs.base import Codec, CodecSettings, find_code
 from ilion.localfeatures.codecs.layout import OVERHEAD, PLACE, Layout, count_fitting
 from ilion.localfeatures.codecs.plain import RawCode
+from ilion.runtime.threads import single_threaded_products
 from ilion.types import LocalFeatures, Metric
 
 SAMPLE = 50_000
@@ -110,7 +111,8 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
             f"the sample of the database shows only {len(descriptors)} local features, too few to learn the "
             f"codec {settings.kind!r} ({make.least_sample} are needed); use 'uint8' or 'raw'"
         )
-    code = make.fit(descriptors, settings, seed)
+    with single_threaded_products():
+        code = make.fit(descriptors, settings, seed)
     few = code.encode(descriptors[:2])
     if few.dtype != np.uint8 or few.shape != (len(descriptors[:2]), code.size):
         raise ConfigError(

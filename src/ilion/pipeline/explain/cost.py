@@ -19,7 +19,7 @@ from ilion.pipeline.stages.read import Fused, ReadingStage
 from ilion.pipeline.stages.rerank import LocalStage, Reranked
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.registry import short_name
-from ilion.runtime.machine import machine
+from ilion.runtime.machine import environment, machine
 from ilion.storage import fingerprint
 
 
@@ -99,6 +99,7 @@ def provenance(
     return {
         "ilion": __version__,
         "date": time.strftime("%Y-%m-%d"),
+        "environment": environment(),
         "config": to_dict(experiment.config),
         **described,
         **({"adaptation": layer.printable()} if layer else {}),

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
+from ilion.runtime.clusters import find_nearest, learn_centroids
+from ilion.runtime.threads import single_threaded_products
 from ilion.storage import read_arrays, write_arrays
 from ilion.types import Float32, Int64, LocalFeatures
 
@@ -147,7 +149,7 @@ def learn_codebook(
         bits: Components b of a stored residual, a multiple of 64 (any number where not ``binary``).
         binary: See `Codebook`.
         idf: Weigh a word by the logarithm of (images of the sample / images that show it); else all weigh 1.
-        seed: The same sample, seed and number of threads give the same codebook.
+        seed: The same sample and seed give the same codebook, whatever the number of threads.
 
     Raises:
         ConfigError: A size is out of range.
@@ -169,30 +171,15 @@ def learn_codebook(
     descriptors = np.concatenate(parts)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(count)[: SAMPLE_PER_WORD * words])
-    learnt = _kmeans(descriptors[chosen], words, seed)
-    plain = Codebook(learnt, np.eye(learnt.shape[1], 64, dtype=np.float32), np.ones(words, np.float32))
-    nearest = plain.assign(descriptors[chosen])[:, 0]
-    projection = _projection(descriptors[chosen] - learnt[nearest], bits, rng)
+    learnt = learn_centroids(descriptors[chosen], words, seed=seed, rounds=ITERATIONS, most=SAMPLE_PER_WORD)
+    nearest = find_nearest(descriptors[chosen], learnt)
+    with single_threaded_products():
+        projection = _projection(descriptors[chosen] - learnt[nearest], bits, rng)
     weights = np.ones(words, np.float32)
     if idf:
         images = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        weights = _idf(plain.assign(descriptors)[:, 0], images, words)
+        weights = _idf(find_nearest(descriptors, learnt), images, words)
     return Codebook(learnt, projection, weights, binary)
-
-
-def _kmeans(descriptors: Float32, words: int, seed: int) -> Float32:
-    import faiss
-
-    kmeans = faiss.Kmeans(
-        descriptors.shape[1],
-        words,
-        niter=ITERATIONS,
-        seed=seed + 1,
-        min_points_per_centroid=1,
-        max_points_per_centroid=SAMPLE_PER_WORD,
-    )
-    kmeans.train(np.ascontiguousarray(descriptors))
-    return np.array(kmeans.centroids, np.float32)
 
 
 def _projection(residuals: Float32, bits: int, rng: np.random.Generator) -> Float32:
