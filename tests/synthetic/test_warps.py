@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import features
 
 from ilion.synthetic.photos import Settings, distractor, positive, query
@@ -29,7 +31,7 @@ SET = {"2.14.3": "2f1f41cc9f11c934", "2.13.2": "a8b641b9b6a7e7a4"}
 """Digests of the photos of `draw_set` by version of FreeType, which shapes their letters."""
 
 
-def digest(*arrays: np.ndarray) -> str:  # type: ignore[type-arg]
+def digest(*arrays: NDArray[Any]) -> str:
     hasher = hashlib.sha256()
     for array in arrays:
         hasher.update(np.ascontiguousarray(array).tobytes())

@@ -110,7 +110,7 @@ class VladExtractor:
         with single_threaded_products():
             variance, vectors = np.linalg.eigh(np.cov((sample - mean).T))
             basis = vectors[:, np.argsort(-variance)[: self._dims]].astype(np.float32)
-            reduced = (sample - mean) @ basis
+            reduced = np.asarray((sample - mean) @ basis, np.float32)
         codebook = learn_centroids(reduced, self._words, seed=seed, rounds=15, workers=self._threads)
         self.load_state({"mean": mean, "basis": basis, "codebook": codebook})
 

@@ -68,15 +68,15 @@ def find_nearest(points: Float32, centroids: Float32, *, workers: int = 0) -> In
     halved = np.asarray(0.5 * np.square(centroids).sum(axis=1), np.float32)
     step = max(1, _BLOCK // len(centroids))
 
-    def assign(start: int) -> NDArray[np.intp]:
+    def assign(start: int) -> Int64:
         closeness = points[start : start + step] @ centroids.T
         closeness -= halved
-        return closeness.argmax(axis=1)
+        return np.asarray(closeness.argmax(axis=1), np.int64)
 
     with single_threaded_products():
         found = in_order(range(0, len(points), step), assign, workers=workers)
         parts = [future.result() for _, future in found]
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _split_large(centroids: Float32, sizes: NDArray[np.intp], rng: np.random.Generator) -> None:

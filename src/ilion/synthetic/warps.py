@@ -49,7 +49,7 @@ def remap(
 
 
 def warp(
-    image: NDArray[Any], matrix: F64, size: tuple[int, int], border: int, onto: NDArray[Any] | None = None
+    image: NDArray[Any], matrix: NDArray[Any], size: tuple[int, int], border: int, onto: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Return an image seen through a homography or an affine map.
 
