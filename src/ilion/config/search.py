@@ -124,6 +124,8 @@ class RerankConfig:
             and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
             compares sets. See docs/matching.md.
         weights: File with the weights of ``lightglue`` ("" fetches the published ones) or ``ames``.
+        activation: Activation of an ``ames`` network whose file does not say it, ``relu`` or ``gelu``; ""
+            assumes ``relu`` and says so.
         ratio: Ratio of the ratio test, (0, 1]; 0 means 0.9, or what fits compressed descriptors.
         model: Family of motions that matches must agree on.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
@@ -145,6 +147,7 @@ class RerankConfig:
     shortlist: Annotated[int, Between(1, 10**9)] = 400
     scorer: Annotated[str, PartOf(SCORERS)] = "geometry"
     weights: Annotated[str, PathFrom(words=("none",))] = ""
+    activation: Literal["", "relu", "gelu"] = ""
     ratio: Annotated[float, Between(0, 1)] = 0.0
     model: Literal["similarity", "affine", "homography"] = "homography"
     threshold: Annotated[float, Between(1e-6, 1)] = 1 / 128

@@ -72,6 +72,7 @@ class ScorerOptions:
         spec: Spec of the local features.
         codec: Storage of the features of the database.
         weights: File with the weights of a network.
+        activation: Activation of a network whose file does not say it.
         ratio: Ratio of the ratio test, (0, 1].
         model: Family of motions that matches must agree on.
         threshold: Largest distance of an inlier, as a share of the database image's longer side.
@@ -84,6 +85,7 @@ class ScorerOptions:
     spec: LocalSpec
     codec: CodecSettings
     weights: str = ""
+    activation: str = ""
     ratio: float = 0.0
     model: Model = "homography"
     threshold: float = 1 / 128
@@ -110,6 +112,7 @@ class Scorer(ABC):
     original: ClassVar[bool] = False
     """Whether it takes descriptors as the extractor gives them; stored ones are then brought back to that."""
     takes_weights: ClassVar[bool] = False
+    takes_activation: ClassVar[bool] = False
     """Whether it has the setting ``weights``, a file of which the scores depend on every byte."""
     workers: ClassVar[int] = 0
     """Number of threads that may score at once; 0 means as many as the settings say."""

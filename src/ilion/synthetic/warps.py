@@ -49,7 +49,11 @@ def remap(
 
 
 def warp(
-    image: NDArray[Any], matrix: NDArray[Any], size: tuple[int, int], border: int, onto: NDArray[Any] | None = None
+    image: NDArray[Any],
+    matrix: NDArray[Any],
+    size: tuple[int, int],
+    border: int,
+    onto: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Return an image seen through a homography or an affine map.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -542,3 +543,20 @@ def test_a_network_teaches_its_own_probabilities() -> None:
 def test_impossible_training_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         TrainingOptions(**wrong)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_activation_is_that_of_torchs_decoder(activation: str, tmp_path: Path) -> None:
+    model = Ames(replace(SMALL, activation=activation), _random(SMALL).weights)
+    torch.save({f"module.{name}": value for name, value in model.weights.items()}, tmp_path / "a.pt")
+    loaded = load(tmp_path / "a.pt", activation=activation)
+    assert loaded.config == model.config
+    scores = [AmesScorer(each).score(_features(5, 0), [_features(7, 1)]) for each in (model, loaded)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    other = replace(SMALL, activation="gelu" if activation == "relu" else "relu")
+    assert (
+        abs(AmesScorer(Ames(other, model.weights)).score(_features(5, 0), [_features(7, 1)]) - scores[0])
+        > 1e-6
+    )
+    save(model, tmp_path / "b.pt")
+    assert load(tmp_path / "b.pt").config.activation == activation

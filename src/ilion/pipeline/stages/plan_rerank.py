@@ -54,6 +54,11 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
     if settings.shortlist < 1:
         raise ConfigError(f"rerank.shortlist must be at least 1, got {settings.shortlist}")
     part, scorer = SCORERS.find(settings.scorer), scorer_class(settings.scorer)
+    if settings.activation and not scorer.takes_activation:
+        raise ConfigError(
+            f"rerank.activation = {settings.activation!r} does not apply to rerank.scorer = "
+            f"{settings.scorer!r}; only 'ames' reads it"
+        )
     if settings.weights and not scorer.takes_weights:
         having = ", ".join(repr(p.name) for p in SCORERS.parts() if getattr(p.make, "takes_weights", False))
         raise ConfigError(f"rerank.weights is a file for the scorers {having}; {settings.scorer!r} has none")
@@ -76,6 +81,7 @@ def plan_local(config: ExperimentConfig) -> LocalPlan:
         spec=spec,
         codec=codec,
         weights=settings.weights,
+        activation=settings.activation,
         ratio=settings.ratio,
         model=settings.model,
         threshold=settings.threshold,

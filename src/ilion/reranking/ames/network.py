@@ -22,6 +22,8 @@ Tensor = Any
 """A torch tensor."""
 Weights = Mapping[str, Tensor]
 
+ACTIVATIONS = ("relu", "gelu")
+"""Activations by the names of torch's functions."""
 _INITIAL_STD = 0.02
 """Deviation of the initial matching token, as in the published model."""
 
@@ -37,9 +39,11 @@ class AmesConfig:
         layers: Layers.
         feedforward: Width inside the feed-forward networks.
         binary: Whether descriptors are projected and reduced to their signs first.
+        activation: Function inside the feed-forward networks; ``relu`` in all published models.
 
     Raises:
-        ConfigError: A size is not positive, ``dim`` is no multiple of ``heads``, or the bits fill no bytes.
+        ConfigError: The activation is not known, a size is not positive, ``dim`` is no multiple of ``heads``,
+            or the bits fill no bytes.
     """
 
     local_dim: int = 768
@@ -48,11 +52,14 @@ class AmesConfig:
     layers: int = 5
     feedforward: int = 1024
     binary: bool = False
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
         sizes = (self.local_dim, self.dim, self.heads, self.layers, self.feedforward)
         if min(sizes) < 1 or self.dim % self.heads:
             raise ConfigError(f"AMES sizes must be positive and dim a multiple of heads, got {self}")
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(f"AMES activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
         if self.binary and self.dim % 8:
             raise ConfigError(f"dim {self.dim} of a binary AMES must be a multiple of 8, to fill whole bytes")
 
@@ -188,6 +195,7 @@ def compare(
     import torch
 
     weights, count = model.weights, query.shape[1]
+    activate = getattr(torch.nn.functional, model.config.activation)
     # With the matching token between the images, "own image and matching token" and "other image and matching
     # token" are slices. The order means nothing to the network, which knows no positions.
     matching = weights["mtc_token"].expand(len(query), 1, -1)
@@ -202,7 +210,7 @@ def compare(
         ):
             update = _attend(model, f"{name}.{attention}", values, there, count, keys)
             values = _norm(weights, f"{name}.{norm}", values + update)
-        inner = torch.relu(_linear(weights, f"{name}.linear1", values))
+        inner = activate(_linear(weights, f"{name}.linear1", values))
         values = _norm(weights, f"{name}.norm3", values + _linear(weights, f"{name}.linear2", inner))
     return _linear(weights, "classifier", values[:, count])[:, 0]
 

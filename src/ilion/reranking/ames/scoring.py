@@ -84,7 +84,7 @@ class SetScorer(Scorer):
     network: Callable[[LocalFeatures, Sequence[LocalFeatures]], Float32]
     steepness: float
     share: float = 1.0
-    original = takes_weights = True
+    original = takes_weights = takes_activation = True
     workers = 1
 
     @classmethod
@@ -99,7 +99,7 @@ class SetScorer(Scorer):
     @classmethod
     def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load AMES for some features, with the fusion of the published model of its kind."""
-        model, spec = load(Path(options.weights)), options.spec
+        model, spec = load(Path(options.weights), activation=options.activation), options.spec
         if model.config.local_dim != spec.dim:
             raise ConfigError(
                 f"{options.weights}: this network takes descriptors of {model.config.local_dim} numbers; "
@@ -110,7 +110,10 @@ class SetScorer(Scorer):
         network = AmesScorer(model, device=options.device, query_features=count, database_features=count)
         # lambda * global + (1 - lambda) * local ranks as global + (1 - lambda) / lambda * local
         share = (1 - published.weight) / published.weight
-        return cls(network.score, published.steepness, share), {"steepness": published.steepness}
+        inputs: dict[str, object] = {"steepness": published.steepness}
+        if model.config.activation != "relu":
+            inputs["activation"] = model.config.activation
+        return cls(network.score, published.steepness, share), inputs
 
     def score(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Findings:
         """Score by the network."""

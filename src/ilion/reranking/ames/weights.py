@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
-from ilion.errors import ExtractionError
+from ilion.errors import ConfigError, ExtractionError
 from ilion.reranking.ames.network import Ames, AmesConfig, Weights, parameter_shapes
 from ilion.runtime.torch import extra_library, read_torch, write_torch
+
+log = logging.getLogger(__name__)
 
 
 def save(model: Ames, path: Path) -> None:
@@ -17,30 +21,80 @@ def save(model: Ames, path: Path) -> None:
     write_torch(path, {"config": asdict(model.config), "state": dict(model.weights)})
 
 
-def load(path: Path, heads: int = 2) -> Ames:
+def load(path: Path, heads: int = 2, activation: str = "") -> Ames:
     """Read a published checkpoint, a state dict, or a file of `save`; code in the file is never run.
 
     Args:
         path: The file.
         heads: Attention heads of a file that does not say them; 2 in all published models.
+        activation: ``relu`` or ``gelu``; "" means what the file says, or ``relu`` with a warning.
 
     Returns:
         The network on the CPU, float32.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: There is no such file, or it says another activation.
         MissingExtraError: torch is not installed.
         ExtractionError: It holds more than tensors and plain values, or not an AMES network.
     """
     content = read_torch(path)
-    state = content.get("state", content)
     torch = extra_library("torch", "AMES")
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ExtractionError(f"{path}: expected tensors by name, at the top or below 'state'")
-    given = content.get("config")
-    config = AmesConfig(**given) if isinstance(given, dict) else config_of(state, str(path), heads)
-    check_shapes(state, config, str(path))
+    state, config = parse(content, torch.Tensor, str(path), heads, activation)
     return Ames(config, {name: state[name].float() for name in parameter_shapes(config)})
+
+
+def parse(
+    content: Mapping[str, Any], tensor: type, what: str, heads: int = 2, activation: str = ""
+) -> tuple[Weights, AmesConfig]:
+    """Find weights and sizes in the content of a file.
+
+    Args:
+        content: State dict, at the top or below ``state``, ``state_dict`` or ``model``; names may begin with
+            ``module.`` or ``_orig_mod.``, as torch's wrappers write them.
+        tensor: Type of a tensor.
+        what: Name of the file, for messages.
+        heads: See `load`.
+        activation: See `load`.
+
+    Raises:
+        ConfigError: The file says another activation, or it is not known.
+        ExtractionError: It is not an AMES network.
+    """
+    below = next((name for name in ("state", "state_dict", "model") if name in content), "")
+    found = content[below] if below else content
+    if not isinstance(found, Mapping) or not all(isinstance(v, tensor) for v in found.values()):
+        raise ExtractionError(f"{what}: expected tensors by name, at the top or below 'state'")
+    state = {re.sub(r"^((module|_orig_mod)\.)+", "", str(name)): value for name, value in found.items()}
+    if len(state) < len(found):
+        raise ExtractionError(f"{what}: some tensors are there twice, with and without 'module.'")
+    given = content.get("config")
+    if isinstance(given, dict):
+        config = _own_config(given, what)
+        if activation not in ("", config.activation):
+            raise ConfigError(
+                f"{what}: this network was trained with {config.activation}; rerank.activation = "
+                f"{activation!r} would give other scores, leave it out"
+            )
+    else:
+        config = replace(config_of(state, what, heads), activation=activation or "relu")
+        if not activation:
+            log.warning(
+                "%s does not say its activation; relu is assumed, as in the published models. With gelu the "
+                "scores differ: say rerank.activation = 'relu' or 'gelu' (activation= from Python)",
+                what,
+            )
+    check_shapes(state, config, what)
+    return state, config
+
+
+def _own_config(given: Mapping[str, Any], what: str) -> AmesConfig:
+    try:
+        return AmesConfig(**given)
+    except TypeError:
+        raise ExtractionError(
+            f"{what}: its 'config' has {', '.join(map(str, given))}; expected "
+            f"{', '.join(field.name for field in fields(AmesConfig))}"
+        ) from None
 
 
 def config_of(state: Weights, what: str, heads: int) -> AmesConfig:
