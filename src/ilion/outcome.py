@@ -399,6 +399,7 @@ class SweepRun(Value):
         cost: The cost.
         difference: Mean AP minus that of the first run.
         ci95: 95% interval of the difference over instances, paired by query.
+        same_as: Number of an earlier run that stores the same and found the same; None for a run of its own.
     """
 
     settings: Mapping[str, str]
@@ -408,6 +409,13 @@ class SweepRun(Value):
     cost: Cost
     difference: float
     ci95: Interval
+    same_as: int | None = None
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Settings with their values as people read them."""
+        said = {("rerank.budget", "0"): "0 (full precision)"}
+        return {name: said.get((name, value), value) for name, value in self.settings.items()}
 
 
 @dataclass(frozen=True)

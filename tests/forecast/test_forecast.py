@@ -22,7 +22,10 @@ from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
 from ilion.forecast import (
     DistractorCounts,
+    Forecast,
+    HoldOut,
     Measured,
+    Point,
     Prices,
     count_distractors,
     forecast,
@@ -35,7 +38,9 @@ from ilion.forecast import (
 from ilion.forecast.accuracy import IMPERFECTION
 from ilion.forecast.cost import fit_line
 from ilion.forecast.hold_outs import estimate_imperfection
+from ilion.forecast.runs import find_warnings
 from ilion.forecast.tails import Tails, survival
+from ilion.outcome import Interval
 from ilion.searching import search
 
 
@@ -337,6 +342,7 @@ def test_an_experiment_is_described_once_and_measured_at_sizes(experiment: Exper
     assert "descriptors" in whole.cost.reused
     html = page.read_text(encoding="utf-8")
     assert "EUR" in html
+    assert "far" not in result.warnings
     assert "http" not in html.replace("http-equiv", "")
     again, _ = api.forecast(experiment, (1000, 10_000), (100, 200, 330))
     assert again.forecast.points == result.forecast.points
@@ -356,6 +362,8 @@ def test_finished_runs_give_a_forecast(experiment: ExperimentConfig, tmp_path: P
     arguments = ["forecast", *map(str, folders), "--at", "2K", "--page", str(page)]
     predicted = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert predicted["forecast"][0]["mAP"] == result.forecast.points[0].mean
+    assert predicted["currency"] == "EUR"
+    assert isinstance(predicted["warnings"], list)
     text = CliRunner().invoke(app, arguments).stdout
     assert "hold-out: from 150, the forecast for 330 was" in text
     other = dataclasses.replace(
@@ -375,6 +383,8 @@ def test_finished_runs_give_a_forecast(experiment: ExperimentConfig, tmp_path: P
         (("--at", "100"), "no larger number"),
         (("--at", "x"), "is no size"),
         (("--per-hour=-1",), "negative"),
+        (("--per-hour=nan",), "must be numbers"),
+        (("--currency=", "--per-hour=2"), "needs a currency"),
     ],
 )
 def test_bad_requests_are_named(
@@ -386,3 +396,41 @@ def test_bad_requests_are_named(
     failed = CliRunner().invoke(app, ["forecast", str(file), *arguments])
     assert isinstance(failed.exception, IlionError)
     assert message in str(failed.exception)
+
+
+@pytest.mark.parametrize(
+    ("size", "spread", "known", "inside", "kinds"),
+    [
+        (10_000, 0.1, 1000, True, set()),
+        (1_000_001, 0.1, 1000, True, {"far"}),
+        (10_000, 0.3, 1000, True, {"vague"}),
+        (10_000, 0.1, 299, True, {"few"}),
+        (10_000, 0.1, 1000, False, {"missed"}),
+        (1_000_000, 0.29, 331, False, {"far", "vague", "missed"}),
+    ],
+)
+def test_a_forecast_says_where_its_checks_end(
+    size: int, spread: float, known: int, inside: bool, kinds: set[str]
+) -> None:
+    span = Interval(0.1, 0.1 + spread)
+    point = Point(size, 0.3, span, span)
+    predicted = Forecast("ilias", 1000, known, (point,), {}, 0.0, 0.1)
+    check = HoldOut(100, known, 0.2 if inside else 0.9, 0.2, Interval(0.1, 0.3), 0.1, 0.2)
+    assert set(find_warnings(predicted, (check,), None)) == kinds
+
+
+def test_a_price_and_its_warnings_are_said_everywhere(experiment: ExperimentConfig, tmp_path: Path) -> None:
+    from ilion.config import dump_toml
+
+    file = write(tmp_path / "e.toml", dump_toml(experiment))
+    page = tmp_path / "page.html"
+    arguments = ["forecast", str(file), "--at", "1M", "--page", str(page)]
+    said = "1M distractors are 3,030 times the 330 that were measured"
+    text = CliRunner().invoke(app, [*arguments, "--currency", "YEN"]).stdout
+    assert f"warning: {said}" in text
+    assert " YEN" in text
+    assert said in page.read_text(encoding="utf-8")
+    facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert any(sentence.startswith(said) for sentence in facts["warnings"])
+    assert facts["currency"] == "EUR"
+    assert "e+0" not in text

@@ -27,6 +27,7 @@ def forecast(
     per_hour: float | None = None,
     per_gigabyte_month: float | None = None,
     months: float | None = None,
+    currency: str | None = None,
     output: Where | None = None,
     progress: Progress | None = None,
 ) -> tuple[ForecastResult, Path]:
@@ -40,6 +41,7 @@ def forecast(
         per_hour: Price of an hour of the machine; None takes that of the experiment.
         per_gigabyte_month: Price of a gigabyte of disk for a month; None takes that of the experiment.
         months: Months that the database is kept; None takes that of the experiment.
+        currency: Currency of the prices; None takes that of the experiment.
         output: The page to write; by default ``forecast.html`` in the output folder.
         progress: Callback that receives a stage, steps done and steps in all.
 
@@ -72,8 +74,17 @@ def forecast(
         name, design, dataset = results[0].name, results[0].design, results[0].dataset.name
         machine, folder = results[0].cost.machine, Path(source[0])
         config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
-    given: dict[str, Any] = {"hour": per_hour, "gigabyte_month": per_gigabyte_month, "months": months}
+    given: dict[str, Any] = {
+        "hour": per_hour,
+        "gigabyte_month": per_gigabyte_month,
+        "months": months,
+        "currency": currency,
+    }
     prices = replace(config.price, **{name: value for name, value in given.items() if value is not None})
+    if (prices.hour or prices.gigabyte_month) and not prices.currency:
+        raise ConfigError(
+            "a price needs a currency: give --currency EUR, or price.currency in the experiment"
+        )
     result = forecast_runs(
         runs,
         at,

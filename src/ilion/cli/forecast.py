@@ -26,6 +26,7 @@ def forecast(
     ] = None,
     per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
     per_gb_month: Annotated[float | None, typer.Option(help="Price of a gigabyte and month of disk.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Currency of the prices, such as EUR.")] = None,
     months: Annotated[float | None, typer.Option(help="Months that the database is stored.")] = None,
     settings: Set = None,
     model: Model = None,
@@ -61,6 +62,7 @@ def forecast(
             per_hour=per_hour,
             per_gigabyte_month=per_gb_month,
             months=months,
+            currency=currency,
             output=page,
             progress=progress,
         )
@@ -72,6 +74,8 @@ def forecast(
 
 
 def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
+    from ilion.report.forecast import warning_sentences
+
     predicted = result.forecast
     return {
         "name": result.name,
@@ -93,16 +97,21 @@ def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
         "largest": result.largest,
         "hold_outs": result.held,
         "imperfection": predicted.imperfection,
+        "currency": result.prices.currency,
+        "warnings": warning_sentences(result),
         "page": str(path),
     }
 
 
 def _say(result: ForecastResult) -> None:
     from ilion.download.planning import format_bytes
-    from ilion.forecast import format_size
+    from ilion.forecast import format_duration, format_price, format_size
+    from ilion.report.forecast import warning_sentences
 
     predicted = result.forecast
     print(f"{result.name}: {result.design}, {result.queries} queries of {result.objects} objects")
+    for sentence in warning_sentences(result):
+        print(f"  warning: {sentence}")
     print(f"  distractors     mAP@{predicted.k} ({predicted.definition})")
     for size, mean in result.runs:
         print(f"  {format_size(size):>10}      {mean:.4f}  measured")
@@ -124,10 +133,12 @@ def _say(result: ForecastResult) -> None:
     print(f"  cost, in straight lines from {result.machine}:")
     print("  distractors   describe all    a query       disk     memory  price")
     for point, cost in zip(predicted.points, result.costs, strict=True):
-        price = "no rates" if cost.price is None else f"{cost.price:.4g} {result.prices.currency}"
-        hours = "not measured" if cost.describe_hours is None else f"{cost.describe_hours:.3g} h"
+        price = "no rates" if cost.price is None else format_price(cost.price, result.prices.currency)
+        hours = cost.describe_hours
+        describe = "not measured" if hours is None else format_duration(3600 * hours)
+        answer = format_duration(cost.search_ms / 1000)
         print(
-            f"  {format_size(point.distractors):>10}  {hours:>12}  {cost.search_ms:>8.3g} ms  "
+            f"  {format_size(point.distractors):>10}  {describe:>12}  {answer:>10}  "
             f"{format_bytes(cost.disk_bytes):>9}  {format_bytes(cost.memory_bytes):>9}  {price}"
         )
 

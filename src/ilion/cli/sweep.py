@@ -49,11 +49,15 @@ def _say(found: Sweep, path: Path) -> None:
     print(f"{found.name}: {count}, mAP@{e.k} ({e.definition})")
     fronts = found.front("bytes") | found.front("ms")
     for number, run in enumerate(found.runs):
+        named = ", ".join(f"{name}={value}" for name, value in run.named.items())
+        if run.same_as is not None:
+            same = ", ".join(f"{name}={value}" for name, value in found.runs[run.same_as].named.items())
+            print(f"  the same run as {same}: {named}")
+            continue
         mark = "*" if number in fronts else " "
         interval = f"[95%: {run.evaluation.ci95.low:.4f} to {run.evaluation.ci95.high:.4f}]"
         cost = f"{run.cost.bytes_per_image:>9,.0f} bytes  {run.cost.search_ms_per_query:>8.2f} ms a query"
-        named = ", ".join(f"{name}={value}" for name, value in run.settings.items())
-        print(f"{mark} {run.evaluation.mean:.4f}  {interval}  {cost}  {named}")
+        print(f"{mark} {run.evaluation.mean:.4f}  {interval}  {cost}  {named}: {run.design}")
     print("* no other run costs no more and is more accurate")
     for failure in found.failed:
         named = ", ".join(f"{name}={value}" for name, value in failure.settings.items())

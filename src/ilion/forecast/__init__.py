@@ -7,7 +7,15 @@ from ilion.forecast.accuracy import Forecast, Point, forecast
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
 from ilion.forecast.distractors import DistractorCounts, count_distractors, thin_distractors
 from ilion.forecast.hold_outs import HoldOut, forecast_hold_outs
-from ilion.forecast.runs import ForecastResult, Run, forecast_runs, format_size, parse_sizes
+from ilion.forecast.runs import (
+    ForecastResult,
+    Run,
+    forecast_runs,
+    format_duration,
+    format_price,
+    format_size,
+    parse_sizes,
+)
 
 __all__ = [
     "CostPoint",
@@ -24,6 +32,8 @@ __all__ = [
     "forecast_cost",
     "forecast_hold_outs",
     "forecast_runs",
+    "format_duration",
+    "format_price",
     "format_size",
     "parse_sizes",
     "thin_distractors",

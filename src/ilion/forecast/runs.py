@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class ForecastResult(Value):
         costs: Cost at each point.
         prices: Rates that were given.
         machine: Machine that the cost was measured on.
+        warnings: Where the forecast goes beyond what its checks support: kind -> values for the sentence.
     """
 
     name: str
@@ -66,6 +67,51 @@ class ForecastResult(Value):
     costs: tuple[CostPoint, ...]
     prices: Prices
     machine: str
+    warnings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+FAR = 1000
+"""Largest factor in size over which forecasts were compared with measurements (docs/forecast.md)."""
+FEW = 300
+"""Below so many measured distractors, fewer than 30 values of a query are in its tail."""
+VAGUE = 0.2
+"""An interval wider than this, or than the forecast itself, says little."""
+
+
+def find_warnings(
+    predicted: Forecast, held: Sequence[HoldOut], largest: HoldOut | None
+) -> dict[str, Mapping[str, str]]:
+    """Say where a forecast goes beyond what its checks support.
+
+    Args:
+        predicted: The forecast.
+        held: Hold-outs by thinning.
+        largest: Hold-out between the two largest measured sizes.
+
+    Returns:
+        Kind -> values: ``far`` (larger than was ever checked), ``vague`` (wide intervals), ``few`` (measured
+        distractors) and ``missed`` (hold-outs outside their intervals).
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    known, last = predicted.distractors, predicted.points[-1]
+    if last.distractors > FAR * known:
+        values = {"size": format_size(last.distractors), "known": format_size(known), "most": str(FAR)}
+        found["far"] = {**values, "factor": f"{last.distractors / known:,.0f}"}
+    vague = [p for p in predicted.points if p.ci95.high - p.ci95.low > min(VAGUE, p.mean)]
+    if vague:
+        widest = max(vague, key=lambda point: point.ci95.high - point.ci95.low)
+        found["vague"] = {
+            "size": format_size(widest.distractors),
+            "low": f"{widest.ci95.low:.4f}",
+            "high": f"{widest.ci95.high:.4f}",
+        }
+    if known < FEW:
+        found["few"] = {"known": str(known), "least": str(FEW)}
+    checks = [*held, *([largest] if largest else [])]
+    missed = sum(not one.inside for one in checks)
+    if missed > 0.2 * len(checks):
+        found["missed"] = {"missed": str(missed), "checks": str(len(checks))}
+    return found
 
 
 def forecast_runs(
@@ -115,6 +161,7 @@ def forecast_runs(
     predicted = forecast(
         known, ahead, definition=definition, k=k, replicates=replicates, imperfection=error, seed=seed
     )
+    largest = _largest(ordered, definition, k, error, seed) if len(ordered) > 1 else None
     rest = last.measured.images - known.distractors
     images = tuple(size + rest for size in ahead)
     return ForecastResult(
@@ -125,12 +172,13 @@ def forecast_runs(
         objects=len(set(known.instances)),
         runs=tuple((run.counts.distractors, run.mean) for run in ordered),
         forecast=predicted,
-        largest=_largest(ordered, definition, k, error, seed) if len(ordered) > 1 else None,
+        largest=largest,
         held=held,
         images=images,
         costs=forecast_cost([run.measured for run in ordered], images, prices),
         prices=prices,
         machine=machine,
+        warnings=find_warnings(predicted, held, largest),
     )
 
 
@@ -192,3 +240,25 @@ def format_size(size: float) -> str:
         if size >= factor:
             return f"{size / factor:.4g}{ending}"
     return f"{size:.4g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a time for people, in the largest unit of which there is at least one.
+
+    >>> [format_duration(s) for s in (0.00123, 0.9, 84.9, 5400.0, 3e5, 1e9)]
+    ['1.23 ms', '900 ms', '84.9 s', '1.5 h', '3.47 days', '31.7 years']
+    """
+    units = ((365.25 * 86400, "years"), (86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+    for length, name in units:
+        if seconds >= (1.5 * length if name == "min" else length):
+            return f"{float(f'{seconds / length:.3g}'):,.10g} {name}"
+    return f"{1000 * seconds:.3g} ms"
+
+
+def format_price(price: float, currency: str) -> str:
+    """Write a price for people.
+
+    >>> format_price(1234567.8, "EUR"), format_price(0.01234, "EUR")
+    ('1,234,568 EUR', '0.01234 EUR')
+    """
+    return f"{price:,.0f} {currency}" if price >= 1000 else f"{price:.4g} {currency}"

@@ -35,8 +35,20 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
         format_size=format_size,
         result=result,
         chart=sizes_chart("forecast", result, words),
+        warnings=warning_sentences(result, words),
         rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),
     )
+
+
+def warning_sentences(result: ForecastResult, words: Words | None = None) -> list[str]:
+    """Say in sentences where a forecast goes beyond what its checks support.
+
+    Args:
+        result: The forecast.
+        words: The catalogue; None for English.
+    """
+    words = words or load_words("en")
+    return [words(f"forecast.warn_{kind}", **values) for kind, values in result.warnings.items()]
 
 
 def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:

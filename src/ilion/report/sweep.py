@@ -80,14 +80,14 @@ def cost_of(run: SweepRun, kind: Literal["bytes", "ms"]) -> float:
 
 
 def _named(run: SweepRun) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in run.settings.items())
+    return ", ".join(f"{name} = {value}" for name, value in run.named.items())
 
 
 def _chart(found: Sweep, kind: Literal["bytes", "ms"], words: Words) -> Markup:
     front = found.front(kind)
     points = []
     for number, run in enumerate(found.runs):
-        label, *others = run.settings.items()
+        label, *others = run.named.items()
         points.append(
             CostPoint(
                 series=", ".join(f"{name} = {value}" for name, value in others),

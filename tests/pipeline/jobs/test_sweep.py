@@ -94,6 +94,29 @@ def test_every_combination_is_run_and_no_image_is_described_twice(
     assert [r.evaluation.mean for r in again.runs] == [r.evaluation.mean for r in found.runs]
 
 
+def test_equal_runs_are_recognised_and_named_by_what_they_store(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ilion.cli.sweep import _say
+
+    over = ["rerank.budget=0,1024", "evaluation.bootstrap=20,30"]
+    found, path = api.sweep(
+        folder / "experiment.toml", over, [f"cache={tmp_path / 'cache'}"], tmp_path / "out"
+    )
+    assert [run.same_as for run in found.runs] == [None, 0, None, 2]
+    assert "at full precision" in found.runs[0].design
+    assert "in 1024 B" in found.runs[2].design
+    stored = json.loads(path.with_name("sweep.json").read_text())["runs"]
+    assert stored[1]["same_as"] == stored[0]["settings"]
+    html = path.read_text()
+    assert "0 (full precision)" in html
+    assert html.count("same run as") == 2
+    _say(found, path)
+    out = capsys.readouterr().out
+    assert out.count("the same run as") == 2
+    assert "rerank.budget=0 (full precision)" in out
+
+
 def test_fewer_keypoints_are_the_first_of_more(folder: Path, tmp_path: Path) -> None:
     cache = f"cache={tmp_path / 'cache'}"
     found, _ = api.sweep(folder / "experiment.toml", ["rerank.keypoints=40,120"], [cache], tmp_path / "out")

@@ -138,6 +138,9 @@ def design(config: ExperimentConfig) -> str:
     local = config.rerank
     if local.features != "none":
         size = f" in {local.budget} B" if local.budget else ""
+        if not local.budget:
+            full = local.codec in ("auto", "raw")
+            size = " at full precision" if full else f" as {short_name(local.codec)}"
         scorer = "" if local.scorer == "geometry" else f" by {short_name(local.scorer)}"
         parts.append(f"{short_name(local.features)}{size}{scorer}, top {local.shortlist}")
     return " + ".join(parts)

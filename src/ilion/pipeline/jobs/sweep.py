@@ -9,12 +9,15 @@ that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from ilion import storage
 from ilion.config import ExperimentConfig, load_experiment, to_dict
@@ -206,7 +209,8 @@ def _summed_up(
     failed: Sequence[SweepFailure],
 ) -> Sweep:
     first = next(iter(results.values()))
-    runs = []
+    runs: list[SweepRun] = []
+    places: dict[str, int] = {}
     for number, result in results.items():
         change = compare(first.evaluation, result.evaluation, seed=base.seed)
         runs.append(
@@ -218,9 +222,25 @@ def _summed_up(
                 cost=result.cost,
                 difference=change.difference,
                 ci95=change.ci95,
+                same_as=places.get(_identity(result)),
             )
         )
+        places.setdefault(_identity(result), len(runs) - 1)
     return Sweep(base.name, first.dataset.name, dict(axes), tuple(runs), tuple(failed))
+
+
+def _identity(result: RunResult) -> str:
+    """Digest what a run stores, finds and costs: runs that share it are one run under several names.
+
+    Times are those of the artifacts, so runs that share their artifacts share them to the last digit.
+    """
+    ranking, paid = result.ranking, result.cost
+    arrays = hashlib.blake2b(digest_size=16)
+    for array in (ranking.indices, ranking.similarities, ranking.counts):
+        arrays.update(np.ascontiguousarray(array).tobytes())
+    measured = [result.evaluation.definition, result.evaluation.k, result.evaluation.mean]
+    costs = [paid.bytes_per_image, paid.search_ms_per_query, paid.extraction_ms_per_image]
+    return fingerprint([arrays.hexdigest(), measured, [repr(cost) for cost in costs]])
 
 
 def _text(settings: Mapping[str, str]) -> str:
@@ -239,6 +259,7 @@ def _plain(found: Sweep) -> dict[str, object]:
                 "settings": run.settings,
                 "folder": run.folder,
                 "design": run.design,
+                "same_as": None if run.same_as is None else found.runs[run.same_as].settings,
                 "definition": run.evaluation.definition,
                 "k": run.evaluation.k,
                 "mAP": run.evaluation.mean,
