@@ -141,7 +141,9 @@ def test_a_result_that_lacks_shards_must_be_asked_for(tmp_path: Path, processes:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
     spoiled = data / "distractors" / "shard_00002.tar"
     whole = spoil(spoiled)
-    write(data / "objects" / "object 1" / "positive" / "1.jpg", b"no photo")
+    photo = draw_photo(12, size=(160, 120))
+    # its header is sound, so that only decoding finds it out
+    write(data / "objects" / "object 1" / "positive" / "1.jpg", photo[: len(photo) // 2])
     compute = {"processes": processes}
     config = experiment(data, model, tmp_path / "out", compute=compute)
     with pytest.raises((TaskError, ImageError)) as caught:

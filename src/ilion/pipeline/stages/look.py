@@ -144,4 +144,5 @@ def _stop(found: Look, what: str) -> None:
     if not found.bad:
         return
     hint = "" if what.startswith("query") else "To count such images and go on, use --on-bad-image=skip; "
-    raise ImageError(f"{_said(found, what)}\n{hint}'ilion datasets check' lists all that is wrong")
+    end = " " if len(found.bad) == 1 else "\n"
+    raise ImageError(f"{_said(found, what)}{end}{hint}'ilion datasets check' lists all that is wrong")
