@@ -245,6 +245,11 @@ def test_two_runs_are_compared_and_reported_together(
     assert path.stat().st_size > 10_000
     with pytest.raises(ArtifactError, match="holds no finished run"):
         api.report([tmp_path / "nowhere"])
+    next((tiny_dataset / "ilias_core").rglob("pos/*.jpg")).unlink()
+    assert "no longer in the data set" in api.report([tmp_path / "a"]).read_text()
+    tiny_dataset.rename(tmp_path / "moved")
+    with pytest.raises(DatasetError, match=r"does not exist.* put it back where it was, or run again"):
+        api.report([tmp_path / "a"])
     with pytest.raises(ConfigError, match="at least one run"):
         api.report([])
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import cv2
 import numpy as np
 import pytest
 
+from ilion.config import ReportConfig
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate, positives_ranks
 from ilion.evaluation.truth import axes_from_ids, truth_from_ids
@@ -22,7 +24,8 @@ from ilion.outcome import Cost, Machine, RunResult, Skipped
 from ilion.report import build, write_report
 from ilion.report.context import select
 from ilion.report.sections.facts import outcome, recall_by_rank
-from ilion.report.words import Words, load_words
+from ilion.report.sections.verdict import best_first
+from ilion.report.words import Words, languages, load_words
 from ilion.types import Box, FileSource, ImageRecord, Query, Ranking, RetrievalDataset
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -420,11 +423,48 @@ def test_an_unreadable_picture_becomes_a_grey_field(make: Maker, report: Callabl
     assert "2 pictures could not be read for this report" in page.visible
 
 
-def test_an_image_that_the_data_set_lacks_is_an_error(make: Maker, tmp_path: Path) -> None:
+def test_images_that_the_data_set_no_longer_has_are_grey(make: Maker, report: Callable[..., Page]) -> None:
     run = make()
     empty = replace(run.dataset, database=(ListShard("a", ()),))
-    with pytest.raises(ArtifactError, match=r"are not in the data set 'tiny'; .* run again"):
-        write_report([replace(run, dataset=empty)], tmp_path / "r.html")
+    page = report(replace(run, dataset=empty))
+    assert "photos are no longer in the data set, which has changed since the run" in page.visible
+    assert "no longer in the data set" not in report(run).visible
+
+
+def test_cutoffs_beyond_the_database_are_not_shown(make: Maker, report: Callable[..., Page]) -> None:
+    images = len(make().ranking.database_ids)
+    page = report(make(k=1000))
+    assert "among the first 1,000" not in page.visible
+    assert "among the first 1000" not in page.visible
+    assert "recall@100" not in page.visible
+    assert "Recall@1000" not in page.visible
+    assert "Oracle@1000" not in page.visible
+    assert "recall@1000" not in page.visible
+    small = make(k=images - 1)
+    assert f"among the first {images - 1} results" in report(small).visible
+
+
+def test_the_best_design_is_the_headline(make: Maker, report: Callable[..., Page]) -> None:
+    weak, strong = make(gain=0.0), replace(make(gain=0.9), design="the better one")
+    assert strong.evaluation.mean > weak.evaluation.mean
+    page = report(weak, strong)
+    assert page.visible == report(strong, weak).visible
+    assert f"{100 * strong.evaluation.mean:.1f}" in page.visible
+    assert "the better one" in page.visible[:400]
+
+
+def test_runs_of_different_cutoffs_keep_their_order(make: Maker) -> None:
+    one, other = make(gain=0.0, k=10), make(gain=0.9, k=20)
+    assert best_first([one, other]) == [one, other]
+    assert best_first([one, replace(make(gain=0.9, k=10), name="b")])[0].name == "b"
+
+
+def test_every_language_of_the_settings_has_its_words() -> None:
+    assert set(get_args(get_type_hints(ReportConfig)["language"])) == set(languages())
+
+
+def test_wide_tables_hint_at_what_is_to_the_right(make: Maker, report: Callable[..., Page]) -> None:
+    assert "swipe or scroll sideways" in report(make()).visible
 
 
 def test_parts_of_different_runs_are_an_error(make: Maker, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ilion import storage
 from ilion.config import ExperimentConfig, from_dict
-from ilion.errors import ConfigError
+from ilion.errors import ConfigError, DatasetError
 from ilion.evaluation.compare import Comparison
 from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_of
@@ -36,8 +36,14 @@ def load_run(folder: Where) -> RunResult:
     pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]), finished=True)
     ranking = storage.read_ranking(folder / "ranking")
     evaluation = from_plain(Evaluation, plain["evaluation"])
-    dataset = pipeline.dataset
-    truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
+    try:
+        dataset = pipeline.dataset
+        truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; the report of {folder} reads queries and ground truth from the run's data set: put it "
+            "back where it was, or run again (photos of the database may be gone, they become grey fields)"
+        ) from error
     reranking = None
     if "reranking" in plain:
         reranking = recalled(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
@@ -61,7 +67,7 @@ def load_run(folder: Where) -> RunResult:
 
 
 def report(runs: Sequence[Where], output: Where | None = None, progress: Progress | None = None) -> Path:
-    """Write a report of finished runs; the first is shown in full, the others beside it.
+    """Write a report of finished runs; the best is shown in full, the others beside it.
 
     Args:
         runs: Output folders of runs on the same queries.

@@ -48,5 +48,5 @@ class ReportConfig:
     """
 
     gallery: Annotated[int, Between(0, 10000)] = 12
-    language: Literal["en", "ja"] = "en"
+    language: Literal["en"] = "en"
     domain: str = ""

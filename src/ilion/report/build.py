@@ -24,7 +24,7 @@ from ilion.report.sections.plots import plots_section
 from ilion.report.sections.reading import kinds_section, reading_section
 from ilion.report.sections.reranking import reranking_section
 from ilion.report.sections.runs import runs_section
-from ilion.report.sections.verdict import verdict_section
+from ilion.report.sections.verdict import best_first, verdict_section
 from ilion.report.words import Words, load_words
 from ilion.storage import write_bytes
 from ilion.types import ImageRecord
@@ -61,8 +61,8 @@ def write_report(
     counted.
 
     Args:
-        results: The run that the report is about, then runs to show beside it in the table and in the plots
-            of accuracy against cost.
+        results: The runs. The report is about the best of them, where they measure the same thing, else about
+            the first; the others are shown beside it in the table and the plots of accuracy against cost.
         path: The file; written aside and renamed.
         language: See `ilion.report.words.languages`.
         gallery: Number of queries in the gallery (the worst, typical and best ones, a third each), and of
@@ -84,6 +84,7 @@ def write_report(
     if gallery < 0:
         raise ConfigError(f"gallery must be 0 or more queries, got {gallery}")
     words = load_words(language)
+    results = best_first(results)
     main = results[0]
     outcome, selection = select(main, gallery)
     records = _records(main, outcome, selection)

@@ -51,15 +51,12 @@ def find_records(
 ) -> dict[str, ImageRecord]:
     """Find database records by id, reading shards only until all are found.
 
-    Images that are not here get a record without a source, if the data set says that it is not complete.
+    Images that are not here, or no longer, get a record without a source; a grey field stands for them.
 
     Args:
         dataset: Data set that holds them.
         ids: Ids of the records.
         without: Names of shards that the run lacks, which perhaps cannot even be read.
-
-    Raises:
-        ArtifactError: The data set has no such image.
     """
     missing = set(ids)
     found: dict[str, ImageRecord] = {}
@@ -76,14 +73,7 @@ def find_records(
                 found[record.id] = record
                 if not missing:
                     break
-    if missing and not dataset.complete:
-        return found | {image_id: ImageRecord(image_id, NoSource(image_id)) for image_id in missing}
-    if missing:
-        raise ArtifactError(
-            f"{len(missing)} images of the ranking, such as {min(missing)!r}, are not in the data set "
-            f"{dataset.name!r}; the data set has changed since the run, so run again"
-        )
-    return found
+    return found | {image_id: ImageRecord(image_id, NoSource(image_id)) for image_id in missing}
 
 
 def _has_images(shard: Shard) -> bool:

@@ -12,6 +12,7 @@ from ilion.outcome import Evaluation, RunResult, Skipped, SliceResult
 from ilion.report.context import Context, Section
 from ilion.report.sections.facts import Outcome
 from ilion.report.words import Words
+from ilion.types import NoSource
 
 UNKNOWN = "unknown"
 """The label of a slice whose value the data set does not say."""
@@ -78,9 +79,10 @@ def verdict(results: Sequence[RunResult], outcome: Outcome, words: Words) -> lis
     else:
         count = len(outcome.queries)
         sentences = [words.rich("verdict.first_queries", hits=hits, count=count, objects=objects)]
-    recall = evaluation.metrics.get(f"recall@{evaluation.k}")
-    if recall is not None:
-        sentences.append(words.rich("verdict.recall", recall=words.percent(recall), k=evaluation.k))
+    cut = telling_cutoff(results[0])
+    if cut:
+        recall = evaluation.metrics[f"recall@{cut}"]
+        sentences.append(words.rich("verdict.recall", recall=words.percent(recall), k=cut))
     sentences.append(
         words.rich(
             "verdict.precision",
@@ -118,6 +120,27 @@ def verdict(results: Sequence[RunResult], outcome: Outcome, words: Words) -> lis
     if len(results) > 1 and comparable(results):
         sentences.append(_designs(results, words))
     return sentences
+
+
+def is_telling(name: str, result: RunResult) -> bool:
+    """Return whether a metric can differ between rankings: its cut-off is smaller than the database."""
+    base, _, cut = name.partition("@")
+    whole = base in ("R", "P", "recall", "oracle") and cut.isdigit()
+    return not whole or int(cut) < len(result.ranking.database_ids)
+
+
+def telling_cutoff(result: RunResult) -> int:
+    """Return the largest cut-off of recall that is smaller than the database; 0 where there is none."""
+    names = [name for name in result.evaluation.metrics if name.startswith("recall@")]
+    return max((int(name.partition("@")[2]) for name in names if is_telling(name, result)), default=0)
+
+
+def best_first(results: Sequence[RunResult]) -> list[RunResult]:
+    """Return runs with the best design in front, where they measure the same thing."""
+    if not comparable(results):
+        return list(results)
+    best = max(range(len(results)), key=lambda number: results[number].evaluation.mean)
+    return [results[best], *results[:best], *results[best + 1 :]]
 
 
 def comparable(results: Sequence[RunResult]) -> bool:
@@ -180,7 +203,9 @@ def _weak_spot(evaluation: Evaluation, words: Words) -> list[Markup]:
     return sentences
 
 
-def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, words: Words) -> list[Markup]:
+def caveats(
+    results: Sequence[RunResult], outcome: Outcome, unreadable: int, words: Words, gone: int = 0
+) -> list[Markup]:
     """Return what to know before relying on the main run, most important first."""
     main = results[0]
     evaluation = main.evaluation
@@ -227,6 +252,8 @@ def caveats(results: Sequence[RunResult], outcome: Outcome, unreadable: int, wor
         say("unreadable_pictures", count=unreadable)
     if not main.dataset.complete:
         say("elsewhere")
+    elif gone:
+        say("gone", count=gone)
     return found
 
 
@@ -267,7 +294,13 @@ def verdict_section(context: Context) -> Section:
     ]
     data = {
         "sentences": verdict(context.results, context.outcome, words),
-        "caveats": caveats(context.results, context.outcome, len(context.pictures.problems), words),
+        "caveats": caveats(
+            context.results,
+            context.outcome,
+            len(context.pictures.problems),
+            words,
+            sum(isinstance(record.source, NoSource) for record in context.records.values()),
+        ),
         "figures": figures,
     }
     return Section("verdict", words("verdict.title"), data)
