@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ilion.descriptors import base, pooling, registry
 from ilion.descriptors.base import ExtractorOptions, ExtractorSpec
 from ilion.descriptors.onnx import OnnxExtractor
-from ilion.descriptors.onnx_network import _provider
+from ilion.descriptors.onnx_network import _provider, external_files
 from ilion.errors import ConfigError, ExtractionError, IlionError
 from ilion.types import RGB, Float64
 
@@ -352,3 +352,72 @@ def test_views_by_option(build_file: Build) -> None:
     flat = [np.full((16, 8, 3), value, np.uint8) for value in (30, 200)]
     np.testing.assert_allclose(extractor.extract(flat), _expected(flat, "gem"), atol=2e-6)
     assert extractor.spec.scales == (0.5, 1.0)
+
+
+def _external(folder: Path, location: str = "model.onnx.data", weight: Any = WEIGHT) -> Path:
+    """Write a model whose weights lie in another file, as exporters do by default."""
+    content = onnx.load_from_string(_model())
+    data = weight.astype("<f4").tobytes()
+    tensor = content.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(len(data)))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    path = folder / "model.onnx"
+    path.write_bytes(content.SerializeToString())
+    if "/" not in location and "\\" not in location:
+        (folder / location).write_bytes(data)
+    return path
+
+
+def test_weights_in_another_file_are_part_of_the_digest(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    one = registry.build(f"onnx:{path}", CPU)
+    same = registry.build(f"onnx:{path}", CPU)
+    _external(tmp_path, weight=WEIGHT[::-1])
+    other = registry.build(f"onnx:{path}", CPU)
+    assert one.spec.revision == same.spec.revision != other.spec.revision
+
+
+def test_weights_of_a_subgraph_are_part_of_the_digest(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    model = onnx.load_model(path, load_external_data=False)
+    inner = helper.make_graph(model.graph.node, "inner", [], [], model.graph.initializer)
+    node = helper.make_node("If", ["c"], ["o"], then_branch=inner, else_branch=inner)
+    outer = helper.make_model(helper.make_graph([node], "outer", [], []))
+    path.write_bytes(outer.SerializeToString())
+    assert list(external_files(path)) == ["model.onnx.data"]
+
+
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "/etc/hostname", "a/../../b", "..\\secret.bin", "C:\\secret.bin"]
+)
+def test_weights_outside_of_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(WEIGHT.tobytes())
+    (tmp_path / "model").mkdir()
+    path = _external(tmp_path / "model", location)
+    with pytest.raises(ExtractionError, match="outside of the model's own folder"):
+        registry.build(f"onnx:{path}", CPU)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    (tmp_path / "model.onnx.data").unlink()
+    with pytest.raises(ExtractionError, match=r"weights are in 'model\.onnx\.data'.*copy both together"):
+        registry.build(f"onnx:{path}", CPU)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_is_no_model_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ExtractionError, match=message):
+        registry.build(f"onnx:{path}", CPU)

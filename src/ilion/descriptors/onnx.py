@@ -14,7 +14,6 @@ The side file holds what an ONNX file cannot say; every key is optional:
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tomllib
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ import numpy as np
 
 from ilion.descriptors.base import ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.batching import check_side, describe_by_shape
-from ilion.descriptors.onnx_network import OnnxNetwork
+from ilion.descriptors.onnx_network import OnnxNetwork, model_digest
 from ilion.descriptors.pooling import pool, token_grid
 from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError
@@ -128,6 +127,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> OnnxExtractor:
     path = Path(options.weights or info.source).expanduser()
     if not path.is_file():
         raise ConfigError(f"{info.name}: there is no file {path}")
+    revision = "sha256:" + model_digest(path)
     extra = _read_side_file(path)
     network = OnnxNetwork(path, info.name, options.device, options.threads, extra.get("output"))
     raw = network.dtype is np.uint8
@@ -135,7 +135,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> OnnxExtractor:
     spec = ExtractorSpec(
         name=info.name,
         weights=path.name,
-        revision="sha256:" + _digest(path),
+        revision=revision,
         dim=info.dim,
         resize=resize_mode(options.resize or extra.get("resize") or ("square" if fixed else "long")),
         side=options.side or extra.get("side") or network.height or DEFAULT_SIDE,
@@ -213,8 +213,3 @@ def _three_numbers(file: Path, key: str, value: object) -> tuple[float, ...]:
     if key == "std" and min(numbers) < 1:
         raise ConfigError(f"{file}: std {value!r} looks like the 0..1 scale; multiply mean and std by 255")
     return numbers
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import hashlib
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ConfigError, ExtractionError
+from ilion.storage.foreign import describe_foreign
 from ilion.types import RGB, Float32
 
 _DTYPES: Mapping[str, type[np.generic]] = {
@@ -116,6 +119,92 @@ class OnnxNetwork:
                 np.subtract(image[..., c], mean[c], out=target[c], dtype=np.float32)
                 target[c] /= std[c]
         return pixels.astype(self.dtype, copy=False)
+
+
+def model_digest(path: Path) -> str:
+    """Return the sha256 of a model: of its file, and of every file of weights that its graph names.
+
+    A model of one file has the digest of that file.
+
+    Raises:
+        ExtractionError: The file is no ONNX model, or a file of weights is missing or outside of its folder.
+    """
+    files = external_files(path)
+    digest = _file_digest(path)
+    if not files:
+        return digest
+    parts = [digest, *(f"{name} {_file_digest(file)}" for name, file in sorted(files.items()))]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def external_files(path: Path) -> dict[str, Path]:
+    """Return the files of weights that a model names beside its own: name in the graph -> file.
+
+    Raises:
+        ExtractionError: See `model_digest`.
+    """
+    with path.open("rb") as file:
+        seen = describe_foreign(file.read(64))
+        if seen:
+            raise ExtractionError(f"{path}: {seen}; an ONNX model was expected")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(b"location") < 0:  # the key that every reference has
+                return {}
+    import onnx  # a second of import time that only such models need
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, RecursionError, ValueError) as error:
+        raise ExtractionError(f"{path}: no readable ONNX model: {error}") from error
+    names = {
+        entry.value
+        for tensor in _tensors(model)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return {name: _weights_file(path, name) for name in names}
+
+
+def _weights_file(path: Path, name: str) -> Path:
+    """Return the file that a graph names, which must lie in the model's folder or below it."""
+    as_windows = PureWindowsPath(name)
+    if not name or "\0" in name or as_windows.drive or as_windows.root or ".." in as_windows.parts:
+        raise ExtractionError(
+            f"{path}: its graph reads weights from {name!r}, outside of the model's own folder; that is "
+            "refused: export the model again with its weights beside it"
+        )
+    file = path.parent / name
+    if not file.is_file():
+        raise ExtractionError(
+            f"{path}: its weights are in {name!r}, and there is no such file beside it; copy both together"
+        )
+    return file
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Yield every tensor of a model: initialisers and attributes, of subgraphs and functions too."""
+    graphs = [model.graph, *(g for info in model.training_info for g in (info.initialization, info.algorithm))]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs.extend(g for g in (attribute.g, *attribute.graphs) if g.node or g.initializer)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _choose_output(ranks: Mapping[str, int], name: str, output: str | None) -> str:
