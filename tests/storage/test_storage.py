@@ -150,7 +150,7 @@ def test_ids_of_a_large_ranking_are_a_list(tmp_path: Path, monkeypatch: pytest.M
     ids = ("a/1", "ü/2", "c", "d")
     rows, similarities = np.array([[3, 0]]), np.array([[0.5, 0.1]], np.float32)
     storage.write_ranking(tmp_path / "1", Ranking(("q",), ids, rows, similarities, np.array([2])))
-    assert "c" not in (tmp_path / "1" / "ranking.json").read_text()
+    assert '"c"' not in (tmp_path / "1" / "ranking.json").read_text()
     read = storage.read_ranking(tmp_path / "1")
     assert read.database_ids == ids
     assert read.database_ids[rows[0, 0]] == "d"

@@ -185,7 +185,10 @@ def _weights_file(path: Path, name: str) -> Path:
 
 def _tensors(model: Any) -> Iterator[Any]:
     """Yield every tensor of a model: initialisers and attributes, of subgraphs and functions too."""
-    graphs = [model.graph, *(g for info in model.training_info for g in (info.initialization, info.algorithm))]
+    graphs = [
+        model.graph,
+        *(g for info in model.training_info for g in (info.initialization, info.algorithm)),
+    ]
     nodes = [node for function in model.functions for node in function.node]
     while graphs or nodes:
         if graphs:

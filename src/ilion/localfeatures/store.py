@@ -31,6 +31,7 @@ from ilion.storage import (
     read_json,
     write_array,
     write_arrays,
+    write_head,
     write_json,
     writing,
 )
@@ -92,9 +93,10 @@ def write_features(
             end += len(record)
     index = np.empty(len(ids), INDEX)
     index["start"], index["checksum"] = starts, checksums
-    write_array(artifact.folder / f"{key}.index.npy", index)
+    files = [artifact.folder / f"{key}.bin", artifact.folder / f"{key}.index.npy"]
+    write_array(files[1], index)
     write_json(artifact.folder / f"{key}.stats.json", stats(len(ids)))
-    write_json(artifact.folder / f"{key}.ids.json", {"ids": ids, "bytes": end})
+    write_head(artifact.folder / f"{key}.ids.json", {"ids": ids, "bytes": end}, files)
 
 
 class _Shard:

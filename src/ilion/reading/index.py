@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.reading.likeness import EXACT_BELOW, SHARED, likeness, trigrams
 from ilion.reading.words import line_terms
-from ilion.storage import read_array, read_json, write_array, write_json
+from ilion.storage import read_array, read_json, write_array, write_head
 from ilion.types import Float32, Float64, Int64, Ranking, TextLine
 
 VERSION = 1
@@ -123,7 +123,8 @@ class TextIndex:
         """Store the index; ``index.json`` is written last and makes it count."""
         for name in _ARRAYS:
             write_array(folder / f"{name}.npy", self._arrays[name])
-        write_json(folder / "index.json", {"images": self.images, "vocabulary": self.vocabulary})
+        head = {"images": self.images, "vocabulary": self.vocabulary}
+        write_head(folder / "index.json", head, [folder / f"{name}.npy" for name in _ARRAYS])
 
     @classmethod
     def load(cls, folder: Path) -> TextIndex:

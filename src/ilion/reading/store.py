@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_json
+from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_head, write_json
 from ilion.types import Int64, TextLine
 
 _FINE = 65535
@@ -75,7 +75,8 @@ def write_texts(
     }
     write_arrays(artifact.folder / f"{key}.texts.npz", arrays)
     write_json(artifact.folder / f"{key}.stats.json", stats(len(ids)))
-    write_json(artifact.folder / f"{key}.ids.json", {"ids": ids, "lines": len(texts)})
+    head = {"ids": ids, "lines": len(texts)}
+    write_head(artifact.folder / f"{key}.ids.json", head, [artifact.folder / f"{key}.texts.npz"])
 
 
 class _Shard:

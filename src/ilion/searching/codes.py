@@ -31,11 +31,13 @@ from ilion.searching.exact import Database, sample_rows
 from ilion.storage import (
     Artifact,
     fingerprint,
+    is_finished,
     read_array,
     read_arrays,
     read_json,
     write_array,
     write_arrays,
+    write_head,
     write_json,
 )
 from ilion.types import Float32
@@ -329,11 +331,12 @@ def write_codes(
     coder = _read_coder(artifact)
     for start in range(0, total, BLOCK):
         key, end = _key(start), min(start + BLOCK, total)
-        if not (folder / f"{key}.json").exists():
+        if not is_finished(folder / f"{key}.json"):
             codes = coder.encode(database.gather(np.arange(start, end)))
             write_array(folder / f"{key}.npy", codes)
             # written last; the block counts once this is there
-            write_json(folder / f"{key}.json", {"shape": codes.shape, "crc32": zlib.crc32(codes.data)})
+            head = {"shape": codes.shape, "crc32": zlib.crc32(codes.data)}
+            write_head(folder / f"{key}.json", head, [folder / f"{key}.npy"])
         if progress:
             progress(end, total)
     return CodeSet(artifact, total)

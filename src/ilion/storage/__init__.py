@@ -2,7 +2,8 @@
 
 An artifact is a folder ``<kind>-<fingerprint>`` with a ``manifest.json`` that says what its content depends
 on. Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
-one; a shard counts only once its ``.ids.json``, which is written last, is there.
+one; a shard counts only once its ``.ids.json``, which is written last, is there, and its files have the
+sizes that it tells. Arrays and heads carry checksums (`seals`).
 
 Other rooms call ``storage.write_json(...)``. Behind it: `files` are whole or not there; `artifacts` are
 folders of shards; `descriptors` makes many shards one database; `rankings` and `runs` are results; `ids` are
@@ -35,10 +36,12 @@ from ilion.storage.files import (
     write_array,
     write_arrays,
     write_bytes,
+    write_head,
     write_json,
     writing,
 )
 from ilion.storage.rankings import read_ranking, write_ranking
+from ilion.storage.seals import is_finished
 
 __all__ = [
     "FORMAT",
@@ -48,6 +51,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_of_ids",
     "has_descriptors",
+    "is_finished",
     "load_artifact",
     "locked",
     "open_artifact",
@@ -62,6 +66,7 @@ __all__ = [
     "write_arrays",
     "write_bytes",
     "write_descriptors",
+    "write_head",
     "write_json",
     "write_ranking",
     "writing",

@@ -18,7 +18,8 @@ from typing import Any
 from ilion._version import __version__
 from ilion.errors import ArtifactError
 from ilion.outcome import Machine, Skipped
-from ilion.storage.files import plain, read_array, read_json, write_array, write_json
+from ilion.storage.files import plain, read_array, read_json, write_array, write_head, write_json
+from ilion.storage.seals import is_finished
 from ilion.types import Descriptors, Value
 
 FORMAT = 1
@@ -140,8 +141,8 @@ def shard_key(name: str, content: str) -> str:
 
 
 def has_descriptors(artifact: Artifact, key: str) -> bool:
-    """Return whether a shard is finished."""
-    return (artifact.folder / f"{key}.ids.json").exists()
+    """Return whether a shard of any kind is finished: all its files are there, and whole."""
+    return is_finished(artifact.folder / f"{key}.ids.json")
 
 
 def write_descriptors(artifact: Artifact, key: str, descriptors: Descriptors, stats: ShardStats) -> None:
@@ -150,10 +151,13 @@ def write_descriptors(artifact: Artifact, key: str, descriptors: Descriptors, st
     Raises:
         ArtifactError: See `write_bytes`.
     """
-    write_array(artifact.folder / f"{key}.npy", descriptors.values)
+    values = artifact.folder / f"{key}.npy"
+    write_array(values, descriptors.values)
     write_json(artifact.folder / f"{key}.stats.json", stats)
-    write_json(
-        artifact.folder / f"{key}.ids.json", {"ids": descriptors.ids, "shape": descriptors.values.shape}
+    write_head(
+        artifact.folder / f"{key}.ids.json",
+        {"ids": descriptors.ids, "shape": descriptors.values.shape},
+        [values],
     )
 
 

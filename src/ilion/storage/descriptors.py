@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.storage.artifacts import Artifact, fingerprint
-from ilion.storage.files import locked, read_array, read_json, release_pages
+from ilion.storage.files import check_mapped, locked, read_array, read_json, release_pages
 from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, are_many, find_duplicate, write_ids
 from ilion.types import Descriptors, Float32, Int64, Value
 
@@ -166,12 +167,22 @@ class _Maps:
         self._artifact, self._keys, self._shapes = artifact, keys, shapes
         self._open: OrderedDict[int, NDArray[np.floating]] = OrderedDict()
         self._lock = threading.Lock()
+        self._sound = np.zeros(len(keys), np.bool_)
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
         # backwards: the first shards, which are read first, stay open
         for shard in reversed(range(len(keys))):
-            self.dtype = self[shard].dtype
+            self.dtype = self._mapped(shard).dtype
 
     def __getitem__(self, shard: int) -> NDArray[np.floating]:
+        found = self._mapped(shard)
+        if not self._sound[shard]:
+            # outside of the lock: threads that look at other shards need not wait
+            if self._shapes[shard].rows:
+                check_mapped(self._path(shard), found)
+            self._sound[shard] = True
+        return found
+
+    def _mapped(self, shard: int) -> NDArray[np.floating]:
         with self._lock:
             found = self._open.get(shard)
             if found is None:
@@ -180,16 +191,19 @@ class _Maps:
                     # closed once the threads that still look at it are through
                     self._open.popitem(last=False)
             self._open.move_to_end(shard)
-            return found
+        return found
 
     def _read(self, shard: int) -> NDArray[np.floating]:
-        path, shape = self._artifact.folder / f"{self._keys[shard]}.npy", self._shapes[shard]
-        # an empty file cannot be mapped
-        values = read_array(path, mapped=shape.rows > 0)
+        path, shape = self._path(shard), self._shapes[shard]
+        # an empty file cannot be mapped; what is mapped is compared with its checksum when it is looked at
+        values = read_array(path, mapped=shape.rows > 0, checked=False)
         if values.shape != shape:
             raise ArtifactError(f"{path}: {values.shape} instead of {list(shape)}; delete and run again")
         Descriptors((), values[:0])  # refuses values of another type
         return values
+
+    def _path(self, shard: int) -> Path:
+        return self._artifact.folder / f"{self._keys[shard]}.npy"
 
 
 def _read_head(artifact: Artifact, key: str) -> tuple[list[str], _Shape]:

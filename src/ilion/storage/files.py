@@ -11,10 +11,11 @@ import json
 import mmap
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 from zipfile import BadZipFile
 
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.storage.seals import check_array, check_head, npy_header, seal_head
 
 
 def plain(value: object) -> object:
@@ -75,40 +77,86 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, json.dumps(value, default=plain, ensure_ascii=False, indent=1).encode())
 
 
+def write_head(path: Path, values: Mapping[str, Any], files: Iterable[Path]) -> None:
+    """Write the JSON that makes files count, with its checksum and their sizes; see `is_finished`.
+
+    Args:
+        path: The head; written like `write_bytes`.
+        values: What it says.
+        files: Files in the same folder, written before.
+    """
+    write_bytes(path, seal_head(values, files, plain))
+
+
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read JSON; a head is compared with its checksum.
 
     Raises:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: there is no such file") from None
+        data = path.read_bytes()
+        content = json.loads(data.decode("utf-8"))
+        if check_head(path, data):
+            del content["checksum"], content["files"]
+        return content
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise ArtifactError(f"{path}: there is no such file") from None
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise ArtifactError(f"{path}: damaged (nested too deeply); delete it and run again") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as ``.npy`` like `write_bytes`."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    write_bytes(path, buffer.getbuffer())
+    """Write an array as ``.npy`` like `write_bytes`, with its checksum in the header."""
+    values = np.ascontiguousarray(array)
+    with writing(path) as file:
+        file.write(npy_header(values))
+        if values.nbytes:
+            file.write(values.reshape(-1).view(np.uint8).data)
 
 
-def read_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+def read_array(path: Path, *, mapped: bool = False, checked: bool = True) -> NDArray[Any]:
     """Read a ``.npy`` array, memory-mapped if asked.
 
+    Args:
+        path: The file.
+        mapped: Whether to map it instead of reading it.
+        checked: Whether to compare it with its checksum; a file that did not change since is compared once
+            by a process. Without, the caller calls `check_mapped` before it looks at values.
+
     Raises:
-        ArtifactError: The file is missing, cut off, or not a plain array.
+        ArtifactError: The file is missing, cut off, damaged, or not a plain array.
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, TokenError, SyntaxError, TypeError, MemoryError) as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+    if checked:
+        check_mapped(path, array)
     return array
+
+
+_SOUND: set[tuple[str, int, int, int]] = set()
+"""Files that this process has compared with their checksums, as they were: path, size, time, inode."""
+
+
+def check_mapped(path: Path, array: NDArray[Any]) -> None:
+    """Compare an array with the checksum of its file, unless this process did that since it was written.
+
+    Raises:
+        ArtifactError: They differ.
+    """
+    stat = path.stat()
+    known = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    if known not in _SOUND:
+        check_array(path, array, lambda: release_pages(array))
+        _SOUND.add(known)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ilion.errors import ArtifactError
-from ilion.storage.files import read_array, read_json, write_array, write_json
+from ilion.storage.files import read_array, read_json, write_array, write_head
 from ilion.storage.ids import IdList, Ids, are_many, remove_ids, save_ids
 from ilion.types import Ranking
 
@@ -26,9 +26,10 @@ def write_ranking(folder: Path, ranking: Ranking) -> None:
     write_array(folder / "indices.npy", ranking.indices)
     write_array(folder / "similarities.npy", ranking.similarities)
     write_array(folder / "counts.npy", ranking.counts)
-    write_json(
+    write_head(
         folder / "ranking.json",
         {"query_ids": ranking.query_ids, "database_ids": {"listed": len(ids)} if listed else tuple(ids)},
+        [folder / name for name in ("indices.npy", "similarities.npy", "counts.npy")],
     )
     if not listed:  # that of an earlier ranking
         remove_ids(folder, DATABASE_IDS)

@@ -156,7 +156,7 @@ def _index(
         experiment.artifacts, "text-index", {**inputs, "version": VERSION}
     )
     locks.enter_context(storage.locked(artifact.folder))
-    known = (artifact.folder / "index.json").exists()
+    known = storage.is_finished(artifact.folder / "index.json")
     if not known:
         lines = (texts.read(row).lines for row in range(len(texts)))
         TextIndex.build(lines, confidence=experiment.config.reading.confidence).save(artifact.folder)

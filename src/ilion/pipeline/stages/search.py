@@ -64,7 +64,7 @@ def ranked(
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
     with storage.locked(artifact.folder):
-        done = (artifact.folder / "ranking.json").exists()
+        done = storage.is_finished(artifact.folder / "ranking.json")
         if not done:
             started = time.perf_counter()
             ranking = make()

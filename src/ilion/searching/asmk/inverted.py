@@ -29,14 +29,17 @@ from ilion.searching.asmk.codebook import Codebook, read_codebook, write_codeboo
 from ilion.storage import (
     Artifact,
     ShardStats,
+    is_finished,
     open_artifact,
     read_array,
     read_json,
     write_array,
+    write_head,
     write_json,
 )
 from ilion.types import Float32, Int64, LocalFeatures
 
+_ARRAYS = ("offsets", "rows", "codes", "frames", "norms")
 SEGMENT = 8192
 """Images a segment, at most 65,536. While one with 310 words an image was written, 270 MB were held."""
 
@@ -81,7 +84,7 @@ def open_index(root: Path, codebook: Codebook, inputs: Mapping[str, Any]) -> Art
 
 def has_postings(artifact: Artifact, key: str) -> bool:
     """Tell whether a shard is finished."""
-    return (artifact.folder / f"{key}.ids.json").exists()
+    return is_finished(artifact.folder / f"{key}.ids.json")
 
 
 def index_shard(
@@ -126,7 +129,11 @@ def index_shard(
     if held:
         flush()
     write_json(artifact.folder / f"{key}.stats.json", stats(len(ids)))
-    write_json(artifact.folder / f"{key}.ids.json", {"ids": ids, "segments": sizes, "postings": postings})
+    files = [
+        artifact.folder / f"{key}.{part:04d}.{name}.npy" for part in range(len(sizes)) for name in _ARRAYS
+    ]
+    head = {"ids": ids, "segments": sizes, "postings": postings}
+    write_head(artifact.folder / f"{key}.ids.json", head, files)
 
 
 def _write_segment(folder: Path, stem: str, images: Sequence[Aggregates], codebook: Codebook) -> None:

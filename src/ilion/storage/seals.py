@@ -1,0 +1,165 @@
+"""Checksums of stored files, and what makes a group of files count.
+
+An array carries its checksum (xxh3, 64 bits) as a comment in the header of its ``.npy`` file, which every
+reader of such files skips; a head (JSON that is written last and makes other files count) carries its own and
+the sizes of those files. Files that were written before there were checksums are read as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+
+CHUNK = 32 << 20
+"""Bytes hashed between two releases of the pages of a mapped file."""
+_ALIGNED = 64
+"""Multiple of bytes at which the values of a ``.npy`` file start."""
+_SEAL = re.compile(rb" # xxh3:([0-9a-f]{16}) *\n\Z")
+_HEAD = re.compile(rb'\A\{\n "checksum": "([0-9a-f]{16})"')
+_FILES = re.compile(rb'\A\{\n "checksum": "[0-9a-f]{16}",\n "files": (\{[^}]*\})')
+_BLANK = b"0" * 16
+_FIRST = 65_536
+"""Bytes of a head that surely hold the sizes of a shard's files, unless there are very many."""
+
+
+def npy_header(array: NDArray[Any]) -> bytes:
+    """Return the header of a contiguous array's ``.npy`` file, with the checksum of type, shape and values.
+
+    Raises:
+        ValueError: It holds objects.
+    """
+    if array.dtype.hasobject:
+        raise ValueError("arrays of objects are not stored")
+    buffer = io.BytesIO()
+    about = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(buffer, about)
+    plain = buffer.getvalue()
+    text = plain[10:].rstrip()
+    sealed = text + b" # xxh3:" + _digest(text, array, lambda: None).encode()
+    room = -(10 + len(sealed) + 1) % _ALIGNED
+    sealed += b" " * room + b"\n"
+    return plain[:8] + len(sealed).to_bytes(2, "little") + sealed
+
+
+def check_array(path: Path, array: NDArray[Any], release: Callable[[], None] = lambda: None) -> None:
+    """Compare an array with the checksum in its file's header, if there is one.
+
+    Args:
+        path: Its file.
+        array: What was read or mapped.
+        release: Called now and then, to give the pages of a mapped file back.
+
+    Raises:
+        ArtifactError: They differ.
+    """
+    with path.open("rb") as file:
+        start = file.read(12)
+        # versions after the first count the header's bytes by four bytes
+        first, size = (10, start[8:10]) if start[6:7] == b"\x01" else (12, start[8:12])
+        file.seek(first)
+        header = file.read(int.from_bytes(size, "little"))
+    seal = _SEAL.search(header)
+    if seal is None and b"#" not in header:
+        return
+    # a comment that is no seal is a damaged one
+    if seal is None or _digest(header[: seal.start()], array, release) != seal[1].decode():
+        raise ArtifactError(
+            f"{path}: damaged (its checksum is not that of its content); delete it and run again"
+        )
+
+
+def _digest(text: bytes, array: NDArray[Any], release: Callable[[], None]) -> str:
+    digest = xxhash.xxh3_64(text)
+    # in the order in which the file holds the values
+    flat = np.asarray(array).reshape(-1, order="F" if _is_fortran(array) else "C")
+    data = flat.view(np.uint8) if flat.nbytes else np.empty(0, np.uint8)
+    for start in range(0, len(data), CHUNK):
+        digest.update(data[start : start + CHUNK].data)
+        release()
+    return digest.hexdigest()
+
+
+def _is_fortran(array: NDArray[Any]) -> bool:
+    return bool(array.flags.f_contiguous and not array.flags.c_contiguous)
+
+
+def seal_head(values: Mapping[str, Any], files: Iterable[Path], default: Callable[[object], object]) -> bytes:
+    """Return the content of a head: its checksum, the sizes of the files that it makes count, and values.
+
+    Args:
+        values: What it says.
+        files: Files beside it that are written already.
+        default: Turns other values into what JSON holds.
+    """
+    sizes = {file.name: file.stat().st_size for file in files}
+    content = {"checksum": _BLANK.decode(), "files": sizes, **values}
+    data = json.dumps(content, default=default, ensure_ascii=False, indent=1).encode()
+    return data.replace(_BLANK, xxhash.xxh3_64_hexdigest(data).encode(), 1)
+
+
+def check_head(path: Path, data: bytes) -> bool:
+    """Compare a JSON file with the checksum in it; return whether it has one.
+
+    Raises:
+        ArtifactError: They differ.
+    """
+    seal = _HEAD.match(data)
+    if seal is None:
+        return False
+    if xxhash.xxh3_64_hexdigest(data.replace(seal[1], _BLANK, 1)) != seal[1].decode():
+        raise ArtifactError(
+            f"{path}: damaged (its checksum is not that of its content); delete it and run again"
+        )
+    return True
+
+
+def is_finished(head: Path) -> bool:
+    """Return whether a head is there, and every file that it makes count is there in the size it had.
+
+    A shard whose files do not fit is made again. The head of an older version does not name its files: of
+    them only the first is looked for.
+    """
+    try:
+        with head.open("rb") as file:
+            found = _FILES.match(file.read(_FIRST)) or _FILES.match(_read_whole(head))
+        if found is None:
+            return _fits_without_sizes(head)
+        sizes = json.loads(found[1])
+        return all(os.stat(head.with_name(name)).st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _fits_without_sizes(head: Path) -> bool:
+    if not head.name.endswith(".ids.json"):
+        return True
+    stem = head.name.removesuffix(".ids.json")
+    others = (f"{stem}{suffix}" for suffix in (".bin", ".texts.npz", ".0000.norms.npy"))
+    values = head.with_name(f"{stem}.npy")
+    if not values.exists():
+        empty = b'"segments": []' in head.read_bytes()
+        return empty or any(head.with_name(name).exists() for name in others)
+    with values.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            return True
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return file.tell() + math.prod(shape) * dtype.itemsize <= values.stat().st_size
+
+
+def _read_whole(path: Path) -> bytes:
+    """Read a head whose list of files is longer than its start; nothing for one without a list."""
+    with path.open("rb") as file:
+        start = file.read(64)
+        return start + file.read() if b'"files"' in start else b""
