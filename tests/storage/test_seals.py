@@ -35,6 +35,15 @@ def _shard(folder: Path) -> storage.Artifact:
     return artifact
 
 
+def _look(artifact: storage.Artifact, way: str) -> None:
+    if way == "read":
+        storage.read_descriptors(artifact, "s")
+    elif way == "blocks":
+        list(storage.DescriptorSet(artifact, ["s"]).blocks(2))
+    else:
+        storage.DescriptorSet(artifact, ["s"]).gather(np.array([1]))
+
+
 def _flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 4
@@ -104,12 +113,7 @@ def test_a_turned_bit_in_a_shard_is_found_before_its_values_are_used(tmp_path: P
     artifact = _shard(tmp_path)
     _flip(artifact.folder / "s.npy", -3)
     with pytest.raises(ArtifactError, match=r"s\.npy: damaged"):
-        if way == "read":
-            storage.read_descriptors(artifact, "s")
-        elif way == "blocks":
-            list(storage.DescriptorSet(artifact, ["s"]).blocks(2))
-        else:
-            storage.DescriptorSet(artifact, ["s"]).gather(np.array([1]))
+        _look(artifact, way)
 
 
 def test_a_turned_bit_in_the_ids_is_found(tmp_path: Path) -> None:
