@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ilion import storage
 from ilion.errors import ArtifactError
-from ilion.outcome import Machine
+from ilion.runtime.machine import machine
 from ilion.storage import seals
 from ilion.types import Descriptors, Ranking
 
@@ -30,7 +30,7 @@ ARRAYS = (
 def _shard(folder: Path) -> storage.Artifact:
     artifact = storage.open_artifact(folder, "descriptors", {"model": "m"})
     values = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float16)
-    stats = storage.ShardStats(4, 0.5, 1, Machine("", "", 1, 1, "", ""))
+    stats = storage.ShardStats(4, 0.5, 1, machine())
     storage.write_descriptors(artifact, "s", Descriptors(("a", "b", "c", "d"), values), stats)
     return artifact
 
