@@ -22,7 +22,7 @@ from ilion import api
 from ilion.cli import app
 from ilion.download import DownloadSettings, download, load_recipes
 from ilion.download.choice import list_wanted, parse_checksums, parse_numbers
-from ilion.download.recipes import Recipe, check_path, parse_recipe
+from ilion.download.recipes import Recipe, check_path, fill_template, parse_recipe
 from ilion.download.records import downloads_folder, read_record
 from ilion.download.settings import load_settings
 from ilion.errors import ArtifactError, ConfigError, IlionError
@@ -420,3 +420,25 @@ def test_the_verb_has_the_defaults_of_the_command(tmp_path: Path) -> None:
     with serving({"/a.txt": b"hello"}) as server:
         done = api.download("set", tmp_path / "x", recipe=Path(recipe_file(tmp_path, server)))
     assert done.files == ("a.txt",)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{model.__class__}",
+        "{model[0]}",
+        "{number:>99999999}",
+        "{number!r}",
+        "{}",
+        "{0}",
+        "{tens:{number}}",
+        "{x}",
+    ],
+)
+def test_templates_take_plain_fields_only(template: str) -> None:
+    with pytest.raises(ConfigError, match="a placeholder is unknown"):
+        fill_template(template, "m", 12)
+
+
+def test_templates_are_filled() -> None:
+    assert fill_template("a/{model}_{number}_{number:05d}_{tens:02d}", "m", 123) == "a/m_123_00123_12"

@@ -179,3 +179,57 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="NaN or infinity"):
         write_features(path, [Descriptors(("a",), np.full((1, 2), 1e6, np.float32))])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "features_distractors.hdf5",
+        "features_distractors_00000.HDF5",
+        "Features_positives.hdf5",
+        "features-positives.h5",
+        "features_positives.hdf",
+        "features_positive.hdf5",
+        "features_distractors_00000.hdf5.part",
+    ],
+)
+def test_files_that_are_nearly_named_right_are_not_passed_over(tmp_path: Path, name: str) -> None:
+    write_features(tmp_path / "features_positives.hdf5", [_block()])
+    (tmp_path / "notes.md").touch()
+    assert len(find_features([tmp_path])) == 1
+    write_features(tmp_path / name, [_block(seed=1)])
+    with pytest.raises(ArtifactError, match="seems to be a feature file"):
+        find_features([tmp_path])
+
+
+def test_other_files_in_a_folder_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_features(tmp_path / "features_positives.hdf5", [_block()])
+    (tmp_path / "notes.md").touch()
+    find_features([tmp_path])
+    assert "1 other files or folders are not read (notes.md)" in caplog.text
+
+
+@pytest.mark.parametrize("way", ["external link", "soft link", "external storage", "virtual"])
+@pytest.mark.parametrize("name", ["features", "index"])
+def test_values_in_other_files_are_refused(tmp_path: Path, way: str, name: str) -> None:
+    block = _block(dtype="float32")
+    secret = _raw(tmp_path / "secret.hdf5", block.values, list(block.ids))
+    path = _raw(tmp_path / "features_positives.hdf5", block.values, list(block.ids))
+    (tmp_path / "raw.bin").write_bytes(bytes(4096))
+    with h5py.File(path, "a") as file:
+        shape, dtype = file[name].shape, file[name].dtype
+        del file[name]
+        if way == "external link":
+            file[name] = h5py.ExternalLink(str(secret), name)
+        elif way == "soft link":
+            file["elsewhere"] = np.ones(3)
+            file[name] = h5py.SoftLink("/elsewhere")
+        elif way == "virtual":
+            layout = h5py.VirtualLayout(shape, dtype)
+            layout[:] = h5py.VirtualSource(str(secret), name, shape)
+            file.create_virtual_dataset(name, layout)
+        else:
+            kind = dtype if name == "features" else "S8"
+            file.create_dataset(name, shape, kind, external=[(str(tmp_path / "raw.bin"), 0, 4096)])
+    with pytest.raises(ArtifactError, match=r"another place or file|lie in other files"):
+        open_features(path)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ilion.errors import ArtifactError
 from ilion.interop.results import (
     Results,
+    check_ids,
     from_ranking,
     read_results,
     to_ranking,
@@ -87,7 +88,7 @@ def test_forms_as_other_programs_write_them(tmp_path: Path) -> None:
         {"query_ids": ["q"], "db_ids": ["a", "b"], "sims": sims, "ranks": ranks},
         collections.OrderedDict(query_ids=("q",), db_ids=np.array(["a", "b"]), sims=sims, ranks=ranks),
         (["q"], np.array(["a", "b"], object), sims.tolist(), ranks.tolist()),
-        [np.array(["q"]), np.array([b"a", b"b"]), sims[:, ::-1], np.asfortranarray(ranks[:, ::-1])],
+        [np.array(["q"]), np.array([b"a", b"b"]), sims[:, ::-1][:, ::-1], np.asfortranarray(ranks)],
         {"query_ids": [np.str_("q")], "db_ids": ["a", "b"], "sims": sims.astype(">f8"), "ranks": ranks},
     ):
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -233,7 +234,7 @@ def test_other_contents_are_said(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="No such file"):
         read_results(tmp_path / "none")
     path.write_text(json.dumps([1]))
-    with pytest.raises(ArtifactError, match="cannot be read as plain data"):
+    with pytest.raises(ArtifactError, match="a JSON list"):
         read_results(path)
 
 
@@ -248,3 +249,70 @@ def test_a_ranking_keeps_what_the_ground_truth_needs() -> None:
     listed = Results(("q",), ("d", "b"), np.array([[0.5, 0.25]]), np.array([[0, 1]]), np.array([2]), False)
     assert to_ranking(listed, ["gone", "c"]).database_ids == ("d", "b", "c", "gone")
     assert to_ranking(results, k=1).indices.tolist() == [[0]]
+
+
+def _ranked(path: Path, sims: Any, ranks: Any, ids: Any = ("a", "b", "c")) -> Path:
+    queries = [f"q{i}" for i in range(len(sims))]
+    content = {"query_ids": queries, "db_ids": list(ids), "sims": np.array(sims), "ranks": np.array(ranks)}
+    path.write_bytes(pickle.dumps(content))
+    return path
+
+
+def test_similarities_that_ascend_along_the_ranks_are_refused(tmp_path: Path) -> None:
+    path = _ranked(tmp_path / "r.pkl", [[0.1, 0.4, 0.4], [0.2, 0.3, 0.9]], [[0, 1, 2], [2, 1, 0]])
+    with pytest.raises(ArtifactError, match=r"ascend along ranks for 2 of 2 .*'q0': 0\.1 at rank 1, 0\.4"):
+        read_results(path)
+
+
+def test_results_out_of_order_are_put_in_order_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _ranked(tmp_path / "r.pkl", [[0.9, 0.4, 0.5], [0.9, 0.3, 0.1]], [[0, 1, 2], [2, 1, 0]])
+    assert read_results(path).indices.tolist() == [[0, 2, 1], [2, 1, 0]]
+    assert "the results of 1 of 2 queries (such as 'q0')" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"q1 Q0 a.jpg 1 0.5 run\n", "a TREC run"),
+        (b"query,image,similarity\nq,a,0.5\n", "a table of text"),
+        (b"[1, 2]", "a JSON list"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"PK\x03\x04", "zip file"),
+        ("{}".encode("utf-16"), "UTF-16"),
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_other_forms_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "results"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=message):
+        read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (("x\\a.jpg", "x\\b.jpg"), "with / in place"),
+        (("a.jpg", "b.jpg"), "without the folder"),
+        (("x/a", "x/b"), "without the extension"),
+        (("a", "b"), "without folder and extension"),
+    ],
+)
+def test_ids_written_another_way_are_refused(ids: tuple[str, str], message: str) -> None:
+    results = Results(("q",), ids, np.array([[0.5, 0.2]]), np.array([[0, 1]]), np.array([2]), False)
+    with pytest.raises(ArtifactError, match=message):
+        check_ids(results, ["x/a.jpg", "x/b.jpg", "x/c.jpg"])
+
+
+def test_ids_of_another_data_set_and_queries_that_find_themselves_are_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    results = Results(
+        ("q", "r"), ("q", "b"), np.array([[0.5], [1]]), np.array([[0], [1]]), np.array([1, 1]), True
+    )
+    check_ids(results, ["zz"], ["q", "r"])
+    assert "none of the 1 database ids" in caplog.text
+    assert "1 of 2 queries find themselves (such as 'q')" in caplog.text

@@ -19,6 +19,8 @@ from ilion.errors import ConfigError
 
 SEGMENT = re.compile(r"[A-Za-z0-9_+=,@-][A-Za-z0-9._+=,@-]{0,199}")
 """One part of a path: plain characters, not hidden, not `.` or `..`."""
+_FIELD = re.compile(r"\{(?:(model)|(number|tens)(?::0?(1?[0-9])d)?)\}")
+"""A field of a template: a plain name and a width, nothing that looks into values."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -205,7 +207,16 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
 
 def fill_template(template: str, model: str, number: int) -> str:
     """Put model and number in a path or address; ``tens`` is the number of a file that holds ten."""
-    try:
-        return template.format(model=model, number=number, tens=number // 10)
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigError(f"{template!r}: a placeholder is unknown ({error})") from None
+    values = {"model": model, "number": number, "tens": number // 10}
+
+    def fill(match: re.Match[str]) -> str:
+        value = values[match[1] or match[2]]
+        return f"{value:0{int(match[3] or 0)}d}" if isinstance(value, int) else value
+
+    left = _FIELD.sub("", template)
+    if "{" in left or "}" in left:
+        raise ConfigError(
+            f"{template!r}: a placeholder is unknown; known are {{model}}, {{number}} and {{tens}}, "
+            "the last two also with a width of up to 19, as in {number:05d}"
+        )
+    return _FIELD.sub(fill, template)

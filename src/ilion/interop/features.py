@@ -8,6 +8,7 @@ with them; ids are unescaped when they are read and escaped when they are writte
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,11 @@ NORM_TOLERANCE = 0.01
 _NAME = re.compile(
     r"features_(image_queries|text_queries|positives|uned|distractors)(?:_(\d+))?\.(?:hdf5|h5)"
 )
+_NEARLY = re.compile(r"\.(?:hdf5?|h5|hdf|he5)\b|^features?[_ -]", re.IGNORECASE)
+"""Names that a person meant as a feature file."""
 _SHOWN = 3
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ class FeatureFile:
         """
         stop = self.rows if stop is None else min(stop, self.rows)
         with _open(self.path) as file:
+            for name in ("features", "index"):
+                _refuse_outside(file, name, self.path)
+                _refuse_storage(file[name], name, self.path)
             for first in range(start, stop, size):
                 last = min(first + size, stop)
                 with _translate_errors(self.path):
@@ -113,10 +121,12 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
     with _open(path) as file:
         parts = {}
         for name in ("features", "index"):
+            _refuse_outside(file, name, path)
             if not isinstance(file.get(name), _h5py().Dataset):
                 seen = ", ".join(sorted(file)) or "nothing"
                 raise ArtifactError(f"{path}: has no dataset {name!r} (it has {seen}); it is no feature file")
             parts[name] = file[name]
+            _refuse_storage(file[name], name, path)
         features, index = parts["features"], parts["index"]
         if features.ndim != 2 or features.dtype not in (np.float16, np.float32) or not features.shape[1]:
             raise ArtifactError(
@@ -143,7 +153,7 @@ def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
     """
     found: list[FeatureFile] = []
     for path in paths:
-        inside = sorted(p for p in path.iterdir() if partition_of(p)) if path.is_dir() else [path]
+        inside = _list_folder(path) if path.is_dir() else [path]
         if not inside:
             raise ArtifactError(f"{path}: holds no file named features_<partition>.hdf5")
         found += [open_features(p) for p in inside]
@@ -159,6 +169,27 @@ def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
                 "both must come from the same model"
             )
     return found
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    """Return the feature files of a folder; whatever else lies there is refused or said.
+
+    Raises:
+        ArtifactError: A file is nearly named like a feature file: leaving it out would change the numbers.
+    """
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    others = [p for p in files if not partition_of(p)]
+    near = [p for p in others if p.is_file() and _NEARLY.search(p.name)]
+    if near:
+        raise ArtifactError(
+            f"{near[0]}: seems to be a feature file ({len(near)} such in the folder), but its name is none: "
+            "name it features_<partition>.hdf5 in small letters, and distractors with a number "
+            "(features_distractors_00000.hdf5), or move it elsewhere"
+        )
+    if others:
+        names = ", ".join(p.name for p in others[:_SHOWN])
+        log.warning("%s: %d other files or folders are not read (%s)", folder, len(others), names)
+    return [p for p in files if partition_of(p)]
 
 
 def find_gaps(files: Iterable[FeatureFile]) -> list[int]:
@@ -275,6 +306,27 @@ def _open(path: Path) -> Any:
         return _h5py().File(path, "r")
     except OSError as error:
         raise ArtifactError(f"{path}: no readable HDF5 file ({error}); fetch or write it again") from error
+
+
+def _refuse_outside(file: Any, name: str, path: Path) -> None:
+    """Refuse a dataset that stands in another place than its name: it may lie in another file."""
+    with _translate_errors(path):
+        link = file.get(name, getlink=True, default=None)
+    if link is not None and not isinstance(link, _h5py().HardLink):
+        raise ArtifactError(
+            f"{path}: {name!r} is a link to another place or file ({type(link).__name__}), which is not "
+            "followed; write its values into the file itself"
+        )
+
+
+def _refuse_storage(dataset: Any, name: str, path: Path) -> None:
+    """Refuse a dataset whose values lie in other files."""
+    if dataset.external or dataset.is_virtual:
+        how = "external storage" if dataset.external else "a virtual data set"
+        raise ArtifactError(
+            f"{path}: the values of {name!r} lie in other files ({how}), which are not read; write them into "
+            "the file itself"
+        )
 
 
 def _decode_id(stored: object, path: Path) -> str:

@@ -7,10 +7,11 @@ The pickle holds ``query_ids``, ``db_ids``, ``sims`` (Q, K) and ``ranks`` (Q, K)
 from __future__ import annotations
 
 import json
+import logging
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
 from ilion.storage import pickles, writing
+from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
 from ilion.types import Int64, Ranking
+
+log = logging.getLogger(__name__)
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
 """Parts of the pickle, in this order where they have no names."""
@@ -87,7 +91,8 @@ class Results:
 def read_results(path: Path) -> Results:
     """Read a result file of either form; nothing in it is executed.
 
-    Results of a query that are not in order of similarity are put in order; ties stay as they stand.
+    Results of a query that are not in order of similarity are put in order, which is said; ties stay as they
+    stand. A pickle whose similarities mostly ascend along its ranks contradicts itself.
 
     Args:
         path: JSON, or a pickle of arrays, lists, tuples, dicts, texts and numbers.
@@ -97,11 +102,20 @@ def read_results(path: Path) -> Results:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+            first = file.read(512)
+            start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
             file.seek(0)
             if start.startswith(b"{"):
-                return _descending(_from_json(file.read(), path))
-            return _descending(_from_pickle(pickles.load(file, path), path))
+                return _descending(_from_json(file.read(), path), path)
+            seen = describe_foreign(first) or _describe_table(start)
+            if seen:
+                raise ArtifactError(
+                    f"{path}: {seen}; results are JSON {{query: {{database id: similarity}}}} or a pickle of "
+                    f"{', '.join(KEYS)}"
+                )
+            results = _from_pickle(pickles.load(file, path), path)
+            _refuse_ascending(results, path)
+            return _descending(results, path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ArtifactError as error:
@@ -197,10 +211,114 @@ def tie_groups(results: Results, k: int | None = None) -> NDArray[np.float32]:
     return np.where(results.indices[:, :k] >= 0, groups, -np.inf).astype(np.float32)
 
 
-def _descending(results: Results) -> Results:
+def _describe_table(start: bytes) -> str:
+    """Return what a text of another form is, or "" for what is no text."""
+    line = start.splitlines()[0] if start else b""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    if not text.replace("\t", " ").isprintable():
+        return ""
+    if len(text.split()) == 6 and text.split()[1] in ("Q0", "q0", "0"):
+        return "a TREC run (query Q0 id rank score tag); 'Ranking.from_trec' reads such"
+    if text.startswith("["):
+        return "a JSON list, not a table of queries"
+    if "," in text or ";" in text or "\t" in text:
+        return f"a table of text (CSV), whose first line is {text[:60]!r}"
+    return ""
+
+
+def _refuse_ascending(results: Results, path: Path) -> None:
+    """Refuse similarities that grow along the ranks: they are distances, or the ranks are upside down."""
+    values, kept = results.similarities, results.indices >= 0
+    both = kept[:, 1:] & kept[:, :-1]
+    with np.errstate(invalid="ignore"):
+        steps = np.where(both, np.diff(values, axis=1), 0)
+    differ, fall = (steps != 0).any(axis=1), (steps < 0).any(axis=1)
+    ascending = np.flatnonzero(differ & ~fall)
+    if len(ascending) * 2 > int(differ.sum()):
+        q = int(ascending[0])
+        last = int(results.counts[q]) - 1
+        raise ArtifactError(
+            f"{path}: sims ascend along ranks for {len(ascending)} of {len(values)} queries (query "
+            f"{results.query_ids[q]!r}: {values[q, 0]:.4g} at rank 1, {values[q, last]:.4g} at rank "
+            f"{last + 1}), as distances do; similarities must be higher for what is better: store negative "
+            "distances, or turn the ranks around"
+        )
+
+
+_RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("with / in place of \\", lambda name: name.replace("\\", "/")),
+    ("without the folder", lambda name: name.replace("\\", "/").rpartition("/")[2]),
+    ("without the extension", lambda name: str(PurePosixPath(name).with_suffix("")) if name else name),
+    (
+        "without folder and extension",
+        lambda name: PurePosixPath(name.replace("\\", "/")).stem,
+    ),
+)
+"""Ways in which the ids of others differ from those of a data set."""
+
+
+def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = ()) -> None:
+    """Compare the ids of results with those that the ground truth names.
+
+    Args:
+        results: The results.
+        wanted: Ids of the database that the ground truth names.
+        queries: Ids of the data set's queries.
+
+    Raises:
+        ArtifactError: Hardly any id is known, but many are by another way of writing them.
+    """
+    for what, ids, names in (
+        ("database", results.database_ids, set(wanted)),
+        ("query", results.query_ids, set(queries)),
+    ):
+        if not names or not len(ids):
+            continue
+        here = set(ids)
+        exact = len(here & names)
+        for rule, change in _RULES:
+            there = {change(name): name for name in names}
+            alike = {key: name for name in here if (key := change(name)) in there}
+            if len(alike) > 2 * exact:
+                key = min(alike)
+                raise ArtifactError(
+                    f"{exact} of the {len(names)} {what} ids of the ground truth are among the results, but "
+                    f"{len(alike)} are {rule}: the results have {alike[key]!r}, the data set {there[key]!r}; "
+                    "write the ids as the data set has them"
+                )
+        if not exact:
+            log.warning(
+                "none of the %d %s ids of the ground truth (such as %r) is among those of the results "
+                "(such as %r): are these results of another data set?",
+                *(len(names), what, min(names), ids[0]),
+            )
+    known = {name: row for row, name in enumerate(results.database_ids)} if queries else {}
+    selves = [
+        query
+        for q, query in enumerate(results.query_ids)
+        if query in known and known[query] in results.indices[q, : results.counts[q]]
+    ]
+    if selves:
+        log.warning(
+            "%d of %d queries find themselves (such as %r), which counts as an error unless the data set "
+            "says otherwise; leave a query out of its own results",
+            *(len(selves), len(results.query_ids), selves[0]),
+        )
+
+
+def _descending(results: Results, path: Path) -> Results:
     values = results.similarities
     if values.shape[1] < 2 or not (values[:, 1:] > values[:, :-1]).any():
         return results
+    wrong = np.flatnonzero((values[:, 1:] > values[:, :-1]).any(axis=1))
+    log.warning(
+        "%s: the results of %d of %d queries (such as %r) are not in order of similarity; they are put in "
+        "order",
+        *(path, len(wrong), len(values), results.query_ids[int(wrong[0])]),
+    )
     order = np.argsort(-values, axis=1, kind="stable")
     take = np.take_along_axis
     return replace(results, similarities=take(values, order, 1), indices=take(results.indices, order, 1))

@@ -40,8 +40,9 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
         )
     if is_identity(layer):
         return extracted
-    settings = experiment.config.extraction
-    inputs = {"database": extracted.inputs["database"], "layer": layer.digest, "dtype": settings.dtype}
+    # imported descriptors keep the precision that they came with
+    dtype = np.promote_types(experiment.config.extraction.dtype, extracted.database.dtype).name
+    inputs = {"database": extracted.inputs["database"], "layer": layer.digest, "dtype": dtype}
     artifact = storage.open_artifact(experiment.artifacts, "adapted", inputs)
     tell, start, keys, reused, seconds = experiment.tell("adaptation"), 0, [], True, 0.0
     with storage.locked(artifact.folder):
@@ -51,7 +52,7 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
             if not storage.has_descriptors(artifact, key):
                 reused, started = False, time.perf_counter()
                 ids = extracted.database.ids[start : start + len(block)]
-                values = layer.apply(block).astype(settings.dtype)
+                values = layer.apply(block).astype(dtype)
                 stats = storage.ShardStats(len(ids), time.perf_counter() - started, peak_memory(), machine())
                 storage.write_descriptors(artifact, key, Descriptors(ids, values), stats)
             seconds += storage.read_stats(artifact, key).seconds

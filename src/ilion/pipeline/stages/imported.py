@@ -13,7 +13,7 @@ from ilion.descriptors.base import ExtractorSpec
 from ilion.errors import DatasetError
 from ilion.interop.features import Partition, write_features
 from ilion.interop.imported import DATABASE, Imported, open_imported
-from ilion.interop.results import Results, to_ranking
+from ilion.interop.results import Results, check_ids, to_ranking
 from ilion.outcome import Cost
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.values import Extraction, Search
@@ -77,6 +77,7 @@ def searched_elsewhere(experiment: Experiment, results: Results, k: int) -> Sear
     """
     dataset = experiment.dataset
     named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+    check_ids(results, named, [query.id for query in dataset.queries])
     ranking = to_ranking(results, named, k)
     digest = fingerprint(ranking.query_ids, ranking.database_ids, ranking.indices.tolist())
     return Search(ranking, Path(experiment.config.output) / "ranking", digest, UNKNOWN, False, peak_memory())
