@@ -162,3 +162,29 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"none\.pth: there is no such file"):
         read_state_dict(tmp_path / "none.pth")
+
+
+def _shared(levels: int) -> bytes:
+    """Tuples of the one below, twice: few bytes, 2 ** levels values; as a key, so that it is hashed."""
+    data = b"\x80\x04}(K\x01"
+    for number in range(levels):
+        data += b"q" + bytes([number]) + b"h" + bytes([number]) + b"\x86"
+    return data + b"K\x01u."
+
+
+def test_shared_and_deep_pickles_are_refused_before_they_are_built(tmp_path: Path) -> None:
+    from ilion.storage import pickles
+
+    deep = b"\x80\x04}(K\x01" + b"\x85" * 200_000 + b"K\x01u."
+    circle = b"\x80\x04]q\x00h\x00a."
+    for data in (_shared(60), deep, circle):
+        with pytest.raises(ArtifactError, match="shared parts|nested more than"):
+            pickles.load(io.BytesIO(data), "x.pkl")
+
+
+def test_a_zip_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(50_000_000))
+    with pytest.raises(ArtifactError, match="would unpack to"):
+        read_state_dict(path)

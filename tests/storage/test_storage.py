@@ -225,3 +225,15 @@ def test_a_process_can_wait_for_another_one(tmp_path: Path) -> None:
         done.append("first")
     thread.join()
     assert done == ["first", "second"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="cannot be written"), storage.locked(tmp_path / "file" / "run"):
+        pass
+
+
+def test_json_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 200_000)
+    with pytest.raises(ArtifactError, match="nested too deeply"):
+        storage.read_json(tmp_path / "x.json")

@@ -67,7 +67,7 @@ def _index(file: BinaryIO, path: Path) -> list[TarMember]:
                 if member.isreg():
                     members.append(TarMember(member.name, member.offset_data, member.size))
                 last = member.name
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise DatasetError(
             f"{path}: not a tar, or damaged{_after(last)} ({error}); fetch it again"
         ) from error

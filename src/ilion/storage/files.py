@@ -193,14 +193,18 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         wait: Whether to wait for another process that holds it.
 
     Raises:
-        ArtifactError: Another process holds it.
+        ArtifactError: Another process holds it, or the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
     try:
         # only the holder of the lock writes here, so what lies aside now is nobody's
         for leftover in folder.glob(".*.tmp"):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,12 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 
+DEEPEST = 400
+"""Most levels of containers; what results and weights need is below ten."""
+MOST_SHARED = 1000
+"""Most values for an opcode of the file, counted as often as they are referred to."""
+MOST_VALUES = 2**31
+"""Most values of a whole file, counted as often as they are referred to."""
 _CODE = re.compile(r"[fiub]\d{1,2}|[US]\d{1,9}|O8?")
 _ARRAY_HOMES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC_HOMES = ("numpy.core.numeric", "numpy._core.numeric")
@@ -74,7 +80,7 @@ class _Array:
             if not isinstance(self.content, list) or len(self.content) != size:
                 raise ArtifactError(f"an array of shape {self.shape} does not hold {size} objects")
             flat: NDArray[Any] = np.empty(size, dtype)
-            flat[:] = [_settle(item) for item in self.content]
+            flat[:] = [_settle(item, {}, 0) for item in self.content]
         else:
             content = self.content
             if isinstance(content, str):  # protocol 2 of old writers
@@ -144,7 +150,8 @@ def load(file: IO[bytes], where: str | Path) -> Any:
     {'sims': array([[0.5]], dtype=float32)}
     """
     try:
-        return _settle(_Unpickler(file).load())
+        scan(file, where)
+        return _settle(_Unpickler(file).load(), {}, 0)
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
             OverflowError, MemoryError, RecursionError, ArtifactError) as error:  # fmt: skip
         # what a damaged or hostile pickle can raise while it is read; nothing of it was run
@@ -153,16 +160,92 @@ def load(file: IO[bytes], where: str | Path) -> Any:
         ) from error
 
 
-def _settle(value: object) -> Any:
-    """Replace the stand-ins by arrays, at any depth."""
+def scan(file: IO[bytes], where: str | Path) -> None:
+    """Look at the opcodes of one pickle before anything is built; the file stands where it stood.
+
+    Sharing lets a few bytes stand for exponentially many values, and depth ends an interpreter, so both have
+    limits: containers nested at most `DEEPEST` deep, and `MOST_SHARED` times as many values as opcodes.
+
+    Args:
+        file: Open for reading, and seekable.
+        where: Place for messages.
+
+    Raises:
+        ArtifactError: It is deeper or larger than data is.
+    """
+    start = file.tell()
+    # depth and number of values of what would lie there
+    stack: list[list[int]] = []
+    marks: list[int] = []
+    memo: dict[int, list[int]] = {}
+    count = 0
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            count += 1
+            name = opcode.name
+            if name == "MARK":
+                marks.append(len(stack))
+                continue
+            if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+                memo[len(memo) if name == "MEMOIZE" else int(argument)] = stack[-1]
+                continue
+            if name in ("GET", "BINGET", "LONG_BINGET"):
+                stack.append(memo[int(argument)])
+                continue
+            if name in ("STOP", "PROTO", "FRAME"):
+                continue
+            taken: list[list[int]] = []
+            before = [part.name for part in opcode.stack_before]
+            if "mark" in before:
+                at = marks.pop()
+                taken, stack[at:] = stack[at:], []
+                before = before[: before.index("mark")]
+            for _ in before:
+                taken.append(stack.pop())
+            depth = max((part[0] for part in taken), default=0)
+            made = [depth + 1, 1 + sum(part[1] for part in taken)]
+            if name in ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"):
+                # what is filled may be known by a number already
+                taken[-1][:] = max(depth, taken[-1][0]), made[1]
+                made = taken[-1]
+            stack.extend([made] * len(opcode.stack_after))
+            if made[0] > DEEPEST or made[1] > MOST_SHARED * (count + 1000):
+                what = f"nested more than {DEEPEST} deep" if made[0] > DEEPEST else "made of shared parts"
+                raise ArtifactError(f"{where}: it is {what}, as no table of results or weights is; not read")
+    except (IndexError, KeyError, ValueError, UnicodeDecodeError):
+        pass  # damaged: the reader itself says how
+    finally:
+        file.seek(start)
+
+
+def _settle(value: object, known: dict[int, tuple[Any, int]], depth: int) -> Any:
+    """Replace the stand-ins by arrays; what is shared is settled once, and stays shared.
+
+    Args:
+        value: What was read.
+        known: Settled containers by identity, each with the number of values that it holds at any depth.
+        depth: Levels above it.
+    """
     if isinstance(value, _Array):
         array = value.values()
         return array if array.ndim else array[()]
-    if isinstance(value, dict):
-        return {_settle(key): _settle(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        kept: Sequence[Any] = [_settle(item) for item in value]
-        return kept if isinstance(value, list) else tuple(kept)
+    if isinstance(value, (dict, list, tuple)):
+        if id(value) in known:
+            return known[id(value)][0]
+        if depth > DEEPEST:
+            raise ArtifactError(f"it is nested more than {DEEPEST} deep, or within itself")
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        settled = [_settle(item, known, depth + 1) for item in inner]
+        size = 1 + sum(known[id(item)][1] if id(item) in known else 1 for item in inner)
+        if size > MOST_VALUES:
+            raise ArtifactError("it is made of shared parts that stand for too many values")
+        kept: Any
+        if isinstance(value, dict):
+            kept = dict(zip(settled[: len(value)], settled[len(value) :], strict=True))
+        else:
+            kept = settled if isinstance(value, list) else tuple(settled)
+        known[id(value)] = kept, size
+        return kept
     if isinstance(value, (set, frozenset, type, _Type)) or callable(value):
         raise ArtifactError(f"it holds a {type(value).__name__.lstrip('_').lower()} where data should be")
     return value

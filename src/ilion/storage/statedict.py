@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.storage import write_bytes
+from ilion.storage.pickles import scan
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {
@@ -85,6 +86,7 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
+        self.file = file
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -143,14 +145,26 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
 _Memory = Callable[[_Storage], NDArray[Any]]
 
 
+def _load(unpickler: _Unpickler) -> Any:
+    """Read a pickle after a look at its depth and sharing."""
+    scan(unpickler.file, "its pickle")
+    return unpickler.load()
+
+
 def _read_zip(file: IO[bytes]) -> tuple[Any, _Memory]:
     data = io.BytesIO(file.read())
     archive = zipfile.ZipFile(data)
+    unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > 4 * len(data.getbuffer()) + 2**20:
+        # torch stores weights as they are
+        raise ValueError(
+            f"{len(data.getbuffer())} bytes would unpack to {unpacked}; weights do not shrink so"
+        )
     pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise ValueError("the zip has no data.pkl")
     root = pickles[0].removesuffix("/data.pkl")
-    content = _Unpickler(io.BytesIO(archive.read(pickles[0]))).load()
+    content = _load(_Unpickler(io.BytesIO(archive.read(pickles[0]))))
 
     def memory(storage: _Storage) -> NDArray[Any]:
         return np.frombuffer(archive.read(f"{root}/data/{storage.key}"), storage.dtype)
@@ -166,7 +180,7 @@ def _read_legacy(file: IO[bytes]) -> tuple[Any, _Memory]:
     if not system["little_endian"]:
         raise ValueError("it was written on a big-endian machine")
     unpickler = _Unpickler(file)
-    content = unpickler.load()
+    content = _load(unpickler)
     arrays: dict[str, NDArray[Any]] = {}
     for key in _Unpickler(file).load():
         storage = unpickler.storages[key]
