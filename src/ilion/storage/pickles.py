@@ -187,10 +187,10 @@ def scan(file: IO[bytes], where: str | Path) -> None:
                 marks.append(len(stack))
                 continue
             if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-                memo[len(memo) if name == "MEMOIZE" else int(argument)] = stack[-1]
+                memo[len(memo) if name == "MEMOIZE" else int(str(argument))] = stack[-1]
                 continue
             if name in ("GET", "BINGET", "LONG_BINGET"):
-                stack.append(memo[int(argument)])
+                stack.append(memo[int(str(argument))])
                 continue
             if name in ("STOP", "PROTO", "FRAME"):
                 continue
