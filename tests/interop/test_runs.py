@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from ilion import api
+from ilion.adapt import save_layer
+from ilion.adapt.layer import Adapter
 from ilion.config import ExperimentConfig, load_experiment
 from ilion.datasets import open_dataset
 from ilion.errors import ArtifactError, ConfigError, DatasetError
@@ -296,3 +298,27 @@ def test_the_commands(root: Path) -> None:
         assert "cost unknown" in said
         assert f"{out['mAP']:.4f}" in said
     assert "+0.0000" in call("compare", root / "r", root / "r.pkl.run")
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_an_array_that_was_cut_off_or_deleted_is_made_again(root: Path, damage: str) -> None:
+    folder = open_imported(root / "siglip").artifact.folder
+    path = folder / "positives-00000-000000000000.npy"
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(whole[:-5])
+    api.import_features([root / "features"], root / "siglip")
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_imported_precision_is_kept_after_a_layer(root: Path, dtype: str) -> None:
+    for file in find_features([root / "features"]):
+        blocks = [Descriptors(b.ids, b.values.astype(dtype)) for b in file.blocks()]
+        write_features(file.path, blocks, None)
+    api.import_features([root / "features"], root / "siglip")
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0].astype(np.float32)
+    save_layer(root / "layer.npz", Adapter(turn, np.zeros(8, np.float32)))
+    api.rank(make_experiment(root, f"adaptation.layer={root / 'layer.npz'}"))
+    assert {np.load(path).dtype.name for path in (root / "run").glob("**/adapted-*/block-*.npy")} == {dtype}

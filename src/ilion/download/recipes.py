@@ -207,7 +207,7 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
 
 def fill_template(template: str, model: str, number: int) -> str:
     """Put model and number in a path or address; ``tens`` is the number of a file that holds ten."""
-    values = {"model": model, "number": number, "tens": number // 10}
+    values: dict[str, str | int] = {"model": model, "number": number, "tens": number // 10}
 
     def fill(match: re.Match[str]) -> str:
         value = values[match[1] or match[2]]
