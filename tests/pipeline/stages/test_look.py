@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -111,3 +112,14 @@ def test_a_long_header_is_read_to_its_end(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jpg", photo[:2] + 3 * comment + photo[2:])
     members = ImageRecord("b", TarSource(path, "x.jpg", 0, path.stat().st_size))
     assert look(iter([ImageRecord("a", FileSource(path)), members])).bad == ()
+
+
+def test_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(64 << 30)
+    started = time.monotonic()
+    found = look(ImageRecord(n, FileSource(tmp_path / n)) for n in ("pipe.jpg", "sparse.jpg"))
+    assert time.monotonic() - started < 5
+    assert len(found.bad) == 2
+    assert "is a pipe" in found.bad[0]

@@ -22,6 +22,8 @@ SECONDS = 20.0
 """Longest time of a look: a header on a local disk takes about 0.15 ms (two cores, measured)."""
 HEAD = 1 << 16
 """Bytes that hold the header of nearly every photo; where they do not, the whole file is read."""
+LARGE = 1 << 28
+"""Bytes of a file that is not read whole only to understand its header."""
 SHOWN = 5
 """Bad images that a message names."""
 
@@ -105,10 +107,13 @@ def _problem(record: ImageRecord) -> str:
     """Return what is wrong with an image as far as its header says; "" for nothing."""
     where = str(record.source)
     try:
+        head, whole = _head(record)
         try:
-            probe(_head(record), where=where)
-        except ImageError:  # perhaps only because it was cut
-            probe(record.source.read(), where=where)
+            probe(head, where=where)
+        except ImageError:
+            if not HEAD <= whole <= LARGE:
+                raise
+            probe(record.source.read(), where=where)  # perhaps only its header is longer
     except ImageError as error:
         return str(error)
     except OSError as error:
@@ -118,16 +123,19 @@ def _problem(record: ImageRecord) -> str:
     return ""
 
 
-def _head(record: ImageRecord) -> bytes:
+def _head(record: ImageRecord) -> tuple[bytes, int]:
+    """Return the first bytes of an image, and how many there are in all."""
     source = record.source
     if not isinstance(source, FileSource | TarSource):
-        return source.read()
-    offset, size = (source.offset, source.size) if isinstance(source, TarSource) else (0, HEAD)
-    if not stat.S_ISREG(source.path.stat().st_mode):
-        raise ImageError(f"{source}: is a pipe or a device, not a file")
+        data = source.read()
+        return data, len(data)
+    facts = source.path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ImageError(f"{source}: is a pipe, a device or a folder, not a file")
+    offset, size = (source.offset, source.size) if isinstance(source, TarSource) else (0, facts.st_size)
     with source.path.open("rb") as file:
         file.seek(offset)
-        return file.read(min(size, HEAD))
+        return file.read(min(size, HEAD)), size
 
 
 def _said(found: Look, what: str) -> str:
