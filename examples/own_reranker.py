@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import ilion
-from ilion.reranking.scorers import Findings
+from ilion.reranking.base import Findings
 from ilion.synthetic import synthesize
 from ilion.types import LocalFeatures
 
@@ -19,7 +19,7 @@ class CloseMatches:
         own = np.asarray(query.descriptors, np.float32)
         shares = [(own @ np.asarray(i.descriptors, np.float32).T).max(axis=1) > 0.9 for i in images]
         scores = np.array([share.mean() for share in shares], np.float32)
-        return Findings(np.zeros(len(images), np.int64), scores)
+        return Findings(scores)
 
 
 if __name__ == "__main__":

@@ -127,8 +127,10 @@ def do_shards(
         common = {**place, "kind": description.kind, "spec": fingerprint(description.spec)}
 
     def values(key: str) -> dict[str, Any]:
+        if not away:
+            return {}
         own = {"key": key, "shard": plain_shard(by_key[key]), "earlier": earlier(by_key[key])}
-        return {**common, **own} if away else {}
+        return {**common, **own}
 
     def here(key: str, progress: Progress) -> None:
         describe_shard(
