@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -13,13 +14,24 @@ from pathlib import Path
 import pytest
 
 import ilion
-from tests.architecture import circles, measure, room
+from tests.architecture import called, circles, measure, room, text
 
 ROOT = Path(ilion.__file__).parent
 
 ORDER = (
     # the ground: what everything may use
-    *("_version", "errors", "types", "registry", "tasks", "outcome", "images", "kernels", "storage"),
+    *(
+        "_version",
+        "errors",
+        "opening",
+        "types",
+        "registry",
+        "tasks",
+        "outcome",
+        "images",
+        "kernels",
+        "storage",
+    ),
     "runtime",
     # the pipeline, in the order in which data flows
     *("evaluation", "datasets", "synthetic", "interop", "descriptors", "searching", "localfeatures"),
@@ -64,6 +76,44 @@ def test_every_room_imports_only_rooms_before_it() -> None:
 
 def test_every_room_has_its_place() -> None:
     assert set(ORDER) == {room(module) for module in HOUSE.modules}
+
+
+OPENS_BY_ITSELF = {
+    "opening.regular": "the one place that opens what others wrote",
+    "storage.files": "writes",
+    "runtime.machine": "reads /proc",
+    "tasks.notes": "reads /proc",
+    "download.partial": "opens its own file to write it",
+    "download.archives": "opens members of an archive, and writes",
+    "synthetic.writer": "writes tars, and reads its own table",
+    "storage.ids": "copies its own list",
+    "report.build": "reads a resource of the package",
+    "report.words": "reads a resource of the package",
+    "datasets.skeleton": "reads a resource of the package",
+    "download.recipes": "reads resources of the package",
+}
+"""Modules that open files without `ilion.opening`, and why no pipe comes in there."""
+
+
+def test_files_are_opened_in_one_place() -> None:
+    doors = {
+        module
+        for module, path in HOUSE.modules.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and _opens(node)
+    }
+    assert doors <= set(OPENS_BY_ITSELF), "use ilion.opening: open_regular, read_bytes, read_text"
+
+
+def _opens(call: ast.Call) -> bool:
+    name = called(call.func)
+    if isinstance(call.func, ast.Name):
+        return name == "open"
+    told = [text(a) for a in [*call.args, *(k.value for k in call.keywords)]]
+    own = bool(call.args) and not text(call.args[0])  # read_text(path) of `ilion.opening` as an attribute
+    if name in ("read_text", "read_bytes"):
+        return not own
+    return name == "open" and any(t in ("r", "rb", "rt", "utf-8", "utf-8-sig") for t in told)
 
 
 def test_no_circle_of_rooms_or_files() -> None:

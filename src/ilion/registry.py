@@ -30,6 +30,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from ilion.errors import ConfigError
+from ilion.opening import read_bytes
 
 P = TypeVar("P")
 F = TypeVar("F")
@@ -320,9 +321,9 @@ def _source_digest(path: Path) -> str:
     """Return a digest of a source file, or of all source files of the package whose ``__init__.py`` it is."""
     total = hashlib.blake2b(digest_size=8)
     if path.name != "__init__.py":
-        total.update(path.read_bytes())
+        total.update(read_bytes(path))
         return total.hexdigest()
     for source in sorted(p for p in path.parent.rglob("*") if p.suffix in _SOURCES):
-        text = source.read_bytes()
+        text = read_bytes(source)
         total.update(f"{source.relative_to(path.parent).as_posix()} {len(text)}\n".encode() + text)
     return total.hexdigest()

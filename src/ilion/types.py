@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, DatasetError, ImageError
+from ilion.opening import open_regular, read_bytes
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -156,8 +157,13 @@ class FileSource:
     path: Path
 
     def read(self) -> bytes:
-        """Return the encoded bytes."""
-        return self.path.read_bytes()
+        """Return the encoded bytes.
+
+        Raises:
+            DatasetError: No regular file, or one larger than any image.
+            OSError: It cannot be read.
+        """
+        return read_bytes(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -174,7 +180,7 @@ class TarSource:
 
     def read(self) -> bytes:
         """Return the encoded bytes, without unpacking anything."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             data = file.read(self.size)
         if len(data) != self.size:
@@ -704,7 +710,7 @@ def _read_trec(path: Where, size: int, column: int) -> dict[str, dict[str, float
     """Return query -> image -> number of the lines of a file of TREC."""
     table: dict[str, dict[str, float]] = {}
     try:
-        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_bytes(path).decode("utf-8").splitlines(), start=1):
             parts = line.split()
             if parts and (len(parts) != size or parts[2] in table.setdefault(parts[0], {})):
                 raise ValueError(f"line {number}, {line!r:.80}: not {size} fields, or an image given twice")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ilion.errors import DatasetError
+from ilion.opening import read_bytes
 from ilion.types import Int64
 
 HEADER = ("path", "class", "domain")
@@ -98,7 +99,7 @@ def load_labels(path: Path) -> Labels:
         DatasetError: The file is missing or empty, a line has another form, or a path leaves the folder.
     """
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        lines = list(csv.reader(read_bytes(path).decode("utf-8-sig").splitlines()))
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tomli_w
 
 from ilion.errors import ConfigError
+from ilion.opening import read_bytes
 from ilion.registry import Registry
 from ilion.types import Between
 
@@ -197,7 +198,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         ConfigError: It is missing or not TOML; the message names file and line.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; 'ilion demo' writes an example") from None
     except OSError as error:

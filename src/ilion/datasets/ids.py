@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import DatasetError
+from ilion.opening import open_regular
 
 _ESCAPED = re.compile(r"#U([0-9a-fA-F]{4})")
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -148,7 +151,11 @@ def read_ids(path: Path) -> Iterator[str]:
     """
     empty = True
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+        with (
+            open_regular(path) as raw,
+            cast(IO[bytes], gzip.open(raw)) if path.suffix == ".gz" else raw as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig") as file,
+        ):
             for line in file:
                 image_id = line.split(",", 1)[0].strip()
                 if image_id:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ilion.images import EXTENSIONS
+from ilion.opening import kind_of, read_text
 from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
 
 Severity = Literal["error", "warning", "info"]
@@ -134,6 +135,7 @@ class Listing:
         declared: Objects that have a folder or a table row, with photos or not.
         problems: Problems of names, tables and folders.
         layout: Name of the layout; the reader fills it in.
+        encoding: Name of the encoding of all texts; "" finds it for each.
         complete: Whether the photos are there, and not only their ids.
         dataset: The data set as its layout made it; None where the layout listed it.
     """
@@ -150,6 +152,7 @@ class Listing:
     declared: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     layout: str = ""
+    encoding: str = ""
     complete: bool = True
     dataset: RetrievalDataset | None = None
 
@@ -268,6 +271,9 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
                 listing.warn("bad-link", path, "links to folders are not followed", "remove the link")
             else:
                 yield from _scan(path, base, f"{prefix}{entry.name}/", listing, frozenset())
+        elif not entry.is_file():
+            kind = kind_of(path.stat().st_mode)
+            listing.error("special-file", path, f"is {kind}, not a file", "remove it; only files are read")
         else:
             yield prefix + entry.name
 
@@ -277,11 +283,31 @@ def _is_text(name: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
+def read_plain(listing: Listing, path: Path, encoding: str = "") -> str:
+    """Return the text of a file in whatever encoding; a code page that was guessed is said.
+
+    Args:
+        listing: Listing that takes the note.
+        path: The file.
+        encoding: Name of its encoding; "" finds it, unless the listing names one.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+        UnicodeError: It is no text.
+    """
+    found = read_text(path, encoding or listing.encoding)
+    if found.guessed:
+        seen = f"is not UTF-8 and was read as {found.encoding}"
+        remedy = "if letters look wrong, save it as UTF-8, which is never guessed"
+        listing.warn("code-page", path, seen, remedy)
+    return found.text
+
+
 def read_lines(listing: Listing, path: Path, kind: str, remedy: str) -> list[tuple[str, str]] | None:
     """Return place and text of each line that is not blank; None for an unreadable file, which is noted."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_plain(listing, path, "utf-8").splitlines()  # ids and numbers are not guessed
+    except (OSError, UnicodeError) as error:
         listing.error(kind, path, f"cannot be read as text ({error})", remedy)
         return None
     shown = shown_path(path, listing.root)

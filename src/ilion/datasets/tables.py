@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ilion.datasets.listing import Listing
+from ilion.datasets.listing import Listing, read_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,10 @@ def read_table(
         known: Further columns that have a meaning; empty if any column has one.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            text = opened.read()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_plain(listing, file)
+    except (OSError, UnicodeError) as error:
         remedy = "save it as 'CSV UTF-8' (Excel: Save as, CSV UTF-8)"
-        listing.error("bad-table", file, f"cannot be read as UTF-8 text ({error})", remedy)
+        listing.error("bad-table", file, f"cannot be read as text ({error})", remedy)
         return
     header = io.StringIO(text, newline="").readline()
     delimiter = max((",", ";", "\t"), key=header.count)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ilion.errors import DatasetError
+from ilion.opening import open_regular
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -29,9 +30,9 @@ def index_tar(path: Path) -> list[TarMember]:
             says after which file), or several tars in one.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _index(file, path)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise DatasetError(
             f"{path}: cannot be read ({error.strerror}); give the path of a tar file"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ilion.datasets.listing import Listing
+from ilion.datasets.listing import Listing, read_plain
 
 PLACES = ("taxonomy.json", "misc/taxonomy.json")
 
@@ -19,12 +19,12 @@ def read_taxonomy(listing: Listing) -> None:
     categories. The benchmark slices by these two levels and leaves the third one out. The listing has its
     photos and texts already.
     """
-    file = next((listing.root / p for p in PLACES if (listing.root / p).is_file()), None)
+    file = next((listing.root / p for p in PLACES if (listing.root / p).exists()), None)
     if file is None:
         return
     try:
-        tree = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        tree = json.loads(read_plain(listing, file))
+    except (OSError, ValueError, RecursionError) as error:
         listing.error("bad-taxonomy", file, f"is not valid JSON ({error})", _REMEDY)
         return
     labels = _flatten(listing, file, tree)

@@ -30,6 +30,7 @@ from ilion.descriptors.onnx_network import OnnxNetwork, model_digest
 from ilion.descriptors.pooling import pool, token_grid
 from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError
+from ilion.opening import read_bytes
 from ilion.types import RGB, Float32
 
 log = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def _read_side_file(path: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(file).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     for key in values:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ConfigError, ExtractionError
+from ilion.opening import open_regular
 from ilion.storage.foreign import describe_foreign
 from ilion.types import RGB, Float32
 
@@ -143,7 +144,7 @@ def external_files(path: Path) -> dict[str, Path]:
     Raises:
         ExtractionError: See `model_digest`.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         seen = describe_foreign(file.read(64))
         if seen:
             raise ExtractionError(f"{path}: {seen}; an ONNX model was expected")
@@ -206,7 +207,7 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

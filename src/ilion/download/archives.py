@@ -25,6 +25,7 @@ from threading import Event
 from typing import IO
 
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular
 
 MOST_MEMBERS = 5_000_000
 MOST_EXPANSION = 200
@@ -207,7 +208,7 @@ def _open_archive(archive: Path) -> Iterator[Iterator[Member]]:
 
 def _decompress(archive: Path) -> IO[bytes]:
     """Open a tar by the compression that its first bytes show."""
-    with archive.open("rb") as file:
+    with open_regular(archive) as file:
         start = file.read(6)
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(archive)  # type: ignore[return-value]
@@ -215,7 +216,7 @@ def _decompress(archive: Path) -> IO[bytes]:
         return bz2.open(archive)
     if start == b"\xfd7zXZ\0":
         return lzma.open(archive)
-    return archive.open("rb")
+    return open_regular(archive)
 
 
 def _of_tar(tar: tarfile.TarFile) -> Iterator[Member]:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from ilion import storage
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular, read_bytes
 
 SEGMENT = 4 << 20
 """Bytes between two lines of the journal, which is the most that a kill loses."""
@@ -76,7 +77,7 @@ class Partial:
     def _read_sound(self) -> list[dict[str, Any]]:
         """Read the journal, and re-read the bytes that it vouches for as far as they are sound."""
         try:
-            raw = self.journal.read_bytes().split(b"\n")[:-1]
+            raw = read_bytes(self.journal).split(b"\n")[:-1]
             head = json.loads(raw[0])
             if head.pop("format") != FORMAT:
                 return []
@@ -86,7 +87,7 @@ class Partial:
         sound: list[dict[str, Any]] = []
         if not self.path.exists():
             return sound
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             for line in raw[1:]:
                 try:
                     entry = json.loads(line)

@@ -20,6 +20,7 @@ from ilion.download.recipes import Recipe
 from ilion.download.records import downloads_folder, file_stem, read_record
 from ilion.download.transfer import Transfer, free_bytes
 from ilion.errors import ArtifactError, ConfigError
+from ilion.opening import read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +224,7 @@ def _checksums(
             log.warning(
                 "the checksum list came from the mirror %s, because the source did not answer", record.url
             )
-        text = (aside / LIST).read_text(encoding="utf-8", errors="replace")
+        text = read_bytes(aside / LIST).decode("utf-8", "replace")
         parse_checksums(text, recipe.base, record.url)
         storage.write_bytes(copy, text.encode())
-    return parse_checksums(copy.read_text(encoding="utf-8"), recipe.base, str(copy))
+    return parse_checksums(read_bytes(copy).decode("utf-8"), recipe.base, str(copy))

@@ -16,6 +16,7 @@ from typing import Literal
 from ilion.config import from_dict
 from ilion.download.settings import check_url
 from ilion.errors import ConfigError
+from ilion.opening import read_bytes
 
 SEGMENT = re.compile(r"[A-Za-z0-9_+=,@-][A-Za-z0-9._+=,@-]{0,199}")
 """One part of a path: plain characters, not hidden, not `.` or `..`."""
@@ -198,7 +199,7 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
             raise ConfigError(f"{more}: there is no recipe (*.toml) in this folder")
         for file in files:
             try:
-                recipe = parse_recipe(file.read_text(encoding="utf-8"), str(file))
+                recipe = parse_recipe(read_bytes(file).decode("utf-8"), str(file))
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{file}: cannot be read ({error})") from None
             found[recipe.name] = recipe

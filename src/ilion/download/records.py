@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ilion import storage
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular
 
 HOME = ".downloads"
 
@@ -115,7 +116,7 @@ def hash_file(
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while data := file.read(1 << 20):
                 if stop is not None and stop.is_set():
                     raise KeyboardInterrupt

@@ -12,6 +12,7 @@ from typing import Any
 
 from ilion.config import from_dict
 from ilion.errors import ConfigError
+from ilion.opening import read_bytes
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def load_settings(path: Path | None = None, **overrides: Any) -> DownloadSetting
     file = path or default_file()
     if path is not None or file.exists():
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = tomllib.loads(read_bytes(file).decode("utf-8"))
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

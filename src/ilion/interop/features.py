@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
+from ilion.opening import check_regular
 from ilion.storage import writing
 from ilion.types import Descriptors
 
@@ -300,9 +301,10 @@ def _translate_errors(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
-    if not path.is_file():
+    if not path.exists():
         raise ArtifactError(f"{path}: there is no such file")
     try:
+        check_regular(path)
         return _h5py().File(path, "r")
     except OSError as error:
         raise ArtifactError(f"{path}: no readable HDF5 file ({error}); fetch or write it again") from error

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular
 from ilion.storage import pickles, writing
 from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
@@ -101,7 +102,7 @@ def read_results(path: Path) -> Results:
         ArtifactError: The file is missing or damaged, names anything else, or its parts do not fit together.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             first = file.read(512)
             start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
             file.seek(0)

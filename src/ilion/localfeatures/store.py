@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.localfeatures.codecs import Codec, rebuild
+from ilion.opening import open_regular
 from ilion.storage import (
     Artifact,
     ShardStats,
@@ -130,7 +131,7 @@ class _Shard:
         checksums = self.index["checksum"][rows].tolist()
         records = []
         try:
-            with self.path.open("rb", buffering=0) as file:
+            with open_regular(self.path, buffering=0) as file:
                 for start, end in zip(starts, ends, strict=True):
                     file.seek(start)
                     records.append(file.read(end - start))

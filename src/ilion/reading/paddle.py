@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from ilion.errors import ExtractionError, MissingExtraError
+from ilion.opening import read_bytes
 from ilion.reading.base import ReaderOptions, ReaderSpec
 from ilion.reading.lines import decode_ctc, prepare_line, straighten
 from ilion.reading.regions import find_text_regions, sides, sort_as_read
@@ -63,7 +64,7 @@ class PaddleReader:
                 f"together; install the package anew: pip install 'ilion[reading]'"
             )
         self._height = shape[2]
-        digest = hashlib.blake2b(detector.read_bytes() + recogniser.read_bytes(), digest_size=8)
+        digest = hashlib.blake2b(read_bytes(detector) + read_bytes(recogniser), digest_size=8)
         self.spec = ReaderSpec(
             name="pp-ocr",
             weights=f"{PACKAGE} {metadata.version(PACKAGE)}: {detector.name}, {recogniser.name}",

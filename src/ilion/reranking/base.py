@@ -11,8 +11,8 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
+from io import BufferedReader
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import LocalSpec
 from ilion.localfeatures.codecs import CodecSettings
+from ilion.opening import open_regular
 from ilion.registry import Registry
 from ilion.reranking.geometry import Model, Verification
 from ilion.reranking.matching import Matches
@@ -187,5 +188,5 @@ def weights_identity(weights: str) -> str:
     """Return the digest of a file of weights: reuse compares what it holds, never its name."""
     if weights == "none":
         return "none"
-    with Path(weights).open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(weights) as file:
+        return "sha256:" + hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()

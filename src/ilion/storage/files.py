@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.opening import check_regular, open_regular, read_bytes
 from ilion.storage.seals import check_array, check_head, npy_header, seal_head
 
 
@@ -95,7 +96,7 @@ def read_json(path: Path) -> Any:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         content = json.loads(data.decode("utf-8"))
         if check_head(path, data):
             del content["checksum"], content["files"]
@@ -132,6 +133,7 @@ def read_array(path: Path, *, mapped: bool = False, checked: bool = True) -> NDA
         ArtifactError: The file is missing, cut off, damaged, or not a plain array.
     """
     try:
+        check_regular(path)
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
@@ -174,7 +176,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None

@@ -21,6 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular, read_bytes
 
 CHUNK = 32 << 20
 """Bytes hashed between two releases of the pages of a mapped file."""
@@ -64,7 +65,7 @@ def check_array(path: Path, array: NDArray[Any], release: Callable[[], None] = l
     Raises:
         ArtifactError: They differ.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(12)
         # versions after the first count the header's bytes by four bytes
         first, size = (10, start[8:10]) if start[6:7] == b"\x01" else (12, start[8:12])
@@ -132,7 +133,7 @@ def is_finished(head: Path) -> bool:
     them only the first is looked for.
     """
     try:
-        with head.open("rb") as file:
+        with open_regular(head) as file:
             found = _FILES.match(file.read(_FIRST)) or _FILES.match(_read_whole(head))
         if found is None:
             return _fits_without_sizes(head)
@@ -149,9 +150,9 @@ def _fits_without_sizes(head: Path) -> bool:
     others = (f"{stem}{suffix}" for suffix in (".bin", ".texts.npz", ".0000.norms.npy"))
     values = head.with_name(f"{stem}.npy")
     if not values.exists():
-        empty = b'"segments": []' in head.read_bytes()
+        empty = b'"segments": []' in read_bytes(head)
         return empty or any(head.with_name(name).exists() for name in others)
-    with values.open("rb") as file:
+    with open_regular(values) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             return True
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -160,6 +161,6 @@ def _fits_without_sizes(head: Path) -> bool:
 
 def _read_whole(path: Path) -> bytes:
     """Read a head whose list of files is longer than its start; nothing for one without a list."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(64)
         return start + file.read() if b'"files"' in start else b""

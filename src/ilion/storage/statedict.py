@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.opening import open_regular
 from ilion.storage import write_bytes
 from ilion.storage.pickles import scan
 
@@ -121,7 +122,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
         ArtifactError: The file is missing, cut off, no checkpoint, or names anything but tensors.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             content, memory = _read_zip(file) if zipped else _read_legacy(file)

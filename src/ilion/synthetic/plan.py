@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ilion import storage
 from ilion.errors import ConfigError, DatasetError
+from ilion.opening import read_bytes
 from ilion.synthetic.photos import Settings
 
 DistractorFormat = Literal["tar", "folder"]
@@ -71,7 +72,7 @@ def claim(folder: Path, plan: Plan) -> None:
     wanted = {"recipe": RECIPE, "settings": plan.as_dict()}
     if manifest.is_file():
         try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
+            found = json.loads(read_bytes(manifest))
             settings = dict(found["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ilion.opening import read_bytes
+
 log = logging.getLogger(__name__)
 
 BEAT = 3.0
@@ -103,7 +105,7 @@ def claim(folder: str, name: str) -> Iterator[Callable[[int], None]]:
 def read_note(path: Path) -> dict[str, Any] | None:
     """Read one note; None where it has gone meanwhile."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -20,6 +20,7 @@ from ilion.datasets.listing import (
     list_distractors,
     note_stray,
     read_lines,
+    read_plain,
     scan,
     shown_path,
     subfolders,
@@ -94,9 +95,9 @@ def _add_file(
 def read_description(listing: Listing, path: Path) -> str:
     """Return the text of a description file; an unusable one is noted and gives ""."""
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        listing.error("bad-text", path, f"cannot be read as UTF-8 text ({error})", "save it as UTF-8")
+        text = read_plain(listing, path).strip()
+    except (OSError, UnicodeError) as error:
+        listing.error("bad-text", path, f"cannot be read as text ({error})", "save it as UTF-8")
         return ""
     if not text:
         listing.error("empty-text", path, "the description is empty", "write one, or remove the file")
@@ -132,7 +133,7 @@ def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, fl
 
     Bad lines are noted; there may be no such file.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     values: dict[str, tuple[float, float]] = {}
     for place, line in read_lines(listing, path, "bad-values", _VALUES_REMEDY) or ():

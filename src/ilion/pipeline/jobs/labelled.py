@@ -17,6 +17,7 @@ from ilion.errors import DatasetError
 from ilion.extraction.images import GlobalDescription
 from ilion.interop.features import Partition
 from ilion.interop.imported import imported_folder, open_imported
+from ilion.opening import read_bytes
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.stages.describe import fit_model
 from ilion.pipeline.stages.values import Stages
@@ -169,7 +170,7 @@ class _Photos:
             if size not in self._files:
                 return None
             if size not in self._digests:
-                self._digests[size] = {_digest(file.read_bytes()): file for file in self._files[size]}
+                self._digests[size] = {_digest(read_bytes(file)): file for file in self._files[size]}
             found = self._digests[size].get(_digest(source.read()))
         except OSError:
             return None  # an image that cannot be read is told where it is described

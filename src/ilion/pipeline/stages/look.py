@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ilion.errors import IlionError, ImageError
 from ilion.images import probe
+from ilion.opening import open_regular
 from ilion.pipeline.experiment import Experiment
 from ilion.runtime.threads import in_order
 from ilion.types import FileSource, ImageRecord, Shard, TarSource
@@ -133,7 +134,7 @@ def _head(record: ImageRecord) -> tuple[bytes, int]:
     if not stat.S_ISREG(facts.st_mode):
         raise ImageError(f"{source}: is a pipe, a device or a folder, not a file")
     offset, size = (source.offset, source.size) if isinstance(source, TarSource) else (0, facts.st_size)
-    with source.path.open("rb") as file:
+    with open_regular(source.path) as file:
         file.seek(offset)
         return file.read(min(size, HEAD)), size
 
