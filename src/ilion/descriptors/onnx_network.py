@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,7 +209,7 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 def _file_digest(path: Path) -> str:
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
 
 
 def _choose_output(ranks: Mapping[str, int], name: str, output: str | None) -> str:
