@@ -76,7 +76,9 @@ def test_the_tuner_measures_each_code_against_exact_search(tmp_path: Path) -> No
     poor, whole, fine, _ = found.trials
     assert poor.recall < fine.recall <= whole.recall == 1.0
     assert (whole.difference, whole.ci95.low, whole.ci95.high) == (0.0, 0.0, 0.0)
-    assert whole.mean == found.exact_mean > poor.mean
+    assert whole.mean == found.exact_mean
+    # measured over seeds and ways to learn the code: 0.803 to 0.853, where exact search has 0.853
+    assert abs(poor.mean - found.exact_mean) < 0.08
     assert poor.difference == pytest.approx(poor.mean - found.exact_mean)
     assert poor.ci95.low <= poor.difference <= poor.ci95.high
     assert poor.bytes_per_image < fine.bytes_per_image
