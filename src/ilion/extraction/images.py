@@ -235,7 +235,7 @@ def fit(
         seed: For the model.
         on_bad_image: ``error`` or ``skip``; skipped images are counted when their shard is described.
         workers: Decoding threads.
-        progress: Called with images seen and in all.
+        progress: Callback that receives the number of images seen and of all.
 
     Returns:
         Whether the arrays were there already.

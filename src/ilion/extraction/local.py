@@ -199,14 +199,14 @@ def learn_codec(
     Args:
         sample: Draws the sample; called only when it is needed.
         extractor: What finds and describes.
-        settings: Which codec.
+        settings: Kind and size of the codec.
         artifact: Where it belongs; its inputs must hold the extractor's spec, the settings and the sample.
         seed: For the sample of features and for the codec.
         source: Features of these images at full precision, if they are stored: no image is then looked at,
             and the codec is the same.
         on_bad_image: ``error`` or ``skip``; skipped images are counted when their shard is described.
         workers: Decoding threads.
-        progress: Called with images seen and in all.
+        progress: Callback that receives the number of images seen and of all.
 
     Returns:
         The codec, and whether it was there already.

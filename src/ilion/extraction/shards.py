@@ -28,7 +28,7 @@ def is_finished(artifact: Artifact, key: str, on_bad_image: OnBadImage) -> bool:
 
     Args:
         artifact: Where finished ones are.
-        key: Of the shard.
+        key: Key of the shard.
         on_bad_image: Images that were skipped once are an error when skipping is not asked for any more, so
             their shard counts as unfinished.
     """

@@ -43,7 +43,7 @@ def perform(task: Task, advance: Advance) -> None:
 
     Args:
         task: Its ``work`` is one of `WORKS`.
-        advance: Called with the number of images or queries just done.
+        advance: Callback that receives the number of images or queries just done.
 
     Raises:
         ConfigError: Driver and worker are of different versions, or build different models.

@@ -38,7 +38,7 @@ class ReadingStage:
     """The texts of one experiment, ready to be searched.
 
     Args:
-        texts: Of the database.
+        texts: Texts read in the database.
         index: Over them.
         queries: (Q,) terms and weights of each query.
         photos: Query id -> what was read in its photo.
@@ -50,7 +50,7 @@ class ReadingStage:
         images: Database images read.
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Where the database was read.
-        spec: Of the reader, for the provenance.
+        spec: Spec of the reader, for the provenance.
         sources: Folders of stored texts and their keys, for reading them again: ``texts``, ``query-texts``.
     """
 
