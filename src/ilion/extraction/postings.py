@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ilion.extraction.local import LocalDescription
 from ilion.searching.asmk import Codebook, index_shard
@@ -20,8 +20,8 @@ class PostingsDescription(LocalDescription):
         workers: Number of threads that aggregate; 0 means one per core.
     """
 
-    codebook: Codebook | None = None
-    workers: int = 0
+    codebook: Codebook = field(kw_only=True)
+    workers: int = field(default=0, kw_only=True)
     kind = "asmk"
 
     def write(
@@ -32,5 +32,4 @@ class PostingsDescription(LocalDescription):
         stats: Callable[[int], ShardStats],
     ) -> None:
         """Aggregate and store the features of a shard."""
-        assert self.codebook is not None
         index_shard(artifact, key, described, self.codebook, stats, workers=self.workers)

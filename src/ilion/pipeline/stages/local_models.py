@@ -56,7 +56,8 @@ def postings_of(
     config: ExperimentConfig, extractor: LocalExtractor, codebook: asmk.Codebook
 ) -> PostingsDescription:
     """Return what makes postings of images."""
-    return PostingsDescription(extractor, config.search.asmk.enlarge, codebook, config.extraction.workers)
+    enlarge, workers = config.search.asmk.enlarge, config.extraction.workers
+    return PostingsDescription(extractor, enlarge, codebook=codebook, workers=workers)
 
 
 def settings_of(settings: AsmkConfig) -> asmk.AsmkSettings:
