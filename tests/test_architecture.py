@@ -41,7 +41,6 @@ ORDER = (
 )
 """Every room, and "" for the package itself. A room imports only rooms before it."""
 ROOT_FILES = ["__init__.py", "__main__.py", "_version.py", "errors.py", "outcome.py", "registry.py"]
-ROOT_FILES += ["types.py"]
 HEAVY = [
     "torch",
     "torchvision",

@@ -139,7 +139,7 @@ def test_unreadable_file(tiny_dataset: Path, save: Save, monkeypatch: pytest.Mon
     def locked(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("ilion.types.read_bytes", locked)
+    monkeypatch.setattr("ilion.types.images.read_bytes", locked)
     problems = of_kind(check_dataset(tiny_dataset), "unreadable")
     assert len(problems) == 12 + 4
     assert problems[0].message == "cannot be read (Permission denied)"
