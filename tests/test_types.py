@@ -50,6 +50,21 @@ def test_the_lines_of_trec_are_those_that_others_write(tmp_path: Path) -> None:
     assert qrels.read_text() == "q1 0 a 1\nq1 0 x -1\nq2 0 gone 1\n"
 
 
+def test_files_of_trec_may_be_packed(tmp_path: Path) -> None:
+    ranking, truth = Ranking.from_dict({"q": {"a": 1.0, "b": 0.5}}), GroundTruth.from_dict({"q": ["a"]})
+    ranking.to_trec(tmp_path / "run.gz")
+    truth.to_trec(tmp_path / "qrels.gz")
+    assert (tmp_path / "run.gz").read_bytes().startswith(b"\x1f\x8b")
+    assert Ranking.from_trec(tmp_path / "run.gz").to_dict() == ranking.to_dict()
+    assert GroundTruth.from_trec(tmp_path / "qrels.gz").to_dict() == truth.to_dict()
+    (tmp_path / "cut.gz").write_bytes((tmp_path / "run.gz").read_bytes()[:-9])
+    with pytest.raises(ArtifactError, match=r"cut\.gz"):
+        Ranking.from_trec(tmp_path / "cut.gz")
+    (tmp_path / "odd.txt").write_text("q Q0 a\x851 1 0.5 t\n", "utf-8")  # a line ends at \n only
+    with pytest.raises(ArtifactError, match="not 6 fields"):
+        Ranking.from_trec(tmp_path / "odd.txt")
+
+
 @pytest.mark.parametrize("line", ["q Q0 a 1 0.5", "q Q0 a 1 half tag", "q Q0 a 1 nan tag"])
 def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.txt"

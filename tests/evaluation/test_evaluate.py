@@ -228,7 +228,7 @@ def error_cases() -> dict[str, tuple[Call, type[Exception], str]]:
     return {
         "definition": (run(definition="coco"), ConfigError, "one of ilias, trec, revisited, got 'coco'"),
         "k": (run(k=0), ConfigError, "k must be at least 1, got 0"),
-        "ties": (run(ties="random"), ConfigError, "one of rank, step, got 'random'"),
+        "ties": (run(ties="random"), ConfigError, "one of rank, step, trec, got 'random'"),
         "step": (run(ties="step", definition="trec"), ConfigError, "belongs to definition='ilias'"),
         "bootstrap": (run(bootstrap=0), ConfigError, "at least 1 sample, got 0"),
         "edges": (

@@ -275,10 +275,9 @@ def test_results_out_of_order_are_put_in_order_and_said(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"q1 Q0 a.jpg 1 0.5 run\n", "a TREC run"),
         (b"query,image,similarity\nq,a,0.5\n", "a table of text"),
         (b"[1, 2]", "a JSON list"),
-        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"\x1f\x8b\x08\x00", "no such file of TREC"),
         (b"PK\x03\x04", "zip file"),
         ("{}".encode("utf-16"), "UTF-16"),
         (b"", "an empty file"),

@@ -217,11 +217,11 @@ def test_features_come_back_bit_by_bit(root: Path) -> None:
     assert new["features_distractors_00000"].values.tobytes() == b"".join(p.values.tobytes() for p in parts)
 
 
-@pytest.mark.parametrize("form", ["json", "pickle"])
+@pytest.mark.parametrize("form", ["json", "pickle", "trec"])
 def test_results_come_back_as_a_run(root: Path, form: Any) -> None:
     config = make_experiment(root)
     result = api.evaluate(config)
-    path = api.export_results(root / "run", root / f"results.{form}", form)
+    path = api.export_results(root / "run", root / f"results.{form}{'.gz' * (form == 'trec')}", form)
     again, report = api.import_results(path, make_experiment(root, "output=other"))
     assert again.evaluation.per_query.tolist() == result.evaluation.per_query.tolist()
     assert [s.mean for s in again.evaluation.slices] == [s.mean for s in result.evaluation.slices]

@@ -13,7 +13,7 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline import Pipeline, Progress
 from ilion.storage.runs import read_run
-from ilion.types import Where
+from ilion.types import GroundTruth, Where
 
 if TYPE_CHECKING:
     from ilion.interop.imported import Imported
@@ -49,7 +49,7 @@ def import_results(
     """Judge a result file as if a search had given it, and write its run folder and report.
 
     Args:
-        path: JSON or pickle.
+        path: JSON, pickle, or a run of TREC.
         experiment: Data set, evaluation and output folder.
         progress: Callback that receives stage, done and total.
 
@@ -107,21 +107,43 @@ def export_features(
     return write(pipeline.experiment, pipeline.extract(), Path(output), None if dtype == "stored" else dtype)
 
 
-def export_results(run: Where, output: Where, form: Literal["json", "pickle"] = "json") -> Path:
-    """Write the ranking of a finished run as a result file of the benchmark.
+def export_results(run: Where, output: Where, form: Literal["json", "pickle", "trec"] = "json") -> Path:
+    """Write the ranking of a finished run as a result file.
 
     Args:
         run: Output folder of the run.
-        output: The file.
-        form: ``json`` or ``pickle``.
+        output: The file; a run of TREC is packed if its name ends in ``.gz``.
+        form: ``json`` or ``pickle`` of the ILIAS benchmark, or ``trec``.
     """
     from ilion.interop.results import from_ranking, write_json_results, write_pickle_results
 
     run, output = Path(run), Path(output)
-    read_run(run)  # says so if it is no finished run
-    results = from_ranking(storage.read_ranking(run / "ranking"))
-    (write_json_results if form == "json" else write_pickle_results)(output, results)
+    told = read_run(run)  # says so if it is no finished run
+    ranking = storage.read_ranking(run / "ranking")
+    if form == "trec":
+        ranking.to_trec(output, "-".join(str(told.get("name") or "ilion").split()))
+    else:
+        (write_json_results if form == "json" else write_pickle_results)(output, from_ranking(ranking))
     return output
+
+
+def export_truth(experiment: Settings, output: Where) -> Path:
+    """Write the ground truth of a data set as a relevance file of TREC (qrels).
+
+    Args:
+        experiment: A data set, or an experiment on one.
+        output: The file; packed if its name ends in ``.gz``. Positives have the relevance 1, ignored ones -1.
+    """
+    pipeline = pipeline_of(experiment)
+    asked = {query.id for query in pipeline.queries}
+    ignored = pipeline.dataset.ignored
+    truth = {
+        query: dict.fromkeys(found, 1.0) | dict.fromkeys(ignored.get(query, ()), -1.0)
+        for query, found in pipeline.dataset.positives.items()
+        if query in asked
+    }
+    GroundTruth.from_dict(truth).to_trec(output)
+    return Path(output)
 
 
 def export_layer(path: Where, output: Where) -> tuple[int, int]:

@@ -195,9 +195,8 @@ def say_without_evidence(evaluation: Any) -> None:
     silent = evaluation.without_evidence
     if silent:
         names = ", ".join(repr(name) for name in silent[:3]) + (" ..." if len(silent) > 3 else "")
-        judged = (
-            "their ties count as one step" if evaluation.ties == "step" else "they count as in a random order"
-        )
+        ways = {"step": "their ties count as one step", "trec": "their ties stand in order of the ids"}
+        judged = ways.get(evaluation.ties, "they count as in a random order")
         print(
             f"  warning: {len(silent)} of {len(evaluation.query_ids)} queries had nothing to go by: to them, "
             f"all results are equally similar, or there are none ({names}); {judged}"

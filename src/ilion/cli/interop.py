@@ -63,7 +63,7 @@ def import_features(
 
 @import_app.command("results")
 def import_results(
-    file: Annotated[Path, typer.Argument(help="Results: JSON, or a pickle of arrays and texts.")],
+    file: Annotated[Path, typer.Argument(help="Results: JSON, a pickle, or a run of TREC (.gz too).")],
     experiment: Experiment,
     settings: Set = None,
     output: Output = None,
@@ -128,12 +128,20 @@ def export_features(
 def export_results(
     run: Annotated[Path, typer.Argument(help="Output folder of a finished run.")],
     output: Target,
-    form: Annotated[Literal["json", "pickle"], typer.Option(help="Form of the file.")] = "json",
+    form: Annotated[Literal["json", "pickle", "trec"], typer.Option(help="Form of the file.")] = "json",
 ) -> None:
     """Write the ranking of a finished run as a result file."""
     from ilion import api
 
     print(api.export_results(run, output, form))
+
+
+@export_app.command("truth")
+def export_truth(experiment: Experiment, output: Target, settings: Set = None) -> None:
+    """Write the ground truth of a data set as a relevance file of TREC (qrels)."""
+    from ilion import api
+
+    print(api.export_truth(experiment_of("export truth", experiment, settings, None, None), output))
 
 
 @export_app.command("layer")

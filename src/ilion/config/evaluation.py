@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ilion.config.plain import PartOf
-from ilion.evaluation.metrics import METRICS, check_cutoffs
+from ilion.evaluation.metrics import METRICS, SUFFIX, check_cutoffs
 from ilion.types import Between
 
 
@@ -19,9 +19,10 @@ class EvaluationConfig:
         k: Cut-off rank of AP.
         bootstrap: Number of bootstrap samples for the intervals.
         ties: ``rank`` goes by the order of the results; ``step`` takes results of the same similarity as one
-            step, like the ILIAS benchmark's own evaluator (only for ``ilias``).
-        metrics: Further metrics: another cut-off (``P@4``, ``recall@50``, ``trec@100``), or one of your own
-            (docs/metrics.md).
+            step, like the ILIAS benchmark's own evaluator (only for ``ilias``); ``trec`` orders them by id,
+            the last one first, like trec_eval.
+        metrics: Further metrics: another cut-off (``P@4``, ``nDCG@k``, ``trec@100``, ``MAP@R``), or one of
+            your own (docs/metrics.md).
 
     Raises:
         ConfigError: The cut-off of a metric is above ``k``.
@@ -30,8 +31,8 @@ class EvaluationConfig:
     definition: Literal["ilias", "trec", "revisited"] = "ilias"
     k: Annotated[int, Between(1, 10**9)] = 1000
     bootstrap: Annotated[int, Between(1, 10**6)] = 2000
-    ties: Literal["rank", "step"] = "rank"
-    metrics: Annotated[tuple[str, ...], PartOf(METRICS, suffix=r"@\d+")] = ()
+    ties: Literal["rank", "step", "trec"] = "rank"
+    metrics: Annotated[tuple[str, ...], PartOf(METRICS, suffix=SUFFIX)] = ()
 
     def __post_init__(self) -> None:
         check_cutoffs(self.metrics, self.k)

@@ -25,6 +25,7 @@ HEEDED: Mapping[str, tuple[str, ...]] = {
     "adapt": (*_FIRST_STAGE, "evaluation"),
     "forecast": (*_FIRST_STAGE, "evaluation", "report", "price"),
     "import results": ("dataset", "search", "evaluation", "report"),
+    "export truth": ("dataset",),
     "export features": ("dataset", "extraction", "adaptation", "compute"),
 }
 """Verb -> the sections of an experiment that it carries out. ``name``, ``output``, ``cache``, ``seed`` and

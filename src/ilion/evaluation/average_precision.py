@@ -16,7 +16,9 @@ import numpy as np
 from ilion.types import Bool, Float32, Float64, Int64
 
 Definition = Literal["ilias", "trec", "revisited"]
-Ties = Literal["rank", "step"]
+Ties = Literal["rank", "step", "trec"]
+Cut = int | Int64
+"""A cut-off: one rank for all queries, or (Q,) one for each."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _keys(rows: tuple[Int64, ...], size: int) -> Int64:
 
 
 def average_precision(
-    hits: Hits, kept: Bool | None, positives: Int64, definition: Definition, k: int
+    hits: Hits, kept: Bool | None, positives: Int64, definition: Definition, k: Cut
 ) -> Float64:
     """Compute AP@k of each query.
 
@@ -244,11 +246,12 @@ def average_precision(
     counts = np.ones(len(hits.pair), np.bool_) if kept is None else kept[hits.pair]
     removed = _before(~counts)
     rank = hits.rank - (removed[:-1] - removed[hits.first])
-    counted = counts & (rank <= k)
+    k = np.broadcast_to(k, hits.queries)
+    counted = counts & (rank <= k[hits.query])
     found = _before(counted)
     at = np.flatnonzero(counted)
     rank, query, first, upto = rank[at], hits.query[at], hits.first[at], hits.upto[at]
-    end = np.minimum(hits.end[at] - (removed[upto] - removed[first]), k)
+    end = np.minimum(hits.end[at] - (removed[upto] - removed[first]), k[query])
     credit = (found[upto] - found[first]) / end
     if definition == "revisited":
         earlier = found[at] - found[first]
@@ -261,7 +264,7 @@ def average_precision(
     return result
 
 
-def _open_credit(hits: Hits, counts: Bool, kept: Bool | None, definition: Definition, k: int) -> Float64:
+def _open_credit(hits: Hits, counts: Bool, kept: Bool | None, definition: Definition, k: Int64) -> Float64:
     """Return (Q,) the expected sum of precisions in the open ties, over all orders of each.
 
     Each of the m places of a tie holds one of its p positives with probability p / m, and then the others are
@@ -274,7 +277,7 @@ def _open_credit(hits: Hits, counts: Bool, kept: Bool | None, definition: Defini
         counts: (H,) hits that count.
         kept: (T,) positives that count; None for all.
         definition: See `average_precision`.
-        k: Cut-off.
+        k: (Q,) cut-offs.
     """
     tied = np.ones(len(hits.open_pair), np.bool_) if kept is None else kept[hits.open_pair]
     p = np.bincount(hits.open_query[tied], minlength=hits.queries)
@@ -282,7 +285,7 @@ def _open_credit(hits: Hits, counts: Bool, kept: Bool | None, definition: Defini
     before = np.bincount(hits.query[counts], minlength=hits.queries)
     f = hits.front - np.bincount(hits.query[~counts], minlength=hits.queries)
     part = (p > 0) & (f < k)
-    p, m, before, f = p[part], m[part], before[part], f[part]
+    p, m, before, f, k = p[part], m[part], before[part], f[part], k[part]
     total = np.zeros(hits.queries)
     if not len(p):
         return total
@@ -300,21 +303,22 @@ def _open_credit(hits: Hits, counts: Bool, kept: Bool | None, definition: Defini
     return total
 
 
-def count_hits(hits: Hits, k: int) -> Float64:
+def count_hits(hits: Hits, k: Cut) -> Float64:
     """Return (Q,) how many positives are among the first k results; of open ties as many as are expected.
 
     >>> hits = find_hits(np.array([[8, 5]]), None, (np.array([1, 5]),), (np.array([], int),), 9)
     >>> count_hits(hits, 1), count_hits(hits, 2)
     (array([0.]), array([1.]))
     """
-    found = np.bincount(hits.query[hits.rank <= k], minlength=hits.queries).astype(np.float64)
+    inside = hits.rank <= np.broadcast_to(k, hits.queries)[hits.query]
+    found = np.bincount(hits.query[inside], minlength=hits.queries).astype(np.float64)
     if hits.has_open:
         tied, places = open_places(hits, k)
         found += np.divide(tied * places, hits.open_size, out=np.zeros(hits.queries), where=tied > 0)
     return found
 
 
-def open_places(hits: Hits, k: int) -> tuple[Int64, Int64]:
+def open_places(hits: Hits, k: Cut) -> tuple[Int64, Int64]:
     """Return (Q,) the positives in each open tie, and (Q,) how many of its places are among the first k."""
     tied = np.bincount(hits.open_query, minlength=hits.queries)
     return tied, np.clip(k - hits.front, 0, hits.open_size)

@@ -7,7 +7,7 @@ positive.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import get_args
 
@@ -86,7 +86,8 @@ def evaluate(
         ties: ``rank``: the order of the ranking decides, and among results that a query says nothing about
             every order counts alike (`ilion.evaluation.average_precision.find_open`). ``step``: results of
             the same similarity form one step, as in the public ILIAS evaluator (only for
-            ``definition="ilias"``; the other metrics stay by rank).
+            ``definition="ilias"``; the other metrics stay by rank). ``trec``: results of the same similarity
+            stand in order of their ids, the last one first, as in trec_eval.
         metrics: Further metrics, such as ``P@4``; see `ilion.evaluation.metrics`.
         boundaries: Axis -> where its bins meet, ascending. Axes that are not named keep those in
             `BOUNDARIES`.
@@ -115,6 +116,8 @@ def evaluate(
     check_cutoffs(metrics, k)
     axes = Axes(truth.query_ids) if axes is None else axes
     _check_truth(ranking, truth, axes)
+    if ties == "trec":
+        ranking = order_ties(ranking)
     hits = _find(ranking, truth, ties)
     positives = _sizes(truth.positives) + truth.unreachable
     per_query = average_precision(hits, None, positives, definition, k)
@@ -204,15 +207,33 @@ def _in_order(ranking: Ranking, truth: GroundTruth) -> tuple[Int64, Float32, Int
 def _find(ranking: Ranking, truth: GroundTruth, ties: Ties) -> Hits:
     """Find the positives, queries in the order of the ground truth."""
     indices, similarities, counts = _in_order(ranking, truth)
-    step = ties == "step"
     return find_hits(
         indices,
-        similarities if step else None,
+        similarities if ties == "step" else None,
         truth.positives,
         truth.ignored,
         len(ranking.database_ids),
-        None if step else find_open(similarities, counts),
+        find_open(similarities, counts) if ties == "rank" else None,
     )
+
+
+def order_ties(ranking: Ranking) -> Ranking:
+    """Return a ranking whose equal similarities stand in descending order of the ids.
+
+    That is trec_eval's order; it compares the bytes of UTF-8, which order as the characters do.
+
+    >>> order_ties(Ranking.from_dict({"q": {"a": 0.5, "c": 0.5, "b": 0.5, "d": 0.1}})).to_dict()["q"].keys()
+    dict_keys(['c', 'b', 'a', 'd'])
+    """
+    indices, values = ranking.indices.copy(), ranking.similarities
+    for query, count in enumerate(ranking.counts.tolist()):
+        edges = np.flatnonzero(np.diff(values[query, :count])) + 1
+        bounds = np.concatenate([[0], edges, [count]])
+        for at in np.flatnonzero(np.diff(bounds) > 1):
+            tie = slice(bounds[at], bounds[at + 1])
+            rows = indices[query, tie].tolist()
+            indices[query, tie] = sorted(rows, key=ranking.database_ids.__getitem__, reverse=True)
+    return replace(ranking, indices=indices)
 
 
 def _without_evidence(ranking: Ranking, truth: GroundTruth) -> tuple[str, ...]:

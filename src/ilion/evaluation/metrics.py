@@ -1,7 +1,8 @@
 """Metrics by name: what each says of a query, given where its positives stand.
 
-A name is that of a metric with a cut-off behind ``@`` (``P@4``), or without one, which means the cut-off of
-the run. Ilion's own metrics look at all queries at once; one from outside is a plain function of one query:
+A name is that of a metric with a cut-off behind ``@``: a rank (``P@4``), ``R`` for the number of positives of
+each query (``MAP@R``), or ``k`` for the cut-off of the run, which is also meant without one. Ilion's own
+metrics look at all queries at once; one from outside is a plain function of one query:
 
     def reciprocal_rank(ranks, positives, k):
         return 1 / ranks[0] if len(ranks) else 0.0
@@ -20,27 +21,38 @@ from typing import get_args
 import numpy as np
 
 from ilion.errors import ConfigError
-from ilion.evaluation.average_precision import Definition, Hits, average_precision, count_hits, open_places
-from ilion.registry import Part, Registry
+from ilion.evaluation.average_precision import (
+    Cut,
+    Definition,
+    Hits,
+    average_precision,
+    count_hits,
+    open_places,
+)
+from ilion.registry import Registry
 from ilion.types import Float64, Int64
 
 OneQuery = Callable[[Int64, int, int], float]
 """A metric of one query: from the ranks (h,) of its positives, their number and the cut-off to [0, 1]."""
-Metric = Callable[[Hits, Int64, int, Definition], Float64]
+Metric = Callable[[Hits, Int64, Cut, Definition], Float64]
 """A metric of all queries: from hits, positives (Q,), cut-off and definition of AP to (Q,) in [0, 1]."""
+SUFFIX = r"@(?:\d+|R|k)"
+"""How a cut-off is written."""
 
 ORDERS = 64
 """Orders of an open tie over which a metric from outside is averaged."""
 
 
 def split_cutoff(name: str, k: int = 0) -> tuple[str, int]:
-    """Split a name into that of the metric and its cut-off, which is ``k`` where the name has none.
+    """Split a name into that of the metric and its cut-off: ``k`` where it says none, -1 for ``R``.
 
-    >>> split_cutoff("P@4"), split_cutoff("my_metrics:first_rank", 1000)
-    (('P', 4), ('my_metrics:first_rank', 1000))
+    >>> split_cutoff("P@4"), split_cutoff("my_metrics:first_rank", 1000), split_cutoff("MAP@R")
+    (('P', 4), ('my_metrics:first_rank', 1000), ('MAP', -1))
     """
-    found = re.fullmatch(r"(.+)@(\d+)", name)
-    return (found[1], int(found[2])) if found else (name, k)
+    found = re.fullmatch(rf"(.+)({SUFFIX})", name)
+    if found is None or found[2] == "@k":
+        return found[1] if found else name, k
+    return found[1], -1 if found[2] == "@R" else int(found[2][1:])
 
 
 METRICS: Registry[Metric] = Registry("metric", __package__)
@@ -51,14 +63,20 @@ def check_cutoffs(names: Iterable[str], k: int) -> None:
     """Check that the first k results say enough for each metric.
 
     Raises:
-        ConfigError: A cut-off is 0 or above k.
+        ConfigError: A cut-off is 0 or above k, or a name means several definitions.
 
     >>> check_cutoffs(["P@20"], 10)
     Traceback (most recent call last):
     ilion.errors.ConfigError: metric 'P@20': its cut-off must be from 1 to 10 (evaluation.k)
     """
     for name in names:
-        if not 1 <= split_cutoff(name, k)[1] <= k:
+        base, cut = split_cutoff(name, k)
+        if base == "MAP" and cut != -1:
+            raise ConfigError(
+                f"metric {name!r}: at a rank its definitions differ (docs/metrics.md); write ilias@{cut}, "
+                f"trec@{cut} or revisited@{cut}, or MAP@R"
+            )
+        if cut != -1 and not 1 <= cut <= k:
             raise ConfigError(f"metric {name!r}: its cut-off must be from 1 to {k} (evaluation.k)")
 
 
@@ -76,30 +94,39 @@ def measure(
         queries: Q ids, for messages.
 
     Raises:
-        ConfigError: There is no such metric, or one from outside fails or leaves [0, 1].
+        ConfigError: There is no such metric, one from outside fails or leaves [0, 1], or a query has more
+            positives than results are kept, where the cut-off is their number.
     """
     found = {}
     for name in names:
         base, cut = split_cutoff(name, k)
         part = METRICS.find(base)
-        label = f"{base.rpartition(':')[2]}@{cut}"
+        label = f"{base.rpartition(':')[2]}@{'R' if cut == -1 else cut}"
+        cuts = positives if cut == -1 else np.full(len(positives), cut)
+        if cuts.max() > k:
+            most = int(np.argmax(cuts))
+            raise ConfigError(
+                f"metric {name!r}: query {queries[most]!r} has {cuts[most]} positives, and only the first "
+                f"{k} results are judged; set evaluation.k (and search.k) to at least that number"
+            )
         found[label] = (
-            _each(part, hits, positives, cut, queries)
+            _each(part.make, part.name, hits, positives, cuts, queries)  # type: ignore[arg-type]
             if part.digest
-            else part.make(hits, positives, cut, definition)
+            else part.make(hits, positives, cuts, definition)
         )
     return found
 
 
-def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Sequence[str]) -> Float64:
-    """Call a metric from outside for every query."""
+def _each(
+    function: OneQuery, name: str, hits: Hits, positives: Int64, cuts: Int64, queries: Sequence[str]
+) -> Float64:
+    """Call a metric of one query for every query."""
     values = np.empty(hits.queries)
     bounds = np.searchsorted(hits.query, np.arange(hits.queries + 1))
-    tied, _ = open_places(hits, k)
+    tied, _ = open_places(hits, cuts)
     for number, query in enumerate(queries):
-        ranks = hits.rank[bounds[number] : bounds[number + 1]]
+        ranks, k = hits.rank[bounds[number] : bounds[number + 1]], int(cuts[number])
         try:
-            function: OneQuery = part.make  # type: ignore[assignment]
             values[number] = np.mean(
                 [
                     function(order[order <= k].copy(), int(positives[number]), k)
@@ -107,11 +134,9 @@ def _each(part: Part[Metric], hits: Hits, positives: Int64, k: int, queries: Seq
                 ]
             )
         except Exception as error:
-            raise ConfigError(f"metric {part.name!r} failed for query {query!r}: {error!r}") from error
+            raise ConfigError(f"metric {name!r} failed for query {query!r}: {error!r}") from error
         if not 0 <= values[number] <= 1:
-            raise ConfigError(
-                f"metric {part.name!r} gives {values[number]} for {query!r}; it must lie in [0, 1]"
-            )
+            raise ConfigError(f"metric {name!r} gives {values[number]} for {query!r}; it must lie in [0, 1]")
     return values
 
 
@@ -127,10 +152,11 @@ def _orders(ranks: Int64, hits: Hits, query: int, tied: int) -> Iterator[Int64]:
 
 
 @METRICS.register("R")
-def success(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+@METRICS.register("Success")
+def success(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
     """Tell whether a positive is among the first k results: 1 or 0, and in an open tie the chance of it."""
     found = np.zeros(hits.queries)
-    found[hits.query[hits.rank <= k]] = 1.0
+    found[hits.query[hits.rank <= np.broadcast_to(k, hits.queries)[hits.query]]] = 1.0
     if hits.has_open:
         tied, places = open_places(hits, k)
         for query in np.flatnonzero((found == 0) & (tied > 0) & (places > 0)):
@@ -154,26 +180,26 @@ def _chance_of_none(size: int, positives: int, places: int) -> float:
 
 
 @METRICS.register("P")
-def precision(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+def precision(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
     """Divide the positives among the first k results by k, however many results there are."""
     return count_hits(hits, k) / k
 
 
 @METRICS.register("recall")
-def recall(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+def recall(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
     """Divide the positives among the first k results by all positives."""
     return count_hits(hits, k) / positives
 
 
 @METRICS.register("oracle")
-def oracle(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+def oracle(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
     """Compute AP@k as if all hits among the first k results stood in front."""
     # every precision at a hit is 1 then, in all three definitions
     return count_hits(hits, k) / (np.minimum(positives, k) if definition == "ilias" else positives)
 
 
 def _average_precision(name: Definition) -> Metric:
-    def precision_at_hits(hits: Hits, positives: Int64, k: int, definition: Definition) -> Float64:
+    def precision_at_hits(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
         return average_precision(hits, None, positives, name, k)
 
     return precision_at_hits
@@ -181,3 +207,52 @@ def _average_precision(name: Definition) -> Metric:
 
 for _name in get_args(Definition):  # AP in another definition, or at another cut-off, than the run's own
     METRICS.register(_name)(_average_precision(_name))
+METRICS.register("MAP")(_average_precision("trec"))  # at R only, where the definitions by rank agree
+
+
+@METRICS.register("nDCG")
+def gain(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
+    """Sum 1 / log2(rank + 1) over the positives among the first k results, over the largest such sum."""
+    cuts = np.broadcast_to(k, hits.queries)
+    inside = hits.rank <= cuts[hits.query]
+    total = np.bincount(
+        hits.query[inside], weights=1 / np.log2(hits.rank[inside] + 1), minlength=hits.queries
+    )
+    best = np.minimum(positives, cuts)
+    sums = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, cuts.max(initial=1) + 2)))])
+    if hits.has_open:
+        tied, places = open_places(hits, k)
+        front = np.minimum(hits.front, cuts)
+        share = np.divide(tied, hits.open_size, out=np.zeros(hits.queries), where=tied > 0)
+        total = total + share * (sums[front + places] - sums[front])
+    values: Float64 = np.divide(total, sums[best], out=np.zeros(hits.queries), where=best > 0)
+    return np.minimum(values, 1.0)
+
+
+def _of_one(function: OneQuery) -> Metric:
+    """Return a metric of one query as one of all queries."""
+
+    def of_all(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
+        cuts = np.broadcast_to(k, hits.queries)
+        return _each(function, function.__name__, hits, positives, cuts, range(hits.queries))  # type: ignore
+
+    return of_all
+
+
+def reciprocal_rank(ranks: Int64, positives: int, k: int) -> float:
+    """Return one over the rank of the first positive among the first k results, 0 without one."""
+    return 1 / int(ranks[0]) if len(ranks) else 0.0
+
+
+def precision_to_last(ranks: Int64, positives: int, k: int) -> float:
+    """Return P@k as the revisited benchmarks print it (mP@k): cut at the last positive's rank at the latest.
+
+    >>> precision_to_last(np.array([1, 3]), 2, 10), precision_to_last(np.array([1, 3]), 5, 10)
+    (0.6666666666666666, 0.2)
+    """
+    cut = int(ranks[-1]) if len(ranks) == positives else k
+    return len(ranks) / cut
+
+
+METRICS.register("RR")(_of_one(reciprocal_rank))
+METRICS.register("mP")(_of_one(precision_to_last))

@@ -1,4 +1,5 @@
-"""Result files of the ILIAS benchmark: JSON ``{query: {database id: similarity}}``, or a pickle.
+"""Result files of others: JSON ``{query: {database id: similarity}}`` or a pickle, as the ILIAS benchmark has
+them, and runs of TREC.
 
 The pickle holds ``query_ids``, ``db_ids``, ``sims`` (Q, K) and ``ranks`` (Q, K), which are indices into
 ``db_ids``. Letters: Q queries, K results, N database images.
@@ -90,13 +91,13 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """Read a result file of either form; nothing in it is executed.
+    """Read a result file of any form; nothing in it is executed.
 
     Results of a query that are not in order of similarity are put in order, which is said; ties stay as they
     stand. A pickle whose similarities mostly ascend along its ranks contradicts itself.
 
     Args:
-        path: JSON, or a pickle of arrays, lists, tuples, dicts, texts and numbers.
+        path: JSON, a pickle of arrays, lists, tuples, dicts, texts and numbers, or a run of TREC (also gzip).
 
     Raises:
         ArtifactError: The file is missing or damaged, names anything else, or its parts do not fit together.
@@ -108,11 +109,13 @@ def read_results(path: Path) -> Results:
             file.seek(0)
             if start.startswith(b"{"):
                 return _descending(_from_json(file.read(), path), path)
+            if first.startswith(b"\x1f\x8b") or _is_trec(start):
+                return replace(from_ranking(Ranking.from_trec(path)), complete=False)
             seen = describe_foreign(first) or _describe_table(start)
             if seen:
                 raise ArtifactError(
-                    f"{path}: {seen}; results are JSON {{query: {{database id: similarity}}}} or a pickle of "
-                    f"{', '.join(KEYS)}"
+                    f"{path}: {seen}; results are JSON {{query: {{database id: similarity}}}}, a run of TREC "
+                    f"or a pickle of {', '.join(KEYS)}"
                 )
             results = _from_pickle(pickles.load(file, path), path)
             _refuse_ascending(results, path)
@@ -212,6 +215,12 @@ def tie_groups(results: Results, k: int | None = None) -> NDArray[np.float32]:
     return np.where(results.indices[:, :k] >= 0, groups, -np.inf).astype(np.float32)
 
 
+def _is_trec(start: bytes) -> bool:
+    """Tell whether a text begins like a run of TREC: query Q0 id rank score tag."""
+    fields = start.partition(b"\n")[0].split()
+    return len(fields) == 6 and fields[1] in (b"Q0", b"q0", b"0")
+
+
 def _describe_table(start: bytes) -> str:
     """Return what a text of another form is, or "" for what is no text."""
     line = start.splitlines()[0] if start else b""
@@ -221,8 +230,6 @@ def _describe_table(start: bytes) -> str:
         return ""
     if not text.replace("\t", " ").isprintable():
         return ""
-    if len(text.split()) == 6 and text.split()[1] in ("Q0", "q0", "0"):
-        return "a TREC run (query Q0 id rank score tag); 'Ranking.from_trec' reads such"
     if text.startswith("["):
         return "a JSON list, not a table of queries"
     if "," in text or ";" in text or "\t" in text:

@@ -136,7 +136,7 @@ class Ranking(Value):
         """Read a run file of TREC: ``query Q0 image rank similarity tag`` on each line; ranks are not used.
 
         Args:
-            path: The file.
+            path: The file, plain or gzip.
             database_ids: N ids of the whole database; None takes those that occur.
 
         Raises:
@@ -156,7 +156,7 @@ class Ranking(Value):
         }
 
     def to_trec(self, path: Where, tag: str = "ilion") -> None:
-        """Write a run file of TREC; see `from_trec`.
+        """Write a run file of TREC, packed if its name ends in ``.gz``; see `from_trec`.
 
         Raises:
             ArtifactError: An id has white space, which separates the fields.

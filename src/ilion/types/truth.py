@@ -82,6 +82,8 @@ class GroundTruth(Value):
     def from_trec(cls, path: Where) -> Self:
         """Read a relevance file of TREC (qrels): ``query 0 image relevance`` on each line; see `from_dict`.
 
+        A gzip file will do. Every relevance above 0 counts alike.
+
         Raises:
             ArtifactError: The file cannot be read, or a line is not as described.
         """
@@ -105,7 +107,7 @@ class GroundTruth(Value):
         }
 
     def to_trec(self, path: Where) -> None:
-        """Write a relevance file of TREC; see `from_trec`."""
+        """Write a relevance file of TREC, packed if its name ends in ``.gz``; see `from_trec`."""
         table = self.to_dict()
         write_trec(path, ((q, "0", i, str(v)) for q, found in table.items() for i, v in found.items()))
 

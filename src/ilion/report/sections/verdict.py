@@ -221,7 +221,7 @@ def caveats(
     if objects < _FEW and width > _WIDE:
         say("few_objects", count=objects, span=words.number(100 * width, 0))
     if evaluation.without_evidence:
-        key = "without_evidence_step" if evaluation.ties == "step" else "without_evidence"
+        key = "without_evidence" + ("" if evaluation.ties == "rank" else f"_{evaluation.ties}")
         say(key, count=len(evaluation.without_evidence), queries=len(evaluation.query_ids))
     never = outcome.never_found
     if never:
@@ -242,8 +242,8 @@ def caveats(
         say("mixed", images=len(outcome.queries) - texts, texts=texts)
     if not any(known_slices(evaluation, axis) for axis in VALUE_AXES):
         say("no_axes")
-    if evaluation.ties == "step":
-        say("ties")
+    if evaluation.ties != "rank":
+        say("ties" if evaluation.ties == "step" else "ties_trec")
     if main.cost.reused:
         say("reused", stages=", ".join(main.cost.reused))
     if len(results) > 1 and comparable(results):
