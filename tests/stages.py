@@ -8,7 +8,7 @@ from typing import Any
 
 from ilion import api
 from ilion.config import ExperimentConfig
-from ilion.extraction.describe import Description, describe_shard
+from ilion.extraction.describe import StoredDescription, describe_shard
 from ilion.extraction.shards import is_finished, shard_keys
 from ilion.outcome import Machine
 from ilion.pipeline import Extraction
@@ -29,7 +29,7 @@ def same(report: Path, page: bytes) -> bool:
 
 
 def describe_shards(
-    shards: Sequence[Shard], description: Description[Any, Any], artifact: Artifact, **options: Any
+    shards: Sequence[Shard], description: StoredDescription[Any, Any], artifact: Artifact, **options: Any
 ) -> tuple[list[str], bool]:
     """Describe the shards that are not finished; return their keys, and whether all were."""
     keys, reused = shard_keys(shards), True

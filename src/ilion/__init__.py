@@ -32,12 +32,12 @@ if TYPE_CHECKING:
         search,
         show,
     )
-    from ilion.api.run import run
     from ilion.config import ExperimentConfig, load_experiment
     from ilion.datasets import open_dataset
     from ilion.errors import IlionError
     from ilion.evaluation.compare import Comparison
     from ilion.outcome import Evaluation, RunResult
+    from ilion.pipeline.jobs.run import run
     from ilion.storage import DescriptorSet
     from ilion.types import Descriptors, GroundTruth, LocalFeatures, Ranking, RetrievalDataset
 

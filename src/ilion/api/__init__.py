@@ -1,9 +1,9 @@
 """The verbs: what the command line and a Python program call, with the same names and defaults."""
 
-from ilion.api.adapt import adapt, tune
 from ilion.api.download import download, recipes
-from ilion.api.forecast import forecast
-from ilion.api.interop import (
+from ilion.pipeline.jobs.adapt import adapt
+from ilion.pipeline.jobs.forecast import forecast
+from ilion.pipeline.jobs.interop import (
     export_features,
     export_layer,
     export_results,
@@ -12,9 +12,10 @@ from ilion.api.interop import (
     import_layer,
     import_results,
 )
-from ilion.api.run import demo, evaluate, extract, rank, run
-from ilion.api.runs import compare, load_run, report, status
+from ilion.pipeline.jobs.run import demo, evaluate, extract, rank, run
+from ilion.pipeline.jobs.runs import compare, load_run, report, status
 from ilion.pipeline.jobs.sweep import sweep
+from ilion.pipeline.jobs.tune import tune
 
 __all__ = [
     "adapt",

@@ -110,7 +110,7 @@ def compare(
 ) -> None:
     """Compare two runs of the same queries: difference, interval over instances, randomisation test."""
     from ilion import api
-    from ilion.api.runs import compare_environments
+    from ilion.pipeline.jobs.runs import compare_environments
 
     result = api.compare(a, b, seed, metric)
     differences = compare_environments(a, b)

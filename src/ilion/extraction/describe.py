@@ -2,9 +2,10 @@
 
     records -> taken over, or loaded in threads -> described in chunks -> stored as one shard
 
-A `Description` says what is made of an image; everything else is written here, once. A shard is the unit of
-work wherever it is done: a finished one is never computed again, one that was being computed when the process
-ended leaves nothing behind. Memory holds one chunk of decoded images and what the shard's writer keeps.
+A `Description` says what is made of an image, a `StoredDescription` also how a shard of them is stored; all
+else is written here, once. A shard is the unit of work wherever it is done: a finished one is never computed
+again, one that was being computed when the process ended leaves nothing behind. Memory holds one chunk of
+decoded images and what the shard's writer keeps.
 """
 
 from __future__ import annotations
@@ -99,17 +100,13 @@ def load_part(record: ImageRecord, at_least: tuple[int, int] | None, box_use: Bo
 
 
 class Description(ABC, Generic[L, T]):
-    """What is made of images; one subclass a kind.
+    """What is made of images.
 
     ``load`` is called in several threads at once.
     """
 
-    kind: ClassVar[str]
-    """Kind of the artifact that holds it."""
     chunk: ClassVar[int] = CHUNK
     """Number of loaded images that are described together."""
-    takes_over: ClassVar[bool] = False
-    """Whether what earlier shards hold of an unchanged image is taken over instead of made anew."""
 
     @property
     @abstractmethod
@@ -123,6 +120,15 @@ class Description(ABC, Generic[L, T]):
     @abstractmethod
     def describe(self, images: Sequence[tuple[ImageRecord, L]]) -> Sequence[T]:
         """Describe at most ``chunk`` loaded images; one result each, in their order."""
+
+
+class StoredDescription(Description[L, T]):
+    """A description that is stored in shards; one subclass a kind of artifact."""
+
+    kind: ClassVar[str]
+    """Kind of the artifact that holds it."""
+    takes_over: ClassVar[bool] = False
+    """Whether what earlier shards hold of an unchanged image is taken over instead of made anew."""
 
     @abstractmethod
     def write(
@@ -222,7 +228,7 @@ def describe(
 def describe_shard(
     shard: Shard,
     key: str,
-    description: Description[Any, Any],
+    description: StoredDescription[Any, Any],
     artifact: Artifact,
     *,
     on_bad_image: OnBadImage = "error",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable, TextExtractor
 from ilion.descriptors.texts import count_long
 from ilion.errors import DatasetError, ExtractionError
-from ilion.extraction.describe import BoxUse, Description, describe, load_part
+from ilion.extraction.describe import BoxUse, StoredDescription, describe, load_part
 from ilion.extraction.shards import OnBadImage, Progress, queries_key, stats_since
 from ilion.images import least_size, resize
 from ilion.outcome import Skipped
@@ -52,7 +52,7 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
 
 
 @dataclass(frozen=True)
-class GlobalDescription(Description[RGB, NDArray[np.floating]]):
+class GlobalDescription(StoredDescription[RGB, NDArray[np.floating]]):
     """One descriptor an image.
 
     Args:

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from ilion.errors import ExtractionError
-from ilion.extraction.describe import CHUNK, BoxUse, Description, View, describe, describe_queries, load_part
+from ilion.extraction.describe import (
+    CHUNK,
+    BoxUse,
+    Description,
+    StoredDescription,
+    View,
+    describe,
+    describe_queries,
+    load_part,
+)
 from ilion.extraction.recode import as_stored, full_precision, settle, stored_features
 from ilion.extraction.shards import OnBadImage, Progress, stats_since
 from ilion.images import least_size
@@ -95,19 +104,9 @@ class LocalDescription(Description[View, LocalFeatures]):
             _check(features, self.extractor, record)
         return [placed(features, view) for (_, view), features in zip(images, found, strict=True)]
 
-    def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, LocalFeatures]],
-        stats: Callable[[int], ShardStats],
-    ) -> None:
-        """Refuse: features are stored by a codec, or as postings."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True)
-class EncodedDescription(Description[View, bytes]):
+class EncodedDescription(StoredDescription[View, bytes]):
     """The local features of an image, as a codec stores them.
 
     Args:

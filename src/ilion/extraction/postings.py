@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ilion.extraction.describe import StoredDescription, View
 from ilion.extraction.local import LocalDescription
 from ilion.searching.asmk import Codebook, index_shard
 from ilion.storage import Artifact, ShardStats
@@ -12,7 +13,7 @@ from ilion.types import LocalFeatures
 
 
 @dataclass(frozen=True)
-class PostingsDescription(LocalDescription):
+class PostingsDescription(LocalDescription, StoredDescription[View, LocalFeatures]):
     """The local features of an image, as postings of an inverted file.
 
     Args:

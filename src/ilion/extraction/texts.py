@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ilion.extraction.describe import BoxUse, Description, describe, describe_queries, load_part
+from ilion.extraction.describe import BoxUse, StoredDescription, describe, describe_queries, load_part
 from ilion.extraction.shards import stats_since
 from ilion.images import least_size
 from ilion.reading.base import Reader
@@ -26,7 +26,7 @@ DETAIL = 2
 
 
 @dataclass(frozen=True)
-class TextDescription(Description[ReadImage, ReadImage]):
+class TextDescription(StoredDescription[ReadImage, ReadImage]):
     """The lines of text in an image.
 
     Args:

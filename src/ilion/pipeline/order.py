@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +32,6 @@ from ilion.pipeline.explain import cost
 from ilion.pipeline.explain.reading import what_reading_did
 from ilion.pipeline.explain.reranking import at_full_precision, changes, explainer
 from ilion.pipeline.jobs.learn import learnt_layer
-from ilion.pipeline.jobs.tune import CODES, LOSS, Tuning, tune
 from ilion.pipeline.stages.adapt import adapt, unseen
 from ilion.pipeline.stages.describe import describe
 from ilion.pipeline.stages.imported import searched_elsewhere, unknown_cost, unknown_model
@@ -259,19 +257,11 @@ class Pipeline:
 
     def measure(self) -> Evaluation:
         """Judge the first stage alone, and store no result."""
-        searched = self.search()
-        return self._judge(searched.ranking, *self._truth(searched.ranking))
+        return self.judge(self.search().ranking)
 
-    def tune(
-        self, codes: Sequence[str] = CODES, shortlists: Sequence[int] = (), loss: float = LOSS
-    ) -> Tuning:
-        """Measure what search through short codes costs and loses here, beside exact search."""
-
-        def judge(ranking: Ranking) -> Evaluation:
-            return self._judge(ranking, *self._truth(ranking))
-
-        extracted = self.extract()
-        return tune(self.experiment, extracted, judge, codes=codes, shortlists=shortlists, loss=loss)
+    def judge(self, ranking: Ranking) -> Evaluation:
+        """Judge a ranking of the queries by the data set."""
+        return self._judge(ranking, *self._truth(ranking))
 
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""

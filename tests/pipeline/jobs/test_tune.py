@@ -13,7 +13,7 @@ from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate
 from ilion.outcome import Evaluation
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.jobs.tune import tune
+from ilion.pipeline.jobs.tune import try_codes
 from ilion.pipeline.stages.search import find
 from ilion.pipeline.stages.values import Extraction
 from ilion.runtime.machine import machine
@@ -65,7 +65,7 @@ def judge(ranking: Ranking) -> Evaluation:
 
 def test_the_tuner_measures_each_code_against_exact_search(tmp_path: Path) -> None:
     experiment, extracted = setting(tmp_path)
-    found = tune(experiment, extracted, judge, codes=["pq8", "sq8", "pq64"], shortlists=[20, IMAGES])
+    found = try_codes(experiment, extracted, judge, codes=["pq8", "sq8", "pq64"], shortlists=[20, IMAGES])
     # pq64 needs more dimensions than there are
     assert [(t.code, t.shortlist) for t in found.trials] == [
         ("pq8", 20),
@@ -90,7 +90,7 @@ def test_the_tuner_measures_each_code_against_exact_search(tmp_path: Path) -> No
 def test_there_is_nothing_to_tune_where_every_image_is_a_result(tmp_path: Path) -> None:
     experiment, extracted = setting(tmp_path, k=IMAGES)
     with pytest.raises(ArtifactError, match=f"every one of the {IMAGES} images"):
-        tune(experiment, extracted, judge)
+        try_codes(experiment, extracted, judge)
 
 
 def test_compressed_is_a_method_of_the_first_stage(tmp_path: Path) -> None:

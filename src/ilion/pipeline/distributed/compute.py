@@ -13,7 +13,7 @@ from ilion._version import __version__
 from ilion.config import ComputeConfig, ExperimentConfig, to_dict
 from ilion.datasets.shards import FileShard, RecordShard, plain_shard
 from ilion.errors import TaskError
-from ilion.extraction.describe import Description, describe_shard
+from ilion.extraction.describe import StoredDescription, describe_shard
 from ilion.extraction.known import STAMPS
 from ilion.extraction.shards import Progress, is_finished, shard_keys
 from ilion.outcome import MissingShard
@@ -91,7 +91,7 @@ def do_shards(
     experiment: Experiment,
     stage: str,
     artifact: Artifact,
-    description: Description[Any, Any],
+    description: StoredDescription[Any, Any],
     learnt: str = "",
     shards: Sequence[Shard] | None = None,
 ) -> tuple[list[str], bool, tuple[MissingShard, ...]]:

@@ -20,7 +20,7 @@ from ilion.config import ExperimentConfig, check_parts, from_dict
 from ilion.datasets.shards import shard_from
 from ilion.descriptors.base import Fittable
 from ilion.errors import ConfigError, DatasetError
-from ilion.extraction.describe import Description, describe_shard
+from ilion.extraction.describe import StoredDescription, describe_shard
 from ilion.extraction.images import STATE, GlobalDescription
 from ilion.extraction.local import EncodedDescription, LocalDescription
 from ilion.extraction.shards import Progress, shard_keys
@@ -79,7 +79,7 @@ def _deltas(advance: Advance) -> Progress:
 
 
 @lru_cache(maxsize=1)
-def _description(kind: str, config: ExperimentConfig, learnt: str) -> Description[Any, Any]:
+def _description(kind: str, config: ExperimentConfig, learnt: str) -> StoredDescription[Any, Any]:
     """Build what is made of images, from the settings and from the folder of what was learnt for it."""
     settings = config.extraction
     match kind:

@@ -11,14 +11,15 @@ import numpy as np
 from ilion.errors import ArtifactError
 from ilion.evaluation.compare import compare
 from ilion.outcome import Evaluation, Interval
-from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.experiment import Experiment, Progress
+from ilion.pipeline.jobs.run import Settings, pipeline_of
 from ilion.pipeline.stages.codes import coded
 from ilion.pipeline.stages.values import Extraction
 from ilion.searching import Code, search, search_compressed
 from ilion.types import Float32, Ranking, Value
 
 CODES = ("pq32", "pq64", "pq128", "rabitq", "sq4", "sq8")
-"""What the tuner tries."""
+"""Codes that are tried where none is named."""
 
 
 LOSS = 0.005
@@ -54,7 +55,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning(Value):
-    """What `tune` measured.
+    """What `try_codes` measured.
 
     Args:
         images: Rows of the database.
@@ -78,6 +79,29 @@ class Tuning(Value):
 
 
 def tune(
+    experiment: Settings,
+    codes: Sequence[str] = (),
+    shortlists: Sequence[int] = (),
+    loss: float = LOSS,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Measure recall, mAP, bytes and time of search through short codes, beside exact search.
+
+    Args:
+        experiment: The experiment.
+        codes: Codes to try; none tries the usual ones.
+        shortlists: Numbers of rows put in exact order; none tries one, two and four times the results.
+        loss: mAP that the recommended code may lose, at the lower end of the interval.
+        progress: Callback that receives stage, done and total.
+    """
+    pipeline = pipeline_of(experiment, progress)
+    extracted = pipeline.extract()
+    return try_codes(
+        pipeline.experiment, extracted, pipeline.judge, codes=codes or CODES, shortlists=shortlists, loss=loss
+    )
+
+
+def try_codes(
     experiment: Experiment,
     extracted: Extraction,
     judge: Callable[[Ranking], Evaluation],

@@ -12,9 +12,10 @@ from ilion.evaluation.compare import Comparison
 from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_of
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
-from ilion.pipeline import Pipeline, Progress
+from ilion.pipeline.experiment import Progress
 from ilion.pipeline.explain.reading import reread
 from ilion.pipeline.explain.reranking import recalled
+from ilion.pipeline.order import Pipeline
 from ilion.runtime import machine
 from ilion.storage.runs import from_plain, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status

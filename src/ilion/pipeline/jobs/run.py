@@ -1,4 +1,4 @@
-"""Run an experiment: its stages, all of them, and a demo."""
+"""The stages of an experiment, all of them, and a demo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 from ilion import storage
 from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig, dump_toml, load_experiment
 from ilion.outcome import RunResult
-from ilion.pipeline import Extraction, Index, Pipeline, Progress, Search
+from ilion.pipeline.experiment import Progress
+from ilion.pipeline.order import Pipeline
+from ilion.pipeline.stages.inverted_file import Index
+from ilion.pipeline.stages.values import Extraction, Search
 from ilion.synthetic import synthesize
 from ilion.types import Where
 

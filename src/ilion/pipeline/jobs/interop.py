@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ilion import storage
-from ilion.api.run import Settings, pipeline_of
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
-from ilion.pipeline import Pipeline, Progress
+from ilion.pipeline.experiment import Progress
+from ilion.pipeline.jobs.run import Settings, pipeline_of
+from ilion.pipeline.order import Pipeline
 from ilion.storage.runs import read_run
 from ilion.types import GroundTruth, Where
 
