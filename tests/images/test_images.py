@@ -32,6 +32,7 @@ from ilion.images import (
     batches_by_shape,
     crop,
     decode,
+    geometry,
     least_size,
     mask,
     probe,
@@ -40,7 +41,7 @@ from ilion.images import (
     scale_boxes,
 )
 from ilion.images.decode import MAX_PIXELS
-from ilion.types import RGB, Box, Resize
+from ilion.types import RGB, Box, Float32, Resize
 
 CASES = cases()
 BAD = {name: case for name, case in CASES.items() if case.error}
@@ -276,6 +277,37 @@ def test_extreme_strips() -> None:
     assert resize(strip, "square", 384).shape == (384, 384, 3)
     with pytest.raises(ImageError, match=r"3000 x 1 pixels becomes 1152000 x 384.*resize = long"):
         resize(strip, "short", 384)
+
+
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (2, 90_000), (3, 50_000), (199, 60_000)])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "short"])
+def test_the_cost_of_a_strip_is_bounded(shape: tuple[int, int], mode: Resize) -> None:
+    """The filter's fit grows with the cube of the factor: a strip of 177 bytes took 50 s, and then failed."""
+    fits: list[int] = []
+    fit = geometry._low_pass
+
+    def counted(factor_32: int) -> Float32:
+        fits.append(factor_32)
+        assert factor_32 <= 32 * 33, "this would take very long"
+        return fit(factor_32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry, "_low_pass", counted)
+        result = resize(ramp(*shape), mode, 384, pad_multiple=14)
+    assert fits or mode == "none" or mode == "center-crop"
+    assert max(result.shape) <= 100_014
+    if mode != "none":
+        assert max(result.shape) == 392
+
+
+def test_a_strip_averages_to_its_mean() -> None:
+    assert abs(resize(ramp(1, 100_000), "square", 8)[0, :, 1].astype(int) - np.arange(16, 256, 32)).max() <= 2
+
+
+def test_short_refuses_what_would_cost_gigabytes_and_takes_panoramas() -> None:
+    assert resize(ramp(100, 1600), "short", 600).shape == (600, 9600, 3)
+    with pytest.raises(ImageError, match=r"use resize = long, square or pad"):
+        resize(ramp(10, 5000), "short", 224)
 
 
 def test_wrong_resize_settings() -> None:

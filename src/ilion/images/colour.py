@@ -37,19 +37,40 @@ def changes_colours(icc: bytes) -> bool:
     return icc[16:20] in _SPACES and b"sRGB" not in icc and "sRGB".encode("utf-16-be") not in icc
 
 
+_BAND = 1 << 22
+"""Pixels that are converted at once: several copies of a photo of 200 megapixels are gigabytes."""
+
+
 def to_srgb(image: Image.Image, icc: bytes) -> RGB:
-    """Convert any image without transparency to 8-bit sRGB.
+    """Convert any decoded image to 8-bit sRGB; what is transparent shows white.
 
     Args:
         image: RGB and CMYK (0 is no ink) are converted by their profile, other modes plainly.
         icc: Embedded profile, or b"". One that is damaged or for other colours counts as none, as in all
             viewers.
+
+    Raises:
+        ImageError: Numbers without an agreed white (float or 32-bit samples outside [0, 1] or 16 bits).
     """
-    if changes_colours(icc) and _SPACES[icc[16:20]] == image.mode:
+    width, height = image.size
+    rows = max(1, _BAND // max(width, 1))
+    if height <= rows:
+        return _band_to_srgb(image, image, icc)
+    result = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        result[top : top + rows] = _band_to_srgb(band, image, icc)
+    return result
+
+
+def _band_to_srgb(band: Image.Image, image: Image.Image, icc: bytes) -> RGB:
+    """Convert some rows of an image, whose tags say what its samples mean."""
+    flat = _flatten(band, image)
+    if changes_colours(icc) and _SPACES[icc[16:20]] == flat.mode:
         transform = _transform(icc)
         if transform is not None:
-            return np.array(transform.apply(image))
-    return np.array(image.convert("RGB"))
+            return np.array(transform.apply(flat))
+    return np.array(flat.convert("RGB"))
 
 
 @lru_cache(maxsize=32)
@@ -63,7 +84,7 @@ def _transform(icc: bytes) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def flatten(image: Image.Image) -> Image.Image:
+def _flatten(image: Image.Image, whole: Image.Image) -> Image.Image:
     """Bring a decoded image of any Pillow mode to L, RGB or CMYK of 8 bits; what is transparent shows white.
 
     Raises:
@@ -73,7 +94,7 @@ def flatten(image: Image.Image) -> Image.Image:
     if mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
         return image
     if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_to_8_bits(image))
+        return Image.fromarray(_to_8_bits(image, whole))
     if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         pixels = image.convert("RGBA")
         white = Image.new("RGBA", pixels.size, "white")
@@ -81,8 +102,8 @@ def flatten(image: Image.Image) -> Image.Image:
     return image.convert("L" if mode == "1" else "RGB")
 
 
-def _to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale 16-bit integers by 1/257 and floats in [0, 1] by 255, rounded."""
+def _to_8_bits(image: Image.Image, whole: Image.Image) -> NDArray[np.uint8]:
+    """Scale 16-bit integers by 1/257 and floats in [0, 1] by 255, rounded; ``whole`` has the tags."""
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if image.mode == "F":
@@ -91,15 +112,22 @@ def _to_8_bits(image: Image.Image) -> NDArray[np.uint8]:
                 f"float samples from {low:g} to {high:g}: nothing says what is white; scale them to [0, 1] "
                 "or save 8-bit or 16-bit integers"
             )
-        return np.round(values * 255).astype(np.uint8)
+        scaled = np.round(values * 255).astype(np.uint8)
+        return ~scaled if _white_is_zero(whole) else scaled
     # TIFF tag 258 says how many bits count: 12-bit scanners store 0 to 4095.
-    white = 4095 if _bits(image) == 12 else 65535
+    white = 4095 if _bits(whole) == 12 else 65535
     if low < 0 or high > white:
         raise ImageError(
             f"32-bit samples from {low:g} to {high:g}: nothing says what is white; "
             "save 8-bit or 16-bit integers"
         )
-    return ((values.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
+    scaled = ((values.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
+    return ~scaled if _white_is_zero(whole) else scaled
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Return whether a TIFF says (tag 262) that 0 is white; Pillow turns samples of up to 8 bits itself."""
+    return getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def _bits(image: Image.Image) -> int:

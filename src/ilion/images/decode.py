@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilion.errors import ImageError
-from ilion.images.colour import changes_colours, flatten, to_srgb, turn_upright
-from ilion.images.jpeg import MAX_SCANS, ORIENTATION, JpegHeader, read_jpeg_header
+from ilion.images.colour import changes_colours, to_srgb, turn_upright
+from ilion.images.jpeg import MAX_SCANS, JpegHeader, read_jpeg_header
+from ilion.images.orientation import exif_orientation, pillow_orientation
 from ilion.images.pillow import open_image
 from ilion.images.png import check_png, read_png_header
 from ilion.images.probe import add_place, sniff
@@ -88,6 +89,7 @@ def decode(
             png = read_png_header(data)
             _check_size(png.width, png.height, max_pixels)
             check_png(data)
+            return _decode_pillow(data, kind, max_pixels, exif_orientation(png.exif)[0])
         return _decode_pillow(data, kind, max_pixels)
 
 
@@ -117,7 +119,7 @@ def _decode_jpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | No
     if pixels is None:
         with open_image(data, "jpeg") as unusual:
             unusual.load()
-            image = to_srgb(flatten(unusual), header.icc)
+            image = to_srgb(unusual, header.icc)
     elif header.components == 4:
         ink = ~pixels if header.adobe else pixels
         size = (ink.shape[1], ink.shape[0])
@@ -159,12 +161,15 @@ def _libjpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | None) 
         return None
 
 
-def _decode_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
+def _decode_pillow(data: bytes, kind: str, max_pixels: int, orientation: int = 0) -> Decoded:
+    """Decode with Pillow; an orientation of 0 is the one that the opened image states."""
     with open_image(data, kind) as image:
         _check_size(*image.size, max_pixels)
+        stated, _ = pillow_orientation(image)
+        if kind == "tiff":  # which Pillow turns itself while loading
+            stated = 1
         image.load()
-        # Asked only now: Pillow turns a TIFF itself while loading, and a PNG may say it after its pixels.
-        orientation = image.getexif().get(ORIENTATION, 1)
-        pixels = to_srgb(flatten(image), image.info.get("icc_profile") or b"")
+        orientation = orientation or stated
+        pixels = to_srgb(image, image.info.get("icc_profile") or b"")
     turned = turn_upright(pixels, orientation)
     return Decoded(turned, (turned.shape[1], turned.shape[0]))

@@ -18,11 +18,18 @@ T = TypeVar("T")
 FILL = (124, 116, 104)
 """RGB colour of padding and masks: the mean of ImageNet, so that it is near zero after normalisation."""
 
-MAX_RESULT_PIXELS = 2**26
-"""Most pixels of a resized image. Only resize mode "short" on an extreme strip comes near."""
+MAX_RESULT_PIXELS = 2**22
+"""Most pixels that resize mode "short" may make of a strip of more than `_MAX_ASPECT` to 1; a network takes
+hundreds of bytes for each."""
+
+_MAX_ASPECT = 16
 
 _HALVED = 6
 """Least factor at which pixels are first averaged two by two, which costs little and changes little."""
+
+_HALVED_ALONE = 32
+"""Least factor at which one axis alone is averaged, where the other hardly shrinks: fitting a filter takes
+time that grows with the cube of the factor."""
 
 _MARGIN = 1.5
 """Factor by which a JPEG decoded at a fraction is larger than needed, as the fraction's own filter is coarse.
@@ -53,7 +60,7 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
 
     Raises:
         ConfigError: Unknown mode, or a number that is not positive.
-        ImageError: ``short`` would make a strip of more than `MAX_RESULT_PIXELS`.
+        ImageError: ``short`` would make a strip of more than 16 to 1 and of more than `MAX_RESULT_PIXELS`.
 
     >>> photo = np.zeros((300, 400, 3), np.uint8)
     >>> [resize(photo, mode, 200).shape[:2] for mode in ("long", "short", "square", "center-crop", "pad")]
@@ -70,7 +77,7 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
             result = _stretch(image, _scale(width, side, longer), _scale(height, side, longer))
         case "short":
             new_width, new_height = _scale(width, side, shorter), _scale(height, side, shorter)
-            if new_width * new_height > MAX_RESULT_PIXELS:
+            if new_width * new_height > max(MAX_RESULT_PIXELS, _MAX_ASPECT * side * side):
                 raise ImageError(
                     f"an image of {width} x {height} pixels becomes {new_width} x {new_height} when its "
                     "shorter side is resized; use resize = long, square or pad, or leave this image out"
@@ -112,9 +119,17 @@ def _stretch(image: RGB, width: int, height: int) -> RGB:
         old_width, old_height = old_width // 2, old_height // 2
         even = image[: 2 * old_height, : 2 * old_width]
         image = np.asarray(cv2.resize(even, (old_width, old_height), interpolation=cv2.INTER_AREA), np.uint8)
-    across, down = _low_pass(round(32 * old_width / width)), _low_pass(round(32 * old_height / height))
-    if len(across) > 1 or len(down) > 1:
-        image = np.asarray(cv2.sepFilter2D(image, -1, across, down, borderType=cv2.BORDER_REFLECT), np.uint8)
+    across = old_width // (8 * width) if old_width >= _HALVED_ALONE * width else 1
+    down = old_height // (8 * height) if old_height >= _HALVED_ALONE * height else 1
+    if across > 1 or down > 1:
+        old_width, old_height = old_width // across, old_height // down
+        even = image[: down * old_height, : across * old_width]
+        image = np.asarray(cv2.resize(even, (old_width, old_height), interpolation=cv2.INTER_AREA), np.uint8)
+    taps_x, taps_y = _low_pass(round(32 * old_width / width)), _low_pass(round(32 * old_height / height))
+    if len(taps_x) > 1 or len(taps_y) > 1:
+        image = np.asarray(
+            cv2.sepFilter2D(image, -1, taps_x, taps_y, borderType=cv2.BORDER_REFLECT), np.uint8
+        )
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ilion.errors import ImageError
 from ilion.images.colour import changes_colours, profile_name
-from ilion.images.jpeg import ORIENTATION, read_jpeg_header, read_orientation
+from ilion.images.jpeg import read_jpeg_header
+from ilion.images.orientation import exif_orientation, pillow_orientation, xmp_orientation
 from ilion.images.pillow import open_image
 from ilion.images.png import read_png_header
 
@@ -100,11 +101,13 @@ def probe(data: bytes, *, where: str = "") -> ImageFacts:
     """
     with add_place(where):
         kind = sniff(data)
-        if kind == "jpeg":
-            return _jpeg_facts(data)
-        if kind == "png":
-            return _png_facts(data)
-        return _pillow_facts(data, kind)
+        facts = {"jpeg": _jpeg_facts, "png": _png_facts}.get(kind)
+        found = facts(data) if facts else _pillow_facts(data, kind)
+    xmp = xmp_orientation(data)
+    if xmp in (0, found.orientation):
+        return found
+    odd = f"XMP says orientation {xmp}, which is not followed: EXIF decides, as in browsers"
+    return replace(found, warnings=(*found.warnings, odd))
 
 
 def _jpeg_facts(data: bytes) -> ImageFacts:
@@ -122,7 +125,7 @@ def _jpeg_facts(data: bytes) -> ImageFacts:
 
 def _png_facts(data: bytes) -> ImageFacts:
     header = read_png_header(data)
-    orientation, exif_damaged = read_orientation(header.exif) if header.exif else (1, False)
+    orientation, exif_damaged = exif_orientation(header.exif)
     mode = _PNG_MODES.get(header.colour, "other")
     return _facts(
         "png",
@@ -142,9 +145,7 @@ def _pillow_facts(data: bytes, kind: str) -> ImageFacts:
         mode, bits = _MODES.get(image.mode, ("other", 8))
         tags = getattr(image, "tag_v2", {})
         size = image.size
-        orientation = image.getexif().get(ORIENTATION, 1)
-        if orientation not in range(1, 9):
-            orientation = 1
+        orientation, exif_damaged = pillow_orientation(image)
         if kind == "tiff" and orientation >= 5:  # Pillow has turned the size of a TIFF already
             size = size[::-1]
         return _facts(
@@ -153,6 +154,7 @@ def _pillow_facts(data: bytes, kind: str) -> ImageFacts:
             mode,
             int(tags.get(258, (bits,))[0]),
             orientation=orientation,
+            exif_damaged=exif_damaged,
             icc=image.info.get("icc_profile") or b"",
             frames=getattr(image, "n_frames", 1),
             transparent="transparency" in image.info,
