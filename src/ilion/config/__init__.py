@@ -5,7 +5,7 @@ from ilion.config.evaluation import EvaluationConfig, ReportConfig
 from ilion.config.experiment import ComputeConfig, ExperimentConfig, check_parts, load_experiment
 from ilion.config.given import check_first_stage, check_given
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, load_toml, to_dict
-from ilion.config.search import AsmkConfig, ReadingConfig, RerankConfig, SearchConfig
+from ilion.config.search import AsmkConfig, LocalConfig, ReadingConfig, RerankConfig, SearchConfig
 
 __all__ = [
     "AdaptationConfig",
@@ -15,6 +15,7 @@ __all__ = [
     "EvaluationConfig",
     "ExperimentConfig",
     "ExtractionConfig",
+    "LocalConfig",
     "ReadingConfig",
     "ReportConfig",
     "RerankConfig",

@@ -74,6 +74,8 @@ def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
         yield "rerank.", "nothing is re-ranked as long as rerank.features = none"
     if config.reading.use == "none":
         yield "reading.", "nothing is read as long as reading.use = none"
+    if config.search.method != "local":
+        yield "search.local.", f"search.method is {config.search.method}, not local"
     if config.search.method != "asmk":
         yield "search.asmk.", f"search.method is {config.search.method}, not asmk"
     if config.search.method != "compressed":
@@ -96,7 +98,11 @@ def check_first_stage(verb: str, config: ExperimentConfig) -> None:
     for setting, value, plain in (
         ("rerank.features", config.rerank.features, "none"),
         ("reading.use", config.reading.use, "none"),
-        ("search.method", "asmk" if config.search.method == "asmk" else "exact", "exact"),
+        (
+            "search.method",
+            config.search.method if config.search.method in ("asmk", "local") else "exact",
+            "exact",
+        ),
     ):
         if value != plain:
             raise ConfigError(

@@ -47,13 +47,32 @@ class AsmkConfig:
 
 
 @dataclass(frozen=True)
+class LocalConfig:
+    """Search by local features in one small store, for ``search.method = "local"``; see docs/local-first.md.
+
+    Args:
+        budget: Bytes a photo may take, everything counted: 16384; 8192, 4096, 2048 and 1024 find less.
+        side: Longer side in pixels to which photos are brought, small ones too.
+        sizes: Longer sides in pixels at which a query is asked, beside its own.
+        assignments: Number of nearest words in which a query's feature is looked up.
+        shortlist: Number of photos a query whose matches are verified.
+    """
+
+    budget: Annotated[int, Between(1024, 65536)] = 16384
+    side: Annotated[int, Between(64, 16384)] = 512
+    sizes: tuple[int, ...] = (256, 160, 96)
+    assignments: Annotated[int, Between(1, 64)] = 3
+    shortlist: Annotated[int, Between(1, 10**6)] = 300
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """How the database is searched.
 
     Args:
         method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
-            puts it in exact order; ``asmk`` searches by local features and computes no global descriptor;
-            or a function of your own (docs/search.md).
+            puts it in exact order; ``local`` and ``asmk`` search by local features and compute no global
+            descriptor; or a function of your own (docs/search.md).
         k: Number of results kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
         expansion_top: Number of first results that are averaged into the query.
@@ -65,6 +84,7 @@ class SearchConfig:
         threads: Number of worker threads; 0 means one per core.
         memory_mb: Megabytes for candidates; more queries than fit are searched in several passes.
         device: ``cpu``, or a device on which torch multiplies the matrices of exact search (``cuda``).
+        local: Settings of ``local``.
         asmk: Settings of ``asmk``.
     """
 
@@ -80,6 +100,7 @@ class SearchConfig:
     threads: Annotated[int, Between(0, 4096)] = 0
     memory_mb: Annotated[int, Between(1, 10**7)] = 1024
     device: str = "cpu"
+    local: LocalConfig = field(default_factory=LocalConfig)
     asmk: AsmkConfig = field(default_factory=AsmkConfig)
 
 

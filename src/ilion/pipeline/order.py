@@ -38,6 +38,7 @@ from ilion.pipeline.stages.imported import searched_elsewhere, unknown_cost, unk
 from ilion.pipeline.stages.inverted_file import Index, build_index
 from ilion.pipeline.stages.local_models import asmk_extractor
 from ilion.pipeline.stages.model import extractor_of
+from ilion.pipeline.stages.photos import Photos, build_photos
 from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.pipeline.stages.read import (
     Fused,
@@ -72,7 +73,7 @@ class Found:
         fused: Sight and reading together; None where only one of them ranks.
     """
 
-    extracted: Extraction | Index | None
+    extracted: Extraction | Index | Photos | None
     first: Search
     stage: ReadingStage | None
     fused: Fused | None
@@ -203,8 +204,10 @@ class Pipeline:
         """The model, built and, where it learns something, fitted."""
         return extractor_of(self.config.extraction, self.config.seed)
 
-    def prepare(self) -> Extraction | Index:
-        """Do whatever the first stage searches in: global descriptors, or for ASMK an inverted file."""
+    def prepare(self) -> Extraction | Index | Photos:
+        """Do whatever the first stage searches in: postings of local features, or global descriptors."""
+        if self.config.search.method == "local":
+            return build_photos(self.experiment)
         return self.index() if self.config.search.method == "asmk" else self.extract()
 
     def index(self) -> Index:
@@ -234,13 +237,13 @@ class Pipeline:
             "fusion": self.config.rerank.fusion,
             "weights": [None if np.isnan(weight) else float(weight) for weight in reranked.weights],
         }
-        return ranked(self.experiment, "reranked-ranking", inputs, lambda: reranked.ranking)
+        return ranked(self.experiment, "reranked-ranking", inputs, lambda _: reranked.ranking)
 
-    def search(self, extracted: Extraction | Index | None = None) -> Search:
+    def search(self, extracted: Extraction | Index | Photos | None = None) -> Search:
         """Rank the database for every query by the first stage."""
         return self._found(extracted).final
 
-    def _found(self, extracted: Extraction | Index | None = None) -> Found:
+    def _found(self, extracted: Extraction | Index | Photos | None = None) -> Found:
         """Search by sight, by reading, or by both."""
         use = self.config.reading.use
         if use == "only":

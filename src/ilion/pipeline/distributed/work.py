@@ -28,6 +28,7 @@ from ilion.extraction.texts import TextDescription
 from ilion.localfeatures.store import LocalSet, read_codec
 from ilion.pipeline.stages.local_models import asmk_extractor, postings_of, reader_of
 from ilion.pipeline.stages.model import extractor_of
+from ilion.pipeline.stages.photo_models import photos_of
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
 from ilion.pipeline.stages.rows import Rows
 from ilion.reranking.shortlist import gather
@@ -90,6 +91,8 @@ def _description(kind: str, config: ExperimentConfig, learnt: str) -> StoredDesc
             return GlobalDescription(extractor, settings.dtype)
         case "local":
             return EncodedDescription(LocalDescription(_plan(config).extractor), read_codec(Path(learnt)))
+        case "postings":
+            return photos_of(config)
         case "asmk":
             return postings_of(config, asmk_extractor(config), read_codebook(Path(learnt)))
         case _:

@@ -15,6 +15,7 @@ from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost, Machine
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.inverted_file import Index
+from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.read import Fused, ReadingStage
 from ilion.pipeline.stages.rerank import LocalStage, Reranked
 from ilion.pipeline.stages.values import Extraction, Search
@@ -25,7 +26,7 @@ from ilion.storage import fingerprint
 
 def cost(
     experiment: Experiment,
-    extracted: Extraction | Index | None,
+    extracted: Extraction | Index | Photos | None,
     searched: Search,
     stage: ReadingStage | None,
     fused: Fused | None,
@@ -127,6 +128,8 @@ def design(config: ExperimentConfig) -> str:
             parts[0] += f" with texts by {short_name(config.extraction.text_tower)}"
         if adaptation.layer or adaptation.method != "none":
             parts.append(f"adapted ({Path(adaptation.layer).stem or short_name(adaptation.method)})")
+        if settings.method == "local":
+            parts = [f"local features in {settings.local.budget} B"]
         if settings.method == "asmk":
             parts = [f"ASMK of {short_name(settings.asmk.features)}, {settings.asmk.words} words"]
     if use == "fused":

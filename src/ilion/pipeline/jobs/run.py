@@ -10,6 +10,7 @@ from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.inverted_file import Index
+from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.synthetic import synthesize
 from ilion.types import Where
@@ -25,8 +26,8 @@ def pipeline_of(experiment: Settings, progress: Progress | None = None) -> Pipel
     )
 
 
-def extract(experiment: Settings, progress: Progress | None = None) -> Extraction | Index:
-    """Describe queries and database of an experiment; for ASMK, index the database."""
+def extract(experiment: Settings, progress: Progress | None = None) -> Extraction | Index | Photos:
+    """Describe queries and database of an experiment, as its first stage searches them."""
     return pipeline_of(experiment, progress).prepare()
 
 

@@ -179,7 +179,7 @@ def find_by_reading(experiment: Experiment, stage: ReadingStage) -> Search:
         experiment,
         "read-ranking",
         inputs,
-        lambda: search_texts(
+        lambda _: search_texts(
             [query.id for query in experiment.queries],
             stage.queries,
             stage.texts.ids,
@@ -222,7 +222,7 @@ def fuse_reading(
         experiment,
         "fused-ranking",
         inputs,
-        lambda: combine(visual.ranking, evidence, weights if used else None),
+        lambda _: combine(visual.ranking, evidence, weights if used else None),
     )
     return Fused(search, weights, folds)
 

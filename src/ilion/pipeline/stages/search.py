@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.codes import coded
 from ilion.pipeline.stages.inverted_file import Index, rank_by_postings
 from ilion.pipeline.stages.local_models import settings_of
+from ilion.pipeline.stages.photo_models import local_settings
+from ilion.pipeline.stages.photos import EVIDENCE, Photos, rank_by_matches
 from ilion.pipeline.stages.values import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
@@ -28,22 +31,28 @@ CUT = ("block_size", "threads", "memory_mb", "device")
 """Settings of how the work is cut and where it is done."""
 
 
-def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
+def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Search:
     """Rank the database for every query, as far as that is not done."""
     settings = experiment.config.search
     # how the work is cut does not change the result, so it does not belong to the fingerprint
-    unused = {*CUT, "asmk"}
+    unused = {*CUT, "asmk", "local"}
     if settings.method != "compressed":
         unused |= {"method", "code", "shortlist"}
     method = {k: v for k, v in to_dict(settings).items() if k not in unused}
     part = ENGINES.find(settings.method)
-    if settings.method not in ("exact", "compressed", "asmk"):
+    if settings.method not in ("exact", "compressed", "asmk", "local"):
         method["engine"] = [part.name, part.digest]
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
+    if isinstance(extracted, Photos):
+        method = {"local": to_dict(local_settings(settings.local))}
     method["k"] = experiment.results_kept
 
-    def rank() -> Ranking:
+    def rank(folder: Path) -> Ranking:
+        if isinstance(extracted, Photos):
+            ranking, evidence = rank_by_matches(experiment, extracted)
+            storage.write_arrays(folder / EVIDENCE, vars(evidence))
+            return ranking
         if isinstance(extracted, Index):
             return rank_by_postings(experiment, extracted)
         return _rank(experiment, extracted)
@@ -52,7 +61,7 @@ def find(experiment: Experiment, extracted: Extraction | Index) -> Search:
 
 
 def ranked(
-    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[], Ranking]
+    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], Ranking]
 ) -> Search:
     """Make a ranking, or read the one that was made from the same inputs.
 
@@ -60,14 +69,14 @@ def ranked(
         experiment: Experiment whose artifacts are used.
         kind: Kind of the artifact.
         inputs: All that the ranking depends on.
-        make: Function that makes it; called only when it is needed.
+        make: Function that makes it, and may keep more in the folder it is given; called only when needed.
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
     with storage.locked(artifact.folder):
         done = storage.is_finished(artifact.folder / "ranking.json")
         if not done:
             started = time.perf_counter()
-            ranking = make()
+            ranking = make(artifact.folder)
             stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
             storage.write_json(artifact.folder / "stats.json", stats)
             storage.write_ranking(artifact.folder, ranking)

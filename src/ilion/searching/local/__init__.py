@@ -1,0 +1,39 @@
+"""Search by local features with one store of a few KB a photo: words, codes, geometry and colour in postings.
+
+    photo -> spots -> words and codes -> postings
+    query at several sizes -> matches -> votes -> shortlist -> verified -> ranking
+
+Nothing is learnt from the database: words and codes come with Ilion. See docs/local-first.md.
+"""
+
+from ilion.searching.local.encode import (
+    Encoded,
+    LocalQuery,
+    QuerySpots,
+    describe_query,
+    encode,
+    look_up,
+)
+from ilion.searching.local.model import LocalModel, read_model, shipped_model
+from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
+from ilion.searching.local.search import Evidence, search_photos
+from ilion.searching.local.settings import LocalSettings
+
+__all__ = [
+    "Encoded",
+    "Evidence",
+    "LocalModel",
+    "LocalQuery",
+    "LocalSettings",
+    "Postings",
+    "QuerySpots",
+    "describe_query",
+    "encode",
+    "index_inputs",
+    "look_up",
+    "read_model",
+    "read_photos",
+    "search_photos",
+    "shipped_model",
+    "write_shard",
+]

@@ -1,0 +1,532 @@
+"""The compiled kernels: words and codes of descriptors, one pass over postings, votes, verification.
+
+All sums are taken in a fixed order (no fast math), so results do not depend on processors or threads. This
+module imports numba, which takes half a second, so the others import it inside functions.
+
+Letters: M features, D dimensions after projection, C coarse and F fine words (W = C * F words in all), m
+bytes of a code, P postings, E entries (pairs of a query feature and a word that is looked up for it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import cos, exp2, floor, log2, pi, sin, sqrt
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.searching.local.records import (
+    ANGLES,
+    OCTAVES,
+    PLACES,
+    SIZES,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile on first use; what is compiled is kept beside this file, or in the user's cache."""
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+Array = NDArray[Any]
+
+
+@compiled
+def project(roots: Array, mean: Array, projection: Array) -> Array:
+    """Take descriptors (M, d) to (M, D): ``(roots - mean) @ projection``, projection (d, D)."""
+    count, dims = len(roots), projection.shape[1]
+    out = np.zeros((count, dims), np.float32)
+    for i in range(count):
+        row = out[i]
+        for k in range(len(mean)):
+            value = roots[i, k] - mean[k]
+            if value != 0:
+                of = projection[k]
+                for d in range(dims):
+                    row[d] += value * of[d]
+    return out
+
+
+@compiled
+def nearest_words(
+    vectors: Array, coarse: Array, coarse_half: Array, fine: Array, fine_half: Array, probes: int, count: int
+) -> Array:
+    """Find the nearest words of each vector among the fine words of its nearest coarse ones.
+
+    Args:
+        vectors: (M, D).
+        coarse: (D, C) centroids.
+        coarse_half: (C,) halves of their squared lengths.
+        fine: (C, D, F) centroids.
+        fine_half: (C, F) halves of their squared lengths.
+        probes: Number of coarse words whose fine ones are looked at.
+        count: Number of words a vector.
+
+    Returns:
+        (M, count) int32, nearest first; word ``c * F + f``.
+    """
+    dims, many = coarse.shape
+    each = fine.shape[2]
+    out = np.empty((len(vectors), count), np.int32)
+    near = np.empty(many, np.float32)
+    chosen = np.empty(probes, np.int64)
+    close = np.empty((probes, each), np.float32)
+    for i in range(len(vectors)):
+        vector = vectors[i]
+        near[:] = -coarse_half
+        for d in range(dims):
+            value, of = vector[d], coarse[d]
+            for c in range(many):
+                near[c] += value * of[c]
+        for p in range(probes):
+            best = 0
+            for c in range(1, many):
+                if near[c] > near[best]:
+                    best = c
+            chosen[p], near[best] = best, -np.inf
+            row, table = close[p], fine[best]
+            row[:] = -fine_half[best]
+            for d in range(dims):
+                value, of = vector[d], table[d]
+                for f in range(each):
+                    row[f] += value * of[f]
+        for place in range(count):
+            top, at, best = -np.inf, 0, 0
+            for p in range(probes):
+                for f in range(each):
+                    if close[p, f] > top:
+                        top, at, best = close[p, f], p, f
+            close[at, best] = -np.inf
+            out[i, place] = chosen[at] * each + best
+    return out
+
+
+@compiled
+def code_residuals(vectors: Array, words: Array, fine: Array, books: Array) -> Array:
+    """Code what is left of vectors (M, D) beside their words (M,): the nearest centroid of each part.
+
+    Args:
+        vectors: (M, D).
+        words: (M,).
+        fine: (C, D, F).
+        books: (m, D / m, 256).
+
+    Returns:
+        (M, m) uint8.
+    """
+    each, parts = fine.shape[2], len(books)
+    out = np.empty((len(vectors), parts), np.uint8)
+    residual = np.empty(fine.shape[1], np.float32)
+    table = np.empty((parts, 256), np.float32)
+    for i in range(len(vectors)):
+        for d in range(len(residual)):
+            residual[d] = vectors[i, d] - fine[words[i] // each, d, words[i] % each]
+        _distances(residual, books, table)
+        for part in range(parts):
+            best = 0
+            for code in range(1, 256):
+                if table[part, code] < table[part, best]:
+                    best = code
+            out[i, part] = best
+    return out
+
+
+@compiled
+def _distances(residual: Array, books: Array, table: Array) -> None:
+    """Fill (m, 256) squared distances of the parts of a residual and the centroids of a code."""
+    parts, size, _ = books.shape
+    for part in range(parts):
+        row = table[part]
+        row[:] = 0
+        for d in range(size):
+            value, of = residual[part * size + d], books[part, d]
+            for code in range(256):
+                difference = value - of[code]
+                row[code] += difference * difference
+
+
+@compiled
+def collect(
+    entries: Array,
+    first: int,
+    vectors: Array,
+    fine: Array,
+    books: Array,
+    offsets: Array,
+    rows: Array,
+    records: Array,
+    limit: float,
+    features: Array,
+    found: Array,
+    places: Array,
+    similarities: Array,
+) -> tuple[int, int]:
+    """Look through the postings of entries, until all are done or the output is full.
+
+    Args:
+        entries: (E, 2) int32, query feature and word.
+        first: Entry to begin with.
+        vectors: (M, D) query features.
+        fine: (C, D, F).
+        books: (m, D / m, 256).
+        offsets: (W + 1,) where the postings of each word start.
+        rows: (P,) uint16.
+        records: (P, m + 5) uint8.
+        limit: Squared distance from which on nothing matches; the similarity is 1 - distance² / limit.
+        features: (n,) int32, filled with the query feature of each match.
+        found: (n,) int32, the row.
+        places: (n,) int64, the posting.
+        similarities: (n,) float32, above 0.
+
+    Returns:
+        The entry to go on with (E when all are done) and the number of matches.
+    """
+    each, (parts, size, _) = fine.shape[2], books.shape
+    residual = np.empty(fine.shape[1], np.float32)
+    table = np.empty((parts, 256), np.float32)
+    top = np.float32(limit)
+    filled = 0
+    for entry in range(first, len(entries)):
+        feature, word = entries[entry, 0], entries[entry, 1]
+        start, end = offsets[word], offsets[word + 1]
+        if start == end:
+            continue
+        if filled + end - start > len(features):
+            return entry, filled
+        for d in range(len(residual)):
+            residual[d] = vectors[feature, d] - fine[word // each, d, word % each]
+        whole = end - start > 64
+        if whole:
+            _distances(residual, books, table)
+        for place in range(start, end):
+            distance = np.float32(0)
+            for part in range(parts):
+                code = records[place, part]
+                if whole:
+                    distance += table[part, code]
+                else:
+                    step = np.float32(0)
+                    for d in range(size):
+                        difference = residual[part * size + d] - books[part, d, code]
+                        step += difference * difference
+                    distance += step
+                if distance >= top:
+                    break
+            if distance < top:
+                features[filled] = feature
+                found[filled] = rows[place]
+                places[filled] = place
+                similarities[filled] = np.float32(1) - distance / top
+                filled += 1
+    return len(entries), filled
+
+
+@compiled
+def read_row(row: int, offsets: Array, rows: Array) -> Array:
+    """Find all postings of one row of a segment: (n, 2) int64, posting and word, by word."""
+    out = np.empty((256, 2), np.int64)
+    count = 0
+    for word in range(len(offsets) - 1):
+        low, high = offsets[word], offsets[word + 1]
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if rows[middle] < row:
+                low = middle + 1
+            else:
+                high = middle
+        while low < end and rows[low] == row:
+            if count == len(out):
+                longer = np.empty((2 * count, 2), np.int64)
+                longer[:count] = out
+                out = longer
+            out[count, 0], out[count, 1] = low, word
+            low += 1
+            count += 1
+    return out[:count]
+
+
+@compiled
+def unpack(records: Array, start: int) -> Array:
+    """Return (n, 4) float32 x, y, log2 of the size, and angle of packed records, from byte ``start`` on."""
+    out = np.empty((len(records), 4), np.float32)
+    for i in range(len(records)):
+        packed = np.uint64(0)
+        for byte in range(4):
+            packed |= np.uint64(records[i, start + byte]) << np.uint64(8 * byte)
+        out[i, 0] = (np.float32(packed & np.uint64(511)) + np.float32(0.5)) / PLACES
+        out[i, 1] = (np.float32(packed >> np.uint64(9) & np.uint64(511)) + np.float32(0.5)) / PLACES
+        out[i, 2] = (
+            np.float32(packed >> np.uint64(18) & np.uint64(63)) * np.float32(OCTAVES / (SIZES - 1)) - OCTAVES
+        )
+        out[i, 3] = np.float32(packed >> np.uint64(24) & np.uint64(63)) * np.float32(2 * pi / ANGLES)
+    return out
+
+
+TURNS, RATIO, PLACE, FAR = 4, 2.0, 0.3, 1.0
+"""Cells of a turn; octaves of scale a cell; side of a cell as a share of the image; how far outside the image
+a centre may lie. As in `ilion.searching.asmk.votes`."""
+
+
+@compiled
+def vote(
+    starts: Array, query: Array, image: Array, weights: Array, centre_x: float, centre_y: float
+) -> Array:
+    """Sum the matches of each image, and those of its best cell of rotation, scale and place.
+
+    Each match says how the query would lie in the image; a true pair agrees. The space is cut eight times, so
+    that what straddles a border in one cut is whole in another.
+
+    Args:
+        starts: (n + 1,) where the matches of each image start.
+        query: (P, 4) x, y, log2 of the size, angle of the query feature of each match.
+        image: (P, 4) the same of the database feature.
+        weights: (P,) what each match counts.
+        centre_x: Centre of the query.
+        centre_y: Centre of the query.
+
+    Returns:
+        (n,) float64, geometric mean of the two sums.
+    """
+    out = np.zeros(len(starts) - 1)
+    size = 64
+    keys, sums = np.full(size, -1, np.int64), np.zeros(size)
+    axes = np.empty((64, 5))
+    for i in range(len(out)):
+        begin, end = starts[i], starts[i + 1]
+        if len(axes) < end - begin:
+            axes = np.empty((2 * (end - begin), 5))
+        while size < 4 * (end - begin):
+            size *= 2
+        if len(keys) < size:
+            keys, sums = np.full(size, -1, np.int64), np.zeros(size)
+        total, near = 0.0, 0
+        for p in range(begin, end):
+            total += weights[p]
+            turn = (image[p, 3] - query[p, 3]) / (2 * pi)
+            turn -= floor(turn)
+            octaves = image[p, 2] - query[p, 2]
+            scale = exp2(octaves)
+            dx, dy = centre_x - query[p, 0], centre_y - query[p, 1]
+            c, s = scale * cos(2 * pi * turn), scale * sin(2 * pi * turn)
+            x, y = image[p, 0] + c * dx - s * dy, image[p, 1] + s * dx + c * dy
+            if -FAR < x < 1 + FAR and -FAR < y < 1 + FAR:
+                axes[near, 0], axes[near, 1] = turn * TURNS, (octaves + OCTAVES) / RATIO
+                axes[near, 2], axes[near, 3] = (x + FAR) / PLACE, (y + FAR) / PLACE
+                axes[near, 4] = weights[p]
+                near += 1
+        best = 0.0
+        mask = size - 1
+        for cut in range(8):
+            a, b, c, d = (cut & 1) * 0.5, (cut >> 1 & 1) * 0.5, (cut >> 2 & 1) * 0.5, 0.0
+            if (cut & 1) + (cut >> 1 & 1) + (cut >> 2 & 1) & 1:
+                d = 0.5
+            keys[:size] = -1
+            for p in range(near):
+                key = (int(axes[p, 0] + a) % TURNS) * 64 + int(axes[p, 1] + b)
+                key = (key * 64 + int(axes[p, 2] + c)) * 64 + int(axes[p, 3] + d)
+                at = (key * 2654435761 >> 8) & mask
+                while keys[at] != key and keys[at] != -1:
+                    at = (at + 1) & mask
+                if keys[at] == -1:
+                    keys[at], sums[at] = key, 0.0
+                sums[at] += axes[p, 4]
+                best = max(best, sums[at])
+        out[i] = sqrt(total * best)
+    return out
+
+
+HYPOTHESES, MATCHES = 128, 512
+"""Strongest matches of an image that say a motion each, and those that are held against it."""
+TURN, OCTAVE = 0.6, 0.8
+"""Largest difference of the rotation (radians) and scale (octaves) of a match and the motion it supports."""
+REFINED = 3
+"""Best motions that are refined."""
+ROUNDS = 4
+
+
+@compiled
+def _agree(motion: Array, q: Array, d: Array, near: float, lever: float, at: Array) -> bool:
+    """Tell whether a match supports a motion (6,): a b x; c e y. The tolerance grows away from ``at``."""
+    a, b, c, e = motion[0], motion[1], motion[3], motion[4]
+    x = a * q[0] + b * q[1] + motion[2] - d[0]
+    y = c * q[0] + e * q[1] + motion[5] - d[1]
+    reach = near + lever * sqrt((d[0] - at[0]) ** 2 + (d[1] - at[1]) ** 2)
+    if x * x + y * y > reach * reach:
+        return False
+    area = a * e - b * c
+    if area <= 0 or abs(d[2] - q[2] - 0.5 * log2(area)) > OCTAVE:
+        return False
+    # where the motion takes the direction of the query's keypoint
+    u, v = cos(q[3]), sin(q[3])
+    turned_x, turned_y = a * u + b * v, c * u + e * v
+    towards = turned_x * cos(d[3]) + turned_y * sin(d[3])
+    agrees: bool = towards > cos(TURN) * sqrt(turned_x * turned_x + turned_y * turned_y)
+    return agrees
+
+
+@compiled
+def _supporters(
+    motion: Array,
+    order: Array,
+    query: Array,
+    image: Array,
+    weights: Array,
+    spots: Array,
+    places: Array,
+    near: float,
+    kept: Array,
+) -> tuple[int, float]:
+    """Choose the matches that support a motion, each spot of the query and each feature of the image once."""
+    count, total = 0, 0.0
+    for p in order:
+        if not _agree(motion, query[p], image[p], near, 0.0, image[p]):
+            continue
+        used = False
+        for k in range(count):
+            if spots[kept[k]] == spots[p] or places[kept[k]] == places[p]:
+                used = True
+                break
+        if not used:
+            kept[count] = p
+            count += 1
+            total += weights[p]
+    return count, total
+
+
+@compiled
+def _fit(query: Array, image: Array, weights: Array, kept: Array, count: int, motion: Array) -> bool:
+    """Fit a motion to matches by least squares, affine from four on, else a similarity; False: it cannot."""
+    total, mx, my, nx, ny = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(count):
+        p = kept[k]
+        w = weights[p]
+        total += w
+        mx += w * query[p, 0]
+        my += w * query[p, 1]
+        nx += w * image[p, 0]
+        ny += w * image[p, 1]
+    if total <= 0 or count < 2:
+        return False
+    mx, my, nx, ny = mx / total, my / total, nx / total, ny / total
+    xx, xy, yy, ux, uy, vx, vy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(count):
+        p = kept[k]
+        w, x, y = weights[p] / total, query[p, 0] - mx, query[p, 1] - my
+        u, v = image[p, 0] - nx, image[p, 1] - ny
+        xx += w * x * x
+        xy += w * x * y
+        yy += w * y * y
+        ux += w * u * x
+        uy += w * u * y
+        vx += w * v * x
+        vy += w * v * y
+    spread = xx + yy
+    if spread < 1e-8:
+        return False
+    a, b = (ux + vy) / spread, (vx - uy) / spread
+    m0, m1, m3, m4 = a, -b, b, a
+    determinant = xx * yy - xy * xy
+    if count >= 4 and determinant > 0.01 * spread * spread:
+        s0, s1 = (ux * yy - uy * xy) / determinant, (uy * xx - ux * xy) / determinant
+        s3, s4 = (vx * yy - vy * xy) / determinant, (vy * xx - vx * xy) / determinant
+        area, energy = s0 * s4 - s1 * s3, s0 * s0 + s1 * s1 + s3 * s3 + s4 * s4
+        # the ratio r of the singular values is at most 3 where r + 1 / r = energy / area is at most 10/3
+        if area > 0 and 3 * energy <= 10 * area:
+            m0, m1, m3, m4 = s0, s1, s3, s4
+    if m0 * m4 - m1 * m3 < 1e-6:
+        return False
+    motion[0], motion[1], motion[2] = m0, m1, nx - m0 * mx - m1 * my
+    motion[3], motion[4], motion[5] = m3, m4, ny - m3 * mx - m4 * my
+    return True
+
+
+@compiled
+def verify(
+    starts: Array, query: Array, image: Array, weights: Array, spots: Array, places: Array, near: float
+) -> tuple[Array, Array, Array]:
+    """Find the motion on which the matches of each image agree.
+
+    The strongest matches each say a similarity; the best of these are refined by weighted least squares to an
+    affine map, and of its supporters every spot of the query and every feature of the image counts once.
+
+    Args:
+        starts: (n + 1,) where the matches of each image start.
+        query: (P, 4) x, y, log2 of the size, angle of the query feature of each match.
+        image: (P, 4) the same of the database feature.
+        weights: (P,) what each match counts.
+        spots: (P,) query spot of each match; features of one spot at several sizes share it.
+        places: (P,) database feature of each match.
+        near: Tolerance, as a share of the image's longer side.
+
+    Returns:
+        (n,) weight of the supporters; (n, 6) motion, all zero where there is none; (P,) bool supporters.
+    """
+    sums = np.zeros(len(starts) - 1)
+    motions = np.zeros((len(sums), 6))
+    supports = np.zeros(len(weights), np.bool_)
+    motion, trial = np.empty(6), np.empty(6)
+    for i in range(len(sums)):
+        begin, end = starts[i], starts[i + 1]
+        order = begin + np.argsort(-weights[begin:end], kind="mergesort")[:MATCHES]
+        hypotheses = min(len(order), HYPOTHESES)
+        support = np.zeros(hypotheses)
+        for h in range(hypotheses):
+            _similarity(query[order[h]], image[order[h]], trial)
+            for p in order:
+                if _agree(trial, query[p], image[p], near, 0.2, image[order[h]]):
+                    support[h] += weights[p]
+        kept, best_kept = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+        best_count = 0
+        for _ in range(min(REFINED, hypotheses)):
+            h = int(np.argmax(support))
+            if support[h] <= sums[i]:
+                break
+            support[h] = 0.0
+            _similarity(query[order[h]], image[order[h]], motion)
+            count = 0
+            for p in order:
+                if _agree(motion, query[p], image[p], near, 0.2, image[order[h]]):
+                    kept[count] = p
+                    count += 1
+            total = 0.0
+            for _round in range(ROUNDS):
+                if not _fit(query, image, weights, kept, count, trial):
+                    break
+                motion[:] = trial
+                count, total = _supporters(motion, order, query, image, weights, spots, places, near, kept)
+                if count > 1 and total > sums[i]:
+                    sums[i], best_count = total, count
+                    motions[i] = motion
+                    best_kept[:count] = kept[:count]
+        for k in range(best_count):
+            supports[best_kept[k]] = True
+    return sums, motions, supports
+
+
+@compiled
+def _similarity(q: Array, d: Array, motion: Array) -> None:
+    """Fill the motion that a match alone says."""
+    scale, turn = exp2(d[2] - q[2]), d[3] - q[3]
+    c, s = scale * cos(turn), scale * sin(turn)
+    motion[0], motion[1], motion[2] = c, -s, d[0] - c * q[0] + s * q[1]
+    motion[3], motion[4], motion[5] = s, c, d[1] - s * q[0] - c * q[1]
+
+
+@compiled
+def group(rows: Array, count: int) -> tuple[Array, Array]:
+    """Order items (P,) by row below ``count``, equal rows in their order: (P,) order, (count + 1,) starts."""
+    starts = np.zeros(count + 1, np.int64)
+    for row in rows:
+        starts[row + 1] += 1
+    for row in range(count):
+        starts[row + 1] += starts[row]
+    order, place = np.empty(len(rows), np.int64), starts[:-1].copy()
+    for item in range(len(rows)):
+        order[place[rows[item]]] = item
+        place[rows[item]] += 1
+    return order, starts

@@ -1,0 +1,158 @@
+"""The model that comes with Ilion: projection, visual words and codes of local descriptors, learnt once.
+
+It was learnt by ``scripts/learn_local_model.py`` from photos that have nothing to do with any database, so
+nothing is fitted to a database and nothing drifts when one grows.
+
+Letters: D dimensions after projection, C coarse words, F fine words in each of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+from ilion.storage import read_arrays
+from ilion.types import Float32, Value
+
+MODEL = Path(__file__).parent / "model.npz"
+PROBES = 6
+"""Coarse words among whose fine words the nearest one of a descriptor is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalModel(Value):
+    """What local descriptors are turned into words and codes by.
+
+    Args:
+        mean: (d,) float32, taken from a descriptor first.
+        projection: (D, d) float32.
+        coarse: (C, D) float32 centroids.
+        fine: (C, F, D) float32 centroids; word ``c * F + f``; at most 65,536.
+        books: Bytes m of a code -> (m, 256, D / m) float32 centroids of the parts of what a word leaves.
+
+    Raises:
+        ArtifactError: Shapes do not fit together, or a value is not finite.
+    """
+
+    mean: Float32
+    projection: Float32
+    coarse: Float32
+    fine: Float32
+    books: Mapping[int, Float32]
+
+    def __post_init__(self) -> None:
+        dims = len(self.projection)
+        fits = (
+            self.projection.shape == (dims, len(self.mean))
+            and self.coarse.shape == (len(self.coarse), dims)
+            and self.fine.ndim == 3
+            and self.fine.shape[::2] == (len(self.coarse), dims)
+            and 0 < self.words <= 2**16
+            and all(book.shape == (m, 256, dims // m) and dims % m == 0 for m, book in self.books.items())
+        )
+        if not fits:
+            raise ArtifactError("local model: its arrays do not fit together; learn it again")
+        if not all(np.isfinite(array).all() for array in self._arrays.values()):
+            raise ArtifactError("local model: it has NaN or infinity; learn it again")
+
+    @property
+    def _arrays(self) -> dict[str, Float32]:
+        plain = {"mean": self.mean, "projection": self.projection, "coarse": self.coarse, "fine": self.fine}
+        return plain | {f"pq{m}": book for m, book in sorted(self.books.items())}
+
+    @property
+    def words(self) -> int:
+        """Number W of words."""
+        return int(self.fine.shape[0] * self.fine.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of everything; what is stored by another model must not be mixed."""
+        total = hashlib.blake2b(digest_size=16)
+        for name, array in self._arrays.items():
+            total.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+    @cached_property
+    def fine_columns(self) -> Float32:
+        """(C, D, F) the fine words as the kernels read them."""
+        return np.ascontiguousarray(self.fine.transpose(0, 2, 1))
+
+    @cached_property
+    def _tables(self) -> tuple[Float32, Float32, Float32, Float32]:
+        half = np.float32(0.5)
+        return (
+            np.ascontiguousarray(self.projection.T),
+            np.ascontiguousarray(self.coarse.T),
+            half * np.square(self.coarse).sum(axis=1),
+            half * np.square(self.fine).sum(axis=2),
+        )
+
+    @cached_property
+    def book_columns(self) -> Mapping[int, Float32]:
+        """Bytes m of a code -> (m, D / m, 256), as the kernels read them."""
+        return {m: np.ascontiguousarray(book.transpose(0, 2, 1)) for m, book in self.books.items()}
+
+    def project(self, descriptors: NDArray[np.generic]) -> Float32:
+        """Take descriptors (M, d) to (M, D)."""
+        from ilion.searching.local.compiled import project
+
+        return project(np.ascontiguousarray(descriptors, np.float32), self.mean, self._tables[0])
+
+    def assign(self, vectors: Float32, count: int = 1) -> NDArray[np.int32]:
+        """Find the nearest words of projected descriptors.
+
+        Args:
+            vectors: (M, D).
+            count: Words a descriptor.
+
+        Returns:
+            (M, count), nearest first.
+        """
+        from ilion.searching.local.compiled import nearest_words
+
+        _, coarse, coarse_half, fine_half = self._tables
+        probes = min(PROBES, len(self.coarse))
+        return nearest_words(vectors, coarse, coarse_half, self.fine_columns, fine_half, probes, count)
+
+    def code(self, vectors: Float32, words: NDArray[np.int32], size: int) -> NDArray[np.uint8]:
+        """Code what the words leave of projected descriptors: (M, size)."""
+        from ilion.searching.local.compiled import code_residuals
+
+        return code_residuals(vectors, words, self.fine_columns, self.book_columns[size])
+
+    def decode(self, words: NDArray[np.integer], codes: NDArray[np.uint8]) -> Float32:
+        """Return the projected descriptors (M, D) that words (M,) and codes (M, m) stand for, about."""
+        book = self.books[codes.shape[1]]
+        parts = book[np.arange(len(book)), codes].reshape(len(codes), -1)
+        return self.fine.reshape(self.words, -1)[words] + parts
+
+
+def read_model(path: Path) -> LocalModel:
+    """Read a model.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
+    arrays: dict[str, Any] = {name: np.asarray(a, np.float32) for name, a in read_arrays(path).items()}
+    try:
+        books = {int(name[2:]): arrays.pop(name) for name in sorted(arrays) if name.startswith("pq")}
+        return LocalModel(
+            books=books, **{name: arrays[name] for name in ("mean", "projection", "coarse", "fine")}
+        )
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"{path}: is no local model ({error}); learn it again") from error
+
+
+@cache
+def shipped_model() -> LocalModel:
+    """Return the model that comes with Ilion."""
+    return read_model(MODEL)

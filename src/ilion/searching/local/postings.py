@@ -1,0 +1,231 @@
+"""The only store: for each visual word the photos that show it, with code, place, size, angle and colour.
+
+It is written shard by shard and read segment by segment, so neither needs memory for the whole database. A
+segment holds the postings of at most `SEGMENT` photos, ordered by word and then by row:
+
+    KEY.0000.counts.npy   postings of each word, see `pack_counts`
+    KEY.0000.rows.npy     (P,) uint16        row within the segment
+    KEY.0000.records.npy  (P, m + 5) uint8   see `ilion.searching.local.records`
+    KEY.0000.sizes.npy    (n, 2) unsigned    width and height of each photo in pixels
+    KEY.ids.json                             ids and segments; written last, it makes the shard count
+
+All features of one photo are found again by looking for its row in the list of each word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+from ilion.searching.local.encode import Encoded
+from ilion.searching.local.model import LocalModel
+from ilion.searching.local.records import GEOMETRY
+from ilion.searching.local.settings import LocalSettings
+from ilion.storage import Artifact, ShardStats, read_array, read_json, write_array, write_head, write_json
+from ilion.types import Int64, Value
+
+_ARRAYS = ("counts", "rows", "records", "sizes")
+SEGMENT = 16384
+"""Photos a segment, at most 65,536; while one is written at 16 KB a photo, about 600 MB are held."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segment(Value):
+    """Postings of consecutive database rows, memory-mapped.
+
+    Args:
+        start: Database row of its first photo.
+        size: Number of photos n.
+        offsets: (W + 1,) int64, where the postings of each word start.
+        rows: (P,) row of each posting, counted from ``start``; ascending within a word.
+        records: (P, m + 5) uint8.
+    """
+
+    start: int
+    size: int
+    offsets: Int64
+    rows: NDArray[np.uint16]
+    records: NDArray[np.uint8]
+
+
+def index_inputs(model: LocalModel, settings: LocalSettings) -> dict[str, Any]:
+    """Return what stored features depend on, beside the photos."""
+    return {"model": model.digest, "budget": settings.budget, "side": settings.side}
+
+
+def write_shard(
+    artifact: Artifact,
+    key: str,
+    photos: Iterable[tuple[str, Encoded]],
+    words: int,
+    stats: Callable[[int], ShardStats],
+) -> None:
+    """Store one shard. The caller holds the artifact's lock (`ilion.storage.locked`).
+
+    Args:
+        artifact: Where.
+        key: Key of the shard, see `ilion.storage.shard_key`.
+        photos: Ids and features in order of rows; read as needed.
+        words: Number W of words.
+        stats: Returns what the shard took; called with the number of photos when all are read.
+
+    Raises:
+        ArtifactError: The disk is full.
+    """
+    ids: list[str] = []
+    sizes: list[int] = []
+    held: list[Encoded] = []
+    files, postings = [], 0
+
+    def flush() -> None:
+        nonlocal postings
+        stem = f"{key}.{len(sizes):04d}"
+        for name, array in zip(_ARRAYS, make_segment(held, words), strict=True):
+            files.append(artifact.folder / f"{stem}.{name}.npy")
+            write_array(files[-1], array)
+        sizes.append(len(held))
+        postings += sum(map(len, held))
+        held.clear()
+
+    for image, encoded in photos:
+        held.append(encoded)
+        ids.append(image)
+        if len(held) == SEGMENT:
+            flush()
+    if held:
+        flush()
+    write_json(artifact.folder / f"{key}.stats.json", stats(len(ids)))
+    head = {"ids": ids, "segments": sizes, "postings": postings}
+    write_head(artifact.folder / f"{key}.ids.json", head, files)
+
+
+def make_segment(held: Sequence[Encoded], words: int) -> tuple[NDArray[Any], ...]:
+    """Return counts, rows, records and sizes of the photos of a segment, see the head of this file."""
+    shown = np.concatenate([photo.words for photo in held])
+    order = np.argsort(shown, kind="stable")
+    counts = np.bincount(shown, minlength=words)
+    rows = np.repeat(np.arange(len(held), dtype=np.uint16), [len(photo) for photo in held])
+    records = np.concatenate([photo.records for photo in held])
+    return pack_counts(counts), rows[order], records[order], _small(np.array([photo.size for photo in held]))
+
+
+def pack_counts(counts: NDArray[Any]) -> NDArray[Any]:
+    """Pack the number of postings of each word (W,) in the smaller of two ways.
+
+    Either one number a word, in as few bytes as hold the largest; or, where most words have few postings,
+    bits: a one for each posting of a word, then a zero.
+
+    >>> packed = pack_counts(np.array([0, 3, 0, 0, 0, 1]))
+    >>> packed.tolist(), unpack_counts(packed, 6).tolist()
+    ([112, 128], [0, 3, 0, 0, 0, 1])
+    """
+    plain = _small(counts)
+    places = np.cumsum(counts + 1)
+    size = -(-int(places[-1]) // 8)
+    if size >= plain.nbytes or size == len(plain):  # the length tells them apart
+        return plain
+    bits = np.ones(8 * size, np.uint8)
+    bits[places - 1] = 0
+    bits[places[-1] :] = 0
+    return np.packbits(bits)
+
+
+def unpack_counts(packed: NDArray[Any], words: int) -> Int64:
+    """Return what `pack_counts` packed."""
+    if len(packed) == words:
+        return packed.astype(np.int64)
+    ends = np.flatnonzero(np.unpackbits(packed) == 0)[:words]
+    return np.diff(ends, prepend=-1) - 1
+
+
+def _small(values: NDArray[Any]) -> NDArray[Any]:
+    """Store whole numbers in as few bytes as hold the largest."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+class Postings:
+    """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
+
+    Args:
+        artifact: Artifact that holds the shards.
+        keys: Shards in order of rows.
+        words: Number W of words.
+        code: Bytes m of a code.
+
+    Raises:
+        ArtifactError: A shard is missing or damaged, or an id occurs twice.
+    """
+
+    def __init__(self, artifact: Artifact, keys: Sequence[str], words: int, code: int) -> None:
+        self.folder, self.words, self.code = artifact.folder, words, code
+        self._keys = tuple(keys)
+        ids: list[str] = []
+        self._segments: list[tuple[str, int, int]] = []
+        self.count = 0
+        for key in keys:
+            head = read_json(self.folder / f"{key}.ids.json")
+            start = len(ids)
+            for part, size in enumerate(head["segments"]):
+                self._segments.append((f"{key}.{part:04d}", start, size))
+                start += size
+            ids.extend(head["ids"])
+            self.count += head["postings"]
+        self.ids = tuple(ids)
+        if len(set(ids)) != len(ids):
+            repeated = next(name for name, seen in Counter(ids).items() if seen > 1)
+            raise ArtifactError(f"{self.folder}: id {repeated!r} occurs twice; ids must be unique")
+        self._starts = np.array([start for _, start, _ in self._segments], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all that is stored of the photos on disk: postings, ids, statistics."""
+        return sum(p.stat().st_size for key in self._keys for p in self.folder.glob(f"{key}.*"))
+
+    def segments(self) -> Iterator[Segment]:
+        """Map one segment after the other.
+
+        Raises:
+            ArtifactError: A file is missing, damaged, or does not fit the others.
+        """
+        for number in range(len(self._segments)):
+            yield self._open(number)
+
+    def _open(self, number: int) -> Segment:
+        stem, start, size = self._segments[number]
+        counts = unpack_counts(read_array(self.folder / f"{stem}.counts.npy"), self.words)
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        # an empty file cannot be mapped
+        rows, records = (
+            read_array(self.folder / f"{stem}.{name}.npy", mapped=offsets[-1] > 0)
+            for name in ("rows", "records")
+        )
+        shape = (int(offsets[-1]), self.code + GEOMETRY)
+        if len(counts) != self.words or rows.shape != shape[:1] or records.shape != shape:
+            raise ArtifactError(
+                f"{self.folder / stem}: its files do not fit together; delete the shard's files and run again"
+            )
+        return Segment(start, size, offsets, rows, records)
+
+    def photo(self, row: int) -> Encoded:
+        """Read all that is stored of one photo."""
+        from ilion.searching.local.compiled import read_row
+
+        number = int(np.searchsorted(self._starts, row, "right")) - 1
+        segment = self._open(number)
+        own = row - segment.start
+        found = read_row(own, segment.offsets, segment.rows)
+        width, height = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy")[own].tolist()
+        return Encoded(found[:, 1].astype(np.uint16), segment.records[found[:, 0]], (width, height))
+
+
+def read_photos(artifact: Artifact, key: str, words: int, code: int) -> Callable[[int], Encoded]:
+    """Return what reads the photos of one shard, by their row in it."""
+    return Postings(artifact, [key], words, code).photo

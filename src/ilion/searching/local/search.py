@@ -1,0 +1,181 @@
+"""Search by local features: matches, votes, a shortlist, verification, and one order of all photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.errors import ArtifactError
+from ilion.runtime.threads import in_order
+from ilion.searching.engines import ENGINES
+from ilion.searching.local.encode import LocalQuery
+from ilion.searching.local.matches import Matches, entries_of, find_matches, join, weigh
+from ilion.searching.local.model import LocalModel
+from ilion.searching.local.postings import Postings
+from ilion.searching.local.settings import LocalSettings
+from ilion.types import Bool, Float32, Float64, Int64, Ranking, Value
+
+NEAR = 0.012
+"""Tolerance of a verified match, as a share of the photo's longer side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verified(Value):
+    """What is known of the shortlist of a query.
+
+    Args:
+        rows: (S,) database rows, most votes first.
+        votes: (S,) votes.
+        matches: The matches of these photos, photo by photo.
+        starts: (S + 1,) where the matches of each photo start.
+        weights: (P,) what each match counts.
+        query: (P, 4) frame of the query's feature of each match.
+        image: (P, 4) frame of the stored feature.
+        sums: (S,) weight of the verified matches.
+        motions: (S, 6) from query to photo, both in shares of the longer side: x' = a x + b y + c, then y'.
+        supports: (P,) which matches are verified.
+    """
+
+    rows: Int64
+    votes: Float64
+    matches: Matches
+    starts: Int64
+    weights: Float64
+    query: Float32
+    image: Float32
+    sums: Float64
+    motions: Float64
+    supports: Bool
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(Value):
+    """What is known of the shortlists of all queries; the rest of a ranking has votes only.
+
+    Args:
+        rows: (Q, S) database rows in the order of the ranking, -1 where there is none.
+        inliers: (Q, S) number of verified matches.
+        motions: (Q, S, 6) see `Verified`; all zero where nothing is verified.
+    """
+
+    rows: Int64
+    inliers: Int64
+    motions: Float64
+
+
+@ENGINES.register("local")
+def search_photos(
+    query_ids: Sequence[str],
+    queries: Sequence[LocalQuery],
+    database: Postings,
+    model: LocalModel,
+    settings: LocalSettings,
+    *,
+    k: int,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Ranking, Evidence]:
+    """Rank the database for every query.
+
+    Args:
+        query_ids: (Q,) ids.
+        queries: (Q,) described queries.
+        database: What is searched.
+        model: Words and codes of both.
+        settings: How.
+        k: Number of results to keep; all N where the database is smaller.
+        workers: Number of threads, one query each; 0 means one per core.
+        progress: Callback that receives the queries done and all.
+
+    Returns:
+        A ranking with K = min(k, N), ties in order of rows; and what is known of the shortlists. A photo that
+        shares nothing with the query has similarity 0.
+
+    Raises:
+        ArtifactError: The stored features are damaged.
+    """
+    if k < 1:
+        raise ArtifactError(f"k must be at least 1, got {k}")
+    kept, count = min(k, len(database)), len(queries)
+    length = min(settings.shortlist, len(database))
+    rows, values = np.empty((count, kept), np.int64), np.empty((count, kept), np.float32)
+    evidence = Evidence(
+        np.full((count, length), -1), np.zeros((count, length), np.int64), np.zeros((count, length, 6))
+    )
+
+    def ask(query: LocalQuery) -> tuple[Int64, Float32, Verified]:
+        return rank_photos(query, database, model, settings, kept)
+
+    for number, (_, done) in enumerate(in_order(queries, ask, workers=workers, ahead=8)):
+        rows[number], values[number], found = done.result()
+        shown = len(found.rows)
+        place = np.argsort(np.argsort(rows[number], kind="stable"), kind="stable")
+        evidence.rows[number, :shown] = found.rows
+        evidence.inliers[number, :shown] = np.add.reduceat(
+            np.append(found.supports, False).astype(np.int64), found.starts[:-1]
+        ) * (np.diff(found.starts) > 0)
+        evidence.motions[number, :shown] = found.motions
+        del place
+        if progress:
+            progress(number + 1, count)
+    ranking = Ranking(tuple(query_ids), database.ids, rows, values, np.full(count, kept, np.int64))
+    return ranking, evidence
+
+
+def rank_photos(
+    query: LocalQuery, database: Postings, model: LocalModel, settings: LocalSettings, k: int
+) -> tuple[Int64, Float32, Verified]:
+    """Rank the database for one query: rows (k,), similarities (k,), and what is known of the shortlist."""
+    entries = entries_of(query)
+    matches = join([find_matches(query, entries, segment, model) for segment in database.segments()])
+    votes, found = look_closer(query, matches, len(database), settings.shortlist)
+    similarities = (1e-3 * votes / (1.0 + votes)).astype(np.float32)
+    similarities[found.rows] = (1e-3 + (1 - 1e-3) * found.sums / (1.0 + found.sums)).astype(np.float32)
+    rows = best_rows(similarities, k)
+    return rows, similarities[rows], found
+
+
+def look_closer(query: LocalQuery, matches: Matches, count: int, shortlist: int) -> tuple[Float64, Verified]:
+    """Let matches vote, and verify those of the photos with most votes.
+
+    Args:
+        query: The query.
+        matches: Its matches in the whole database.
+        count: Number N of photos.
+        shortlist: Number of photos to verify.
+
+    Returns:
+        (N,) votes, and what is known of the shortlist.
+    """
+    from ilion.searching.local.compiled import group, unpack, verify, vote
+
+    weights = weigh(matches, len(query))
+    order, starts = group(matches.rows, count)
+    query_frames = query.frames[matches.features[order]]
+    image_frames = unpack(matches.records[order], 0)
+    width, height = query.part.width, query.part.height
+    side = max(width, height)
+    votes = vote(starts, query_frames, image_frames, weights[order], 0.5 * width / side, 0.5 * height / side)
+    rows = best_rows(votes, shortlist)
+    rows = rows[votes[rows] > 0]
+    lengths = starts[rows + 1] - starts[rows]
+    own = np.concatenate([[0], np.cumsum(lengths)])
+    chosen = np.repeat(starts[rows] - own[:-1], lengths) + np.arange(own[-1])
+    kept = matches.take(order[chosen])
+    heavy = weights[order[chosen]]
+    of_query, of_image = query_frames[chosen], image_frames[chosen]
+    sums, motions, supports = verify(
+        own, of_query, of_image, heavy, query.spots[kept.features], kept.places, NEAR
+    )
+    return votes, Verified(rows, votes[rows], kept, own, heavy, of_query, of_image, sums, motions, supports)
+
+
+def best_rows(values: NDArray[np.floating], k: int) -> Int64:
+    """Return the k rows of highest value, descending, ties by lower row."""
+    rows = np.arange(len(values))
+    if k < len(values):
+        rows = np.flatnonzero(values >= np.partition(values, -k)[-k])
+    return np.asarray(rows[np.lexsort((rows, -values[rows]))][:k], np.int64)

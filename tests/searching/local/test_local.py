@@ -1,0 +1,179 @@
+"""The local search: its files, its budget, and that nothing depends on how the work is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.searching.local.small import draw_frames, draw_vectors, move, photo_of, query_of, small_model
+from tests.stages import took
+
+from ilion import storage
+from ilion.errors import ArtifactError, ConfigError
+from ilion.searching.local import (
+    Encoded,
+    Evidence,
+    LocalModel,
+    LocalSettings,
+    Postings,
+    describe_query,
+    encode,
+    look_up,
+    postings,
+    read_model,
+    search_photos,
+    write_shard,
+)
+from ilion.types import RGB, Ranking
+
+MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
+
+
+def stored(root: Path, shards: Sequence[Sequence[Encoded]], code: int = 8) -> Postings:
+    artifact = storage.open_artifact(root, "postings", {"name": "test"})
+    row = 0
+    for number, photos in enumerate(shards):
+        named = [(f"distractors/{row + i:05d}.jpg", photo) for i, photo in enumerate(photos)]
+        write_shard(artifact, f"s{number}", named, small_model().words, took)
+        row += len(photos)
+    return Postings(artifact, [f"s{n}" for n in range(len(shards))], small_model().words, code)
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Encoded]:
+    """30 photos of which number 17 shows the query."""
+    drawn = [photo_of(draw_vectors(s, 80), draw_frames(s, 80)) for s in range(30)]
+    noise = np.random.default_rng(0).normal(scale=0.02, size=(40, 16)).astype(np.float32)
+    vectors = np.concatenate([draw_vectors(99, 40) + noise, draw_vectors(17, 40)])
+    frames = np.concatenate([move(draw_frames(99, 40), MOTION), draw_frames(17, 40)])
+    drawn[17] = photo_of(vectors, frames)
+    return drawn
+
+
+def ask(database: Postings, workers: int = 1, k: int = 30) -> tuple[Ranking, Evidence]:
+    queries = [query_of(draw_vectors(s, 40), draw_frames(s, 40)) for s in (99, 3)]
+    settings = LocalSettings(shortlist=10)
+    return search_photos(["a", "b"], queries, database, small_model(), settings, k=k, workers=workers)
+
+
+def test_the_photo_that_shows_the_query_is_found(tmp_path: Path, photos: list[Encoded]) -> None:
+    ranking, evidence = ask(stored(tmp_path, [photos]))
+    assert ranking.indices[:, 0].tolist() == [17, 3]
+    place = evidence.rows[0].tolist().index(17)
+    assert evidence.inliers[0, place] > 20
+    np.testing.assert_allclose(evidence.motions[0, place], MOTION, atol=0.03)
+    assert (np.diff(ranking.similarities, axis=1) <= 0).all()
+    assert ranking.similarities.min() >= 0
+    assert ranking.similarities.max() <= 1
+
+
+def test_shards_segments_and_threads_change_nothing(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ask(stored(tmp_path / "one", [photos]))
+    cut = ask(stored(tmp_path / "two", [photos[:3], photos[3:20], photos[20:]]), workers=3)
+    monkeypatch.setattr(postings, "SEGMENT", 7)
+    fine = ask(stored(tmp_path / "three", [photos]), workers=2)
+    for ranking, evidence in (cut, fine):
+        assert ranking.similarities.tobytes() == whole[0].similarities.tobytes()
+        assert ranking.indices.tobytes() == whole[0].indices.tobytes()
+        for name, values in vars(evidence).items():
+            assert values.tobytes() == getattr(whole[1], name).tobytes()
+
+
+def test_a_photo_is_read_back_from_the_lists(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postings, "SEGMENT", 8)
+    database = stored(tmp_path, [photos[:11], photos[11:]])
+    for row in (0, 7, 8, 10, 11, 29):
+        found = database.photo(row)
+        np.testing.assert_array_equal(found.words, photos[row].words)
+        np.testing.assert_array_equal(found.records, photos[row].records)
+        assert found.size == photos[row].size
+
+
+def test_photos_without_features_come_last(tmp_path: Path, photos: list[Encoded]) -> None:
+    none = photo_of(draw_vectors(0, 0), draw_frames(0, 0))
+    ranking, _ = ask(stored(tmp_path, [[none, *photos[:5], none]]), k=7)
+    assert ranking.similarities[:, -2:].tolist() == [[0, 0], [0, 0]]
+    assert ranking.indices[:, -2:].tolist() == [[0, 6], [0, 6]]
+    only, _ = ask(stored(tmp_path / "only", [[none, none]]), k=2)
+    assert not only.similarities.any()
+
+
+@pytest.mark.parametrize("budget", [1024, 2048, 4096, 8192, 16384])
+def test_a_photo_takes_no_more_than_the_budget(tmp_path: Path, budget: int) -> None:
+    """All files of 100 photos that show as many features as are kept; and little is wasted."""
+    settings = LocalSettings(budget)
+    count, rng = settings.features, np.random.default_rng(0)
+    words, size = 128 * 128, settings.code + 5
+    photos = [
+        (
+            f"shop_{number:03d}_some_product/pos/P{number:03d}_00.jpg",
+            Encoded(
+                np.sort(rng.integers(0, words, count)).astype(np.uint16),
+                rng.integers(0, 256, (count, size), np.uint8),
+                (4000, 3000),
+            ),
+        )
+        for number in range(100)
+    ]
+    artifact = storage.open_artifact(tmp_path, "postings", {"budget": budget})
+    write_shard(artifact, "all", photos, words, took)
+    taken = sum(path.stat().st_size for path in artifact.folder.iterdir()) / 100
+    assert taken <= budget
+    database = Postings(artifact, ["all"], words, settings.code)
+    assert database.stored_bytes() / 100 == pytest.approx(taken, abs=10)
+    assert taken > budget - 200
+
+
+def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, photos: list[Encoded]) -> None:
+    database = stored(tmp_path, [photos])
+    storage.write_array(database.folder / "s0.0000.rows.npy", np.zeros(3, np.uint16))
+    with pytest.raises(ArtifactError, match="do not fit together"):
+        list(database.segments())
+    with pytest.raises(ArtifactError, match="occurs twice"):
+        Postings(storage.load_artifact(database.folder), ["s0", "s0"], small_model().words, 8)
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for settings in ({"budget": 512}, {"budget": 10**6}, {"sizes": (0,)}, {"shortlist": 0}):
+        with pytest.raises(ConfigError, match=r"search\.local"):
+            LocalSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    model = small_model()
+    with pytest.raises(ArtifactError, match="do not fit together"):
+        LocalModel(model.mean, model.projection, model.coarse, model.fine[:, :, :5], model.books)
+    with pytest.raises(ArtifactError, match="NaN"):
+        LocalModel(model.mean * np.nan, model.projection, model.coarse, model.fine, model.books)
+    storage.write_arrays(tmp_path / "model.npz", {"mean": model.mean})
+    with pytest.raises(ArtifactError, match="no local model"):
+        read_model(tmp_path / "model.npz")
+
+
+def texture(seed: int, side: int) -> RGB:
+    import cv2
+
+    noise = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+    return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def test_a_photo_and_a_query_are_described() -> None:
+    settings = LocalSettings(2048)
+    image = texture(1, 300)
+    photo = encode(image, (1200, 1200), small_model(), settings)
+    assert 0 < len(photo) <= settings.features
+    assert photo.records.shape == (len(photo), 9)
+    assert photo.size == (1200, 1200)
+    assert (np.diff(photo.words.astype(int)) >= 0).all()
+    query = look_up(describe_query(image, small_model(), settings), small_model(), settings)
+    assert set(query.levels.tolist()) == {0, 1, 2, 3}
+    assert query.words.shape == (len(query), 3)
+    flat: RGB = np.full((100, 80, 3), 128, np.uint8)
+    assert len(encode(flat, (80, 100), small_model(), settings)) == 0
+    assert len(look_up(describe_query(flat, small_model(), settings), small_model(), settings)) == 0

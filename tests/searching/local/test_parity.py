@@ -1,0 +1,223 @@
+"""The compiled kernels against loops written from the definitions."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, photo_of, query_of, small_model
+
+from ilion.searching.asmk.votes import SHIFTS
+from ilion.searching.local import compiled
+from ilion.searching.local.encode import LocalQuery
+from ilion.searching.local.matches import LIMIT, Matches, entries_of, find_matches, weigh
+from ilion.searching.local.postings import Segment, make_segment, pack_counts, unpack_counts
+from ilion.searching.local.records import pack, unpack_colours
+from ilion.types import Float32, Float64
+
+
+def segment_of(seeds: range, count: int, start: int = 0, code: int = 8) -> Segment:
+    photos = [photo_of(draw_vectors(s, count), draw_frames(s, count), code) for s in seeds]
+    packed, rows, records, _ = make_segment(photos, small_model().words)
+    counts = unpack_counts(packed, small_model().words)
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return Segment(start, len(photos), offsets, rows, records)
+
+
+def test_descriptors_are_projected() -> None:
+    model = small_model()
+    roots = np.sqrt(np.random.default_rng(0).dirichlet(np.ones(128), 20)).astype(np.float32)
+    wanted = (roots.astype(np.float64) - model.mean) @ model.projection.T.astype(np.float64)
+    np.testing.assert_allclose(model.project(roots), wanted, atol=1e-5)
+
+
+def test_words_are_the_nearest_ones() -> None:
+    """With all coarse words looked into, exactly; else the best of those that are."""
+    model = small_model()
+    vectors = draw_vectors(1, 50)
+    distances = np.square(vectors[:, None] - model.fine.reshape(-1, DIMS)).sum(axis=2)
+    _, coarse, coarse_half, fine_half = model._tables
+    found = compiled.nearest_words(vectors, coarse, coarse_half, model.fine_columns, fine_half, 8, 3)
+    np.testing.assert_array_equal(found, np.argsort(distances, axis=1)[:, :3])
+    near = np.argsort(np.square(vectors[:, None] - model.coarse).sum(axis=2), axis=1)[:, :2]
+    found = compiled.nearest_words(vectors, coarse, coarse_half, model.fine_columns, fine_half, 2, 1)
+    for row, chosen in enumerate(near):
+        allowed = [c * 8 + f for c in chosen for f in range(8)]
+        assert found[row, 0] == min(allowed, key=lambda word: distances[row, word])
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_codes_are_the_nearest_centroids(size: int) -> None:
+    model = small_model()
+    vectors = draw_vectors(2, 30)
+    words = model.assign(vectors)[:, 0]
+    residuals = (vectors - model.fine.reshape(-1, DIMS)[words]).reshape(30, size, 1, -1)
+    wanted = np.square(residuals - model.books[size]).sum(axis=3).argmin(axis=2)
+    codes = model.code(vectors, words, size)
+    np.testing.assert_array_equal(codes, wanted)
+    parts = [model.books[size][part, codes[3, part]] for part in range(size)]
+    by_hand = model.fine.reshape(-1, DIMS)[words[3]] + np.concatenate(parts)
+    np.testing.assert_allclose(model.decode(words, codes)[3], by_hand, rtol=1e-6)
+
+
+def decoded(segment: Segment, place: int, code: int) -> Float32:
+    word = np.searchsorted(segment.offsets, [place], "right") - 1
+    return small_model().decode(word, segment.records[[place], :code])[0]
+
+
+@pytest.mark.parametrize(("count", "code"), [(30, 8), (300, 8), (300, 4)])
+def test_matches_are_all_near_pairs(count: int, code: int) -> None:
+    """Short lists are compared directly and long ones by a table: both, and nothing else, is found."""
+    segment = segment_of(range(10, 20), count, start=100, code=code)
+    query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
+    found = find_matches(query, entries_of(query), segment, small_model())
+    wanted = {}
+    for feature in range(25):
+        for word in query.words[feature]:
+            for place in range(segment.offsets[word], segment.offsets[word + 1]):
+                distance = np.square(query.vectors[feature] - decoded(segment, place, code)).sum()
+                if distance < LIMIT:
+                    wanted[feature, 100 + int(segment.rows[place]), place] = 1 - distance / LIMIT
+    pairs = list(zip(found.features.tolist(), found.rows.tolist(), found.places.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs) > 50
+    assert set(pairs) == set(wanted)
+    np.testing.assert_allclose(found.similarities, [wanted[pair] for pair in pairs], atol=1e-5)
+    np.testing.assert_array_equal(found.records, segment.records[found.places, code:])
+
+
+def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = segment_of(range(10, 20), 100)
+    query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
+    whole = find_matches(query, entries_of(query), segment, small_model())
+    monkeypatch.setattr("ilion.searching.local.matches.BUFFER", 1)
+    parts = find_matches(query, entries_of(query), segment, small_model())
+    for name, values in vars(whole).items():
+        np.testing.assert_array_equal(values, getattr(parts, name))
+
+
+def test_a_match_counts_less_where_much_matches() -> None:
+    features = np.array([0, 0, 1], np.int32)
+    rows, similarities = np.arange(3), np.array([1, 0.5, 0.5], np.float32)
+    matches = Matches(features, rows, rows, similarities, np.zeros((3, 5), np.uint8))
+    total = 1 + 0.25
+    wanted = [1 / np.sqrt(total), 0.25 / np.sqrt(total), 0.25 / np.sqrt(0.25)]
+    np.testing.assert_allclose(weigh(matches, 4), wanted, rtol=1e-5)
+
+
+def naive_votes(query: Float64, image: Float64, weights: Float64, centre: tuple[float, float]) -> float:
+    """The sum of all matches, and the heaviest cell of all cuts, from the definition."""
+    cells: dict[tuple[int, ...], float] = {}
+    for q, d, weight in zip(query, image, weights, strict=True):
+        turn = (d[3] - q[3]) / (2 * np.pi) % 1
+        octaves = d[2] - q[2]
+        rotation = 2.0**octaves * np.exp(2j * np.pi * turn)
+        at = complex(d[0], d[1]) + rotation * complex(centre[0] - q[0], centre[1] - q[1])
+        if not (-1 < at.real < 2 and -1 < at.imag < 2):
+            continue
+        for number, cut in enumerate(SHIFTS):
+            cell = (
+                number,
+                int(turn * 4 + cut[0]) % 4,
+                int((octaves + 8) / 2 + cut[1]),
+                int((at.real + 1) / 0.3 + cut[2]),
+                int((at.imag + 1) / 0.3 + cut[3]),
+            )
+            cells[cell] = cells.get(cell, 0) + weight
+    return float(np.sqrt(weights.sum() * max(cells.values(), default=0)))
+
+
+def test_votes_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(5)
+    lengths = [0, 1, 7, 40, 3, 200]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    query, image = draw_frames(6, int(starts[-1])), draw_frames(7, int(starts[-1]))
+    weights = rng.random(int(starts[-1]))
+    found = compiled.vote(starts, query, image, weights, 0.5, 0.4)
+    wanted = [
+        naive_votes(query[a:b].astype(float), image[a:b].astype(float), weights[a:b], (0.5, 0.4))
+        for a, b in itertools.pairwise(starts)
+    ]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
+
+
+def planted(true: int, false: int, seed: int = 0) -> tuple[LocalQuery, Matches, Float64]:
+    """Matches of which the first ones follow `MOTION` and the others nothing."""
+    count = true + false
+    frames = draw_frames(seed, count)
+    rng = np.random.default_rng(seed)
+    image = move(frames, MOTION)
+    image[true:] = draw_frames(seed + 1, false)
+    image[:true, :2] += rng.normal(scale=0.002, size=(true, 2))
+    matches = Matches(
+        np.arange(count, dtype=np.int32),
+        np.zeros(count, np.int64),
+        np.arange(count),
+        np.ones(count, np.float32),
+        pack(image, np.zeros((count, 3), np.float32)),
+    )
+    return query_of(draw_vectors(seed, count), frames), matches, rng.uniform(0.2, 1, count)
+
+
+def test_the_motion_is_found_among_wrong_matches() -> None:
+    query, matches, weights = planted(12, 60)
+    image = compiled.unpack(matches.records, 0)
+    starts = np.array([0, len(matches)])
+    arguments = (query.frames, image, weights, np.arange(72), matches.places, 0.012)
+    sums, motions, supports = compiled.verify(starts, *arguments)
+    np.testing.assert_allclose(motions[0], MOTION, atol=0.03)
+    assert supports[:12].sum() >= 10
+    assert supports[12:].sum() <= 2
+    assert sums[0] == pytest.approx(weights[supports].sum())
+
+
+def test_a_spot_and_a_stored_feature_count_once() -> None:
+    query, matches, weights = planted(12, 0)
+    image = compiled.unpack(matches.records, 0)
+    twice = [np.concatenate([a, a]) for a in (query.frames, image, weights)]
+    spots, places = np.tile(np.arange(12), 2), np.arange(24)
+    for own in ((spots, places), (places, spots)):
+        _, _, supports = compiled.verify(np.array([0, 24]), *twice, *own, 0.012)
+        assert 10 <= supports.sum() <= 12
+        assert (supports[:12] & supports[12:]).sum() == 0
+
+
+def test_one_match_is_no_evidence_and_none_is_no_error() -> None:
+    query, matches, weights = planted(1, 0)
+    image = compiled.unpack(matches.records, 0)
+    own = (query.frames, image, weights, np.arange(1), matches.places, 0.012)
+    sums, motions, supports = compiled.verify(np.array([0, 0, 1]), *own)
+    assert not sums.any()
+    assert not motions.any()
+    assert not supports.any()
+
+
+def test_what_is_stored_of_a_feature_is_found_again() -> None:
+    frames = draw_frames(9, 500)
+    colours = np.random.default_rng(9).uniform((0, 90, 90), (255, 166, 166), (500, 3)).astype(np.float32)
+    records = np.concatenate([np.zeros((500, 8), np.uint8), pack(frames, colours)], axis=1)
+    found = compiled.unpack(records, 8)
+    assert np.abs(found[:, :2] - frames[:, :2]).max() <= 0.5 / 512 + 1e-6
+    assert np.abs(found[:, 2] - frames[:, 2]).max() <= 4 / 63 + 1e-5
+    turn = (found[:, 3] - frames[:, 3] + np.pi) % (2 * np.pi) - np.pi
+    assert np.abs(turn).max() <= np.pi / 64 + 1e-5
+    assert np.abs(unpack_colours(records, 8) - colours).max(axis=0).tolist() <= [32.1, 2.6, 2.6]
+
+
+def test_items_are_grouped_in_their_order() -> None:
+    rows = np.random.default_rng(0).integers(0, 20, 300)
+    order, starts = compiled.group(rows, 25)
+    np.testing.assert_array_equal(order, np.argsort(rows, kind="stable"))
+    np.testing.assert_array_equal(np.diff(starts), np.bincount(rows, minlength=25))
+
+
+@pytest.mark.parametrize("mean", [0, 0.1, 0.5, 3, 7, 40, 1000])
+def test_counts_are_packed_in_the_smaller_way(mean: float) -> None:
+    counts = np.random.default_rng(0).poisson(mean, 1000)
+    packed = pack_counts(counts)
+    np.testing.assert_array_equal(unpack_counts(packed, 1000), counts)
+    assert packed.nbytes <= min(2000, (counts.sum() + 1000) / 8 + 1001)
+    assert mean > 3 or packed.nbytes < 600
