@@ -142,7 +142,7 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, photos: list
 def test_settings_out_of_range_are_refused() -> None:
     for settings in ({"budget": 512}, {"budget": 10**6}, {"sizes": (0,)}, {"shortlist": 0}):
         with pytest.raises(ConfigError, match=r"search\.local"):
-            LocalSettings(**settings)  # type: ignore[arg-type]
+            LocalSettings(**settings)
 
 
 def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:

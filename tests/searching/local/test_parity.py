@@ -63,7 +63,7 @@ def test_codes_are_the_nearest_centroids(size: int) -> None:
 
 def decoded(segment: Segment, place: int, code: int) -> Float32:
     word = np.searchsorted(segment.offsets, [place], "right") - 1
-    return small_model().decode(word, segment.records[[place], :code])[0]
+    return np.asarray(small_model().decode(word, segment.records[[place], :code])[0], np.float32)
 
 
 @pytest.mark.parametrize(("count", "code"), [(30, 8), (300, 8), (300, 4)])
@@ -177,10 +177,10 @@ def test_the_motion_is_found_among_wrong_matches() -> None:
 def test_a_spot_and_a_stored_feature_count_once() -> None:
     query, matches, weights = planted(12, 0)
     image = compiled.unpack(matches.records, 0)
-    twice = [np.concatenate([a, a]) for a in (query.frames, image, weights)]
+    frames, image, weights = (np.concatenate([a, a]) for a in (query.frames, image, weights))
     spots, places = np.tile(np.arange(12), 2), np.arange(24)
-    for own in ((spots, places), (places, spots)):
-        _, _, supports = compiled.verify(np.array([0, 24]), *twice, *own, 0.012)
+    for spot, place in ((spots, places), (places, spots)):
+        _, _, supports = compiled.verify(np.array([0, 24]), frames, image, weights, spot, place, 0.012)
         assert 10 <= supports.sum() <= 12
         assert (supports[:12] & supports[12:]).sum() == 0
 
