@@ -60,7 +60,7 @@ class LocalConfig:
 
     budget: Annotated[int, Between(1024, 65536)] = 16384
     side: Annotated[int, Between(64, 16384)] = 512
-    sizes: tuple[int, ...] = (256, 160, 96)
+    sizes: Annotated[tuple[int, ...], Between(16, 16384)] = (256, 160, 96)
     assignments: Annotated[int, Between(1, 64)] = 3
     shortlist: Annotated[int, Between(1, 10**6)] = 300
 

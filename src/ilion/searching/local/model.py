@@ -133,7 +133,7 @@ class LocalModel(Value):
         """Return the projected descriptors (M, D) that words (M,) and codes (M, m) stand for, about."""
         book = self.books[codes.shape[1]]
         parts = book[np.arange(len(book)), codes].reshape(len(codes), -1)
-        return self.fine.reshape(self.words, -1)[words] + parts
+        return np.asarray(self.fine.reshape(self.words, -1)[words] + parts, np.float32)
 
 
 def read_model(path: Path) -> LocalModel:
