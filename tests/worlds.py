@@ -8,7 +8,8 @@ import numpy as np
 
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.forecast import DistractorCounts, count_distractors
+from ilion.forecast import count_distractors
+from ilion.forecast.distractors import DistractorCounts
 from ilion.outcome import Evaluation
 from ilion.searching import search
 from ilion.types import Float32, Int64

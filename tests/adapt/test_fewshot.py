@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ilion.adapt import cross_validate, is_identity, learn_few_shot, make_labels, split_objects, wccn
+from ilion.adapt import is_identity, make_labels, split_objects
+from ilion.adapt.closed import wccn
 from ilion.adapt.estimate import class_precisions, estimate_gain, photo_precisions
-from ilion.adapt.fewshot import HeldOut
+from ilion.adapt.fewshot import HeldOut, cross_validate, learn_few_shot
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
 from ilion.errors import ConfigError, DatasetError

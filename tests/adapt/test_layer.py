@@ -7,21 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilion.adapt import (
-    Adapter,
-    Correction,
-    compose,
-    identity,
-    is_identity,
-    lda,
-    load_labels,
-    load_layer,
-    make_labels,
-    pca_whitening,
-    ridge,
-    save_layer,
-    wccn,
-)
+from ilion.adapt import Adapter, identity, is_identity, load_labels, load_layer, make_labels, save_layer
+from ilion.adapt.closed import lda, pca_whitening, ridge, wccn
+from ilion.adapt.layer import Correction
 from ilion.adapt.scatter import class_means, spectrum
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.types import Float32, Int64
@@ -74,20 +62,6 @@ def test_a_correction_is_its_dense_form() -> None:
     )
     values = unit(rng.standard_normal((9, 6)).astype(np.float32))
     np.testing.assert_allclose(layer.apply(values), layer.dense().apply(values), atol=1e-6)
-
-
-def test_compose_is_one_after_the_other() -> None:
-    rng = np.random.default_rng(2)
-    first, second = random_layer(rng, 5, 4), random_layer(rng, 3, 5, bias=False)
-    values = unit(rng.standard_normal((20, 4)).astype(np.float32))
-    np.testing.assert_allclose(
-        compose(first, second).apply(values), second.apply(first.apply(values)), atol=1e-6
-    )
-    np.testing.assert_allclose(compose(first, identity(5)).apply(values), first.apply(values), atol=1e-6)
-    with pytest.raises(ArtifactError, match="bias"):
-        compose(first, random_layer(rng, 3, 5))
-    with pytest.raises(ArtifactError, match="do not fit"):
-        compose(first, identity(4))
 
 
 def test_what_is_the_identity() -> None:

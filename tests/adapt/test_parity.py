@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
-from ilion.adapt import lda, pca_whitening, ridge, wccn
+from ilion.adapt.closed import lda, pca_whitening, ridge, wccn
 from ilion.types import Float32, Float64, Int64
 
 

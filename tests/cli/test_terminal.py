@@ -61,7 +61,7 @@ def test_other_files_get_a_sentence(content: bytes, message: str, tmp_path: Path
 
 
 def test_a_folder_in_place_of_a_file_gets_a_sentence(tmp_path: Path) -> None:
-    from ilion.config import load_toml
+    from ilion.config.plain import load_toml
 
     with pytest.raises(ConfigError, match="cannot be read"):
         load_toml(tmp_path)

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ilion.config import (
-    ExperimentConfig,
-    apply_overrides,
-    dump_toml,
-    from_dict,
-    load_experiment,
-    load_toml,
-)
+from ilion.config import ExperimentConfig, apply_overrides, dump_toml, from_dict, load_experiment
+from ilion.config.plain import load_toml
 from ilion.errors import ConfigError
 
 

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from ilion import api
 from ilion.cli import app
-from ilion.download import DownloadSettings, download, load_recipes
+from ilion.download import download, load_recipes
 from ilion.download.choice import list_wanted, parse_checksums, parse_numbers
 from ilion.download.recipes import Recipe, check_path, fill_template, parse_recipe
 from ilion.download.records import downloads_folder, read_record
-from ilion.download.settings import load_settings
+from ilion.download.settings import DownloadSettings, load_settings
 from ilion.errors import ArtifactError, ConfigError, IlionError
 
 QUICK = DownloadSettings(connect_timeout=2, read_timeout=2, backoff=0.01)

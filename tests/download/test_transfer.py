@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from tests.faulty_server import FAULTS, FaultyServer, serving
 
-from ilion.download import DownloadSettings, Recipe, download
+from ilion.download import Recipe, download
 from ilion.download.answers import Fault, Refusal, follow_redirect, judge, waiting_time
 from ilion.download.client import Client, Stopped
 from ilion.download.partial import Head, Partial
 from ilion.download.recipes import parse_recipe
 from ilion.download.records import downloads_folder, read_record
+from ilion.download.settings import DownloadSettings
 from ilion.errors import ArtifactError, ConfigError
 
 QUICK = DownloadSettings(connect_timeout=2, read_timeout=0.4, backoff=0.01, longest_wait=5)

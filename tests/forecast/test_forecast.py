@@ -20,24 +20,11 @@ from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, IlionError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.forecast import (
-    DistractorCounts,
-    Forecast,
-    HoldOut,
-    Measured,
-    Point,
-    Prices,
-    count_distractors,
-    forecast,
-    forecast_cost,
-    forecast_hold_outs,
-    format_size,
-    parse_sizes,
-    thin_distractors,
-)
-from ilion.forecast.accuracy import IMPERFECTION
-from ilion.forecast.cost import fit_line
-from ilion.forecast.hold_outs import estimate_imperfection
+from ilion.forecast import Measured, count_distractors, forecast, forecast_hold_outs, format_size, parse_sizes
+from ilion.forecast.accuracy import IMPERFECTION, Forecast, Point
+from ilion.forecast.cost import Prices, fit_line, forecast_cost
+from ilion.forecast.distractors import DistractorCounts, thin_distractors
+from ilion.forecast.hold_outs import HoldOut, estimate_imperfection
 from ilion.forecast.runs import find_warnings
 from ilion.forecast.tails import Tails, survival
 from ilion.outcome import Interval

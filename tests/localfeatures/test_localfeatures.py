@@ -23,8 +23,8 @@ from ilion.extraction.local import (
 )
 from ilion.extraction.recode import find_source, recode, settle
 from ilion.images import crop, decode, least_size
-from ilion.localfeatures import LocalOptions, build
-from ilion.localfeatures.base import LocalExtractor, LocalSpec
+from ilion.localfeatures import build
+from ilion.localfeatures.base import LocalExtractor, LocalOptions, LocalSpec
 from ilion.localfeatures.codecs import Codec, CodecSettings, raw_codec
 from ilion.localfeatures.select import CELLS, SELECTIONS, select_features
 from ilion.localfeatures.store import LocalSet

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.localfeatures import LocalExtractor, LocalOptions, build
+from ilion.localfeatures import build
+from ilion.localfeatures.base import LocalExtractor, LocalOptions
 from ilion.localfeatures.kornia import KINDS
 from ilion.localfeatures.tokens import record_attention
 from ilion.reranking.lightglue import LightGlue

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilion.errors import ConfigError, DatasetError
-from ilion.opening import SpecialFileError, decode_text, open_regular, read_bytes, read_text
+from ilion.opening import open_regular, read_bytes, read_text
+from ilion.opening.regular import SpecialFileError
+from ilion.opening.text import decode_text
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ilion.config import ReportConfig
+from ilion.config.evaluation import ReportConfig
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate, positives_ranks
 from ilion.evaluation.truth import axes_from_ids, truth_from_ids

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ilion.errors import ConfigError, MissingExtraError
-from ilion.localfeatures import LocalOptions, build
+from ilion.localfeatures import build
+from ilion.localfeatures.base import LocalOptions
 from ilion.reranking.ames import AmesConfig, TrainingOptions, initialise, load, train
 from ilion.reranking.lightglue import LightGlue
 from ilion.types import LocalFeatures

@@ -189,39 +189,6 @@ def is_identity(layer: Layer) -> bool:
     return bool(scale > 0 and not layer.bias.any() and (layer.weight == scale * np.eye(layer.dim_in)).all())
 
 
-def compose(first: Layer, second: Layer) -> Adapter:
-    """Return one layer that does what ``first`` and then ``second`` do.
-
-    Args:
-        first: Layer from D to D' dimensions.
-        second: Layer from D' to D'' dimensions; without a bias, because the normalisation that stands between
-            both would scale the input of the second but not its bias.
-
-    Raises:
-        ArtifactError: The dimensions do not fit, or the second layer has a bias.
-
-    >>> turn = Adapter(np.array([[0, 1], [-1, 0]], np.float32), np.zeros(2, np.float32))
-    >>> compose(turn, turn).weight.tolist()
-    [[-1.0, 0.0], [0.0, -1.0]]
-    """
-    a, b = _dense(first), _dense(second)
-    if a.dim_out != b.dim_in:
-        raise ArtifactError(
-            f"the layers do not fit: the first gives {a.dim_out} dimensions, the second takes {b.dim_in}"
-        )
-    if b.bias.any():
-        raise ArtifactError("a layer with a bias cannot come second; apply the two one after the other")
-    weight = b.weight.astype(np.float64)
-    return Adapter((weight @ a.weight).astype(np.float32), (weight @ a.bias).astype(np.float32))
-
-
-def _dense(layer: Layer) -> Adapter:
-    if isinstance(layer, Correction):
-        return layer.dense()
-    assert isinstance(layer, Adapter)
-    return layer
-
-
 @dataclass(frozen=True)
 class StoredLayer:
     """A layer and what is known about it.
@@ -257,7 +224,8 @@ def save_layer(path: Path, layer: Layer, facts: Mapping[str, Any] | None = None)
     """
     text = json.dumps({**(facts or {}), "digest": layer.digest}, ensure_ascii=False, indent=1, default=float)
     if path.suffix in TORCH_SUFFIXES:
-        dense = _dense(layer)
+        dense = layer.dense() if isinstance(layer, Correction) else layer
+        assert isinstance(dense, Adapter)  # the only other form
         write_layer(path, dense.weight, dense.bias)
     elif path.suffix == ".npz":
         encoded = np.frombuffer(text.encode(), np.uint8)

@@ -6,9 +6,8 @@ The network is not trusted: names come from recipes, bytes count once their dige
 cannot write outside its folder.
 """
 
-from ilion.download.planning import Plan, plan
+from ilion.download.planning import Plan
 from ilion.download.recipes import Recipe, load_recipes
 from ilion.download.session import Done, download
-from ilion.download.settings import DownloadSettings
 
-__all__ = ["Done", "DownloadSettings", "Plan", "Recipe", "download", "load_recipes", "plan"]
+__all__ = ["Done", "Plan", "Recipe", "download", "load_recipes"]

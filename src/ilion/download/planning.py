@@ -71,11 +71,6 @@ class Plan:
         return sum(max((i.size or 0) - i.here, 0) for i in self.items if i.state in ("partial", "missing"))
 
     @property
-    def bytes_here(self) -> int:
-        """Bytes that are there."""
-        return sum(item.here for item in self.items)
-
-    @property
     def unknown(self) -> int:
         """Number of files of unknown size."""
         return sum(item.size is None for item in self.items)

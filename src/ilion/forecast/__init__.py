@@ -3,10 +3,10 @@
 ranking -> distractors above each positive -> tails -> AP at any size, with intervals
 """
 
-from ilion.forecast.accuracy import Forecast, Point, forecast
-from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
-from ilion.forecast.distractors import DistractorCounts, count_distractors, thin_distractors
-from ilion.forecast.hold_outs import HoldOut, forecast_hold_outs
+from ilion.forecast.accuracy import forecast
+from ilion.forecast.cost import Measured
+from ilion.forecast.distractors import count_distractors
+from ilion.forecast.hold_outs import forecast_hold_outs
 from ilion.forecast.runs import (
     ForecastResult,
     Run,
@@ -18,23 +18,15 @@ from ilion.forecast.runs import (
 )
 
 __all__ = [
-    "CostPoint",
-    "DistractorCounts",
-    "Forecast",
     "ForecastResult",
-    "HoldOut",
     "Measured",
-    "Point",
-    "Prices",
     "Run",
     "count_distractors",
     "forecast",
-    "forecast_cost",
     "forecast_hold_outs",
     "forecast_runs",
     "format_duration",
     "format_price",
     "format_size",
     "parse_sizes",
-    "thin_distractors",
 ]

@@ -41,7 +41,7 @@ class Decoded:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Factors of x and y from the full size to ``image``, for `scale_boxes`."""
+        """Factors of x and y from the full size to ``image``."""
         height, width = self.image.shape[:2]
         return width / self.full_size[0], height / self.full_size[1]
 

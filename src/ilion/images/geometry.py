@@ -174,16 +174,6 @@ def _pad(image: RGB, width: int, height: int) -> RGB:
     return canvas
 
 
-def scale_boxes(boxes: Sequence[Box], scale: tuple[float, float]) -> tuple[Box, ...]:
-    """Move boxes of the full upright image onto its decoded version, by `Decoded.scale`.
-
-    >>> scale_boxes([Box(10, 20, 30, 40)], (0.5, 0.25))
-    (Box(x=5.0, y=5.0, width=15.0, height=10.0),)
-    """
-    fx, fy = scale
-    return tuple(Box(b.x * fx, b.y * fy, b.width * fx, b.height * fy) for b in boxes)
-
-
 def crop(image: RGB, boxes: Sequence[Box], margin: float = 0.0) -> RGB:
     """Cut out the smallest rectangle that holds all boxes; without boxes the image stays whole.
 

@@ -132,11 +132,6 @@ class IdList(StoredIds):
     def __len__(self) -> int:
         return self._length
 
-    @property
-    def text_bytes(self) -> int:
-        """Bytes of all ids in UTF-8."""
-        return len(self._text)
-
     def part(self, start: int, stop: int) -> tuple[str, ...]:
         """Return the ids of rows ``start`` to ``stop``; both lie inside.
 

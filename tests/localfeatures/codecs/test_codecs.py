@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
-from ilion.localfeatures.codecs import (
-    Codec,
-    CodecSettings,
-    Layout,
-    fit_codec,
-    raw_codec,
-    rebuild,
-    settings_for,
-)
-from ilion.localfeatures.codecs.layout import HEADER
+from ilion.localfeatures.codecs import Codec, CodecSettings, fit_codec, raw_codec, rebuild, settings_for
+from ilion.localfeatures.codecs.layout import HEADER, Layout
 from ilion.localfeatures.codecs.learnt import BinaryCode
 from ilion.localfeatures.codecs.plain import RawCode
 from ilion.localfeatures.store import INDEX

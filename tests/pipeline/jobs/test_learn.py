@@ -15,7 +15,8 @@ from tests.networks import read_texts, tiny_network
 from tests.stages import described, same
 
 from ilion import api, cli
-from ilion.adapt import Adapter, Correction, Layer, identity, is_identity, load_layer, save_layer
+from ilion.adapt import Adapter, identity, is_identity, load_layer, save_layer
+from ilion.adapt.layer import Correction, Layer
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError, DatasetError
 from ilion.evaluation.compare import Comparison

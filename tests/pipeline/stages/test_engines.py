@@ -16,7 +16,8 @@ from tests.networks import tiny_network
 from typer.testing import CliRunner
 
 from ilion import api, cli
-from ilion.config import ExperimentConfig, SearchConfig, from_dict, load_experiment, to_dict
+from ilion.config import ExperimentConfig, from_dict, load_experiment, to_dict
+from ilion.config.search import SearchConfig
 from ilion.errors import ConfigError
 from ilion.evaluation.evaluate import positives_ranks
 from ilion.evaluation.metrics import METRICS

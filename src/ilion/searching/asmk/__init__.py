@@ -6,7 +6,7 @@ Tolias, Avrithis and Jégou, "Image search with selective match kernels: aggrega
 images", IJCV 2016. No global descriptor takes part. See docs/asmk.md.
 """
 
-from ilion.searching.asmk.aggregate import Aggregates, aggregate
+from ilion.searching.asmk.aggregate import aggregate
 from ilion.searching.asmk.codebook import (
     SAMPLE_PER_WORD,
     Codebook,
@@ -20,7 +20,6 @@ from ilion.searching.asmk.settings import AsmkSettings
 
 __all__ = [
     "SAMPLE_PER_WORD",
-    "Aggregates",
     "AsmkSettings",
     "Codebook",
     "InvertedFile",
