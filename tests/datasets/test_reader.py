@@ -333,7 +333,10 @@ def test_names_that_are_no_text(tiny_dataset: Path, photo: Photo) -> None:
         with open(folder + b"/" + name, "wb") as file:
             file.write(photo(9))
     message = refusal(tiny_dataset)
-    assert r"caf\udce9.jpg: the name holds characters that are not text; rename it" in message
+    assert (
+        r"caf\udce9.jpg: the name holds U+DCE9, half of a character or a byte that is not UTF-8; rename it"
+        in message
+    )
     assert r"two\nlines.jpg: the name holds" in message
 
 

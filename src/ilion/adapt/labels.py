@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from ilion.datasets.names import check_id, inner_path, normal
 from ilion.errors import DatasetError
-from ilion.opening import read_bytes
+from ilion.opening.tables import TableError, column_name, read_cells
 from ilion.types import Int64
 
-HEADER = ("path", "class", "domain")
+log = logging.getLogger(__name__)
+
+HEADER = (
+    ("path", "file", "ファイル", "ファイル名", "画像", "写真", "パス"),
+    ("class", "クラス", "ラベル", "分類", "商品名"),
+    ("domain", "ドメイン", "分野"),
+)
+"""Names of the columns in a heading."""
 
 
 @dataclass(frozen=True)
@@ -92,32 +100,41 @@ def make_labels(
     )
 
 
-def load_labels(path: Path) -> Labels:
-    """Read ``path,class`` or ``path,class,domain`` lines; a first line with these very words is a heading.
+def load_labels(path: Path, encoding: str = "") -> Labels:
+    """Read rows of ``path,class`` or ``path,class,domain``; a first row with these very words is a heading.
+
+    Args:
+        path: Table or workbook as `ilion.opening.tables` reads them.
+        encoding: Name of the encoding of a text; "" finds it.
 
     Raises:
-        DatasetError: The file is missing or empty, a line has another form, or a path leaves the folder.
+        DatasetError: The file is missing or empty, a row has another form, or a path leaves the folder.
+        MissingExtraError: It is a workbook, and the extra ``excel`` is not installed.
     """
+    rows: list[tuple[str, str, str]] = []
     try:
-        lines = list(csv.reader(read_bytes(path).decode("utf-8-sig").splitlines()))
+        table = read_cells(path, encoding)
+        if table.guessed:
+            log.warning("%s: is not UTF-8 and was read as %s; if letters look wrong, name the right one with "
+                        "dataset.encoding, or save it as UTF-8", path, table.encoding)  # fmt: skip
+        for row, (number, cells) in enumerate(table.rows):
+            if row == 0 and _is_heading(cells):
+                continue
+            if len(cells) not in (2, 3) or not all(cells):
+                raise DatasetError(
+                    f"{path}:{number}: {','.join(cells)!r} is not path,class or path,class,domain"
+                )
+            inside = inner_path(cells[0])
+            if not inside:
+                raise DatasetError(
+                    f"{path}:{number}: the path {cells[0]!r} leaves the folder of the photos; write it "
+                    "relative to that folder"
+                )
+            rows.append((check_id(inside, f"{path}:{number}"), normal(cells[1]), normal("".join(cells[2:]))))
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    rows: list[tuple[str, str, str]] = []
-    for number, line in enumerate(lines, 1):
-        cells = [cell.strip() for cell in line]
-        if not any(cells) or (number == 1 and tuple(cells) in (HEADER, HEADER[:2])):
-            continue
-        if len(cells) not in (2, 3) or not all(cells):
-            raise DatasetError(f"{path}:{number}: {','.join(line)!r} is not path,class or path,class,domain")
-        pure = PurePosixPath(cells[0])
-        if pure.is_absolute() or ".." in pure.parts or "\\" in cells[0]:
-            raise DatasetError(
-                f"{path}:{number}: the path {cells[0]!r} leaves the folder of the photos; write it relative "
-                "to that folder, with /"
-            )
-        rows.append((str(pure), cells[1], cells[2] if len(cells) == 3 else ""))
+    except TableError as error:
+        raise DatasetError(f"{path}{f':{error.line}' if error.line else ''}: {error}") from error
     if not rows:
         raise DatasetError(f"{path}: holds no labelled photo")
     paths, classes, domains = zip(*rows, strict=True)
@@ -125,3 +142,9 @@ def load_labels(path: Path) -> Labels:
         return make_labels(paths, classes, domains)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from None
+
+
+def _is_heading(cells: Sequence[str]) -> bool:
+    """Return whether cells are names of the columns, of two or three."""
+    known = zip(map(column_name, cells), HEADER, strict=False)
+    return 2 <= len(cells) <= len(HEADER) and all(cell in map(column_name, names) for cell, names in known)

@@ -28,6 +28,9 @@ def check_dataset(
     trust: Annotated[
         list[str] | None, typer.Option(help="Module or file whose code may run, for a layout from outside.")
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of tables and descriptions, such as cp932; empty finds it.")
+    ] = "",
     full_decode: Annotated[
         bool, typer.Option("--full/--quick", help="Decode every image, or read headers only.")
     ] = True,
@@ -41,6 +44,7 @@ def check_dataset(
             folder,
             layout=layout,
             trust=trust or (),
+            encoding=encoding,
             full_decode=full_decode,
             progress=lambda done, total: progress("check", done, total),
         )

@@ -27,6 +27,8 @@ class DatasetConfig:
         queries: ``image`` or ``text``; ``both`` asks either and shows them side by side; ``image+text`` asks
             with each image together with the text of its object.
         shard_size: Number of images in a shard of loose files; a killed extraction loses at most one shard.
+        encoding: Encoding of tables, descriptions and labels, such as ``cp932`` (Japanese Windows); "" finds
+            it for each file, and says where it guessed.
     """
 
     path: Annotated[str, PathFrom()] = ""
@@ -35,6 +37,7 @@ class DatasetConfig:
     subset: Annotated[str, PathFrom()] = ""
     queries: Literal["image", "text", "both", "image+text"] = "image"
     shard_size: Annotated[int, Between(1, 10**7)] = 500
+    encoding: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.datasets.names import check_id, normal
 from ilion.errors import DatasetError
-from ilion.opening import open_regular
+from ilion.opening import marked_encoding, open_regular
 
 _ESCAPED = re.compile(r"#U([0-9a-fA-F]{4})")
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -107,7 +108,7 @@ class IdSet:
 
     def __init__(self, ids: Iterable[str], source: Path | None = None) -> None:
         self.source = source
-        self._values = np.unique(hash_ids(unescape_id(i) for i in ids))
+        self._values = np.unique(hash_ids(normal(unescape_id(i)) for i in ids))
         self._found = np.zeros(len(self._values), dtype=bool)
 
     def __len__(self) -> int:
@@ -125,7 +126,7 @@ class IdSet:
 
     def take(self, image_id: str, key: str) -> bool:
         """Return whether an image is listed, by its id or by its key, and remember that it was met."""
-        wanted = hash_ids({image_id, key, unescape_id(image_id), unescape_id(key)})
+        wanted = hash_ids({normal(n) for i in (image_id, key) for n in (i, unescape_id(i))})
         rows = np.searchsorted(self._values, wanted)
         rows = rows[rows < len(self._values)]
         rows = rows[np.isin(self._values[rows], wanted)]
@@ -135,7 +136,7 @@ class IdSet:
     def missing(self, ids: Iterable[str]) -> Iterator[str]:
         """Yield those of the listed ids, given again, that were not met."""
         for image_id in ids:
-            row = np.searchsorted(self._values, hash_ids([unescape_id(image_id)])[0])
+            row = np.searchsorted(self._values, hash_ids([normal(unescape_id(image_id))])[0])
             if not self._found[row]:
                 yield image_id
 
@@ -144,22 +145,27 @@ def read_ids(path: Path) -> Iterator[str]:
     """Yield the ids of an id file: one a line, or the first of several values separated by commas.
 
     Args:
-        path: Text in UTF-8, gzip-compressed if the name ends in ``.gz``.
+        path: Text in UTF-8, or UTF-16 or UTF-32 with its mark; gzip-compressed if its name ends in ``.gz``.
 
     Raises:
-        DatasetError: The file cannot be read, or lists nothing.
+        DatasetError: The file cannot be read, lists nothing, or an id holds what is no text.
     """
     empty = True
     try:
         with (
             open_regular(path) as raw,
             cast(IO[bytes], gzip.open(raw)) if path.suffix == ".gz" else raw as binary,
-            io.TextIOWrapper(binary, encoding="utf-8-sig") as file,
+            io.BufferedReader(binary) as buffered,  # type: ignore[type-var]
+            io.TextIOWrapper(buffered, encoding=marked_encoding(buffered.peek(4))) as file,
         ):
-            for line in file:
+            for number, line in enumerate(file, 1):
                 image_id = line.split(",", 1)[0].strip()
                 if image_id:
                     empty = False
+                    if not (image_id.isascii() and image_id.isprintable()):
+                        check_id(image_id, f"{path}:{number}")
+                    if "#U" in image_id:
+                        check_id(unescape_id(image_id), f"{path}:{number}")
                     yield image_id
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DatasetError(

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ilion.datasets.names import bad_characters, difference, loose
 from ilion.images import EXTENSIONS
 from ilion.opening import kind_of, read_text
 from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
 
+ENCODING: ContextVar[str] = ContextVar("encoding of texts", default="")
+"""Encoding of all texts of the data set that is being listed; "" finds it for each. Layouts from outside make
+their listings without knowing of it."""
+
 Severity = Literal["error", "warning", "info"]
 Role = Literal["query", "positive", "ignored"]
 
-_WITHOUT_DECODER = (".heic", ".heif", ".jxl")
+_WITHOUT_DECODER = (".jxl",)
 IMAGE_SUFFIXES = frozenset((*_WITHOUT_DECODER, *(s for endings in EXTENSIONS.values() for s in endings)))
-"""Endings that promise an image. Phones write ``.heic``: it is listed so that no photo vanishes unsaid."""
+"""Endings that promise an image, with those for which there is no decoder: no photo vanishes unsaid."""
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
@@ -152,7 +157,7 @@ class Listing:
     declared: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     layout: str = ""
-    encoding: str = ""
+    encoding: str = field(default_factory=lambda: ENCODING.get())
     complete: bool = True
     dataset: RetrievalDataset | None = None
 
@@ -250,13 +255,9 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
             continue
         if is_hidden(entry.name):
             listing.inform("hidden-file", path, "is a system file", "nothing to do; it is left out")
-        elif not _is_text(entry.name):
-            listing.error(
-                "bad-name",
-                path.with_name("".join(c if _is_text(c) else ascii(c)[1:-1] for c in entry.name)),
-                "the name holds characters that are not text",
-                "rename it",
-            )
+        elif bad := bad_characters(entry.name):
+            shown = path.with_name("".join(ascii(c)[1:-1] if bad_characters(c) else c for c in entry.name))
+            listing.error("bad-name", shown, f"the name holds {bad}", "rename it")
         elif entry.is_symlink() and not path.exists():
             listing.error("bad-link", path, "the link leads nowhere", "remove it or restore its target")
         elif entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(base):
@@ -278,35 +279,38 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
             yield prefix + entry.name
 
 
-def _is_text(name: str) -> bool:
-    # Surrogates stand for bytes that are not UTF-8; control characters would break files with one id a line.
-    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
-
-
-def read_plain(listing: Listing, path: Path, encoding: str = "") -> str:
+def read_plain(listing: Listing, path: Path) -> str:
     """Return the text of a file in whatever encoding; a code page that was guessed is said.
 
     Args:
         listing: Listing that takes the note.
         path: The file.
-        encoding: Name of its encoding; "" finds it, unless the listing names one.
 
     Raises:
         OSError: It cannot be read, or is no regular file.
         UnicodeError: It is no text.
     """
-    found = read_text(path, encoding or listing.encoding)
+    found = read_text(path, listing.encoding)
     if found.guessed:
-        seen = f"is not UTF-8 and was read as {found.encoding}"
-        remedy = "if letters look wrong, save it as UTF-8, which is never guessed"
-        listing.warn("code-page", path, seen, remedy)
+        note_code_page(listing, path, found.encoding)
     return found.text
+
+
+def note_code_page(listing: Listing, path: Path, encoding: str) -> None:
+    """Note that the encoding of a text is a guess."""
+    remedy = "if letters look wrong, name the right one (dataset.encoding, --encoding), or save it as UTF-8"
+    listing.warn("code-page", path, f"is not UTF-8 and was read as {encoding}", remedy)
 
 
 def read_lines(listing: Listing, path: Path, kind: str, remedy: str) -> list[tuple[str, str]] | None:
     """Return place and text of each line that is not blank; None for an unreadable file, which is noted."""
     try:
-        lines = read_plain(listing, path, "utf-8").splitlines()  # ids and numbers are not guessed
+        found = read_text(path, listing.encoding)
+        if found.guessed:  # ids and numbers are not guessed
+            remedy = "save it as UTF-8, or name its encoding (dataset.encoding, --encoding)"
+            listing.error(kind, path, "cannot be read as text (is not UTF-8)", remedy)
+            return None
+        lines = found.text.splitlines()
     except (OSError, UnicodeError) as error:
         listing.error(kind, path, f"cannot be read as text ({error})", remedy)
         return None
@@ -419,24 +423,20 @@ def _note_clashes(listing: Listing) -> None:
     files = [photo.id for photo in listing.photos] + [tar.name for tar in listing.tars]
     files.extend(folder.prefix + name for folder in listing.loose for name in folder.names)
     for first, second in _case_clashes(files):
-        message = f"differs from {first} only in upper and lower case or in how accents are stored"
+        message = f"differs from {first} only in {difference(first, second)}"
         listing.warn("case-clash", second, message, "rename one; on other systems the two are one file")
     for first, second in _case_clashes(listing.instances):
-        message = f"object {second!r} and object {first!r} differ only in upper and lower case"
+        message = f"object {second!r} and object {first!r} differ only in {difference(first, second)}"
         listing.warn("case-clash", second, message, "use one spelling if they are one object")
 
 
 def _case_clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     # Hashes first: the names may be millions, and almost none of them clash.
     kept = tuple(names)
-    folded = np.array([hash(_fold(name)) for name in kept], dtype=np.int64)
+    folded = np.array([hash(loose(name)) for name in kept], dtype=np.int64)
     values, counts = np.unique(folded, return_counts=True)
     first: dict[str, str] = {}
     for row in np.flatnonzero(np.isin(folded, values[counts > 1])):
-        other = first.setdefault(_fold(kept[row]), kept[row])
+        other = first.setdefault(loose(kept[row]), kept[row])
         if other != kept[row]:
             yield other, kept[row]
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

@@ -11,6 +11,7 @@ import numpy as np
 from ilion.datasets.ids import IdSet, count_tars, read_ids, safe_name, tar_key
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.listing import (
+    ENCODING,
     Listing,
     LooseFolder,
     Photo,
@@ -39,6 +40,7 @@ def open_dataset(
     subset: Where | None = None,
     distractors: Where | None = None,
     shard_size: int = 500,
+    encoding: str = "",
     trust: Sequence[str] = (),
 ) -> RetrievalDataset:
     """Open a data set: the ILIAS layout, the plain form (see docs/datasets.md), or ids (docs/interop.md).
@@ -57,17 +59,18 @@ def open_dataset(
             counted in ``notes``.
         distractors: Further folder with tars or images of distractors, at any depth.
         shard_size: Images in a shard of files; decides what one interruption can cost, never the results.
+        encoding: Encoding of tables and descriptions, such as ``cp932``; "" finds it for each.
         trust: Modules and files whose code may run, for a layout from outside.
 
     Raises:
-        ConfigError: ``shard_size`` is not positive, or no layout has that name.
+        ConfigError: ``shard_size`` is not positive, or no layout or encoding has that name.
         DatasetError: The folder is no data set, or has errors; all of them are said.
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
     path, further = Path(path), Path(distractors) if distractors else None
     subset = Path(subset) if subset else None
-    listing = list_dataset(path, layout=layout, distractors=further, trust=trust)
+    listing = list_dataset(path, layout=layout, distractors=further, encoding=encoding, trust=trust)
     _refuse_errors(listing)
     wanted = IdSet(read_ids(subset), subset) if subset else None
     dataset = listing.dataset or _dataset(listing)
@@ -80,7 +83,12 @@ def open_dataset(
 
 
 def list_dataset(
-    path: Path, *, layout: str = "auto", distractors: Path | None = None, trust: Sequence[str] = ()
+    path: Path,
+    *,
+    layout: str = "auto",
+    distractors: Path | None = None,
+    encoding: str = "",
+    trust: Sequence[str] = (),
 ) -> Listing:
     """List a data set with all its problems; only a folder that is no data set at all raises.
 
@@ -95,7 +103,11 @@ def list_dataset(
             seen = "is a file" if folder.exists() else "does not exist"
             raise DatasetError(f"{folder}: {seen}; give the folder of a data set")
     part = find_layout(path, layout, trust)
-    found = part.make().read(path)
+    before = ENCODING.set(encoding)
+    try:
+        found = part.make().read(path)
+    finally:
+        ENCODING.reset(before)
     listing = list_images(found) if isinstance(found, RetrievalDataset) else found
     listing.layout = part.name
     if distractors is not None:

@@ -1,15 +1,33 @@
-"""CSV tables as people write them: with or without Excel, with comma, semicolon or tab."""
+"""Tables of a data set as people write them: with or without Excel, in any language's columns."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ilion.datasets.listing import Listing, read_plain
+from ilion.datasets.listing import Listing, note_code_page
+from ilion.datasets.names import bad_characters
+from ilion.opening.tables import WORKBOOKS, TableError, column_name, read_cells
+
+COLUMNS = {
+    column_name(written): name
+    for name, others in {
+        "file": ("ファイル", "ファイル名", "画像", "画像ファイル", "写真", "filename", "image", "path"),
+        "object": ("物体", "対象", "対象物", "オブジェクト", "物体名", "商品", "商品名", "品名", "instance"),
+        "role": ("役割", "区分", "種別"),
+        "x": ("左", "左端"),
+        "y": ("上", "上端"),
+        "width": ("幅", "横幅"),
+        "height": ("高さ", "縦幅"),
+        "clutter": ("個数", "物の数"),
+        "description": ("説明", "説明文", "記述"),
+        "category": ("カテゴリ", "カテゴリー", "分類"),
+    }.items()
+    for written in others
+}
+"""Other names of columns, above all Japanese ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,16 @@ class Row:
         return float(text.replace(",", ".") if self.comma == "," else text)
 
 
+def find_table(listing: Listing, name: str) -> Path | None:
+    """Return the table of a name such as ``photos.csv``, a text or a workbook; both at once are an error."""
+    stem = name.rpartition(".")[0]
+    there = [p for n in (name, *(stem + ending for ending in WORKBOOKS)) if (p := listing.root / n).is_file()]
+    if len(there) > 1:
+        seen = f"there is also {there[1].name}, and only one of the two can be right"
+        listing.error("bad-table", there[0], seen, "remove one")
+    return there[0] if there else None
+
+
 def read_table(
     listing: Listing, file: Path, required: tuple[str, ...], known: tuple[str, ...]
 ) -> Iterator[Row]:
@@ -43,55 +71,61 @@ def read_table(
 
     Args:
         listing: Listing that takes the problems.
-        file: Table in UTF-8, with or without the mark that Excel writes; the first line names the columns.
+        file: Table or workbook as `ilion.opening.tables` reads them; the first row names the columns.
         required: Columns that must be there.
         known: Further columns that have a meaning; empty if any column has one.
     """
-    try:
-        text = read_plain(listing, file)
-    except (OSError, UnicodeError) as error:
-        remedy = "save it as 'CSV UTF-8' (Excel: Save as, CSV UTF-8)"
-        listing.error("bad-table", file, f"cannot be read as text ({error})", remedy)
-        return
-    header = io.StringIO(text, newline="").readline()
-    delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     shown = file.relative_to(listing.root).as_posix()
     try:
-        columns = [name.strip().lower() for name in next(reader, [])]
-        if not _columns_fit(listing, shown, columns, required, known):
+        table = read_cells(file, listing.encoding)
+        if table.guessed:
+            note_code_page(listing, file, table.encoding)
+        if table.sheet:
+            remedy = "keep one sheet, or move the right one to the front"
+            listing.warn(
+                "several-sheets", file, f"has several sheets, of which {table.sheet!r} is read", remedy
+            )
+        number, cells = next(table.rows, (1, []))
+        columns = [COLUMNS.get(name, name) for name in map(column_name, cells)]
+        if not _columns_fit(listing, f"{shown}:{number}", columns, required, known):
             return
-        start = reader.line_num + 1
-        for cells in reader:
-            place, start = f"{shown}:{start}", reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
-                remedy = f'put a text that contains "{delimiter}" in double quotes'
+        for number, cells in table.rows:
+            place = f"{shown}:{number}"
+            if len(cells) > len(columns):
+                remedy = f'put a text that contains "{table.delimiter}" in double quotes'
                 listing.error("bad-row", place, f"has {len(cells)} values for {len(columns)} columns", remedy)
                 continue
-            values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
-            yield Row(place, values, "," if delimiter == ";" else ".")
-    except csv.Error as error:
-        place = f"{shown}:{reader.line_num}"
-        listing.error("bad-table", place, f"is not valid CSV ({error})", "check the quotes in this line")
+            bad = next((bad for cell in cells if (bad := _not_text(cell))), "")
+            if bad:
+                listing.error("bad-row", place, f"holds {bad}", "write the text anew")
+                continue
+            values = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
+            yield Row(place, values, "," if table.delimiter == ";" else ".")
+    except TableError as error:
+        listing.error("bad-table", f"{shown}:{error.line}" if error.line else file, error.seen, error.remedy)
+    except OSError as error:
+        listing.error("bad-table", file, f"cannot be read ({error})", "check the file and its permissions")
+
+
+def _not_text(cell: str) -> str:
+    """Return what is no text in a cell; a description may have line breaks and tabs."""
+    return "" if cell.isprintable() else bad_characters(" ".join(cell.split()))
 
 
 def _columns_fit(
-    listing: Listing, shown: str, columns: list[str], required: tuple[str, ...], known: tuple[str, ...]
+    listing: Listing, place: str, columns: list[str], required: tuple[str, ...], known: tuple[str, ...]
 ) -> bool:
-    place = f"{shown}:1"
     for name in required:
         if name not in columns:
             seen = ", ".join(repr(column) for column in columns) or "nothing"
             remedy = f"the first line must be: {','.join(required + known)}"
             listing.error("bad-table", place, f"has no column {name!r} (it has {seen})", remedy)
             return False
-    if len(set(columns)) != len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
+    twice = next((name for name in columns if name and columns.count(name) > 1), None)
+    if twice is not None:
         listing.error("bad-table", place, f"has two columns named {twice!r}", "rename or remove one")
         return False
-    for name in columns:
+    for name in filter(None, columns):
         if known and name not in required + known:
             close = get_close_matches(name, known, n=1)
             remedy = (

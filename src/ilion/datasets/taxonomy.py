@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ilion.datasets.listing import Listing, read_plain
+from ilion.datasets.names import normal
 
 PLACES = ("taxonomy.json", "misc/taxonomy.json")
 
@@ -48,7 +49,7 @@ def _flatten(listing: Listing, file: Path, tree: object) -> dict[str, tuple[str,
                     place = f"{category!r} / {subcategory!r} / {name!r}"
                     listing.error("bad-taxonomy", file, f"{place} is not a list of objects", _REMEDY)
                     continue
-                for instance in instances:
+                for instance in map(normal, instances):
                     if labels.setdefault(instance, (category, subcategory)) != (category, subcategory):
                         listing.error(
                             "bad-taxonomy",

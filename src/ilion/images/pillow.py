@@ -22,6 +22,7 @@ FORMATS = {
     "jpeg": "JPEG",
     "jpeg2000": "JPEG2000",
     "ppm": "PPM",
+    "heic": "HEIF",
 }
 """Name of a format here -> Pillow's. A closed list: Pillow knows formats that start other programs (EPS)."""
 
@@ -64,9 +65,11 @@ def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
     argument. The kind is one of `FORMATS`.
 
     Raises:
-        ImageError: This Pillow has no such plugin, or the file is damaged.
+        ImageError: This Pillow has no such plugin, the extra for it is not installed, or the file is damaged.
     """
     Image.init()
+    if kind == "heic":
+        _register_heif()
     plugin = Image.OPEN.get(FORMATS[kind])
     if plugin is None:
         raise ImageError(
@@ -90,6 +93,22 @@ def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
             f"damaged or truncated {name(kind)} ({seen or type(error).__name__}); fetch the file again or "
             "save it anew"
         ) from error
+
+
+def _register_heif() -> None:
+    """Add the decoder of HEIC, which is an extra, to Pillow's.
+
+    Raises:
+        ImageError: It is not installed.
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise ImageError(
+            "an HEIC photo (iPhone), whose decoder is an extra; install it with pip install 'ilion[heic]', "
+            "or convert the photo to JPEG and set the phone to 'Most Compatible'"
+        ) from None
+    register_heif_opener(thumbnails=False)
 
 
 def name(kind: str) -> str:

@@ -26,6 +26,7 @@ EXTENSIONS = {
     "avif": (".avif", ".avifs"),
     "jpeg2000": (".jp2", ".j2k", ".jpx", ".jpc", ".j2c"),
     "ppm": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "heic": (".heic", ".heif", ".hif"),
 }
 """Format -> its file name extensions."""
 
@@ -56,7 +57,8 @@ class ImageFacts:
     """Content of an image's header.
 
     Args:
-        format: ``jpeg``, ``png``, ``gif``, ``webp``, ``bmp``, ``tiff``, ``avif``, ``jpeg2000`` or ``ppm``.
+        format: ``jpeg``, ``png``, ``gif``, ``webp``, ``bmp``, ``tiff``, ``avif``, ``jpeg2000``, ``ppm`` or
+            ``heic``.
         stored_size: (width, height) in pixels as stored.
         orientation: EXIF orientation, 1 (upright) to 8.
         mode: Kind of colours as stored.
@@ -249,10 +251,7 @@ def _sniff_ftyp(data: bytes) -> str:
     if b"avif" in brands or b"avis" in brands:
         return "avif"
     if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")):
-        raise ImageError(
-            "an HEIC photo (iPhone), for which there is no decoder here; convert it to JPEG, for example "
-            "with heif-convert, and set the phone to 'Most Compatible'"
-        )
+        return "heic"
     raise ImageError(
         "a video or audio file (MP4 family), not an image; take a frame out of it and save that as JPEG"
     )

@@ -1,6 +1,14 @@
 """The one way in which files are opened to be read: regular files only, bounded, text in any encoding."""
 
 from ilion.opening.regular import MOST_BYTES, check_regular, kind_of, open_regular, read_bytes
-from ilion.opening.text import read_text
+from ilion.opening.text import marked_encoding, read_text
 
-__all__ = ["MOST_BYTES", "check_regular", "kind_of", "open_regular", "read_bytes", "read_text"]
+__all__ = [
+    "MOST_BYTES",
+    "check_regular",
+    "kind_of",
+    "marked_encoding",
+    "open_regular",
+    "read_bytes",
+    "read_text",
+]

@@ -56,6 +56,17 @@ def read_text(path: Path | str, encoding: str = "", most: int = MOST_TEXT) -> Te
     return decode_text(read_bytes(path, most), encoding)
 
 
+def marked_encoding(start: bytes) -> str:
+    """Return the encoding that a mark at the beginning of a text states, UTF-8 without one.
+
+    For texts that are too long to be read whole.
+
+    >>> marked_encoding("a".encode("utf-16")), marked_encoding(b"abc")
+    ('utf-16', 'utf-8')
+    """
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+
+
 def decode_text(data: bytes, encoding: str = "") -> Text:
     """Decode a text whose encoding may not be known.
 

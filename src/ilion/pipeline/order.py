@@ -136,6 +136,7 @@ class Pipeline:
             subset=Path(settings.subset) if settings.subset else None,
             distractors=Path(settings.distractors) if settings.distractors else None,
             shard_size=settings.shard_size,
+            encoding=settings.encoding,
             trust=self.config.trust,
         )
         if from_elsewhere(self.config.extraction.model):

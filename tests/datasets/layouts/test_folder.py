@@ -208,13 +208,13 @@ def test_a_table_cannot_reach_out_of_the_folder(flat: Path, tmp_path: Path, phot
     ("row", "message"),
     [
         (",cup,query", "names no file; fill in the column 'file'"),
-        ("photos/\0.jpg,cup,query", "names no file"),
+        ("photos/\0.jpg,cup,query", "holds the control character U+0000"),
         (f"photos/{'x' * 300}.jpg,cup,query", "there is no file 'photos/xxx"),
         ("photos/1.jpg,,positive", "names no object; fill in the column 'object'"),
         ("photos/9.jpg,cup,positive", "there is no file 'photos/9.jpg'; check the name"),
         (
             "photos/1.JPG,cup,positive",
-            "there is no file 'photos/1.JPG'; there is '1.jpg': upper and lower case",
+            "there is no file 'photos/1.JPG'; there is 'photos/1.jpg', which differs in upper and lower case",
         ),
         ("nowhere/1.jpg,cup,positive", "there is no file 'nowhere/1.jpg'"),
         ("photos.csv,cup,positive", "'photos.csv' is not an image file"),

@@ -95,6 +95,7 @@ def check_dataset(
     *,
     layout: str = "auto",
     distractors: Path | None = None,
+    encoding: str = "",
     trust: Sequence[str] = (),
     full_decode: bool = True,
     workers: int = 2,
@@ -108,6 +109,7 @@ def check_dataset(
         path: Folder of the data set.
         layout: Name of a layout; ``auto`` asks all of them.
         distractors: Further folder of distractors.
+        encoding: Encoding of tables and descriptions; "" finds it for each.
         trust: Modules and files whose code may run, for a layout from outside.
         full_decode: Whether to decode every image. If not, only headers are read: damaged pixels, copies that
             were saved anew, and the clutter estimate stay unknown.
@@ -120,7 +122,7 @@ def check_dataset(
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; it must be at least 1")
-    listing = list_dataset(path, layout=layout, distractors=distractors, trust=trust)
+    listing = list_dataset(path, layout=layout, distractors=distractors, encoding=encoding, trust=trust)
     problems = _Problems()
     for problem in listing.problems:
         problems.add(problem)

@@ -8,9 +8,8 @@ folders). The rows of a photo in ``photos.csv`` win over the folder that it lies
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import get_args
 
 from ilion.datasets.layouts.base import LAYOUTS, Layout
@@ -25,11 +24,12 @@ from ilion.datasets.listing import (
     list_distractors,
     note_stray,
     scan,
-    shown_path,
     subfolders,
 )
-from ilion.datasets.tables import Row, read_table
+from ilion.datasets.names import FileFinder, difference, inner_path, normal
+from ilion.datasets.tables import Row, find_table, read_table
 from ilion.errors import DatasetError
+from ilion.opening.tables import WORKBOOKS, column_name
 from ilion.types import Box
 
 OBJECTS_FOLDER = "objects"
@@ -39,6 +39,17 @@ PHOTOS_TABLE = "photos.csv"
 BOX_COLUMNS = ("x", "y", "width", "height")
 PHOTOS_COLUMNS = ("role", *BOX_COLUMNS, "clutter")
 ROLES: tuple[Role, ...] = get_args(Role)
+ROLE_NAMES = {
+    column_name(written): name
+    for name, others in {
+        "query": ("クエリ", "クエリー", "検索", "質問"),
+        "positive": ("正例", "正解", "positives", "pos"),
+        "ignored": ("無視", "除外", "ignore"),
+        "distractor": ("妨害", "無関係", "ディストラクタ", "distractors"),
+    }.items()
+    for written in others
+}
+"""Other names of roles, as people write them in tables."""
 
 _BOX_REMEDY = (
     "fill in x, y, width and height in pixels from the top left corner of the upright photo, or none of them"
@@ -72,7 +83,9 @@ class PlainFolder(Layout):
 
     def recognises(self, folder: Path) -> bool:
         """Return whether the folder of objects or one of the tables is there."""
-        return any((folder / name).exists() for name in (OBJECTS_FOLDER, PHOTOS_TABLE, OBJECTS_TABLE))
+        stems = [name.rpartition(".")[0] for name in (PHOTOS_TABLE, OBJECTS_TABLE)]
+        tables = [stem + ending for stem in stems for ending in (".csv", *WORKBOOKS)]
+        return any((folder / name).exists() for name in (OBJECTS_FOLDER, *tables))
 
     def read(self, folder: Path) -> Listing:
         """List what the folders and tables of a data set say."""
@@ -94,14 +107,14 @@ class PlainFolder(Layout):
 
 def _walk_objects(listing: Listing, found: dict[str, _Entry], listed: frozenset[str]) -> None:
     base = listing.root / OBJECTS_FOLDER
-    listing.declared.update(subfolders(base))
+    listing.declared.update(map(normal, subfolders(base)))
     for name in scan(base, listing):
         image_id = f"{OBJECTS_FOLDER}/{name}"
         if image_id in listed:
             continue
         role = _folder_role(image_id)
         if role and is_image_name(name):
-            instance = name.split("/")[0]
+            instance = normal(name.split("/")[0])
             found[image_id] = _Entry(roles={instance: role}, places={instance: image_id})
         elif role:
             note_stray(listing, base / name, "beside the photos")
@@ -117,65 +130,47 @@ def _folder_role(image_id: str) -> Role | None:
 
 
 def _read_photos(listing: Listing) -> dict[str, _Entry]:
-    file = listing.root / PHOTOS_TABLE
     found: dict[str, _Entry] = {}
-    if file.is_file():
+    finder = FileFinder(listing.root)
+    if (file := find_table(listing, PHOTOS_TABLE)) is not None:
         for row in read_table(listing, file, ("file", "object"), PHOTOS_COLUMNS):
-            image_id = _locate(listing, row)
+            image_id = _locate(listing, row, finder)
             if image_id:
                 _add_row(listing, row, image_id, found.setdefault(image_id, _Entry()))
     return found
 
 
-def _locate(listing: Listing, row: Row) -> str | None:
+def _locate(listing: Listing, row: Row, finder: FileFinder) -> str | None:
     """Return the id of the photo that a row names, or None after noting why there is none."""
     written = row.values.get("file", "")
     if not written or "\0" in written:
         listing.error("bad-row", row.place, "names no file", "fill in the column 'file'")
         return None
-    value = PurePosixPath(written if "\\" not in written else PureWindowsPath(written).as_posix())
-    path = listing.root / value
+    value = inner_path(written)
     homes = [listing.root, listing.root / OBJECTS_FOLDER, listing.root / DISTRACTORS_FOLDER]
-    if (
-        value.is_absolute()
-        or PureWindowsPath(written).drive
-        or ".." in value.parts
-        or not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home)) for home in homes)
-    ):
+    real = os.path.realpath(listing.root / value)
+    if not value or not any(Path(real).is_relative_to(os.path.realpath(home)) for home in homes):
         remedy = "copy the photo into the data set's folder, and write its path from there"
         listing.error("outside", row.place, f"file {written!r} lies outside of the data set", remedy)
         return None
-    if not os.path.isfile(path):  # unlike Path.is_file, also False for a name that is too long
-        twin = _twin(path)
-        if twin is not None and unicodedata.normalize("NFC", twin.name) == unicodedata.normalize(
-            "NFC", path.name
-        ):
-            return shown_path(twin, listing.root)
-        hint = (
-            f"there is {twin.name!r}: upper and lower case matter"
-            if twin
-            else "check the name and the folder"
-        )
+    found = finder.find(value)
+    if found is None:
+        twin = finder.near(value)
+        hint = "check the name and the folder"
+        if twin is not None:
+            hint = f"there is {twin!r}, which differs in {difference(value, twin)}"
         listing.error("missing-file", row.place, f"there is no file {written!r}", hint)
         return None
-    if not is_image_name(path.name):
+    if not is_image_name(found):
         listing.error("not-image", row.place, f"{written!r} is not an image file", "name a photo")
         return None
-    return value.as_posix()
-
-
-def _twin(path: Path) -> Path | None:
-    """Return a file beside it whose name differs only in case or in how accents are stored."""
-    if not os.path.isdir(path.parent):
-        return None
-    name = unicodedata.normalize("NFC", path.name).casefold()
-    names = (p for p in sorted(path.parent.iterdir()) if p.is_file())
-    return next((p for p in names if unicodedata.normalize("NFC", p.name).casefold() == name), None)
+    return found
 
 
 def _add_row(listing: Listing, row: Row, image_id: str, photo: _Entry) -> None:
-    instance = row.values.get("object", "")
-    written = row.values.get("role", "").lower()
+    instance = normal(row.values.get("object", ""))
+    written = column_name(row.values.get("role", ""))
+    written = ROLE_NAMES.get(written, written)
     role = next((r for r in ROLES if r == written), _folder_role(image_id) if not written else None)
     if written == "distractor":
         if photo.roles or instance:
@@ -224,12 +219,12 @@ def _add_values(listing: Listing, row: Row, instance: str, photo: _Entry) -> Non
 
 
 def _read_objects(listing: Listing) -> None:
-    file = listing.root / OBJECTS_TABLE
-    if not file.is_file():
+    file = find_table(listing, OBJECTS_TABLE)
+    if file is None:
         return
     seen: dict[str, str] = {}
     for row in read_table(listing, file, ("object",), ()):
-        instance = row.values["object"]
+        instance = normal(row.values["object"])
         if not instance:
             listing.error("bad-row", row.place, "names no object", "fill in the column 'object'")
             continue

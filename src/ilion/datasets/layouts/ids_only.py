@@ -13,6 +13,7 @@ from ilion.datasets.ids import unescape_id
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.layouts.ilias import read_positive_ids
 from ilion.datasets.listing import Description, Listing, Photo, View, read_lines
+from ilion.datasets.names import bad_characters, normal
 from ilion.datasets.taxonomy import read_taxonomy
 
 FOLDER = "image_ids"
@@ -76,9 +77,12 @@ def _lines(listing: Listing, path: Path) -> list[tuple[str, str]]:
 
 
 def _instance(listing: Listing, image_id: str, place: str) -> str:
+    if bad := bad_characters(image_id):
+        listing.error("bad-ids", place, f"the id {image_id!a} holds {bad}", "give the image another name")
+        return ""
     instance, slash, rest = image_id.partition("/")
     if instance and slash and rest:
-        return instance
+        return normal(instance)
     remedy = "ids are paths such as object_000/pos/P000_00.jpg; the part before the first / is the object"
     listing.error("bad-ids", place, f"{image_id!r} names no object", remedy)
     return ""

@@ -25,6 +25,7 @@ from ilion.datasets.listing import (
     shown_path,
     subfolders,
 )
+from ilion.datasets.names import FileFinder, check_id, difference, loose, normal
 from ilion.datasets.taxonomy import read_taxonomy
 from ilion.errors import DatasetError
 from ilion.types import Box
@@ -54,11 +55,12 @@ class IliasLayout(Layout):
         """List the photos, texts and boxes of a data set."""
         listing = Listing(folder, folder / CORE, folder / CORE)
         values = read_positive_ids(listing, folder / POSITIVE_IDS)
-        listing.declared.update(subfolders(listing.base))
+        listing.declared.update(map(normal, subfolders(listing.base)))
+        finder = FileFinder(listing.base)
         for name in scan(listing.base, listing):
             parts = name.split("/")
             if len(parts) == 3 and parts[1] in _ROLES:
-                _add_file(listing, name, parts[0], _ROLES[parts[1]], values)
+                _add_file(listing, name, normal(parts[0]), _ROLES[parts[1]], values, finder)
             else:
                 note_stray(listing, listing.base / name, "outside of <object>/query and <object>/pos")
         _note_lone_boxes(listing)
@@ -71,14 +73,20 @@ class IliasLayout(Layout):
 
 
 def _add_file(
-    listing: Listing, name: str, instance: str, role: Role, values: dict[str, tuple[float, float]]
+    listing: Listing,
+    name: str,
+    instance: str,
+    role: Role,
+    values: dict[str, tuple[float, float]],
+    finder: FileFinder,
 ) -> None:
     path = listing.base / name
     stem = path.name.rpartition(".")[0]
     if is_image_name(name):
-        box_file = path.with_name(f"{stem}_bbox.txt")
-        boxes = read_boxes(listing, box_file) if box_file.is_file() else ()
-        scale, clutter = values.get(name, (None, None))
+        found = finder.find(f"{name.rpartition('/')[0]}/{stem}_bbox.txt")
+        box_file = listing.base / found if found else path.with_name(f"{stem}_bbox.txt")
+        boxes = read_boxes(listing, box_file) if found else ()
+        scale, clutter = values.get(normal(name), (None, None))
         listing.photos.append(
             Photo(name, (View(instance, role, boxes, scale, clutter, shown_path(box_file, listing.root)),))
         )
@@ -124,7 +132,12 @@ def _note_lone_boxes(listing: Listing) -> None:
     for folder in sorted({(listing.base / photo.id).parent for photo in listing.photos}):
         for path in sorted(folder.glob("*_bbox.txt")):
             if shown_path(path, listing.root) not in expected:
-                remedy = f"add the photo {path.name.removesuffix('_bbox.txt')}.jpg, or remove the file"
+                stem = path.name.removesuffix("_bbox.txt")
+                photos = (p.stem for p in sorted(folder.iterdir()) if is_image_name(p.name))
+                twin = next((p for p in photos if loose(p) == loose(stem)), None)
+                remedy = f"add the photo {stem}.jpg, or remove the file"
+                if twin is not None:
+                    remedy = f"rename it: photo {twin!r} differs in {difference(stem, twin)}"
                 listing.warn("lone-box", path, "is a box file without its photo", remedy)
 
 
@@ -139,17 +152,20 @@ def read_positive_ids(listing: Listing, path: Path) -> dict[str, tuple[float, fl
     for place, line in read_lines(listing, path, "bad-values", _VALUES_REMEDY) or ():
         try:
             written, scale, clutter = line.rsplit(",", 2)
-            image_id, value = unescape_id(written.strip()), (float(scale), float(clutter))
+            image_id, value = check_id(unescape_id(written.strip()), place), (float(scale), float(clutter))
+            image_id = normal(image_id)
             if values.setdefault(image_id, value) != value:
                 message = f"{image_id!r} has other values before"
                 listing.error("bad-values", place, message, "keep one of the two lines")
+        except DatasetError as error:
+            listing.error("bad-ids", place, *str(error).removeprefix(f"{place}: ").split("; ", 1))
         except ValueError:
             listing.error("bad-values", place, f"{line!r} is not 'id,scale,clutter'", _VALUES_REMEDY)
     return values
 
 
 def _note_unlisted(listing: Listing, values: dict[str, tuple[float, float]]) -> None:
-    positives = {p.id for p in listing.photos if any(view.role == "positive" for view in p.views)}
+    positives = {normal(p.id) for p in listing.photos if any(view.role == "positive" for view in p.views)}
     if not values:
         return
     for missing, seen, remedy in (

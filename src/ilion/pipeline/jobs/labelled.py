@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ilion import storage
-from ilion.adapt import Labels
+from ilion.adapt import Labels, load_labels
+from ilion.datasets.names import FileFinder, difference
 from ilion.datasets.shards import FileShard
 from ilion.descriptors.base import Fittable
 from ilion.errors import DatasetError
@@ -25,6 +27,24 @@ from ilion.types import Descriptors, FileSource, Int64, Source, TarSource
 
 LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
 """Imported descriptors among which labelled photos are looked up, in this order."""
+
+
+def open_labels(pipeline: Stages, file: Path, folder: Path) -> Labels:
+    """Read a table of labels, with the names of the photos as they are on the disk.
+
+    Args:
+        pipeline: Its settings say the encoding, and whether photos are needed.
+        file: The table; see `ilion.adapt.load_labels`.
+        folder: Folder of the photos.
+
+    Raises:
+        DatasetError: See `ilion.adapt.load_labels`.
+    """
+    labels = load_labels(file, pipeline.config.dataset.encoding)
+    if imported_folder(pipeline.config.extraction.model) is not None:
+        return labels
+    finder = FileFinder(folder)
+    return replace(labels, paths=tuple(finder.find(path) or path for path in labels.paths))
 
 
 def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[Descriptors, Labels]:
@@ -46,8 +66,11 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
         return _imported(imported, labels), labels
     missing = [path for path in labels.paths if not (folder / path).is_file()]
     if missing:
+        twin = FileFinder(folder).near(missing[0])
+        hint = f" (there is {twin!r}, which differs in {difference(missing[0], twin)})" if twin else ""
         raise DatasetError(
-            f"{folder}: {len(missing)} of {len(labels)} labelled photos are not there, such as {missing[0]!r}"
+            f"{folder}: {len(missing)} of {len(labels)} labelled photos are not there, such as "
+            f"{missing[0]!r}{hint}"
         )
     experiment, extractor = pipeline.experiment, pipeline.extractor
     settings = experiment.config.extraction

@@ -18,7 +18,6 @@ from ilion.adapt import (
     Labels,
     StoredLayer,
     identity,
-    load_labels,
     load_layer,
     make_labels,
     save_layer,
@@ -30,7 +29,7 @@ from ilion.adapt.methods import MethodOptions, learn
 from ilion.config import AdaptationConfig
 from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison, compare
-from ilion.pipeline.jobs.labelled import describe_labelled, refuse_leaks
+from ilion.pipeline.jobs.labelled import describe_labelled, open_labels, refuse_leaks
 from ilion.pipeline.stages.adapt import sample
 from ilion.pipeline.stages.values import Stages
 
@@ -76,7 +75,7 @@ def learn_from_labels(
     Raises:
         DatasetError: A photo is missing, or is one of those that will be searched or asked with.
     """
-    labels = load_labels(labels_file)
+    labels = open_labels(pipeline, labels_file, folder)
     refuse_leaks(pipeline, labels, folder)
     described, labels = describe_labelled(pipeline, labels, folder)
     extracted = pipeline.extract()
@@ -221,7 +220,7 @@ def learnt_layer(experiment: Stages) -> StoredLayer:
     pipeline = experiment.variant(AdaptationConfig(seen=settings.seen))
     options = method_options(settings, experiment.config.seed)
     labels, folder = Path(settings.labels), photos_folder(settings)
-    described, kept = describe_labelled(pipeline, load_labels(labels), folder)
+    described, kept = describe_labelled(pipeline, open_labels(pipeline, labels, folder), folder)
     extracted = pipeline.extract()
     inputs = {
         **_inputs(options, kept, described.values),
