@@ -11,7 +11,7 @@ from ilion.config import ExperimentConfig
 from ilion.extraction.describe import StoredDescription, describe_shard
 from ilion.extraction.shards import is_finished, shard_keys
 from ilion.outcome import Machine
-from ilion.pipeline.stages.values import Extraction
+from ilion.pipeline.stages.results import Extraction
 from ilion.storage import Artifact, ShardStats
 from ilion.types import Shard
 

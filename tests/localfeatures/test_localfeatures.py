@@ -19,7 +19,7 @@ from ilion.extraction.local import (
     describe_local,
     extract_local_queries,
     learn_codec,
-    placed,
+    place_in_full,
 )
 from ilion.extraction.recode import find_source, recode, settle
 from ilion.images import crop, decode, least_size
@@ -48,7 +48,7 @@ def store_all(
 
 
 def view_of(of: ImageRecord, side: int, box_use: BoxUse = "none") -> View:
-    return load_part(of, least_size("long", side), box_use).fitted(side)
+    return load_part(of, least_size("long", side), box_use).fit_side(side)
 
 
 def blobs(seed: int = 0, size: tuple[int, int] = (200, 300), number: int = 60) -> RGB:
@@ -212,7 +212,7 @@ def test_keypoints_of_a_crop_lie_on_the_full_image(tmp_path: Path, side: int) ->
     assert view.offset == (200, 60)
     assert max(view.image.shape[:2]) == min(side, 201)
     [found] = build("rootsift").extract([view.image])
-    found = placed(found, view)
+    found = place_in_full(found, view)
     assert found.image_size == (500, 300)
     off = np.linalg.norm(found.keypoints - (310, 140), axis=1)
     strongest = int(np.argmin(off))
@@ -258,7 +258,7 @@ def test_a_jpeg_decoded_at_a_fraction_still_refers_to_its_full_size(tmp_path: Pa
     given = record(tmp_path, image, name="a.jpg")
     view = view_of(given, 400)
     assert decode(given.source.read(), at_least=(600, 1)).image.shape[1] < 2400
-    found = placed(build("rootsift").extract([view.image])[0], view)
+    found = place_in_full(build("rootsift").extract([view.image])[0], view)
     assert found.image_size == (2400, 1600)
     assert np.linalg.norm(found.keypoints - (1500, 700), axis=1).min() < 4
 

@@ -116,7 +116,7 @@ class VladExtractor:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the learnt arrays: mean (128,), basis (128, d), codebook (words, d)."""
-        self._fitted()
+        self._require_fit()
         return {"mean": self._mean, "basis": self._basis, "codebook": self._codebook}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -145,11 +145,11 @@ class VladExtractor:
         Raises:
             ExtractionError: `fit` or `load_state` was not called.
         """
-        self._fitted()
+        self._require_fit()
         found = in_order(images, lambda image: self._aggregate(self._local(image)), workers=self._threads)
         return np.array([future.result() for _, future in found], np.float32).reshape(len(images), -1)
 
-    def _fitted(self) -> None:
+    def _require_fit(self) -> None:
         if self._mean.size == 0:
             raise ExtractionError(f"{self._spec.name}: its codebook must be learnt (fit) or loaded first")
 

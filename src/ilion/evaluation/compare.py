@@ -85,7 +85,7 @@ def compare(
     """
     if bootstrap < 1 or permutations < 1:
         raise ConfigError(f"bootstrap ({bootstrap}) and permutations ({permutations}) must be at least 1")
-    order = _matching(a, b)
+    order = _match_queries(a, b)
     before, after = _values(a, metric), _values(b, metric)
     per_query = after[order] - before
     # Equal APs may differ in the last bits when two runs add the same terms in another order.
@@ -126,7 +126,7 @@ def _values(run: Evaluation, metric: str) -> Float64:
     return run.per_query_metrics[metric]
 
 
-def _matching(a: Evaluation, b: Evaluation) -> list[int]:
+def _match_queries(a: Evaluation, b: Evaluation) -> list[int]:
     """Return where the queries of ``a`` are in ``b``, once the two are known to be comparable."""
     for name in ("definition", "k", "ties"):
         ours, theirs = getattr(a, name), getattr(b, name)

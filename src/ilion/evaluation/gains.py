@@ -65,7 +65,7 @@ def explain_gains(
     positive = _positive(second, truth)
     if asked is not None:
         positive &= asked[:, None]
-    seen = _carried(verified, first, second) & positive
+    seen = _reorder(verified, first, second) & positive
     judged = [
         _precisions(order, truth, definition, k, chosen)
         for order, chosen in ((before, None), (after, None), (after, seen), (after, positive))
@@ -74,7 +74,7 @@ def explain_gains(
     change = judged[1] - judged[0]
     change[np.abs(change) < 1e-12] = 0.0
     old, new = (wrong_in_front(each, truth)[:, :size] for each in (before, after))
-    moved = new - _carried(old, first, second)
+    moved = new - _reorder(old, first, second)
     known = positive & seen
     pairs = sum(len(rows) for rows in truth.positives)
     return Ledger(
@@ -130,7 +130,7 @@ def _positive(rows: Int64, truth: GroundTruth) -> Bool:
     return np.stack([np.isin(each, wanted) for each, wanted in zip(rows, truth.positives, strict=True)])
 
 
-def _carried(values: NDArray[T], first: Int64, second: Int64) -> NDArray[T]:
+def _reorder(values: NDArray[T], first: Int64, second: Int64) -> NDArray[T]:
     """Bring (Q, S) values of one order of the same rows into another order."""
     there = np.argsort(first, axis=1, kind="stable")
     back = np.argsort(np.argsort(second, axis=1, kind="stable"), axis=1, kind="stable")

@@ -65,7 +65,7 @@ class View:
     full_size: tuple[int, int]
     shown: tuple[Box, ...] = ()
 
-    def fitted(self, side: int, *, enlarge: bool = False) -> View:
+    def fit_side(self, side: int, *, enlarge: bool = False) -> View:
         """Return the view with its longer side shrunk to ``side`` pixels, or enlarged to it too."""
         if not enlarge and max(self.image.shape[:2]) <= side:
             return self
@@ -88,7 +88,7 @@ def load_part(record: ImageRecord, at_least: tuple[int, int] | None, box_use: Bo
         ImageError: It cannot be read or decoded; the message says where it is.
     """
     boxes = record.boxes if box_use != "none" else ()
-    with located(record) as where:
+    with naming_place(record) as where:
         # a cropped query must keep its detail, so it is decoded at full size
         decoded = decode(record.source.read(), at_least=None if boxes else at_least, where=where)
         if boxes and box_use == "mask":
@@ -153,7 +153,7 @@ class StoredDescription(Description[L, T]):
 
 
 @contextmanager
-def located(record: ImageRecord) -> Iterator[str]:
+def naming_place(record: ImageRecord) -> Iterator[str]:
     """Give the place of an image, and name it in every error that reading the image raises.
 
     Raises:

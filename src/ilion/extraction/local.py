@@ -23,7 +23,7 @@ from ilion.extraction.describe import (
     describe_queries,
     load_part,
 )
-from ilion.extraction.recode import as_stored, full_precision, settle, stored_features
+from ilion.extraction.recode import as_stored, full_precision, read_features, settle
 from ilion.extraction.shards import OnBadImage, Progress, stats_since
 from ilion.images import least_size
 from ilion.localfeatures.base import LocalExtractor
@@ -37,7 +37,7 @@ SAMPLE_PER_IMAGE = 100
 """Features of one image that take part in learning a codec: many images teach more than many features."""
 
 
-def placed(features: LocalFeatures, view: View) -> LocalFeatures:
+def place_in_full(features: LocalFeatures, view: View) -> LocalFeatures:
     """Move features found in a view to the pixels of the full image.
 
     Args:
@@ -89,7 +89,7 @@ class LocalDescription(Description[View, LocalFeatures]):
         """Read, decode and resize an image."""
         side = self.extractor.spec.side
         part = load_part(record, least_size("long", side), box_use)
-        return part.fitted(side, enlarge=self.enlarge)
+        return part.fit_side(side, enlarge=self.enlarge)
 
     def describe(self, images: Sequence[tuple[ImageRecord, View]]) -> list[LocalFeatures]:
         """Return the features of each image.
@@ -102,7 +102,7 @@ class LocalDescription(Description[View, LocalFeatures]):
             raise ExtractionError(f"{spec.name} returned features of {len(found)} images for {len(images)}")
         for (record, _), features in zip(images, found, strict=True):
             _check(features, self.extractor, record)
-        return [placed(features, view) for (_, view), features in zip(images, found, strict=True)]
+        return [place_in_full(features, view) for (_, view), features in zip(images, found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def learn_codec(
     rng = np.random.default_rng(seed)
     if source is not None:
         rows = source.rows_of([record.id for record in records])
-        described = stored_features(source, rows[rows >= 0], extractor.spec.features)
+        described = read_features(source, rows[rows >= 0], extractor.spec.features)
     else:
         described = (
             features
@@ -240,7 +240,7 @@ def learn_codec(
                 records, extractor, on_bad_image=on_bad_image, workers=workers, progress=advance
             )
         )
-    found = [_thinned(features, rng) for features in described]
+    found = [_thin(features, rng) for features in described]
     if settings == CodecSettings():
         has_shape = all(f.scales is not None and f.angles is not None for f in found)
         codec = raw_codec(extractor.spec.dim, extractor.spec.metric, has_shape=has_shape)
@@ -251,7 +251,7 @@ def learn_codec(
     return codec, False
 
 
-def _thinned(features: LocalFeatures, rng: np.random.Generator) -> LocalFeatures:
+def _thin(features: LocalFeatures, rng: np.random.Generator) -> LocalFeatures:
     return features.take(np.sort(rng.permutation(len(features.keypoints))[:SAMPLE_PER_IMAGE]))
 
 

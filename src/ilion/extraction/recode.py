@@ -83,7 +83,7 @@ def find_source(
     return LocalSet(min(found, key=lambda pair: pair[0])[1], keys)
 
 
-def stored_features(source: LocalSet, rows: Int64, features: int) -> Iterator[LocalFeatures]:
+def read_features(source: LocalSet, rows: Int64, features: int) -> Iterator[LocalFeatures]:
     """Read features of rows, at most so many an image, a chunk of images at a time."""
     for start in range(0, len(rows), CHUNK):
         for found in source.many(rows[start : start + CHUNK]):

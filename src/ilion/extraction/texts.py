@@ -46,7 +46,7 @@ class TextDescription(StoredDescription[ReadImage, ReadImage]):
         """Decode an image and read it: lines with quads in pixels of the full upright image, and its size."""
         side = DETAIL * self.reader.spec.side
         part = load_part(record, least_size("long", side), box_use)
-        view = part.fitted(side)
+        view = part.fit_side(side)
         shrunk = np.array(view.image.shape[1::-1]) / np.array(part.image.shape[1::-1])
         scale = np.array(part.scale, np.float32) * shrunk
         lines = tuple(

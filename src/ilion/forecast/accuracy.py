@@ -171,12 +171,12 @@ class _Draws:
         cube = 1.0 - 1.0 / (9.0 * form) + deviate[query] / (3.0 * np.sqrt(form))
         drawn = np.where(self._beyond, form * np.maximum(cube, 0.0) ** 3, 0.0)
         rate = known.distractors + np.where(self._beyond, form, 0.0) / np.maximum(tail, 1e-30)
-        chances = (drawn + self._counted(weights)) / rate
+        chances = (drawn + self._count(weights)) / rate
         # a lower positive cannot have fewer above it; the numbers of different queries are kept apart by 2
         shifted: Float64 = np.maximum.accumulate(chances + 2.0 * query) - 2.0 * query
         return np.clip(shifted, 0.0, 1.0)
 
-    def _counted(self, weights: Float64) -> Float64:
+    def _count(self, weights: Float64) -> Float64:
         """Count (T,) the distractors above by their weights, those beyond the kept ones by their number."""
         upto = np.cumsum(weights[self.known.names], axis=1)
         counted = np.where(self._seen > 0, upto[self.known.query, np.maximum(self._seen - 1, 0)], 0.0)

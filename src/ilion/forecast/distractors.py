@@ -126,12 +126,12 @@ def count_distractors(
         rest,
         above,
         tops[:, :width],
-        _numbered(who[:, :width]),
+        _renumber(who[:, :width]),
         total,
     )
 
 
-def _numbered(rows: Int64) -> Int64:
+def _renumber(rows: Int64) -> Int64:
     """Replace database rows by numbers without gaps; -1 gets one too."""
     _, names = np.unique(rows, return_inverse=True)
     numbered: Int64 = names.reshape(rows.shape).astype(np.int64)

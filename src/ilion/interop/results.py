@@ -108,7 +108,7 @@ def read_results(path: Path) -> Results:
             start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
             file.seek(0)
             if start.startswith(b"{"):
-                return _descending(_from_json(file.read(), path), path)
+                return _sort_descending(_from_json(file.read(), path), path)
             if first.startswith(b"\x1f\x8b") or _is_trec(start):
                 return replace(from_ranking(Ranking.from_trec(path)), complete=False)
             seen = describe_foreign(first) or _describe_table(start)
@@ -119,7 +119,7 @@ def read_results(path: Path) -> Results:
                 )
             results = _from_pickle(pickles.load(file, path), path)
             _refuse_ascending(results, path)
-            return _descending(results, path)
+            return _sort_descending(results, path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ArtifactError as error:
@@ -317,7 +317,7 @@ def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = 
         )
 
 
-def _descending(results: Results, path: Path) -> Results:
+def _sort_descending(results: Results, path: Path) -> Results:
     values = results.similarities
     if values.shape[1] < 2 or not (values[:, 1:] > values[:, :-1]).any():
         return results

@@ -70,10 +70,10 @@ def compile_nearest() -> Kernel | None:
     images (none of them empty) one after the other, by `view_words`; (B + 1,) where each image begins among
     them and the last ends; the array (B, M) int32 to fill. No lock of the interpreter is held meanwhile.
     """
-    return _compiled() if compiles("avx2") else None
+    return _compile() if compiles("avx2") else None
 
 
-def _compiled() -> Kernel:
+def _compile() -> Kernel:
     from numba import njit
 
     few, many = _nearest(wide=False), _nearest(wide=True)

@@ -29,12 +29,12 @@ from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
-from ilion.pipeline.explain.reading import what_reading_did
-from ilion.pipeline.explain.reranking import at_full_precision, changes, explainer
-from ilion.pipeline.jobs.learn import learnt_layer
-from ilion.pipeline.stages.adapt import adapt, unseen
+from ilion.pipeline.explain.reading import explain_reading
+from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
+from ilion.pipeline.jobs.learn import open_layer
+from ilion.pipeline.stages.adapt import adapt, leave_out_seen
 from ilion.pipeline.stages.describe import describe
-from ilion.pipeline.stages.imported import searched_elsewhere, unknown_cost, unknown_model
+from ilion.pipeline.stages.imported import take_results, unknown_cost, unknown_model
 from ilion.pipeline.stages.inverted_file import Index, build_index
 from ilion.pipeline.stages.local_models import asmk_extractor
 from ilion.pipeline.stages.model import extractor_of
@@ -48,8 +48,8 @@ from ilion.pipeline.stages.read import (
     read,
 )
 from ilion.pipeline.stages.rerank import extract_local, rerank_stage
-from ilion.pipeline.stages.search import find, ranked
-from ilion.pipeline.stages.values import Extraction, Search
+from ilion.pipeline.stages.results import Extraction, Search
+from ilion.pipeline.stages.search import find, open_ranking
 from ilion.report import write_report
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_run, write_run
@@ -141,7 +141,7 @@ class Pipeline:
         )
         if from_elsewhere(self.config.extraction.model):
             dataset = replace(dataset, complete=False)
-        return unseen(dataset, self.layer, self.config.adaptation.seen) if self.layer else dataset
+        return leave_out_seen(dataset, self.layer, self.config.adaptation.seen) if self.layer else dataset
 
     @cached_property
     def layer(self) -> StoredLayer | None:
@@ -151,7 +151,7 @@ class Pipeline:
             return self._layer or load_layer(Path(settings.layer))
         if settings.method == "none":
             return None
-        return learnt_layer(self)
+        return open_layer(self)
 
     def variant(self, adaptation: AdaptationConfig, layer: StoredLayer | None = None) -> Pipeline:
         """Return the same experiment with other settings of adaptation, or with a given layer."""
@@ -238,7 +238,7 @@ class Pipeline:
             "fusion": self.config.rerank.fusion,
             "weights": [None if np.isnan(weight) else float(weight) for weight in reranked.weights],
         }
-        return ranked(self.experiment, "reranked-ranking", inputs, lambda _: reranked.ranking)
+        return open_ranking(self.experiment, "reranked-ranking", inputs, lambda _: reranked.ranking)
 
     def search(self, extracted: Extraction | Index | Photos | None = None) -> Search:
         """Rank the database for every query by the first stage."""
@@ -277,7 +277,7 @@ class Pipeline:
         reading = None
         if found.stage is not None:
             before = self._judge(found.first.ranking, truth, axes) if found.fused else None
-            reading = what_reading_did(self.experiment, found.stage, found.fused, ranking, before, evaluation)
+            reading = explain_reading(self.experiment, found.stage, found.fused, ranking, before, evaluation)
         local, reranked, reranking = None, None, None
         if plan is not None:
             local = extract_local(self.experiment, plan)
@@ -286,8 +286,8 @@ class Pipeline:
             )
             ranking = reranked.ranking
             before, evaluation = evaluation, self._judge(ranking, truth, axes)
-            full = at_full_precision(self.experiment, local, searched, reranked, evaluation, truth, axes)
-            reranking = changes(
+            full = measure_full_precision(self.experiment, local, searched, reranked, evaluation, truth, axes)
+            reranking = explain_changes(
                 self.config,
                 searched,
                 reranked,
@@ -330,7 +330,7 @@ class Pipeline:
         """
         settings = self.config
         k = self.experiment.results_kept + max(0, settings.evaluation.k - settings.search.k)
-        searched = searched_elsewhere(self.experiment, results, k)
+        searched = take_results(self.experiment, results, k)
         ranking = searched.ranking
         truth, axes = self._truth(ranking)
         exact = replace(ranking, similarities=tie_groups(results, k))

@@ -88,7 +88,7 @@ def write_report(
     main = results[0]
     outcome, selection = select(main, gallery)
     records = _records(main, outcome, selection)
-    pictures = Pictures(_shown(outcome, selection, records), progress)
+    pictures = Pictures(_yield_shown(outcome, selection, records), progress)
     context = Context(tuple(results), outcome, selection, records, pictures, words)
     sections = [made for section in SECTIONS if (made := section(context)) is not None]
     html = _page(context, sections, max_bytes)
@@ -107,7 +107,7 @@ def _records(result: RunResult, outcome: Outcome, selection: Selection) -> dict[
     return {row: found[image_id] for row, image_id in ids.items()}
 
 
-def _shown(
+def _yield_shown(
     outcome: Outcome, selection: Selection, records: Mapping[int, ImageRecord]
 ) -> Iterator[ImageRecord]:
     """Yield what is shown, the most telling first: moves, mistakes, then the worst queries."""

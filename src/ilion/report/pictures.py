@@ -121,13 +121,13 @@ class Pictures:
         """
         pictures = list(self._by_source.values())
         for side, quality in LADDER:
-            items = _fitting(pictures, side, quality, max_bytes, words)
+            items = _fit_pictures(pictures, side, quality, max_bytes, words)
             if len(items) == len(pictures):
                 return Markup("").join(items), 0
         text = words("picture.left_out")
         rest = [_placeholder(p.number, p.width, p.height, text) for p in pictures]
         room = max_bytes - sum(len(item.encode()) for item in rest)
-        kept = len(_fitting(pictures, side, quality, room, words))
+        kept = len(_fit_pictures(pictures, side, quality, room, words))
         return Markup("").join(items[:kept] + rest[kept:]), len(rest[kept:])
 
 
@@ -160,7 +160,7 @@ def _encode(image: RGB, quality: int) -> bytes:
     return bytes(data)
 
 
-def _fitting(
+def _fit_pictures(
     pictures: Sequence[Picture], side: int, quality: int, max_bytes: int, words: Words
 ) -> list[Markup]:
     """Return the definitions of the first pictures, as many as fit."""

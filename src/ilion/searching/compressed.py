@@ -118,7 +118,7 @@ def _refine(queries: Float32, shortlist: Int64, database: Database, pool: Pool, 
         places = order[ends[start] : ends[min(start + step, len(wanted))]]
         row, query = np.searchsorted(block, flat[places]), places // max(1, shortlist.shape[1])
         values = score_pairs(queries, query, rows, row)
-        pairs = dense.reaching(query, row, values, norms, 0, pool.thresholds)
+        pairs = dense.find_reaching(query, row, values, norms, 0, pool.thresholds)
         pool.add(pairs._replace(rows=block[pairs.rows]))
 
     for _, future in in_order(range(0, len(wanted), step), score, workers=threads, ahead=threads + 1):

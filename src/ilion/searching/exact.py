@@ -199,7 +199,7 @@ class _Scan:
                 guess = _at_rank(ranked[left], rank)
                 kernels = self._kernels(self.queries[left], sample)
                 if rank == first:  # once: a guess that was too high must not be raised again
-                    guess = self._sharpened(kernels[-1], guess, len(sample))
+                    guess = self._sharpen(kernels[-1], guess, len(sample))
                 kernel = self._fastest(kernels, sample, guess)
                 products = tiles.multiply_pairs if self._compiles else None
                 pool = Pool(self.queries[left], self.k, guess, self.database, self.threads, products)
@@ -236,7 +236,7 @@ class _Scan:
             ranked[first : first + step] = -np.sort(-np.partition(values, len(rows) - deepest)[:, -deepest:])
         return rows, ranked
 
-    def _sharpened(self, kernel: Kernel, guess: Float32, seen: int) -> Float32:
+    def _sharpen(self, kernel: Kernel, guess: Float32, seen: int) -> Float32:
         """Return higher thresholds from a larger sample, searched as the database will be.
 
         A sample says where the k-th best of the whole is the better the larger it is, and the bounds exclude

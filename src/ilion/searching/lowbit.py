@@ -70,8 +70,8 @@ class Lowbit:
         wide = queries.astype(np.float64)
         self._offset: Float64 = wide @ self._centre.astype(np.float64)
         inexact = self._choose_mix(queries.shape[1], seed)
-        self._step, self._usual = _choose_step(self._turned(sample - self._centre), self.ZERO)
-        mine = self._turned(wide) / self._stretch
+        self._step, self._usual = _choose_step(self._turn_rows(sample - self._centre), self.ZERO)
+        mine = self._turn_rows(wide) / self._stretch
         scale = np.abs(mine).max(axis=1, initial=0.0) / self.LARGEST
         self._scale: Float64 = np.where(scale > 0, scale, 1.0)
         codes = np.rint(mine / self._scale[:, None])
@@ -97,15 +97,15 @@ class Lowbit:
         coded = self._coded(rows, norms)
         odd = self._odd(coded.errors)
         if not odd.any():
-            return self._bounded(rows, coded, norms, np.arange(len(rows)), start, thresholds)
+            return self._score_bounded(rows, coded, norms, np.arange(len(rows)), start, thresholds)
         usual = np.flatnonzero(~odd)
         found = self._alone(rows, norms, odd, start, thresholds)
         if not len(usual):
             return found
         rest = Coded(coded.codes[usual], coded.errors[usual], coded.lengths[usual])
-        return Pairs.join([self._bounded(rows, rest, norms, usual, start, thresholds), found])
+        return Pairs.join([self._score_bounded(rows, rest, norms, usual, start, thresholds), found])
 
-    def _bounded(
+    def _score_bounded(
         self, rows: Float32, coded: Coded, norms: Float32, places: Int64, start: int, thresholds: Float32
     ) -> Pairs:
         """Score the pairs that the bound does not exclude; ``places`` are the rows that are coded."""
@@ -117,7 +117,7 @@ class Lowbit:
         row, query = np.divmod(flat, len(self._queries))
         row = places[row]
         values = score_pairs(self._queries, query, rows, row)
-        return self._dense.reaching(query, row, values, norms, start, thresholds)
+        return self._dense.find_reaching(query, row, values, norms, start, thresholds)
 
     def _odd(self, errors: Float32) -> NDArray[np.bool_]:
         """Tell which rows lose so much that the others are better off without them."""
@@ -157,7 +157,7 @@ class Lowbit:
         )
 
     def _coded(self, rows: Float32, norms: Float32) -> Coded:
-        values = self._turned(rows - self._centre)
+        values = self._turn_rows(rows - self._centre)
         rounding = self._rounding(norms)
         lengths = norms_of(values) + rounding
         with np.errstate(over="ignore"):
@@ -170,7 +170,7 @@ class Lowbit:
         values -= whole
         return Coded(codes, norms_of(values) + rounding, lengths)
 
-    def _turned(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _turn_rows(self, values: NDArray[Any]) -> NDArray[Any]:
         """Mix the values of rows, so that all have about the same spread; inner products are stretched."""
         if self._turn is None:
             return values

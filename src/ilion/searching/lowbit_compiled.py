@@ -34,7 +34,7 @@ class Compiled(Lowbit):
         # every doubling rounds each value once
         return float(1.01 * UNIT * np.log2(self._stretch))
 
-    def _turned(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _turn_rows(self, values: NDArray[Any]) -> NDArray[Any]:
         return mix_rows(values * self._signs, self._mixes)
 
     def _prepare(self, codes: NDArray[np.int8]) -> None:

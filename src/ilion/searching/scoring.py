@@ -94,9 +94,9 @@ class Dense:
         # the largest norm of the block bounds every pair; those it lets through are looked at by their own
         flat = np.flatnonzero(values >= thresholds - self.slack * norms.max())
         row, query = np.divmod(flat, len(self._queries))
-        return self.reaching(query, row, values.reshape(-1)[flat], norms, start, thresholds)
+        return self.find_reaching(query, row, values.reshape(-1)[flat], norms, start, thresholds)
 
-    def reaching(
+    def find_reaching(
         self, query: Int64, row: Int64, values: Float32, norms: Float32, start: int, thresholds: Float32
     ) -> Pairs:
         """Return the pairs whose value reaches the threshold within its own error."""
@@ -126,7 +126,7 @@ class Filtered:
         if len(flat) > DENSE_SHARE * bounds.size:
             return self._dense.of(rows, norms, start, thresholds)
         row, query = np.divmod(flat, len(self._queries))
-        return self._dense.reaching(
+        return self._dense.find_reaching(
             query, row, score_pairs(self._queries, query, rows, row), norms, start, thresholds
         )
 
@@ -188,4 +188,6 @@ class Torch:
         least = torch.from_numpy(thresholds).to(device) - self._slack * float(norms.max())
         row, query = torch.nonzero(values >= least, as_tuple=True)
         found = values[row, query].cpu().numpy()
-        return self._dense.reaching(query.cpu().numpy(), row.cpu().numpy(), found, norms, start, thresholds)
+        return self._dense.find_reaching(
+            query.cpu().numpy(), row.cpu().numpy(), found, norms, start, thresholds
+        )

@@ -14,8 +14,8 @@ from ilion.evaluation.evaluate import evaluate
 from ilion.outcome import Evaluation
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.jobs.tune import try_codes
+from ilion.pipeline.stages.results import Extraction
 from ilion.pipeline.stages.search import find
-from ilion.pipeline.stages.values import Extraction
 from ilion.runtime.machine import machine
 from ilion.tasks.record import RunRecord
 from ilion.types import Axes, Descriptors, GroundTruth, Query, Ranking, RetrievalDataset

@@ -30,7 +30,7 @@ _SHOWN = 10
 """Failures that an error names."""
 
 
-def distributed(settings: ComputeConfig) -> bool:
+def is_distributed(settings: ComputeConfig) -> bool:
     """Tell whether tasks leave this process."""
     return bool(settings.on) or settings.processes != 1
 
@@ -120,7 +120,7 @@ def do_shards(
     left = [key for key in keys if not is_finished(artifact, key, settings.on_bad_image)]
     before = [storage.read_stats(artifact, key) for key in keys if key not in set(left)]
     look_at_images(experiment, [by_key[key] for key in left])
-    away = distributed(config.compute)
+    away = is_distributed(config.compute)
     common: dict[str, Any] = {}
     if away:
         place = {"config": worker_config(config), "artifact": str(artifact.folder), "learnt": learnt}

@@ -14,10 +14,10 @@ import numpy as np
 
 from ilion import storage
 from ilion.localfeatures.store import LocalSet
-from ilion.pipeline.distributed.compute import distributed, do_tasks, worker_config
+from ilion.pipeline.distributed.compute import do_tasks, is_distributed, worker_config
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.local_rows import Rows
 from ilion.pipeline.stages.plan_rerank import LocalPlan
-from ilion.pipeline.stages.rows import Rows
 from ilion.reranking.shortlist import Evidence, gather
 from ilion.searching import search
 from ilion.storage import Artifact, DescriptorSet, fingerprint
@@ -25,7 +25,7 @@ from ilion.tasks import Task
 from ilion.types import Float32, Int64, LocalFeatures, Ranking
 
 
-def searched(
+def search_parts(
     experiment: Experiment,
     stage: str,
     query_ids: Sequence[str],
@@ -44,7 +44,7 @@ def searched(
         k: Results kept.
     """
     settings, compute = experiment.config.search, experiment.config.compute
-    if not distributed(compute):
+    if not is_distributed(compute):
         return search(
             query_ids,
             queries,
@@ -83,7 +83,7 @@ def searched(
         ]
         do_tasks(experiment, stage, tasks, reused=[size for path, _, size in parts if path.exists()])
         found = (storage.read_arrays(path) for path, _, _ in parts)
-        rows, similarities = merged(
+        rows, similarities = merge_parts(
             ((part["rows"], part["similarities"]) for part in found), [size for _, _, size in parts], k
         )
     counts = np.full(len(rows), rows.shape[1], np.int64)
@@ -113,7 +113,9 @@ def cut(keys: Sequence[str], sizes: Sequence[int], least: int) -> Iterator[tuple
         yield tuple(run), size
 
 
-def merged(parts: Iterator[tuple[Int64, Float32]], sizes: Sequence[int], k: int) -> tuple[Int64, Float32]:
+def merge_parts(
+    parts: Iterator[tuple[Int64, Float32]], sizes: Sequence[int], k: int
+) -> tuple[Int64, Float32]:
     """Put the best results of consecutive parts of a database together: exactly those of the whole.
 
     Args:
@@ -142,7 +144,7 @@ def merged(parts: Iterator[tuple[Int64, Float32]], sizes: Sequence[int], k: int)
     return rows, similarities
 
 
-def gathered(
+def compare_shortlists(
     experiment: Experiment,
     plan: LocalPlan,
     database: LocalSet,
@@ -165,7 +167,7 @@ def gathered(
         artifact: Artifact of the evidence; this process holds its lock.
     """
     settings, compute = experiment.config.rerank, experiment.config.compute
-    if not distributed(compute):
+    if not is_distributed(compute):
         return gather(
             ranking,
             queries,

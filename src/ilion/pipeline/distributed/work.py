@@ -27,10 +27,10 @@ from ilion.extraction.shards import Progress, shard_keys
 from ilion.extraction.texts import TextDescription
 from ilion.localfeatures.store import LocalSet, read_codec
 from ilion.pipeline.stages.local_models import asmk_extractor, postings_of, reader_of
+from ilion.pipeline.stages.local_rows import Rows
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.photo_models import photos_of
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
-from ilion.pipeline.stages.rows import Rows
 from ilion.reranking.shortlist import gather
 from ilion.searching import search
 from ilion.searching.asmk import read_codebook

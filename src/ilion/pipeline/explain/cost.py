@@ -18,7 +18,7 @@ from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.read import Fused, ReadingStage
 from ilion.pipeline.stages.rerank import LocalStage, Reranked
-from ilion.pipeline.stages.values import Extraction, Search
+from ilion.pipeline.stages.results import Extraction, Search
 from ilion.registry import short_name
 from ilion.runtime.machine import environment, machine
 from ilion.storage import fingerprint

@@ -19,7 +19,7 @@ from ilion.reading.store import ReadImage, TextSet
 from ilion.types import Ranking
 
 
-def what_reading_did(
+def explain_reading(
     experiment: Experiment,
     stage: ReadingStage,
     fused: Fused | None,
@@ -69,7 +69,7 @@ def explainer(
     return explain
 
 
-def reread(experiment: Experiment, stored: Reading, ranking: Ranking) -> Reading:
+def reread_reading(experiment: Experiment, stored: Reading, ranking: Ranking) -> Reading:
     """Open the stored texts of a finished run again; where they are gone, words cannot be shown.
 
     Nothing is read anew in images, and no reader is needed.

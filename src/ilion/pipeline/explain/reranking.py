@@ -19,6 +19,7 @@ from ilion.extraction.shards import shard_keys
 from ilion.localfeatures.store import LocalSet
 from ilion.outcome import Change, Evaluation, FullPrecision, Reranking
 from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.stages.local_rows import prepare_queries
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
 from ilion.pipeline.stages.rerank import (
     EVIDENCE,
@@ -28,15 +29,14 @@ from ilion.pipeline.stages.rerank import (
     extract_local,
     rerank_stage,
 )
-from ilion.pipeline.stages.rows import comparable
-from ilion.pipeline.stages.values import Search
+from ilion.pipeline.stages.results import Search
 from ilion.reranking.base import Explanation, scorer_class
 from ilion.reranking.localisation import box_of_features, enclose
 from ilion.reranking.shortlist import Evidence
 from ilion.types import Axes, Bool, GroundTruth, Ranking
 
 
-def changes(
+def explain_changes(
     config: ExperimentConfig,
     searched: Search,
     reranked: Reranked,
@@ -52,7 +52,7 @@ def changes(
         searched.ranking,
         reranked.ranking,
         truth,
-        _verified(reranked.evidence, scorer),
+        _which_verified(reranked.evidence, scorer),
         definition=config.evaluation.definition,
         k=config.evaluation.k,
         verifies=scorer_class(scorer).verifies,
@@ -81,13 +81,13 @@ def _change(before: Evaluation, after: Evaluation, seed: int) -> Change:
     return Change(found.difference, found.ci95, found.p_value, found.better, found.worse)
 
 
-def _verified(evidence: Evidence, scorer: str) -> Bool:
+def _which_verified(evidence: Evidence, scorer: str) -> Bool:
     """Return (Q, S) which images have a verified match; of a scorer that verifies none, which it compared."""
     scores = evidence.scores
     return np.asarray(scores > 0 if scorer_class(scorer).verifies else ~np.isnan(scores))
 
 
-def at_full_precision(
+def measure_full_precision(
     experiment: Experiment,
     local: LocalStage,
     searched: Search,
@@ -115,7 +115,7 @@ def at_full_precision(
         return None
     uncompressed = replace(config, rerank=replace(settings, budget=0, codec="auto"))
     plan = plan_local(uncompressed)
-    if not settings.diagnose and not _known(experiment, plan, local, searched):
+    if not settings.diagnose and not _is_known(experiment, plan, local, searched):
         return None
     other = replace(experiment, config=uncompressed)
     stage = extract_local(other, plan)
@@ -128,7 +128,7 @@ def at_full_precision(
         k=config.evaluation.k,
         bootstrap=1,
     )
-    seen = [_verified(each.evidence, settings.scorer) for each in (reranked, found)]
+    seen = [_which_verified(each.evidence, settings.scorer) for each in (reranked, found)]
     positive = np.stack(
         [np.isin(rows, wanted) for rows, wanted in zip(found.evidence.rows, truth.positives, strict=True)]
     )
@@ -142,7 +142,7 @@ def at_full_precision(
     )
 
 
-def _known(experiment: Experiment, plan: LocalPlan, local: LocalStage, searched: Search) -> bool:
+def _is_known(experiment: Experiment, plan: LocalPlan, local: LocalStage, searched: Search) -> bool:
     """Tell whether a run without compression has left its evidence about the same shortlists."""
     spec, root = plan.extractor.spec.as_dict(), experiment.artifacts
     keys = shard_keys(experiment.dataset.database)
@@ -177,7 +177,7 @@ def explainer(
     return explain
 
 
-def recalled(experiment: Experiment, stored: Reranking) -> Reranking:
+def reread_reranking(experiment: Experiment, stored: Reranking) -> Reranking:
     """Read again what artifacts still hold of a finished run's re-ranking.
 
     Local features are opened only when a pair is explained. What is gone stays None, and explaining it raises
@@ -194,11 +194,11 @@ def recalled(experiment: Experiment, stored: Reranking) -> Reranking:
         ranking = storage.read_ranking(root / stored.sources["ranking"])
     except (ArtifactError, KeyError):
         return stored
-    explain = _opened(experiment, evidence, ranking)
+    explain = _open_explainer(experiment, evidence, ranking)
     return replace(stored, ranking=ranking, inliers=arrays["inliers"], explain=explain)
 
 
-def _opened(
+def _open_explainer(
     experiment: Experiment, evidence: storage.Artifact, ranking: Ranking
 ) -> Callable[[int, int], Any]:
     """Return an explainer that opens plan and features when it is first called."""
@@ -213,7 +213,7 @@ def _opened(
                 folder = experiment.artifacts / f"{kind}-{digest[:16]}"
                 parts.append(LocalSet(storage.load_artifact(folder, kind), keys))
             features, own = parts
-            queries = comparable(own, ranking.query_ids, features.codec, plan.original)
+            queries = prepare_queries(own, ranking.query_ids, features.codec, plan.original)
             local = LocalStage(queries, features, {}, {}, (), 0, 0, own, plan.original)
             opened.append(explainer(experiment, plan, local, ranking))
         return opened[0](query, row)

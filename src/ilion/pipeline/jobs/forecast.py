@@ -18,8 +18,8 @@ from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.jobs.run import Settings, pipeline_of
 from ilion.pipeline.jobs.runs import load_run
+from ilion.pipeline.stages.results import Extraction
 from ilion.pipeline.stages.search import find
-from ilion.pipeline.stages.values import Extraction
 from ilion.storage import fingerprint_of_ids
 from ilion.storage.runs import read_run
 from ilion.types import Bool, Ranking, RetrievalDataset, Where
@@ -74,7 +74,7 @@ def forecast(
         if sizes:
             raise ConfigError("--sizes is for an experiment; finished runs have the sizes that they have")
         results = [load_run(path) for path in source]
-        runs = measured_runs(results)
+        runs = measure_runs(results)
         name, design, dataset = results[0].name, results[0].design, results[0].dataset.name
         machine, folder = results[0].cost.machine, Path(source[0])
         config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
@@ -205,7 +205,7 @@ def _run(name: str, experiment: Experiment, ranking: Ranking, measured: Measured
     return Run(name, count_distractors(ranking, truth, instances, mask), result.mean, measured)
 
 
-def measured_runs(results: Sequence[RunResult]) -> list[Run]:
+def measure_runs(results: Sequence[RunResult]) -> list[Run]:
     """Turn finished runs of one experiment at several sizes into measured sizes.
 
     Raises:

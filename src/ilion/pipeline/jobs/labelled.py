@@ -22,7 +22,7 @@ from ilion.interop.imported import imported_folder, open_imported
 from ilion.opening import read_bytes
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.stages.describe import fit_model
-from ilion.pipeline.stages.values import Stages
+from ilion.pipeline.stages.results import Stages
 from ilion.types import Descriptors, FileSource, Int64, Source, TarSource
 
 LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
@@ -63,7 +63,7 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
         DatasetError: A photo is missing, or was not imported.
     """
     if (imported := imported_folder(pipeline.config.extraction.model)) is not None:
-        return _imported(imported, labels), labels
+        return _read_imported(imported, labels), labels
     missing = [path for path in labels.paths if not (folder / path).is_file()]
     if missing:
         twin = FileFinder(folder).near(missing[0])
@@ -91,7 +91,7 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
     return found, labels.take(np.array([row_of[path] for path in found.ids], np.int64))
 
 
-def _imported(folder: Path, labels: Labels) -> Descriptors:
+def _read_imported(folder: Path, labels: Labels) -> Descriptors:
     """Take the descriptors of labelled photos from imported ones."""
     found = open_imported(folder)
     values = np.empty((len(labels), found.dim), np.float32)
@@ -130,7 +130,7 @@ def refuse_leaks(pipeline: Stages, labels: Labels, folder: Path) -> None:
     """
     imported = imported_folder(pipeline.config.extraction.model) is not None
     photos = _Photos(labels, folder, by_id=imported)
-    for what, name, source in _judged_by(pipeline):
+    for what, name, source in _list_judges(pipeline):
         path = photos.find(name, source)
         if path is not None:
             remedy = (
@@ -145,7 +145,7 @@ def refuse_leaks(pipeline: Stages, labels: Labels, folder: Path) -> None:
             )
 
 
-def _judged_by(pipeline: Stages) -> Iterator[tuple[str, str, Source]]:
+def _list_judges(pipeline: Stages) -> Iterator[tuple[str, str, Source]]:
     """Yield what a layer is judged by: in words what it is, its id and where it lies."""
     dataset = pipeline.experiment.dataset
     for query in dataset.queries:

@@ -31,7 +31,7 @@ from ilion.errors import ConfigError
 from ilion.evaluation.compare import Comparison, compare
 from ilion.pipeline.jobs.labelled import describe_labelled, open_labels, refuse_leaks
 from ilion.pipeline.stages.adapt import sample
-from ilion.pipeline.stages.values import Stages
+from ilion.pipeline.stages.results import Stages
 
 BACKGROUND = 2000
 """Database images that surround the held-out photos in the estimate."""
@@ -152,10 +152,10 @@ def learn_from_objects(
         )
         found = dataclasses.replace(found, facts={**found.facts, **facts})
         _save(path, pipeline, found, labels, {})
-    return Adaptation(path, found, judge(pipeline, path, options.seed))
+    return Adaptation(path, found, judge_layer(pipeline, path, options.seed))
 
 
-def judge(pipeline: Stages, path: Path, seed: int) -> Comparison:
+def judge_layer(pipeline: Stages, path: Path, seed: int) -> Comparison:
     """Search for the objects that a layer was not learnt from, without and with it, and compare.
 
     Args:
@@ -204,7 +204,7 @@ def _inputs(options: MethodOptions, labels: Labels, values: NDArray[np.floating]
     }
 
 
-def learnt_layer(experiment: Stages) -> StoredLayer:
+def open_layer(experiment: Stages) -> StoredLayer:
     """Return the layer that an experiment's settings ask to learn; learnt once and then kept as an artifact.
 
     Args:

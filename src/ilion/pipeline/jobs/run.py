@@ -11,7 +11,7 @@ from ilion.pipeline.experiment import Progress
 from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.photos import Photos
-from ilion.pipeline.stages.values import Extraction, Search
+from ilion.pipeline.stages.results import Extraction, Search
 from ilion.synthetic import synthesize
 from ilion.types import Where
 

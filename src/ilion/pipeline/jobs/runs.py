@@ -13,8 +13,8 @@ from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_of
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.pipeline.experiment import Progress
-from ilion.pipeline.explain.reading import reread
-from ilion.pipeline.explain.reranking import recalled
+from ilion.pipeline.explain.reading import reread_reading
+from ilion.pipeline.explain.reranking import reread_reranking
 from ilion.pipeline.order import Pipeline
 from ilion.runtime import machine
 from ilion.storage.runs import from_plain, read_evaluation, read_run
@@ -47,10 +47,10 @@ def load_run(folder: Where) -> RunResult:
         ) from error
     reranking = None
     if "reranking" in plain:
-        reranking = recalled(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
+        reranking = reread_reranking(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
     reading = None
     if "reading" in plain:
-        reading = reread(pipeline.experiment, from_plain(Reading, plain["reading"]), ranking)
+        reading = reread_reading(pipeline.experiment, from_plain(Reading, plain["reading"]), ranking)
     return RunResult(
         name=plain["name"],
         design=plain["design"],

@@ -88,7 +88,7 @@ def sweep(
         raise ConfigError(
             f"none of the {len(variants)} runs of the sweep worked; the first: {failed[0].error}"
         )
-    found = _summed_up(base, axes, variants, results, failed)
+    found = _sum_up(base, axes, variants, results, failed)
     storage.write_json(home / "sweep.json", {"format": FORMAT, **_plain(found)})
     return found, write_sweep_report(found, home / "sweep.html", language=base.report.language)
 
@@ -201,7 +201,7 @@ def _sources(variants: Sequence[Variant]) -> list[ExperimentConfig]:
     return [group[max(group)] for group in groups.values() if len(group) > 1]
 
 
-def _summed_up(
+def _sum_up(
     base: ExperimentConfig,
     axes: Mapping[str, tuple[str, ...]],
     variants: Sequence[Variant],

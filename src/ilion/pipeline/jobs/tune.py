@@ -13,8 +13,8 @@ from ilion.evaluation.compare import compare
 from ilion.outcome import Evaluation, Interval
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.jobs.run import Settings, pipeline_of
-from ilion.pipeline.stages.codes import coded
-from ilion.pipeline.stages.values import Extraction
+from ilion.pipeline.stages.codes import make_codes
+from ilion.pipeline.stages.results import Extraction
 from ilion.searching import Code, search, search_compressed
 from ilion.types import Float32, Ranking, Value
 
@@ -140,7 +140,7 @@ def try_codes(
     trials = []
     for done, name in enumerate(names):
         started = time.perf_counter()
-        made = coded(experiment, database, [extracted.inputs["database"]], name)
+        made = make_codes(experiment, database, [extracted.inputs["database"]], name)
         build = time.perf_counter() - started
         for size in lists:
             started = time.perf_counter()

@@ -12,7 +12,7 @@ from ilion import storage
 from ilion.adapt import StoredLayer, is_identity
 from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.values import Extraction
+from ilion.pipeline.stages.results import Extraction
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet
 from ilion.types import Descriptors, Float32, RetrievalDataset
@@ -72,7 +72,7 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
     )
 
 
-def unseen(dataset: RetrievalDataset, stored: StoredLayer, seen: str) -> RetrievalDataset:
+def leave_out_seen(dataset: RetrievalDataset, stored: StoredLayer, seen: str) -> RetrievalDataset:
     """Guard an evaluation against objects that the layer was learnt from.
 
     Args:

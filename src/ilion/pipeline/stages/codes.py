@@ -10,7 +10,7 @@ from ilion.searching import Code, CodeSet, write_codes
 from ilion.storage import DescriptorSet
 
 
-def coded(experiment: Experiment, database: DescriptorSet, inputs: Any, name: str) -> CodeSet:
+def make_codes(experiment: Experiment, database: DescriptorSet, inputs: Any, name: str) -> CodeSet:
     """Return the codes of a database, made as far as they are not there.
 
     Args:

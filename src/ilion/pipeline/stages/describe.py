@@ -16,10 +16,10 @@ from ilion.extraction.describe import sample_records
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.imported import describe_imported
-from ilion.pipeline.stages.learnt import learnt
+from ilion.pipeline.stages.learn_once import open_learnt
 from ilion.pipeline.stages.look import look_at_images
 from ilion.pipeline.stages.model import Imported, model_options
-from ilion.pipeline.stages.values import Extraction
+from ilion.pipeline.stages.results import Extraction
 from ilion.storage import Artifact, DescriptorSet
 
 
@@ -86,7 +86,7 @@ def fit_model(
 ) -> tuple[str, bool]:
     """Let a model learn from the database; return the folder of what it learnt, and whether it was there."""
     settings, shards = experiment.config.extraction, experiment.dataset.database
-    artifact = learnt(
+    artifact = open_learnt(
         experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / images.STATE).exists()
     )
     locks.enter_context(storage.locked(artifact.folder))

@@ -16,7 +16,7 @@ from ilion.interop.imported import DATABASE, Imported, open_imported
 from ilion.interop.results import Results, check_ids, to_ranking
 from ilion.outcome import Cost
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.values import Extraction, Search
+from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet, fingerprint, fingerprint_of_ids
 from ilion.types import Descriptors, Int64
@@ -67,7 +67,7 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     )
 
 
-def searched_elsewhere(experiment: Experiment, results: Results, k: int) -> Search:
+def take_results(experiment: Experiment, results: Results, k: int) -> Search:
     """Return the results of others as if a search had given them.
 
     Args:

@@ -21,7 +21,7 @@ from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.local_models import postings_of, settings_of
 from ilion.pipeline.stages.look import look_at_images
-from ilion.pipeline.stages.values import Prepared
+from ilion.pipeline.stages.results import Prepared
 from ilion.runtime.machine import peak_memory
 from ilion.searching import asmk
 from ilion.types import ImageRecord, LocalFeatures, Ranking

@@ -15,7 +15,7 @@ from ilion.extraction.photos import extract_photo_queries, read_photo_queries
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.photo_models import check_local, local_settings, photos_of
-from ilion.pipeline.stages.values import Prepared
+from ilion.pipeline.stages.results import Prepared
 from ilion.searching import local
 from ilion.types import Ranking
 

@@ -18,8 +18,8 @@ from ilion.outcome import Machine, MissingShard, Skipped
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.local_models import reader_of
-from ilion.pipeline.stages.search import ranked
-from ilion.pipeline.stages.values import Search
+from ilion.pipeline.stages.results import Search
+from ilion.pipeline.stages.search import open_ranking
 from ilion.reading.base import Reader
 from ilion.reading.combine import combine
 from ilion.reading.index import VERSION, TextIndex, search_texts
@@ -175,7 +175,7 @@ def _terms(
 def find_by_reading(experiment: Experiment, stage: ReadingStage) -> Search:
     """Rank the database for every query by what was read alone, as far as that is not done."""
     inputs = {**stage.inputs, "k": experiment.results_kept}
-    return ranked(
+    return open_ranking(
         experiment,
         "read-ranking",
         inputs,
@@ -218,7 +218,7 @@ def fuse_reading(
     weights, folds = _weights(experiment, visual.ranking, evidence, truth, instances)
     used = [] if settings.fusion == "rank" else weights.tolist()
     inputs = {**stage.inputs, "visual": visual.fingerprint, "weights": used}
-    search = ranked(
+    search = open_ranking(
         experiment,
         "fused-ranking",
         inputs,

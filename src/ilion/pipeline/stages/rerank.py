@@ -24,11 +24,11 @@ from ilion.localfeatures.base import LocalExtractor
 from ilion.localfeatures.codecs import Codec
 from ilion.localfeatures.store import LocalSet, has_codec
 from ilion.pipeline.distributed.compute import do_shards
-from ilion.pipeline.distributed.parts import gathered
+from ilion.pipeline.distributed.parts import compare_shortlists
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.learnt import learnt
+from ilion.pipeline.stages.learn_once import open_learnt
+from ilion.pipeline.stages.local_rows import Rows, prepare_queries
 from ilion.pipeline.stages.plan_rerank import LocalPlan
-from ilion.pipeline.stages.rows import Rows, comparable
 from ilion.reranking.shortlist import Evidence, rerank
 from ilion.runtime.machine import peak_memory
 from ilion.searching.fusion import Calibration, calibrate
@@ -108,7 +108,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
     seconds["local queries"] = query_stats.seconds
     stored = LocalSet(own, [key])
     return LocalStage(
-        queries=comparable(stored, [query.id for query in experiment.queries], codec, plan.original),
+        queries=prepare_queries(stored, [query.id for query in experiment.queries], codec, plan.original),
         database=LocalSet(artifact, keys),
         inputs={"local": [artifact.fingerprint, *keys], "local queries": [own.fingerprint, key]},
         seconds=seconds,
@@ -147,7 +147,7 @@ def _codec(
 ) -> tuple[Codec, bool]:
     config, dataset, spec = experiment.config, experiment.dataset, plan.extractor.spec
     inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec)}
-    artifact = learnt(experiment, "codec", inputs, has_codec)
+    artifact = open_learnt(experiment, "codec", inputs, has_codec)
     locks.enter_context(storage.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),
@@ -222,7 +222,7 @@ def rerank_stage(
         weights = np.full(len(instances), np.nan, np.float32)
     elif settings.fusion == "calibrated":
         pictures = np.flatnonzero(asked)
-        learnt = _calibrated(experiment.config, plan, ranking, evidence, truth, instances, pictures)
+        learnt = _calibrate(experiment.config, plan, ranking, evidence, truth, instances, pictures)
         weights[pictures] = np.where(np.isnan(learnt.weights), plan.weight, learnt.weights)
         folds[pictures] = learnt.fold
     weights[~asked] = np.nan
@@ -274,7 +274,7 @@ def _gather(
         started = time.perf_counter()
         queries = [features for features, ok in zip(local.queries, asked, strict=True) if ok]
         some = ranking if asked.all() else _only(ranking, asked)
-        found = gathered(
+        found = compare_shortlists(
             experiment, plan, local.database, local.stored_queries, queries, rows, some, artifact
         )
         found = found if asked.all() else found.spread(asked)
@@ -310,7 +310,7 @@ def _longer(root: Path, artifact: storage.Artifact) -> storage.Artifact | None:
     return None
 
 
-def _calibrated(
+def _calibrate(
     config: ExperimentConfig,
     plan: LocalPlan,
     ranking: Ranking,

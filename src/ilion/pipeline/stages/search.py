@@ -12,14 +12,14 @@ import numpy as np
 
 from ilion import storage
 from ilion.config import to_dict
-from ilion.pipeline.distributed.parts import searched
+from ilion.pipeline.distributed.parts import search_parts
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.codes import coded
+from ilion.pipeline.stages.codes import make_codes
 from ilion.pipeline.stages.inverted_file import Index, rank_by_postings
 from ilion.pipeline.stages.local_models import settings_of
 from ilion.pipeline.stages.photo_models import local_settings
 from ilion.pipeline.stages.photos import EVIDENCE, Photos, rank_by_matches
-from ilion.pipeline.stages.values import Extraction, Search
+from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
 from ilion.searching.engines import ENGINES, rank_with
@@ -57,10 +57,10 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
             return rank_by_postings(experiment, extracted)
         return _rank(experiment, extracted)
 
-    return ranked(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
+    return open_ranking(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
 
 
-def ranked(
+def open_ranking(
     experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], Ranking]
 ) -> Search:
     """Make a ranking, or read the one that was made from the same inputs.
@@ -101,7 +101,7 @@ def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     if settings.expansion != "none":
         first = _search(experiment, extracted, queries, database, settings.expansion_top, "query expansion")
-        queries = _expanded(queries, database, first, settings.expansion, settings.expansion_alpha)
+        queries = _expand(queries, database, first, settings.expansion, settings.expansion_alpha)
     return _search(experiment, extracted, queries, database, experiment.results_kept, "search")
 
 
@@ -118,7 +118,7 @@ def _search(
     if settings.method == "compressed":
         expanded = (settings.database_expansion_top, settings.expansion_alpha)
         inputs = [extracted.inputs["database"], *(expanded if settings.database_expansion_top else ())]
-        codes = coded(experiment, database, inputs, settings.code)
+        codes = make_codes(experiment, database, inputs, settings.code)
         return search_compressed(
             ids,
             queries,
@@ -132,7 +132,7 @@ def _search(
     if settings.method != "exact":
         part = ENGINES.find(settings.method)
         return rank_with(part, ids, queries, database, k=k, threads=settings.threads)
-    return searched(experiment, stage, ids, queries, database, k)
+    return search_parts(experiment, stage, ids, queries, database, k)
 
 
 def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:
@@ -156,7 +156,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
             top = settings.database_expansion_top + 1
             found = search(ids, block, database, k=top, block_size=settings.block_size)
             ranking = _without_self(found, rows)
-            values = _expanded(block, database, ranking, "alpha", settings.expansion_alpha)
+            values = _expand(block, database, ranking, "alpha", settings.expansion_alpha)
             stats = storage.ShardStats(len(ids), 0.0, peak_memory(), machine())
             storage.write_descriptors(artifact, key, Descriptors(ids, values), stats)
         start += len(block)
@@ -164,7 +164,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
     return DescriptorSet(artifact, keys)
 
 
-def _expanded(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
+def _expand(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
     neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
     return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
 

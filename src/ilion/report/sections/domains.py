@@ -66,7 +66,7 @@ def domains_section(context: Context) -> Section | None:
             (number, result.design, domain_of(result)) for number, result in enumerate(results, start=1)
         ],
         "tables": [(axis, rows, _winners(context, axis, rows)) for axis, rows in tables],
-        "paired": all(_paired(results[0].evaluation, r.evaluation) for r in results),
+        "paired": all(_is_paired(results[0].evaluation, r.evaluation) for r in results),
     }
     return Section("domains", words("domains.title"), data)
 
@@ -147,13 +147,13 @@ def _cells(
             cells.append(None)
             continue
         change = None
-        if number and _paired(main, result.evaluation):
+        if number and _is_paired(main, result.evaluation):
             change = paired_difference(main, result.evaluation, inside, by_instance=by_instance)
         cells.append(Cell(known[0], known[1], known[0] == best and best > 0, change))
     return tuple(cells)
 
 
-def _paired(main: Evaluation, other: Evaluation) -> bool:
+def _is_paired(main: Evaluation, other: Evaluation) -> bool:
     return set(main.query_ids) == set(other.query_ids)
 
 

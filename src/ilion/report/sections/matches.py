@@ -81,7 +81,7 @@ def draw_link(
         parts += [_frame(cell.place(_corners(box)), "box true") for box in some]
     if link is not None:
         if link.outline is not None:
-            parts.append(_clipped(second, _frame(second.place(link.outline), "box found")))
+            parts.append(_clip(second, _frame(second.place(link.outline), "box found")))
         parts.append(_inliers(link, first, second))
     return Markup("").join([*parts, Markup("</svg>")])
 
@@ -92,7 +92,7 @@ def _picture(cell: _Cell) -> Markup:
     )
 
 
-def _clipped(cell: _Cell, content: Markup) -> Markup:
+def _clip(cell: _Cell, content: Markup) -> Markup:
     """Cut off what reaches beyond a picture: a nested SVG hides its overflow."""
     width, height = cell.picture.width * cell.scale, cell.picture.height * cell.scale
     return Markup(

@@ -219,7 +219,7 @@ class PairSampler:
             anchor, partner = rng.choice(members, 2, replace=False)
             anchors.append(anchor)
             matching.append(partner)
-            other.append(self._different(int(anchor), rng))
+            other.append(self._draw_other(int(anchor), rng))
         half = len(anchors)
         match = np.repeat(np.array([1.0, 0.0]), half)
         return np.array(anchors * 2, np.int64), np.array(matching + other, np.int64), match
@@ -230,7 +230,7 @@ class PairSampler:
         first, second = rng.integers(self._options.fewest, self._options.most, 2, endpoint=True)
         return int(first), int(second)
 
-    def _different(self, anchor: int, rng: np.random.Generator) -> int:
+    def _draw_other(self, anchor: int, rng: np.random.Generator) -> int:
         instance = self._instance[anchor]
         if self._neighbours is not None and rng.random() < self._options.hard:
             near = self._neighbours[anchor]

@@ -12,7 +12,7 @@ from ilion.pipeline.experiment import Experiment
 from ilion.storage import Artifact, fingerprint
 
 
-def learnt(
+def open_learnt(
     experiment: Experiment, kind: str, inputs: Mapping[str, Any], finished: Callable[[Path], bool]
 ) -> Artifact:
     """Open the artifact of what is learnt: that of the first run on this data set, or a new one.

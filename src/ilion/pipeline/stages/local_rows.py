@@ -42,7 +42,7 @@ class Rows:
         return int((self.rows[shown] < 0).sum())
 
 
-def comparable(
+def prepare_queries(
     stored: LocalSet, query_ids: Sequence[str], codec: Codec, original: bool
 ) -> tuple[LocalFeatures, ...]:
     """Return (Q,) features of queries such that they compare with stored ones; a text shows none.
