@@ -29,6 +29,7 @@ from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
+from ilion.pipeline.explain.photos import explain_verification
 from ilion.pipeline.explain.reading import explain_reading
 from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
 from ilion.pipeline.jobs.learn import open_layer
@@ -38,6 +39,7 @@ from ilion.pipeline.stages.imported import take_results, unknown_cost, unknown_m
 from ilion.pipeline.stages.inverted_file import Index, build_index
 from ilion.pipeline.stages.local_models import asmk_extractor
 from ilion.pipeline.stages.model import extractor_of
+from ilion.pipeline.stages.photo_models import check_local
 from ilion.pipeline.stages.photos import Photos, build_photos
 from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.pipeline.stages.read import (
@@ -208,6 +210,7 @@ class Pipeline:
     def prepare(self) -> Extraction | Index | Photos:
         """Do whatever the first stage searches in: postings of local features, or global descriptors."""
         if self.config.search.method == "local":
+            check_local(self.config)  # before any folder is read
             return build_photos(self.experiment)
         return self.index() if self.config.search.method == "asmk" else self.extract()
 
@@ -296,6 +299,10 @@ class Pipeline:
                 truth,
                 explainer(self.experiment, plan, local, ranking),
                 full,
+            )
+        elif isinstance(found.extracted, Photos) and not found.fused:
+            reranking = explain_verification(
+                self.experiment, found.extracted, searched, lambda r: self._judge(r, truth, axes), truth
             )
         result = RunResult(
             name=self.config.name,

@@ -13,6 +13,7 @@ from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_of
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.pipeline.experiment import Progress
+from ilion.pipeline.explain import photos
 from ilion.pipeline.explain.reading import reread_reading
 from ilion.pipeline.explain.reranking import reread_reranking
 from ilion.pipeline.order import Pipeline
@@ -47,7 +48,9 @@ def load_run(folder: Where) -> RunResult:
         ) from error
     reranking = None
     if "reranking" in plain:
-        reranking = reread_reranking(pipeline.experiment, from_plain(Reranking, plain["reranking"]))
+        stored = from_plain(Reranking, plain["reranking"])
+        reread = photos.reread_verified if stored.fusion == photos.VERIFIED else reread_reranking
+        reranking = reread(pipeline.experiment, stored)
     reading = None
     if "reading" in plain:
         reading = reread_reading(pipeline.experiment, from_plain(Reading, plain["reading"]), ranking)

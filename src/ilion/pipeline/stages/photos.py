@@ -14,7 +14,7 @@ from ilion.extraction.describe import box_inputs
 from ilion.extraction.photos import extract_photo_queries, read_photo_queries
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.photo_models import check_local, local_settings, photos_of
+from ilion.pipeline.stages.photo_models import local_settings, photos_of
 from ilion.pipeline.stages.results import Prepared
 from ilion.searching import local
 from ilion.types import Ranking
@@ -62,10 +62,8 @@ def build_photos(experiment: Experiment) -> Photos:
     """Describe database and queries, as far as that is not done.
 
     Raises:
-        ConfigError: See `check_local`.
         DatasetError: The database holds no readable image.
     """
-    check_local(experiment.config)
     general, description = experiment.config.extraction, photos_of(experiment.config)
     model, settings = description.model, description.settings
     experiment.record.begin()

@@ -113,6 +113,8 @@ def _facts(reranking: Reranking, words: Words) -> list[str]:
     """Say how scores were fused, what was missing, and what compression costs."""
     weights = reranking.weights[~np.isnan(reranking.weights)]  # a text has none
     facts = []
+    if reranking.fusion == "verified":
+        return [words("reranking.fusion_verified", size=reranking.shortlist)]
     if reranking.fusion == "rank":
         facts.append(words("reranking.fusion_rank"))
     elif reranking.fusion == "calibrated":

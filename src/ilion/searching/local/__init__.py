@@ -14,12 +14,14 @@ from ilion.searching.local.encode import (
     encode,
     look_up,
 )
+from ilion.searching.local.explain import Compared, compare
 from ilion.searching.local.model import LocalModel, read_model, shipped_model
 from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
 from ilion.searching.local.search import Evidence, search_photos
 from ilion.searching.local.settings import LocalSettings
 
 __all__ = [
+    "Compared",
     "Encoded",
     "Evidence",
     "LocalModel",
@@ -27,6 +29,7 @@ __all__ = [
     "LocalSettings",
     "Postings",
     "QuerySpots",
+    "compare",
     "describe_query",
     "encode",
     "index_inputs",

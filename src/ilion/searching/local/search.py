@@ -53,17 +53,17 @@ class Verified(Value):
 
 @dataclass(frozen=True, eq=False)
 class Evidence(Value):
-    """What is known of the shortlists of all queries; the rest of a ranking has votes only.
+    """What stood before verification, and what it found.
 
     Args:
-        rows: (Q, S) database rows in the order of the ranking, -1 where there is none.
-        inliers: (Q, S) number of verified matches.
-        motions: (Q, S, 6) see `Verified`; all zero where nothing is verified.
+        rows: (Q, K) int64 database rows, most votes first; the first S were verified.
+        votes: (Q, K) float32 their votes.
+        inliers: (Q, S) int64 number of verified matches.
     """
 
     rows: Int64
+    votes: Float32
     inliers: Int64
-    motions: Float64
 
 
 @ENGINES.register("local")
@@ -99,43 +99,67 @@ def search_photos(
     """
     if k < 1:
         raise ArtifactError(f"k must be at least 1, got {k}")
-    kept, count = min(k, len(database)), len(queries)
-    length = min(settings.shortlist, len(database))
+    count, kept = len(queries), min(k, len(database))
     rows, values = np.empty((count, kept), np.int64), np.empty((count, kept), np.float32)
     evidence = Evidence(
-        np.full((count, length), -1), np.zeros((count, length), np.int64), np.zeros((count, length, 6))
+        np.empty((count, kept), np.int64),
+        np.empty((count, kept), np.float32),
+        np.zeros((count, min(settings.shortlist, kept)), np.int64),
     )
 
-    def ask(query: LocalQuery) -> tuple[Int64, Float32, Verified]:
+    def ask(query: LocalQuery) -> Answer:
         return rank_photos(query, database, model, settings, kept)
 
     for number, (_, done) in enumerate(in_order(queries, ask, workers=workers, ahead=8)):
-        rows[number], values[number], found = done.result()
-        shown = len(found.rows)
-        place = np.argsort(np.argsort(rows[number], kind="stable"), kind="stable")
-        evidence.rows[number, :shown] = found.rows
-        evidence.inliers[number, :shown] = np.add.reduceat(
-            np.append(found.supports, False).astype(np.int64), found.starts[:-1]
-        ) * (np.diff(found.starts) > 0)
-        evidence.motions[number, :shown] = found.motions
-        del place
+        found = done.result()
+        rows[number], values[number] = found.rows, found.similarities
+        evidence.rows[number], evidence.votes[number] = found.voted, found.votes
+        evidence.inliers[number, : len(found.inliers)] = found.inliers[: evidence.inliers.shape[1]]
         if progress:
             progress(number + 1, count)
     ranking = Ranking(tuple(query_ids), database.ids, rows, values, np.full(count, kept, np.int64))
     return ranking, evidence
 
 
+@dataclass(frozen=True, eq=False)
+class Answer(Value):
+    """What is found for one query.
+
+    Args:
+        rows: (k,) database rows.
+        similarities: (k,) float32, descending, ties by lower row.
+        voted: (k,) database rows by votes alone.
+        votes: (k,) float32 their votes.
+        inliers: (S,) number of verified matches of the first S of ``voted``.
+    """
+
+    rows: Int64
+    similarities: Float32
+    voted: Int64
+    votes: Float32
+    inliers: Int64
+
+
 def rank_photos(
     query: LocalQuery, database: Postings, model: LocalModel, settings: LocalSettings, k: int
-) -> tuple[Int64, Float32, Verified]:
-    """Rank the database for one query: rows (k,), similarities (k,), and what is known of the shortlist."""
+) -> Answer:
+    """Rank the database for one query.
+
+    Args:
+        query: The query.
+        database: What is searched.
+        model: Words and codes of both.
+        settings: How.
+        k: Number of results, at most N.
+    """
     entries = entries_of(query)
     matches = join([find_matches(query, entries, segment, model) for segment in database.segments()])
     votes, found = look_closer(query, matches, len(database), settings.shortlist)
     similarities = (1e-3 * votes / (1.0 + votes)).astype(np.float32)
     similarities[found.rows] = (1e-3 + (1 - 1e-3) * found.sums / (1.0 + found.sums)).astype(np.float32)
-    rows = best_rows(similarities, k)
-    return rows, similarities[rows], found
+    rows, voted = best_rows(similarities, k), best_rows(votes, k)
+    inliers = np.diff(np.concatenate([[0], np.cumsum(found.supports)])[found.starts])
+    return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
 
 
 def look_closer(query: LocalQuery, matches: Matches, count: int, shortlist: int) -> tuple[Float64, Verified]:

@@ -1,0 +1,85 @@
+"""Why a photo was found: the matches of a query and one photo, and the motion on which they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.searching.local.encode import Encoded, LocalQuery
+from ilion.searching.local.matches import entries_of, find_matches
+from ilion.searching.local.model import LocalModel
+from ilion.searching.local.postings import Segment
+from ilion.searching.local.records import GEOMETRY
+from ilion.searching.local.search import NEAR
+from ilion.types import Bool, Float32, Float64, Int64, Value
+
+
+@dataclass(frozen=True, eq=False)
+class Compared(Value):
+    """A query beside a photo, in pixels of the full photos.
+
+    Args:
+        query: (M, 2) places of the features of the query.
+        photo: (n, 2) places of the features of the photo.
+        features: (P,) ascending feature of the query of each match; the best match of each.
+        places: (P,) feature of the photo.
+        similarities: (P,) float32.
+        supports: (P,) which matches are verified.
+        motion: (3, 3) from query to photo; None without a verified match.
+    """
+
+    query: Float32
+    photo: Float32
+    features: Int64
+    places: Int64
+    similarities: Float32
+    supports: Bool
+    motion: Float64 | None
+
+
+def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
+    """Compare a query with what is stored of a photo.
+
+    Args:
+        query: The query.
+        photo: The photo, as `ilion.searching.local.Postings.photo` reads it.
+        model: Words and codes of both.
+    """
+    from ilion.searching.local.compiled import unpack, verify
+
+    counts = np.bincount(photo.words, minlength=model.words)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    one = Segment(0, 1, offsets, np.zeros(len(photo), np.uint16), photo.records)
+    found = find_matches(query, entries_of(query), one, model)
+    image = unpack(photo.records, photo.records.shape[1] - GEOMETRY)
+    _, motions, supports = verify(
+        np.array([0, len(found)]),
+        query.frames[found.features],
+        image[found.places],
+        np.square(found.similarities, dtype=np.float64),
+        query.spots[found.features],
+        found.places,
+        NEAR,
+    )
+    # of each feature of the query the verified match, or else the best one
+    order = np.lexsort((-found.similarities, ~supports, found.features))
+    order = order[np.unique(found.features[order], return_index=True)[1]]
+    part, side = query.part, max(photo.size)
+    before = np.array([part.x, part.y]) - 0.5
+    length = max(part.width, part.height)
+    motion = None
+    if motions.any():
+        # pixels of the query to shares, by the motion, to pixels of the photo
+        to_shares = np.array([[1, 0, -before[0]], [0, 1, -before[1]], [0, 0, length]]) / length
+        to_pixels = np.array([[side, 0, -0.5], [0, side, -0.5], [0, 0, 1.0]])
+        motion = to_pixels @ np.vstack([motions[0].reshape(2, 3), [0, 0, 1]]) @ to_shares
+    return Compared(
+        query=(query.frames[:, :2] * length + before).astype(np.float32),
+        photo=(image[:, :2] * side - 0.5).astype(np.float32),
+        features=found.features[order].astype(np.int64),
+        places=found.places[order],
+        similarities=found.similarities[order],
+        supports=supports[order],
+        motion=motion,
+    )
