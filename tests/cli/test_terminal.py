@@ -143,3 +143,17 @@ def test_an_interrupted_start_shows_no_traceback() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["datasets", "check", "--help"]])
+def test_the_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom ilion import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'cv2', 'ilion.config', 'ilion.api', 'rich.progress'}\n"
+        "print(*(sys.modules.keys() & heavy), 'loaded')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].split() == ["loaded"]

@@ -2,6 +2,7 @@
 
 Results go to stdout (``--json`` for programs), everything else to stderr. A user's mistake never shows a
 traceback: exit code 1; wrong usage: exit code 2. One file a subject; the list below is the order of the help.
+Modules of this room import nothing heavy before a verb runs, so that the help is there at once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from ilion._version import __version__
 from ilion.cli import about, adapt, datasets, download, forecast, interop, run, status, sweep, tune
@@ -94,6 +94,8 @@ def _options(
     ] = False,
 ) -> None:
     """Instance-level image retrieval, measured."""
+    from rich.logging import RichHandler
+
     handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler])

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ilion.cli.common import AsJson, Set, say_json
-from ilion.config import (
-    ExperimentConfig,
-    apply_overrides,
-    check_parts,
-    dump_toml,
-    from_dict,
-    load_experiment,
-    to_dict,
-)
-from ilion.registry import Registry
+
+if TYPE_CHECKING:
+    from ilion.registry import Registry
 
 
 def models(
@@ -75,6 +68,7 @@ def models(
 
 def parts(as_json: AsJson = False) -> None:
     """List the parts that settings choose from, with the extra that they need and where they come from."""
+    from ilion.config import ExperimentConfig
     from ilion.config.plain import PartOf, map_marked
 
     found: dict[str, Registry[Any]] = {}
@@ -106,6 +100,16 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Print all settings with their values, as TOML."""
+    from ilion.config import (
+        ExperimentConfig,
+        apply_overrides,
+        check_parts,
+        dump_toml,
+        from_dict,
+        load_experiment,
+        to_dict,
+    )
+
     if experiment:
         values = load_experiment(experiment, settings or [])
     else:

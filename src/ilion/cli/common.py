@@ -9,20 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from ilion.config import ExperimentConfig, check_given, load_experiment
+if TYPE_CHECKING:
+    from ilion.config import ExperimentConfig
 
 console = Console(stderr=True)
 
@@ -58,6 +51,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 @contextmanager
 def progress_bars() -> Iterator[Any]:
     """Show one bar a stage on stderr; quiet when nobody watches."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     with Progress(
         TextColumn("{task.description:<20}"),
         BarColumn(),
@@ -89,6 +91,8 @@ def experiment_of(
     allow_incomplete: bool = False,
 ) -> ExperimentConfig:
     """Read the experiment with the short options applied; a setting that the verb passes over is refused."""
+    from ilion.config import check_given, load_experiment
+
     overrides = list(settings or [])
     if model is not None:
         overrides.append(f"extraction.model={json.dumps(model)}")

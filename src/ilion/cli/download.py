@@ -10,14 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from ilion.cli.common import AsJson, console, say_json
 from ilion.errors import ConfigError
@@ -149,6 +141,15 @@ def _say_recipes(found: dict[str, Recipe], as_json: bool) -> None:
 @contextmanager
 def _byte_bars() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
     """Show bytes, rate and time to go on stderr, and give a function that hides them."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     bars = Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),

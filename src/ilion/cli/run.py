@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ilion.cli.common import AsJson, progress_bars, say_json, say_result, summary, with_experiment
-from ilion.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    from ilion.config import ExperimentConfig
 
 
 @with_experiment

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ilion.cli.common import AsJson, BadImage, Experiment, Output, Set, progress_bars, say_json
-from ilion.outcome import Sweep
-from ilion.storage import read_json
+
+if TYPE_CHECKING:
+    from ilion.outcome import Sweep
 
 Over = Annotated[
     list[str],
@@ -31,6 +32,7 @@ def sweep(
 ) -> None:
     """Run an experiment with some settings varied; write accuracy against cost to sweep.html."""
     from ilion import api
+    from ilion.storage import read_json
 
     bad = [] if on_bad_image is None else [f'extraction.on_bad_image="{on_bad_image}"']
     with progress_bars() as progress:
