@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
+from ilion.errors import ArtifactError
 from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset, Value
 
 
@@ -63,6 +64,9 @@ class Evaluation(Value):
         unreachable: Number of (query, positive) pairs whose positive is not in the database.
         ties: ``rank`` (the order of the ranking decides) or ``step`` (tied similarities form one step).
         without_evidence: Ids of the queries to which all results are equally similar, or that have none.
+
+    Raises:
+        ArtifactError: Parts are not of the same queries, or not of the same metrics.
     """
 
     definition: str
@@ -79,6 +83,12 @@ class Evaluation(Value):
     unreachable: int
     ties: str = "rank"
     without_evidence: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        parts = (self.query_ids, self.instances, self.per_query, *self.per_query_metrics.values())
+        names = {frozenset(part) for part in (self.metrics, self.metric_ci95, self.per_query_metrics)}
+        if len({len(part) for part in parts}) > 1 or len(names) > 1:
+            raise ArtifactError("the parts of an evaluation are not of the same queries and metrics")
 
     def _repr_html_(self) -> str:
         """Return a table of the metrics with their 95% intervals, for notebooks."""

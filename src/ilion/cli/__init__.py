@@ -75,6 +75,11 @@ def main() -> None:
         )
         logging.getLogger(__name__).debug("where it happened", exc_info=True)
         sys.exit(1)
+    except MemoryError as error:
+        console.print("[bold red]error:[/] ", end="")
+        console.print(f"not enough memory ({error}); ask for less at once", markup=False, soft_wrap=True)
+        logging.getLogger(__name__).debug("where it happened", exc_info=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped; run the same command again to go on from here")
         sys.exit(130)

@@ -63,6 +63,15 @@ class PathFrom:
     words: tuple[str, ...] = ()
 
 
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls, include_extras=True)
+    return _HINTS[cls]
+
+
 def map_marked(config: T, change: Callable[[str, Any, Any, Any], Any], where: str = "") -> T:
     """Return a copy of a config dataclass in which every marked setting is replaced.
 
@@ -73,7 +82,7 @@ def map_marked(config: T, change: Callable[[str, Any, Any, Any], Any], where: st
             a tuple each value (whose default is None).
         where: Prefix of the names.
     """
-    hints = get_type_hints(type(config), include_extras=True)
+    hints = _hints(type(config))
     changed: dict[str, Any] = {}
     for f in dataclasses.fields(config):  # type: ignore[arg-type]
         value, path = getattr(config, f.name), f"{where}{f.name}"
@@ -107,7 +116,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Traceback (most recent call last):
     ilion.errors.ConfigError: unknown setting 'kk'; did you mean 'k'?
     """
-    hints = get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
     for key, value in values.items():

@@ -95,11 +95,13 @@ def recall(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> Recall
         if not (path.exists() and has_descriptors(artifact, key)):
             continue
         try:
-            found = read_array(path).tolist()
+            stored = read_array(path)
+            if stored.dtype != _KIND or stored.ndim != 1:
+                raise ArtifactError(f"{path}: damaged ({stored.dtype} {stored.shape}); delete it")
         except ArtifactError as error:
             log.warning("not looked at: %s", error)
             continue
-        places |= {wanted[stamp]: (key, row) for row, stamp in enumerate(found) if stamp in wanted}
+        places |= {wanted[stamp]: (key, row) for row, stamp in enumerate(stored.tolist()) if stamp in wanted}
     seconds = 0.0
     for key, count in Counter(key for key, _ in places.values()).items():
         stats = read_stats(artifact, key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TypedDict, get_args
 
 from ilion import storage
 from ilion.errors import ArtifactError, ConfigError
@@ -23,7 +23,7 @@ from ilion.interop.features import (
     normalise_rows,
 )
 from ilion.runtime.machine import machine, peak_memory
-from ilion.storage import Artifact, DescriptorSet, ShardStats
+from ilion.storage import Artifact, DescriptorSet, ShardHead, ShardStats
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
 from ilion.storage.ids import find_duplicate_in
 
@@ -72,6 +72,17 @@ class Imported:
         """
         keys = [key for name in partitions for key in self.partitions.get(name, ())]
         return DescriptorSet(self.artifact, keys, ids)
+
+
+class _Head(TypedDict):
+    format: int
+    artifact: str
+    name: str
+    dim: int
+    dtype: str
+    partitions: Mapping[str, list[str]]
+    rows: Mapping[str, int]
+    notes: list[str]
 
 
 def imported_folder(model: str) -> Path | None:
@@ -174,15 +185,15 @@ def open_imported(folder: Path) -> Imported:
             f"{folder}: holds no imported descriptors; 'ilion import features FILES --output {folder}' "
             "makes them"
         )
-    plain: dict[str, Any] = storage.read_json(folder / FILE)
-    if plain.get("format") != FORMAT or Path(str(plain.get("artifact"))).name != plain.get("artifact"):
+    plain: _Head = storage.read_json(folder / FILE, _Head)
+    if plain["format"] != FORMAT or Path(plain["artifact"]).name != plain["artifact"]:
         raise ArtifactError(f"{folder / FILE}: not of format {FORMAT}; import the files again")
     return Imported(
         folder,
         storage.load_artifact(folder / plain["artifact"], "imported"),
-        str(plain["name"]),
-        int(plain["dim"]),
-        str(plain["dtype"]),
+        plain["name"],
+        plain["dim"],
+        plain["dtype"],
         {partition: tuple(keys) for partition, keys in plain["partitions"].items()},
         plain["rows"],
         tuple(plain["notes"]),
@@ -209,7 +220,7 @@ def _refuse_duplicates(artifact: Artifact, keys: Sequence[str]) -> None:
 
     def parts() -> Iterator[list[str]]:
         for key in keys:
-            yield storage.read_json(artifact.folder / f"{key}.ids.json")["ids"]
+            yield storage.read_json(artifact.folder / f"{key}.ids.json", ShardHead)["ids"]
 
     with DuplicateFinder(artifact.folder) as finder:
         for ids in parts():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.errors import ArtifactError
-from ilion.opening import open_regular
+from ilion.opening import open_regular, read_bytes
 from ilion.storage import pickles, writing
 from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
@@ -108,7 +108,7 @@ def read_results(path: Path) -> Results:
             start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
             file.seek(0)
             if start.startswith(b"{"):
-                return _sort_descending(_from_json(file.read(), path), path)
+                return _sort_descending(_from_json(read_bytes(path), path), path)
             if first.startswith(b"\x1f\x8b") or _is_trec(start):
                 return replace(from_ranking(Ranking.from_trec(path)), complete=False)
             seen = describe_foreign(first) or _describe_table(start)

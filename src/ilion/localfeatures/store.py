@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +54,18 @@ def has_codec(folder: Path) -> bool:
     return (folder / "codec.json").exists()
 
 
+class _CodecHead(TypedDict):
+    settings: dict[str, Any]
+    digest: str
+
+
 def read_codec(folder: Path) -> Codec:
     """Read what `write_codec` wrote.
 
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    head = read_json(folder / "codec.json")
+    head: _CodecHead = read_json(folder / "codec.json", _CodecHead)
     codec = rebuild(head["settings"], read_arrays(folder / "codec.npz"))
     if codec.digest != head["digest"]:
         raise ArtifactError(f"{folder}: codec.npz is not that of codec.json; delete the folder and run again")
@@ -100,13 +106,18 @@ def write_features(
     write_head(artifact.folder / f"{key}.ids.json", {"ids": ids, "bytes": end}, files)
 
 
+class _Head(TypedDict):
+    ids: list[str]
+    bytes: int
+
+
 class _Shard:
     """One finished shard."""
 
     def __init__(self, artifact: Artifact, key: str) -> None:
-        head = read_json(artifact.folder / f"{key}.ids.json")
-        self.ids: list[str] = head["ids"]
-        self.bytes: int = head["bytes"]
+        head: _Head = read_json(artifact.folder / f"{key}.ids.json", _Head)
+        self.ids = head["ids"]
+        self.bytes = head["bytes"]
         self.path = artifact.folder / f"{key}.bin"
         self.index: NDArray[np.void] = read_array(artifact.folder / f"{key}.index.npy", mapped=bool(self.ids))
         again = f"delete {artifact.folder / key}.* and run again"

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,11 @@ class Evidence:
     def similarities(self) -> Float64:
         """(M,) scores as shares of the most, (0, 1]."""
         return self.scores / self.most if self.most else self.scores
+
+
+class _Head(TypedDict):
+    images: int
+    vocabulary: list[str]
 
 
 class TextIndex:
@@ -133,7 +138,7 @@ class TextIndex:
         Raises:
             ArtifactError: It is missing or damaged.
         """
-        head = read_json(folder / "index.json")
+        head: _Head = read_json(folder / "index.json", _Head)
         arrays = {name: read_array(folder / f"{name}.npy") for name in _ARRAYS}
         terms, postings = len(head["vocabulary"]), len(arrays["lines"])
         if len(arrays["starts"]) != terms + 1 or arrays["starts"][-1] != postings:

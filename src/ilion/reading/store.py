@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -79,12 +80,17 @@ def write_texts(
     write_head(artifact.folder / f"{key}.ids.json", head, [artifact.folder / f"{key}.texts.npz"])
 
 
+class _Head(TypedDict):
+    ids: list[str]
+    lines: int
+
+
 class _Shard:
     """One finished shard, in memory as it is stored."""
 
     def __init__(self, artifact: Artifact, key: str) -> None:
-        head = read_json(artifact.folder / f"{key}.ids.json")
-        self.ids: list[str] = head["ids"]
+        head: _Head = read_json(artifact.folder / f"{key}.ids.json", _Head)
+        self.ids = head["ids"]
         path = artifact.folder / f"{key}.texts.npz"
         arrays = read_arrays(path)
         again = f"delete {artifact.folder / key}.* and run again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -174,8 +175,9 @@ def write_page(path: Path, template: str, words: Words, **data: object) -> Path:
     return path
 
 
+@lru_cache(maxsize=8)
 def page_environment(words: Words) -> Environment:
-    """Return the templates, which escape everything and speak one language."""
+    """Return the templates, which escape everything and speak one language; compiled once by a process."""
     environment = Environment(
         loader=PackageLoader("ilion.report"),
         autoescape=True,

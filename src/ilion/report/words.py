@@ -11,6 +11,7 @@ import math
 import string
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 
 from markupsafe import Markup, escape
@@ -33,6 +34,7 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
+@cache
 def load_words(language: str) -> Words:
     """Load a catalogue and check that it says everything that the English one says.
 

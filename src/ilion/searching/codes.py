@@ -18,7 +18,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,6 +255,16 @@ def deal_directions(variances: NDArray[np.floating], parts: int) -> NDArray[np.i
     return np.array([direction for hand in hands for direction in hand], np.int64)
 
 
+class _Head(TypedDict):
+    shape: tuple[int, int]
+    crc32: int
+
+
+class _CoderHead(TypedDict):
+    code: str
+    digest: str
+
+
 class CodeSet:
     """The stored codes of a database, see `write_codes`.
 
@@ -293,11 +303,11 @@ class CodeSet:
             yield first * BLOCK, np.concatenate(parts)
 
     def _read(self, key: str) -> Codes:
-        head = read_json(self.artifact.folder / f"{key}.json")
+        head: _Head = read_json(self.artifact.folder / f"{key}.json", _Head)
         path = self.artifact.folder / f"{key}.npy"
         codes = read_array(path)
         if (
-            list(codes.shape) != head["shape"]
+            list(codes.shape) != list(head["shape"])
             or codes.dtype != np.uint8
             or zlib.crc32(codes.data) != head["crc32"]
         ):
@@ -347,7 +357,7 @@ def _key(start: int) -> str:
 
 
 def _read_coder(artifact: Artifact) -> Coder:
-    head = read_json(artifact.folder / "coder.json")
+    head: _CoderHead = read_json(artifact.folder / "coder.json", _CoderHead)
     coder = Coder(Code.parse(head["code"]), read_arrays(artifact.folder / "coder.npz"))
     if coder.digest != head["digest"]:
         raise ArtifactError(

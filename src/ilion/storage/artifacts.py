@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ilion._version import __version__
 from ilion.errors import ArtifactError
@@ -47,6 +47,20 @@ def fingerprint_of_ids(ids: Iterable[str]) -> str:
         digest.update(f"{', ' if number else ''}{json.dumps(name)}".encode())
     digest.update(b"]]")
     return digest.hexdigest()
+
+
+class ShardHead(TypedDict):
+    """What makes a shard of descriptors count."""
+
+    ids: list[str]
+    shape: tuple[int, int]
+
+
+class StageStats(TypedDict):
+    """What a stage took that is stored as a whole, in ``stats.json``."""
+
+    seconds: float
+    peak_memory: int
 
 
 @dataclass(frozen=True)
@@ -167,9 +181,9 @@ def read_descriptors(artifact: Artifact, key: str, *, mapped: bool = True) -> De
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    head = read_json(artifact.folder / f"{key}.ids.json")
+    head: ShardHead = read_json(artifact.folder / f"{key}.ids.json", ShardHead)
     values = read_array(artifact.folder / f"{key}.npy", mapped=mapped and head["shape"][0] > 0)
-    if list(values.shape) != head["shape"]:
+    if list(values.shape) != list(head["shape"]):
         raise ArtifactError(
             f"{artifact.folder / key}.npy: {values.shape} instead of {head['shape']}; delete and run again"
         )
@@ -178,6 +192,6 @@ def read_descriptors(artifact: Artifact, key: str, *, mapped: bool = True) -> De
 
 def read_stats(artifact: Artifact, key: str) -> ShardStats:
     """Read the costs of computing a shard."""
-    plain = read_json(artifact.folder / f"{key}.stats.json")
-    skipped = tuple(Skipped(**s) for s in plain.pop("skipped"))
+    plain = read_json(artifact.folder / f"{key}.stats.json", ShardStats)
+    skipped = tuple(Skipped(**s) for s in plain.pop("skipped", ()))
     return ShardStats(**{**plain, "machine": Machine(**plain["machine"])}, skipped=skipped)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.storage.artifacts import Artifact, fingerprint
+from ilion.storage.artifacts import Artifact, ShardHead, fingerprint
 from ilion.storage.files import check_mapped, locked, read_array, read_json, release_pages
 from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, are_many, find_duplicate, write_ids
 from ilion.types import Descriptors, Float32, Int64, Value
@@ -208,7 +208,7 @@ class _Maps:
 
 def _read_head(artifact: Artifact, key: str) -> tuple[list[str], _Shape]:
     """Read what makes a shard count: its ids, and its shape."""
-    head = read_json(artifact.folder / f"{key}.ids.json")
+    head: ShardHead = read_json(artifact.folder / f"{key}.ids.json", ShardHead)
     ids, shape = head["ids"], _Shape(*head["shape"])
     if len(ids) != shape.rows:
         raise ArtifactError(f"{artifact.folder / key}.ids.json: {len(ids)} ids for {shape.rows} descriptors")

@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -24,8 +25,15 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.opening import check_regular, open_regular, read_bytes
+from ilion.opening import check_regular, find_misfit, open_regular, read_bytes
 from ilion.storage.seals import check_array, check_head, npy_header, seal_head
+
+_DAMAGE = (
+    ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError, RecursionError,
+    TokenError, SyntaxError,  # NumPy reads the head of an array as Python
+    BadZipFile, zlib.error, NotImplementedError, RuntimeError,  # unknown or encrypted members of a zip
+)  # fmt: skip
+"""What damaged arrays raise."""
 
 
 def plain(value: object) -> object:
@@ -89,26 +97,32 @@ def write_head(path: Path, values: Mapping[str, Any], files: Iterable[Path]) -> 
     write_bytes(path, seal_head(values, files, plain))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, form: Any = Any) -> Any:
     """Read JSON; a head is compared with its checksum.
 
+    Args:
+        path: The file.
+        form: What it must hold, as a type; see `ilion.opening.forms`.
+
     Raises:
-        ArtifactError: The file is missing or damaged.
+        ArtifactError: The file is missing, damaged, or holds something else.
     """
     try:
         data = read_bytes(path)
         content = json.loads(data.decode("utf-8"))
         if check_head(path, data):
             del content["checksum"], content["files"]
-        return content
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise ArtifactError(f"{path}: there is no such file") from None
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
     except RecursionError:
         raise ArtifactError(f"{path}: damaged (nested too deeply); delete it and run again") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+    if misfit := find_misfit(content, form):
+        raise ArtifactError(f"{path}: damaged ({misfit}); delete it and run again")
+    return content
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -137,7 +151,7 @@ def read_array(path: Path, *, mapped: bool = False, checked: bool = True) -> NDA
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
-    except (ValueError, EOFError, OSError, TokenError, SyntaxError, TypeError, MemoryError) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
     if checked:
         check_mapped(path, array)
@@ -180,7 +194,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
-    except (ValueError, EOFError, OSError, BadZipFile) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from ilion.errors import ArtifactError
 from ilion.storage.files import read_array, read_json, write_array, write_head
@@ -11,6 +12,15 @@ from ilion.types import Ranking
 
 DATABASE_IDS = "database"
 """Stem of the list of the database's ids in the folder of a ranking, where there are many."""
+
+
+class _Listed(TypedDict):
+    listed: int
+
+
+class _Head(TypedDict):
+    query_ids: list[str]
+    database_ids: list[str] | _Listed
 
 
 def write_ranking(folder: Path, ranking: Ranking) -> None:
@@ -41,7 +51,7 @@ def read_ranking(folder: Path) -> Ranking:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    head = read_json(folder / "ranking.json")
+    head: _Head = read_json(folder / "ranking.json", _Head)
     ids: Ids
     if isinstance(head["database_ids"], list):
         ids = tuple(head["database_ids"])

@@ -6,12 +6,13 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, NotRequired, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.outcome import Evaluation, Reranking, RunResult
+from ilion.opening import find_misfit
+from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.storage.files import read_json, write_json
 
 T = TypeVar("T")
@@ -21,6 +22,17 @@ FORMAT = 1
 FILE = "run.json"
 _IN_ARTIFACTS = ("ranking", "inliers", "explain")
 """Fields of a result that are not written here, because artifacts hold what they are made of."""
+
+
+class _Run(TypedDict):
+    format: int
+    name: str
+    design: str
+    evaluation: Evaluation
+    cost: Cost
+    skipped: list[Skipped]
+    provenance: Mapping[str, Any]
+    missing: NotRequired[list[MissingShard]]
 
 
 def write_run(folder: Path, result: RunResult) -> None:
@@ -58,6 +70,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     plain = read_json(folder / FILE)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ArtifactError(f"{folder / FILE}: not of format {FORMAT}; run the experiment again")
+    misfits = [find_misfit(plain, _Run)]
+    for name, kind in (("reranking", Reranking), ("reading", Reading)):
+        if name in plain:
+            misfits.append(find_misfit(plain[name], kind, name, _IN_ARTIFACTS))
+    if misfit := next(filter(None, misfits), ""):
+        raise ArtifactError(f"{folder / FILE}: damaged ({misfit}); run the experiment again")
     return plain
 
 

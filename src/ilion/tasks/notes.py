@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ilion.opening import read_bytes
+from ilion.opening import find_misfit, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -102,13 +102,24 @@ def claim(folder: str, name: str) -> Iterator[Callable[[int], None]]:
             path.unlink(missing_ok=True)
 
 
-def read_note(path: Path) -> dict[str, Any] | None:
-    """Read one note; None where it has gone meanwhile."""
+def read_note(path: Path, form: Any) -> dict[str, Any] | None:
+    """Read one note; None where it has gone meanwhile, and where it is damaged, which is said.
+
+    Args:
+        path: The note.
+        form: What it holds, as a type; see `ilion.opening.forms`.
+    """
     try:
-        value = json.loads(read_bytes(path))
-    except (OSError, ValueError):
+        value: dict[str, Any] = json.loads(read_bytes(path))
+    except FileNotFoundError:
         return None
-    return value if isinstance(value, dict) else None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s: cannot be read (%s); it is passed over", path, error)
+        return None
+    if misfit := find_misfit(value, form):
+        log.warning("%s: damaged (%s); it is passed over", path, misfit)
+        return None
+    return value
 
 
 def changed_at(path: Path) -> float:

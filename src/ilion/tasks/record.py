@@ -17,36 +17,14 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ilion.tasks.notes import Beating, write_note
-from ilion.tasks.status import FOLDER, running_tasks
+from ilion.tasks.status import FOLDER, StageNote, running_tasks
 
 FAILURES_KEPT = 1000
 """Failures that are written out; beyond, they are only counted."""
-
-
-@dataclass
-class _Stage:
-    """What ``stage.json`` holds; times in seconds since 1970."""
-
-    stage: str
-    host: str
-    pid: int
-    started: float
-    state: str = "running"
-    tasks: int = 0
-    done: int = 0
-    reused: int = 0
-    failed: int = 0
-    running: int = 0
-    units: int = 0
-    units_done: int = 0
-    units_reused: int = 0
-    ended: float = 0.0
-    failures: list[dict[str, Any]] = field(default_factory=list)
 
 
 class StageLog:
@@ -69,7 +47,7 @@ class StageLog:
         # of the tasks whose size was not known before: those that are done, and what was in them
         self._found = [reused, units_reused]
         shutil.rmtree(folder, ignore_errors=True)
-        self._state = _Stage(stage, socket.gethostname(), os.getpid(), time.time())
+        self._state = StageNote(stage, socket.gethostname(), os.getpid(), time.time())
         self._state.tasks, self._state.done, self._state.reused = reused + len(sizes), reused, reused
         self._state.units_done = self._state.units_reused = units_reused
         self._estimate()

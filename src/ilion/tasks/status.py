@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ilion.errors import ArtifactError
 from ilion.tasks.notes import changed_at, is_alive, read_note
@@ -81,6 +81,35 @@ class StageStatus:
         return max(0, self.tasks - self.done - self.failed - sum(task.alive for task in self.running))
 
 
+@dataclass
+class StageNote:
+    """What ``stage.json`` holds, see `StageStatus`; times in seconds since 1970."""
+
+    stage: str
+    host: str
+    pid: int
+    started: float
+    state: str = "running"
+    tasks: int = 0
+    done: int = 0
+    reused: int = 0
+    failed: int = 0
+    running: int = 0
+    units: int = 0
+    units_done: int = 0
+    units_reused: int = 0
+    ended: float = 0.0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Claim(TypedDict):
+    task: str
+    host: str
+    pid: int
+    since: float
+    done: int
+
+
 def read_status(run: Path) -> tuple[StageStatus, ...]:
     """Read how far a run is, from its files alone; it may be going on elsewhere, have ended, or have died.
 
@@ -95,9 +124,9 @@ def read_status(run: Path) -> tuple[StageStatus, ...]:
     """
     found = []
     for folder in sorted((run / FOLDER).glob("*")):
-        plain = read_note(folder / "stage.json")
+        plain = read_note(folder / "stage.json", StageNote)
         if plain is not None:
-            found.append((plain["started"], _status(folder, plain)))
+            found.append((plain["started"], _status(folder, asdict(StageNote(**plain)))))
     if not found:
         raise ArtifactError(
             f"{run}: no record of a run here; give the output folder of an experiment that was started"
@@ -144,6 +173,6 @@ def running_tasks(folder: Path) -> Iterator[RunningTask]:
         folder: Folder of the stage.
     """
     for path in sorted((folder / "running").glob("[!.]*.json")):
-        note = read_note(path)
+        note = read_note(path, _Claim)
         if note is not None:
             yield RunningTask(**note, alive=is_alive(note["host"], note["pid"], path))

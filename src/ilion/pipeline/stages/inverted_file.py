@@ -131,7 +131,7 @@ def _codebook(
     learnt = {"words": settings.words, "bits": settings.bits, "binary": settings.binary}
     artifact = storage.open_artifact(experiment.artifacts, "codebook", {**common, **learnt, "sample": sample})
     locks.enter_context(storage.locked(artifact.folder))
-    done = (artifact.folder / "codebook.npz").exists()
+    done = all((artifact.folder / name).exists() for name in ("codebook.npz", "stats.json"))
     if not done:
         look_at_images(experiment, shards)
         started = time.perf_counter()
@@ -146,7 +146,11 @@ def _codebook(
         stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
         storage.write_json(artifact.folder / "stats.json", stats)
         asmk.write_codebook(artifact.folder, codebook)
-    return asmk.read_codebook(artifact.folder), storage.read_json(artifact.folder / "stats.json"), done
+    return (
+        asmk.read_codebook(artifact.folder),
+        storage.read_json(artifact.folder / "stats.json", storage.StageStats),
+        done,
+    )
 
 
 def _sample(

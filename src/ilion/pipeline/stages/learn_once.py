@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ilion import storage
 from ilion.errors import ArtifactError
 from ilion.pipeline.experiment import Experiment
 from ilion.storage import Artifact, fingerprint
+
+
+class _Pointer(TypedDict):
+    folder: str
 
 
 def open_learnt(
@@ -35,7 +39,9 @@ def open_learnt(
     sample = {"shards": [shard.fingerprint() for shard in dataset.database], **drawn}
     if not config.extraction.refit and pointer.exists():
         try:
-            first = storage.load_artifact(experiment.artifacts / storage.read_json(pointer)["folder"], kind)
+            first = storage.load_artifact(
+                experiment.artifacts / storage.read_json(pointer, _Pointer)["folder"], kind
+            )
         except ArtifactError:
             first = None
         if first is not None and finished(first.folder):

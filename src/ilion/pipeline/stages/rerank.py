@@ -162,6 +162,10 @@ def _codec(
     )
 
 
+class _Stats(storage.StageStats):
+    missing: int
+
+
 @dataclass(frozen=True)
 class Reranked:
     """What re-ranking gives.
@@ -212,10 +216,10 @@ def rerank_stage(
     inputs = evidence_inputs(plan, local.inputs, search_fingerprint, settings.shortlist)
     artifact = storage.open_artifact(experiment.artifacts, "evidence", inputs)
     with storage.locked(artifact.folder):
-        reused = (artifact.folder / EVIDENCE).exists()
+        reused = all((artifact.folder / name).exists() for name in (EVIDENCE, "stats.json"))
         if not reused:
             _gather(experiment, plan, local, ranking, asked, artifact)
-        stats = storage.read_json(artifact.folder / "stats.json")
+        stats = storage.read_json(artifact.folder / "stats.json", _Stats)
         evidence = Evidence(**storage.read_arrays(artifact.folder / EVIDENCE))
     weights, folds = np.full(len(instances), plan.weight, np.float32), np.zeros(len(instances), np.int64)
     if settings.fusion == "rank":
@@ -267,7 +271,7 @@ def _gather(
     rows = local.rows_of(ranking)
     if longer is not None:
         whole = Evidence(**storage.read_arrays(longer.folder / EVIDENCE))
-        found, stats = whole.first(shortlist), storage.read_json(longer.folder / "stats.json")
+        found, stats = whole.first(shortlist), storage.read_json(longer.folder / "stats.json", _Stats)
         share = float(found.clock.sum(dtype=np.float64) / max(whole.clock.sum(dtype=np.float64), 1e-12))
         stats["seconds"] *= share
     else:

@@ -73,14 +73,15 @@ def open_ranking(
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
     with storage.locked(artifact.folder):
-        done = storage.is_finished(artifact.folder / "ranking.json")
+        finished = storage.is_finished(artifact.folder / "ranking.json")
+        done = finished and (artifact.folder / "stats.json").exists()
         if not done:
             started = time.perf_counter()
             ranking = make(artifact.folder)
             stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
             storage.write_json(artifact.folder / "stats.json", stats)
             storage.write_ranking(artifact.folder, ranking)
-        stats = storage.read_json(artifact.folder / "stats.json")
+        stats = storage.read_json(artifact.folder / "stats.json", storage.StageStats)
         return Search(
             storage.read_ranking(artifact.folder),
             artifact.folder,

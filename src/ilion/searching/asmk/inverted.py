@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,12 @@ def _write_segment(folder: Path, stem: str, images: Sequence[Aggregates], codebo
     write_array(folder / f"{stem}.norms.npy", norms.astype(np.float32))
 
 
+class _Head(TypedDict):
+    ids: list[str]
+    segments: list[int]
+    postings: int
+
+
 class InvertedFile:
     """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
 
@@ -168,7 +174,7 @@ class InvertedFile:
         self._segments: list[tuple[str, int]] = []
         self.postings = 0
         for key in keys:
-            head = read_json(artifact.folder / f"{key}.ids.json")
+            head: _Head = read_json(artifact.folder / f"{key}.ids.json", _Head)
             ids.extend(head["ids"])
             self._segments.extend((f"{key}.{part:04d}", size) for part, size in enumerate(head["segments"]))
             self.postings += head["postings"]
