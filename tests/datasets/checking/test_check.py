@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.bad_images import Case, cases
+from tests.bad_images import SMOOTH, Case, cases, encode, orientation_exif
+from tests.conftest import draw_photo
 
 from ilion.datasets import DatasetCheck, Problem, check_dataset, open_dataset, render_check
 from ilion.datasets.checking import check as check_module
@@ -414,7 +415,7 @@ def test_report_as_text(tiny_dataset: Path, save: Save) -> None:
         "3 objects, 3 image queries, 3 text queries, 9 positives, 10 distractors, 1 tars, 12 photos",
         "queries an object: 2 (from 2 to 2)",
         "formats: 21 jpeg",
-        "longer side of positives, in pixels\n       under 256         9 ██████████████████████████████",
+        "longer side of positives, in pixels: under 256 (all 9)",
         "objects fill 25% of their photo (median; half of them 12% to 38%)",
         "positives by object size and clutter estimate",
         "empty corner: no tiny objects in plain photos",
@@ -422,6 +423,33 @@ def test_report_as_text(tiny_dataset: Path, save: Save) -> None:
         "1 errors, 0 warnings, 0 infos. Correct the errors first.",
     ):
         assert part in text, text
+
+
+def test_what_needs_action_comes_first_and_the_rest_is_one_line(tiny_dataset: Path, save: Save) -> None:
+    for number in range(5):
+        data = encode(np.roll(SMOOTH, 5 * number, 1), "JPEG", exif=orientation_exif(6))
+        save(tiny_dataset / "distractors" / f"turned{number}.jpg", data)
+    save(tiny_dataset / "distractors" / "clear.png", cases()["rgba.png"].data)
+    for name in ("a.jpg", "b.jpg"):
+        save(tiny_dataset / "distractors" / name, b"<html>")
+    lines = render_check(check_dataset(tiny_dataset)).splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("ERROR"))
+    assert first < next(n for n, line in enumerate(lines) if "3 objects" in line)
+    assert "nothing to do about: rotated 5, transparent 1 (--json names the files)" in lines
+    assert sum("nothing to do" in line for line in lines) == 1
+    assert not any("EXIF orientation" in line for line in lines)
+    # what is to be done is said once for all files that it is done to
+    assert sum("-> fetch" in line for line in lines) == 1
+
+
+def test_bars_without_a_row_before_the_first_and_after_the_last(tiny_dataset: Path, save: Save) -> None:
+    for number, side in enumerate((300, 1100)):
+        save(tiny_dataset / "distractors" / f"large{number}.jpg", draw_photo(77 + number, (side, 100)))
+    text = render_check(check_dataset(tiny_dataset, full_decode=False))
+    rows = text.split("longer side of distractors, in pixels\n")[1].splitlines()[:4]
+    assert [row.split()[:-1] for row in rows] == [
+        ["under", "256", "9"], ["256", "to", "512", "1"], ["512", "to", "1024"], ["1024", "to", "2048", "1"],
+    ]  # fmt: skip
 
 
 def test_report_without_boxes_says_what_is_missing(plain_dataset: Path) -> None:

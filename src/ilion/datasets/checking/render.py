@@ -8,20 +8,28 @@ from itertools import groupby
 from ilion.datasets.checking.check import DatasetCheck
 from ilion.datasets.checking.facts import DatasetFacts, Histogram, SizeClutter
 from ilion.datasets.layouts.base import LAYOUTS
-from ilion.datasets.listing import Severity
+from ilion.datasets.listing import Problem, Severity
 
 SHOWN = 8
 """Most problems of one kind that are printed; the check itself lists more."""
+NOTHING = "nothing to do"
+"""Beginning of the remedy of what is only good to know: counted in one line, and listed in JSON."""
 _BAR = 30
 _TITLES: dict[Severity, str] = {"error": "ERROR", "warning": "warning", "info": "info"}
 
 
 def render_check(check: DatasetCheck, *, shown: int = SHOWN) -> str:
-    """Return a check as text: what the set is like, then at most ``shown`` problems of each kind."""
+    """Return a check as text: what is to be done, then what the set is like, and the verdict at the end.
+
+    Args:
+        check: The check.
+        shown: Largest number of problems of a kind that are printed.
+    """
     layout = LAYOUTS.get(check.layout)
     lines = [f"{check.name} ({(layout and layout.note) or check.layout}, {check.root})", ""]
-    lines += _facts(check.facts)
     lines += _problems(check, shown)
+    lines += _facts(check.facts)
+    lines += _verdict(check)
     return "\n".join(lines) + "\n"
 
 
@@ -33,16 +41,14 @@ def _facts(facts: DatasetFacts) -> Iterator[str]:
     if facts.formats:
         yield "  formats: " + ", ".join(f"{number:,} {name}" for name, number in facts.formats.items())
     for group, histogram in facts.longer_side.items():
-        yield from ("", f"  longer side of {group}, in pixels")
-        yield from _bars(histogram)
+        yield from _bars(f"  longer side of {group}, in pixels", histogram)
     if facts.object_share and facts.object_share_histogram:
         share = facts.object_share
-        yield ""
         spread = f"half of them {share.q25:.0%} to {share.q75:.0%}"
-        yield f"  objects fill {share.median:.0%} of their photo (median; {spread})"
-        yield from _bars(facts.object_share_histogram)
+        title = f"  objects fill {share.median:.0%} of their photo (median; {spread})"
+        yield from _bars(title, facts.object_share_histogram)
     elif facts.counts["positives"]:
-        yield from ("", "  object sizes are unknown: add boxes to see how results depend on size")
+        yield "  object sizes are unknown: add boxes to see how results depend on size"
     if facts.clutter_estimate:
         yield from ("", "  clutter estimate (edge density around the objects; no count of objects)")
         for group, values in facts.clutter_estimate.items():
@@ -52,12 +58,22 @@ def _facts(facts: DatasetFacts) -> Iterator[str]:
     yield ""
 
 
-def _bars(histogram: Histogram) -> Iterator[str]:
-    most = max((*histogram.counts, 1))
-    width = max(len(label) for label in histogram.labels)
-    for label, count in zip(histogram.labels, histogram.counts, strict=True):
+def _bars(title: str, histogram: Histogram) -> Iterator[str]:
+    """Yield a title with its bars, from the first that is not empty to the last; a single one is one line."""
+    filled = [number for number, count in enumerate(histogram.counts) if count]
+    rows = (
+        list(zip(histogram.labels, histogram.counts, strict=True))[filled[0] : filled[-1] + 1]
+        if filled
+        else []
+    )
+    if len(rows) < 2:
+        yield title + "".join(f": {label} (all {count:,})" for label, count in rows)
+        return
+    most, width = max(count for _, count in rows), max(len(label) for label, _ in rows)
+    yield from ("", title)
+    for label, count in rows:
         bar = "█" * max(round(_BAR * count / most), 1 if count else 0)
-        yield f"    {label:>{width}} {count:>9,} {bar}"
+        yield f"    {label:>{width}} {count:>9,} {bar}".rstrip()
 
 
 def _table(table: SizeClutter) -> Iterator[str]:
@@ -77,15 +93,28 @@ def _table(table: SizeClutter) -> Iterator[str]:
 
 def _problems(check: DatasetCheck, shown: int) -> Iterator[str]:
     for (severity, kind), group in groupby(check.problems, key=lambda p: (p.severity, p.kind)):
-        problems = list(group)
+        problems = [problem for problem in group if _asks_for_something(problem)]
         total = check.totals[severity][kind]
+        if not problems:
+            continue
         yield f"{_TITLES[severity]} {kind} ({total:,})"
-        for problem in problems[:shown]:
-            yield f"  {problem.file}: {problem.message}"
-            yield f"      -> {problem.remedy}"
+        for remedy, alike in groupby(problems[:shown], key=lambda p: p.remedy):
+            yield from (f"  {problem.file}: {problem.message}" for problem in alike)
+            yield f"      -> {remedy}"
         if total > shown:
             yield f"  ... and {total - len(problems[:shown]):,} more"
         yield ""
+
+
+def _asks_for_something(problem: Problem) -> bool:
+    return not problem.remedy.startswith(NOTHING)
+
+
+def _verdict(check: DatasetCheck) -> Iterator[str]:
+    known = {p.kind: p for p in check.problems if not _asks_for_something(p)}
+    if known:
+        counts = (f"{kind} {check.totals[p.severity][kind]:,}" for kind, p in known.items())
+        yield f"nothing to do about: {', '.join(counts)} (--json names the files)"
     errors, warnings, infos = (sum(check.totals[severity].values()) for severity in _TITLES)
     verdict = "The data set can be used." if check.ok else "Correct the errors first."
     yield f"{errors:,} errors, {warnings:,} warnings, {infos:,} infos. {verdict}"
