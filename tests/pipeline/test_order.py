@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +249,64 @@ def test_two_runs_are_compared_and_reported_together(
     next((tiny_dataset / "ilias_core").rglob("pos/*.jpg")).unlink()
     assert "no longer in the data set" in api.report([tmp_path / "a"]).read_text()
     tiny_dataset.rename(tmp_path / "moved")
+    (tmp_path / "a" / "asked.json").unlink()  # as versions before did not write it
     with pytest.raises(DatasetError, match=r"does not exist.* put it back where it was, or run again"):
         api.report([tmp_path / "a"])
     with pytest.raises(ConfigError, match="at least one run"):
         api.report([])
+
+
+@pytest.mark.parametrize("change", ["moved", "emptied", "object", "query", "positive", "renamed", "table"])
+def test_a_run_is_reported_whatever_became_of_its_data_set(
+    change: str, tiny_dataset: Path, network: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers and names are those of the run; photos that have gone are grey fields."""
+    whole, _ = api.run(experiment(tiny_dataset, network, tmp_path / "a", dataset={"queries": "image"}))
+    both = [tmp_path / "a", tmp_path / "b"]
+    api.evaluate(experiment(tiny_dataset, network, both[1], extraction={"side": 32}))
+    before = api.report(both, tmp_path / "before.html").read_text()
+    core = tiny_dataset / "ilias_core"
+    if change == "moved":
+        tiny_dataset.rename(tmp_path / "elsewhere")
+    elif change == "emptied":
+        shutil.rmtree(core)
+    elif change == "object":
+        shutil.rmtree(core / "mug_000")
+    elif change == "query":
+        next(core.rglob("query/*.jpg")).unlink()
+    elif change == "positive":
+        next(core.rglob("pos/*.jpg")).unlink()
+    elif change == "renamed":
+        (core / "poster_002").rename(core / "board_002")
+    else:
+        (tiny_dataset / "taxonomy.json").write_text("{}")
+    loaded = api.load_run(tmp_path / "a")
+    assert numbers(loaded) == numbers(whole)
+    assert [q.id for q in loaded.dataset.queries] == [q.id for q in whole.dataset.queries]
+    assert loaded.dataset.positives == whole.dataset.positives
+    for one, other in zip(loaded.ground_truth.positives, whole.ground_truth.positives, strict=True):
+        assert one.tolist() == other.tolist()
+    page = api.report(both, tmp_path / "after.html").read_text()
+    for query in whole.evaluation.query_ids:
+        assert query in page
+    assert page.count("mAP") == before.count("mAP")
+    if change in ("moved", "emptied"):
+        assert "grey fields" in caplog.text
+    # what needs no photo does not ask for one
+    assert api.compare(*both).difference == pytest.approx(
+        api.load_run(both[1]).evaluation.mean - whole.evaluation.mean
+    )
+    api.export_results(both[0], tmp_path / "results.json")
+
+
+def test_settings_of_another_version_are_said(tiny_dataset: Path, network: Path, tmp_path: Path) -> None:
+    api.evaluate(experiment(tiny_dataset, network, tmp_path / "a"))
+    plain = json.loads((tmp_path / "a/run.json").read_text())
+    for config in (None, {"search": {"kk": 3}}, {}):
+        plain["provenance"]["config"] = config
+        (tmp_path / "a/run.json").write_text(json.dumps(plain))
+        with pytest.raises((ArtifactError, ConfigError)):
+            api.load_run(tmp_path / "a")
 
 
 def test_a_language_without_words_is_refused_before_the_run(

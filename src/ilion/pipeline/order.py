@@ -107,6 +107,7 @@ class Pipeline:
         progress: Callback that receives the stage, what is done and how much there is.
         layer: An adaptation layer in place of the one in the settings.
         finished: Whether its run is only looked at, so that no code from outside is imported for it.
+        dataset: A data set in place of the one in the settings.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Pipeline:
         progress: Progress | None = None,
         layer: StoredLayer | None = None,
         finished: bool = False,
+        dataset: RetrievalDataset | None = None,
     ) -> None:
         if not finished:
             check_parts(config)
@@ -126,11 +128,13 @@ class Pipeline:
             if blocked := next((p for p in (folder, *folder.parents) if p.is_file()), None):
                 raise ConfigError(f"{blocked}: is a file; name a folder for the output (-o) and for cache")
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
-        self._progress, self._layer = progress, layer
+        self._progress, self._layer, self._dataset = progress, layer, dataset
 
     @cached_property
     def dataset(self) -> RetrievalDataset:
         """The data set."""
+        if self._dataset is not None:
+            return self._dataset
         settings = self.config.dataset
         dataset = open_dataset(
             Path(settings.path),

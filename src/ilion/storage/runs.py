@@ -14,12 +14,15 @@ from ilion.errors import ArtifactError
 from ilion.opening import find_misfit
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
 from ilion.storage.files import read_json, write_json
+from ilion.types import ImageRecord, NoSource, Query, RetrievalDataset
 
 T = TypeVar("T")
 
 FORMAT = 1
 """Format of ``run.json``."""
 FILE = "run.json"
+ASKED = "asked.json"
+"""Queries and ground truth of a run, so that it can be looked at when its data set has gone or changed."""
 _IN_ARTIFACTS = ("ranking", "inliers", "explain")
 """Fields of a result that are not written here, because artifacts hold what they are made of."""
 
@@ -35,8 +38,31 @@ class _Run(TypedDict):
     missing: NotRequired[list[MissingShard]]
 
 
+class _Query(TypedDict):
+    id: str
+    instance: str
+    text: str | None
+
+
+class _Asked(TypedDict):
+    name: str
+    queries: list[_Query]
+    positives: Mapping[str, list[str]]
+    ignored: Mapping[str, list[str]]
+    labels: Mapping[str, Mapping[str, str]]
+
+
 def write_run(folder: Path, result: RunResult) -> None:
-    """Store a run's numbers in its output folder."""
+    """Store a run's numbers, and what was asked, in its output folder."""
+    data = result.dataset
+    asked = {
+        "name": data.name,
+        "queries": [{"id": q.id, "instance": q.instance, "text": q.text} for q in data.queries],
+        "positives": data.positives,
+        "ignored": data.ignored,
+        "labels": data.labels,
+    }
+    write_json(folder / ASKED, asked)
     names = ("name", "design", "evaluation", "cost", "skipped", "missing", "provenance")
     plain = {"format": FORMAT, **{name: _to_plain(getattr(result, name)) for name in names}}
     if not result.evaluation.without_evidence:
@@ -77,6 +103,33 @@ def read_run(folder: Path) -> dict[str, Any]:
     if misfit := next(filter(None, misfits), ""):
         raise ArtifactError(f"{folder / FILE}: damaged ({misfit}); run the experiment again")
     return plain
+
+
+def read_asked(folder: Path, root: Path) -> RetrievalDataset | None:
+    """Read what a finished run asked: queries and ground truth as they were then, without any photo.
+
+    Args:
+        folder: Output folder of the run.
+        root: Folder where the data set was.
+
+    Returns:
+        A data set without a database; None for a run of a version that did not store it.
+
+    Raises:
+        ArtifactError: The file is damaged.
+    """
+    if not (folder / ASKED).exists():
+        return None
+    plain: _Asked = read_json(folder / ASKED, _Asked)
+    queries = []
+    for q in plain["queries"]:
+        image = None if q["text"] is not None else ImageRecord(q["id"], NoSource(q["id"]))
+        queries.append(Query(q["id"], q["instance"], image, q["text"]))
+    positives, ignored = (
+        {query: tuple(ids) for query, ids in table.items()}
+        for table in (plain["positives"], plain["ignored"])
+    )
+    return RetrievalDataset(plain["name"], root, tuple(queries), (), positives, ignored, plain["labels"])
 
 
 def read_evaluation(folder: Path) -> Evaluation:

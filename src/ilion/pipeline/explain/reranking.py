@@ -191,11 +191,12 @@ def reread_reranking(experiment: Experiment, stored: Reranking) -> Reranking:
     try:
         evidence = storage.load_artifact(root / stored.sources["evidence"], "evidence")
         arrays = storage.read_arrays(evidence.folder / EVIDENCE)
+        inliers = arrays["inliers"]
         ranking = storage.read_ranking(root / stored.sources["ranking"])
     except (ArtifactError, KeyError):
         return stored
     explain = _open_explainer(experiment, evidence, ranking)
-    return replace(stored, ranking=ranking, inliers=arrays["inliers"], explain=explain)
+    return replace(stored, ranking=ranking, inliers=inliers, explain=explain)
 
 
 def _open_explainer(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ilion import storage
 from ilion.config import ExperimentConfig, from_dict
-from ilion.errors import ConfigError, DatasetError
+from ilion.errors import ArtifactError, ConfigError, DatasetError, IlionError
 from ilion.evaluation.compare import Comparison
 from ilion.evaluation.compare import compare as compare_evaluations
 from ilion.evaluation.truth import truth_of
@@ -18,34 +20,53 @@ from ilion.pipeline.explain.reading import reread_reading
 from ilion.pipeline.explain.reranking import reread_reranking
 from ilion.pipeline.order import Pipeline
 from ilion.runtime import machine
-from ilion.storage.runs import from_plain, read_evaluation, read_run
+from ilion.storage.runs import from_plain, read_asked, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status
-from ilion.types import Where
+from ilion.types import RetrievalDataset, Where
+
+log = logging.getLogger(__name__)
 
 
 def load_run(folder: Where) -> RunResult:
     """Load a finished run with its data set and ranking, for a report.
+
+    Queries and ground truth are those of the run, whatever became of its data set since; photos that are no
+    longer there have no source.
 
     Args:
         folder: Output folder of the run.
 
     Raises:
         ArtifactError: The run or its ranking is missing or damaged.
-        DatasetError: The data set is not where it was.
+        DatasetError: The run is of an earlier version, and its data set is not where it was.
     """
     folder = Path(folder)
     plain = read_run(folder)
-    pipeline = Pipeline(from_dict(ExperimentConfig, plain["provenance"]["config"]), finished=True)
+    try:
+        config = from_dict(ExperimentConfig, plain["provenance"]["config"])
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise ArtifactError(
+            f"{folder}: its settings are not those of this version ({error}); run the experiment again"
+        ) from error
+    pipeline = Pipeline(config, finished=True)
     ranking = storage.read_ranking(folder / "ranking")
     evaluation = from_plain(Evaluation, plain["evaluation"])
+    asked = read_asked(folder, Path(config.dataset.path))
     try:
         dataset = pipeline.dataset
-        truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
-    except DatasetError as error:
-        raise DatasetError(
-            f"{error}; the report of {folder} reads queries and ground truth from the run's data set: put it "
-            "back where it was, or run again (photos of the database may be gone, they become grey fields)"
-        ) from error
+    except IlionError as error:
+        if asked is None:
+            raise DatasetError(
+                f"{error}; the report of {folder} reads queries and ground truth from the run's data set: "
+                "put it back where it was, or run again (photos of the database may be gone, they become "
+                "grey fields)"
+            ) from error
+        log.warning("%s; its photos are shown as grey fields", error)
+        dataset = asked
+    if asked is not None:
+        dataset = _as_it_was(dataset, asked)
+        pipeline = Pipeline(config, finished=True, dataset=dataset)
+    truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
     reranking = None
     if "reranking" in plain:
         stored = from_plain(Reranking, plain["reranking"])
@@ -70,6 +91,18 @@ def load_run(folder: Where) -> RunResult:
     )
 
 
+def _as_it_was(now: RetrievalDataset, asked: RetrievalDataset) -> RetrievalDataset:
+    """Return a data set with the queries and the ground truth that a run asked, and the photos of today."""
+    photos = {query.id: query.image for query in now.queries if query.image is not None}
+    queries = tuple(
+        replace(query, image=photos.get(query.id, query.image)) if query.image else query
+        for query in asked.queries
+    )
+    return replace(
+        now, queries=queries, positives=asked.positives, ignored=asked.ignored, labels=asked.labels
+    )
+
+
 def report(runs: Sequence[Where], output: Where | None = None, progress: Progress | None = None) -> Path:
     """Write a report of finished runs; the best is shown in full, the others beside it.
 
@@ -83,7 +116,8 @@ def report(runs: Sequence[Where], output: Where | None = None, progress: Progres
     results = [load_run(folder) for folder in runs]
     config = from_dict(ExperimentConfig, results[0].provenance["config"])  # type: ignore[arg-type]
     path = Path(output or Path(runs[0]) / "report.html")
-    return Pipeline(config, progress, finished=True).write_report(*results, path=path)
+    pipeline = Pipeline(config, progress, finished=True, dataset=results[0].dataset)
+    return pipeline.write_report(*results, path=path)
 
 
 def compare(
