@@ -293,7 +293,7 @@ def test_a_run_is_reported_whatever_became_of_its_data_set(
     if change in ("moved", "emptied"):
         assert "grey fields" in caplog.text
     # what needs no photo does not ask for one
-    assert api.compare(*both).difference == pytest.approx(
+    assert api.compare(both[0], both[1]).difference == pytest.approx(
         api.load_run(both[1]).evaluation.mean - whole.evaluation.mean
     )
     api.export_results(both[0], tmp_path / "results.json")
