@@ -372,6 +372,7 @@ class RunResult(Value):
         reranking: Effect of re-ranking; None without it.
         reading: Effect of reading; None without it.
         missing: Parts of the database that the run lacks.
+        protocols: Name of a protocol of the benchmark's authors -> what it says about this ranking.
     """
 
     name: str
@@ -386,6 +387,7 @@ class RunResult(Value):
     reranking: Reranking | None = None
     reading: Reading | None = None
     missing: tuple[MissingShard, ...] = ()
+    protocols: Mapping[str, Evaluation] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """Return name, metrics and cost as HTML, for notebooks."""

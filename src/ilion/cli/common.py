@@ -190,6 +190,17 @@ def summary(result: Any) -> dict[str, Any]:
         "without_evidence": list(e.without_evidence),
         "skipped": [dataclasses.asdict(s) for s in result.skipped],
         "missing": [dataclasses.asdict(m) for m in result.missing],
+        "protocols": {
+            name: {
+                "definition": p.definition,
+                "k": p.k,
+                "mAP": p.mean,
+                "ci95": [p.ci95.low, p.ci95.high],
+                "metrics": dict(p.metrics),
+                "queries": len(p.query_ids),
+            }
+            for name, p in result.protocols.items()
+        },
         "cost": dataclasses.asdict(cost),
     }
 
@@ -220,6 +231,10 @@ def say_result(result: Any) -> None:
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")
+    for name, p in result.protocols.items():
+        found = [f"mAP@{p.k} ({p.definition}) {p.mean:.4f} [95%: {p.ci95.low:.4f} to {p.ci95.high:.4f}]"]
+        found += [f"{metric} {value:.4f}" for metric, value in p.metrics.items()]
+        print(f"  as published, {name}: {', '.join(found)}; {len(p.query_ids)} queries")
     say_without_evidence(e)
     if math.isnan(cost.search_ms_per_query):
         print("  cost unknown: the results were made elsewhere")

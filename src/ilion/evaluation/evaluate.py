@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -67,6 +67,8 @@ def evaluate(
     k: int = 1000,
     ties: Ties = "rank",
     metrics: Sequence[str] = (),
+    usual: bool = True,
+    average: Literal["queries", "instances"] = "queries",
     boundaries: Mapping[str, Sequence[float]] = BOUNDARIES,
     bootstrap: int = 2000,
     seed: int = 0,
@@ -89,6 +91,8 @@ def evaluate(
             ``definition="ilias"``; the other metrics stay by rank). ``trec``: results of the same similarity
             stand in order of their ids, the last one first, as in trec_eval.
         metrics: Further metrics, such as ``P@4``; see `ilion.evaluation.metrics`.
+        usual: Whether the metrics that every run has are computed too.
+        average: What means go over: ``queries``, or ``instances``, each the mean of its queries.
         boundaries: Axis -> where its bins meet, ascending. Axes that are not named keep those in
             `BOUNDARIES`.
         bootstrap: Samples for the intervals.
@@ -121,11 +125,12 @@ def evaluate(
     hits = _find(ranking, truth, ties)
     positives = _sizes(truth.positives) + truth.unreachable
     per_query = average_precision(hits, None, positives, definition, k)
-    names = (*_names(k), *metrics)
+    names = (*(_names(k) if usual else ()), *metrics)
     per_query_metrics = measure(names, hits, positives, definition, k, truth.query_ids)
 
     groups = group(axes.instances)
-    plain = [_over_queries(values, *groups) for values in (per_query, *per_query_metrics.values())]
+    over = _over_queries if average == "queries" else _over_instances
+    plain = [over(values, *groups) for values in (per_query, *per_query_metrics.values())]
     slices = [
         *_label_slices(axes, groups, per_query, positives),
         *_bin_slices(truth, axes, groups, hits, definition, k, boundaries),
@@ -147,9 +152,12 @@ def evaluate(
         query_ids=truth.query_ids,
         instances=axes.instances,
         per_query=per_query,
-        mean=float(per_query.mean()),
+        mean=plain[0].mean if average == "instances" else float(per_query.mean()),
         ci95=intervals[0],
-        metrics={name: float(values.mean()) for name, values in per_query_metrics.items()},
+        metrics={
+            name: column.mean if average == "instances" else float(values.mean())
+            for (name, values), column in zip(per_query_metrics.items(), plain[1:], strict=True)
+        },
         metric_ci95=dict(zip(per_query_metrics, intervals[1 : len(plain)], strict=True)),
         per_query_metrics=per_query_metrics,
         slices=tuple(

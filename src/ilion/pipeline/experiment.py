@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
+from ilion.evaluation.protocols import results_needed
 from ilion.tasks import RunRecord
 from ilion.types import Query, RetrievalDataset
 
@@ -52,5 +53,7 @@ class Experiment:
 
     @property
     def results_kept(self) -> int:
-        """Results a query: enough that k are left once ignored images are taken out."""
-        return self.config.search.k + max((len(ids) for ids in self.dataset.ignored.values()), default=0)
+        """Results a query: enough that k are left once ignored images are taken out, for every protocol."""
+        tables = (self.dataset.ignored, *(p.ignored for p in self.dataset.protocols if p.ignored))
+        ignored = max((len(ids) for table in tables for ids in table.values()), default=0)
+        return max(self.config.search.k, results_needed(self.dataset)) + ignored

@@ -23,6 +23,7 @@ from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.evaluation.evaluate import evaluate as evaluate_ranking
+from ilion.evaluation.protocols import judge_protocols
 from ilion.evaluation.truth import truth_of
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
@@ -180,6 +181,8 @@ class Pipeline:
         """Texts that are asked together with images: query id -> text of the same object."""
         if self.config.dataset.queries != "image+text":
             return {}
+        if self.dataset.companions:
+            return {q.id: text for q in self.queries if (text := self.dataset.companions.get(q.id))}
         texts: dict[str, str] = {}
         for query in self.dataset.queries:
             if query.text is not None:
@@ -330,6 +333,7 @@ class Pipeline:
             reranking=reranking,
             reading=reading,
             missing=found.missing,
+            protocols=self._protocols(ranking),
         )
         self._keep(result)
         return result
@@ -355,6 +359,7 @@ class Pipeline:
             cost=unknown_cost(),
             skipped=(),
             provenance=cost.provenance(self.experiment, unknown_model(settings.name).as_dict(), searched),
+            protocols=self._protocols(exact),
         )
         self._keep(result)
         return result
@@ -396,6 +401,11 @@ class Pipeline:
             bootstrap=settings.bootstrap,
             seed=self.config.seed,
         )
+
+    def _protocols(self, ranking: Ranking) -> dict[str, Evaluation]:
+        """Judge a ranking as the authors of the benchmark do."""
+        bootstrap = self.config.evaluation.bootstrap
+        return judge_protocols(self.dataset, ranking, bootstrap=bootstrap, seed=self.config.seed)
 
     @property
     def design(self) -> str:

@@ -110,6 +110,11 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    # how protocol 2 writes bytes of which there are none
+    return b""
+
+
 class _Marker:
     """Stands for the class of arrays where a file names it as an argument."""
 
@@ -122,6 +127,8 @@ class _Unpickler(pickle.Unpickler):
             return _from_buffer
         if (module, name) == ("_codecs", "encode"):
             return _encode
+        if module in ("builtins", "__builtin__") and name == "bytes":
+            return _no_bytes
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         raise pickle.UnpicklingError(

@@ -67,8 +67,8 @@ def write_run(folder: Path, result: RunResult) -> None:
     plain = {"format": FORMAT, **{name: _to_plain(getattr(result, name)) for name in names}}
     if not result.evaluation.without_evidence:
         del plain["evaluation"]["without_evidence"]
-    for name in ("reranking", "reading"):
-        if getattr(result, name) is not None:
+    for name in ("reranking", "reading", "protocols"):
+        if getattr(result, name):
             plain[name] = _to_plain(getattr(result, name))
     write_json(folder / FILE, plain)
 

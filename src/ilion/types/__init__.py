@@ -19,12 +19,14 @@ from ilion.types.images import (
     TarSource,
 )
 from ilion.types.printing import Value
+from ilion.types.protocol import BenchmarkProtocol
 from ilion.types.ranking import Ranking
 from ilion.types.truth import Axes, GroundTruth
 
 __all__ = [
     "RGB",
     "Axes",
+    "BenchmarkProtocol",
     "Between",
     "Bool",
     "Box",

@@ -12,6 +12,7 @@ import numpy as np
 from ilion.errors import DatasetError, ImageError
 from ilion.opening import open_regular, read_bytes
 from ilion.types.printing import Value
+from ilion.types.protocol import BenchmarkProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,11 @@ class RetrievalDataset(Value):
             photos without a size ...), one sentence each.
         complete: Whether every image of a database is in its shards. False for data sets of ids, and for
             descriptors of others: their database may hold images that are not here.
+        protocols: How the authors of the benchmark judge it; the first one is what they quote most.
+        companions: Image query -> text that may be asked with it; where there are none, the texts of the same
+            instance are.
+        among: Database id -> instance, where a query is searched among the images of its instance only;
+            empty: all queries are searched in the whole database.
     """
 
     name: str
@@ -208,6 +214,9 @@ class RetrievalDataset(Value):
     attributes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     complete: bool = True
+    protocols: tuple[BenchmarkProtocol, ...] = ()
+    companions: Mapping[str, str] = field(default_factory=dict)
+    among: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -64,6 +64,22 @@ class Ranking(Value):
             raise ArtifactError("similarities must be descending")
         for array in (self.indices, self.similarities, self.counts):
             freeze(array)
+
+    def take(self, query_ids: Sequence[str]) -> Self:
+        """Return the results of some queries, in their order.
+
+        >>> Ranking.from_dict({"q": {"a": 1.0}, "r": {"b": 1.0}}).take(["r"]).to_dict()
+        {'r': {'b': 1.0}}
+        """
+        place = {query: row for row, query in enumerate(self.query_ids)}
+        rows = [place[query] for query in query_ids]
+        return replace(
+            self,
+            query_ids=tuple(query_ids),
+            indices=self.indices[rows],
+            similarities=self.similarities[rows],
+            counts=self.counts[rows],
+        )
 
     @classmethod
     def from_arrays(

@@ -88,6 +88,7 @@ def load_run(folder: Where) -> RunResult:
         reranking=reranking,
         reading=reading,
         missing=tuple(from_plain(MissingShard, each) for each in plain.get("missing", [])),
+        protocols={name: from_plain(Evaluation, each) for name, each in plain.get("protocols", {}).items()},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ilion import storage
 from ilion.config import to_dict
+from ilion.errors import ConfigError
 from ilion.pipeline.distributed.parts import search_parts
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.codes import make_codes
@@ -24,7 +25,7 @@ from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
 from ilion.searching.engines import ENGINES, rank_with
 from ilion.searching.expansion import expand, expansion_weights
-from ilion.storage import DescriptorSet
+from ilion.storage import DescriptorSet, fingerprint
 from ilion.types import Descriptors, Float32, Ranking
 
 CUT = ("block_size", "threads", "memory_mb", "device")
@@ -47,6 +48,13 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
     if isinstance(extracted, Photos):
         method = {"local": to_dict(local_settings(settings.local))}
     method["k"] = experiment.results_kept
+    if experiment.dataset.among:
+        if settings.method != "exact":
+            raise ConfigError(
+                f"{experiment.dataset.name}: each query is searched among the images of its own instance, "
+                f"which search.method = {settings.method} cannot do; set it to exact"
+            )
+        method["among"] = fingerprint(sorted(experiment.dataset.among.items()))
 
     def rank(folder: Path) -> Ranking:
         if isinstance(extracted, Photos):
@@ -114,8 +122,10 @@ def _search(
     k: int,
     stage: str,
 ) -> Ranking:
-    """Search by the method of the settings."""
+    """Search by the method of the settings, every query in the whole database or among what it may find."""
     settings, ids = experiment.config.search, extracted.queries.ids
+    if experiment.dataset.among:
+        return _search_among(experiment, ids, queries, database, k, stage)
     if settings.method == "compressed":
         expanded = (settings.database_expansion_top, settings.expansion_alpha)
         inputs = [extracted.inputs["database"], *(expanded if settings.database_expansion_top else ())]
@@ -134,6 +144,36 @@ def _search(
         part = ENGINES.find(settings.method)
         return rank_with(part, ids, queries, database, k=k, threads=settings.threads)
     return search_parts(experiment, stage, ids, queries, database, k)
+
+
+def _search_among(
+    experiment: Experiment, ids: Sequence[str], queries: Float32, database: DescriptorSet, k: int, stage: str
+) -> Ranking:
+    """Rank for every query the images of its instance; rows are those of the whole database."""
+    among = experiment.dataset.among
+    instance = {query.id: query.instance for query in experiment.queries}
+    rows: dict[str, list[int]] = {}
+    for row, image in enumerate(database.ids):
+        rows.setdefault(among.get(image, ""), []).append(row)
+    asked: dict[str, list[int]] = {}
+    for number, query in enumerate(ids):
+        asked.setdefault(instance[query], []).append(number)
+    width = min(k, max(len(rows.get(name, ())) for name in asked))
+    indices, values = (
+        np.full((len(ids), width), -1, np.int64),
+        np.full((len(ids), width), -np.inf, np.float32),
+    )
+    counts, tell = np.zeros(len(ids), np.int64), experiment.tell(stage)
+    for done, (name, numbers) in enumerate(asked.items(), start=1):
+        own = np.array(rows.get(name, ()), np.int64)
+        if len(own):
+            part = Descriptors(tuple(database.ids[row] for row in own.tolist()), database.gather(own))
+            found = search([ids[n] for n in numbers], queries[numbers], part, k=k)
+            kept = found.indices.shape[1]
+            indices[numbers, :kept], values[numbers, :kept] = own[found.indices], found.similarities
+            counts[numbers] = kept
+        tell(done, len(asked))
+    return Ranking(tuple(ids), database.ids, indices, values, counts)
 
 
 def _expand_database(experiment: Experiment, extracted: Extraction) -> DescriptorSet:

@@ -1,0 +1,96 @@
+"""A run of a published benchmark prints what its publications print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import benchmark_sets as sets
+from tests.conftest import draw_photo
+from tests.networks import tiny_network
+
+from ilion import api, cli
+from ilion.config import ExperimentConfig, from_dict
+from ilion.errors import ConfigError
+from ilion.evaluation.protocols import judge_protocols
+from ilion.storage import read_ranking
+
+
+def experiment(root: Path, output: Path, **settings: object) -> ExperimentConfig:
+    network = tiny_network(output.parent / "tiny.onnx")
+    plain: dict[str, object] = {
+        "output": str(output),
+        "dataset": {"path": str(root)},
+        "extraction": {"model": f"onnx:{network}", "threads": 1, "workers": 1},
+        "search": {"k": 3},
+        "evaluation": {"k": 3, "bootstrap": 20},
+    }
+    return from_dict(ExperimentConfig, {**plain, **settings})
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["ilion", *arguments])
+        with pytest.raises(SystemExit):
+            cli.main()
+    return capsys.readouterr().out
+
+
+def test_a_run_of_revisited_oxford_prints_its_three_setups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets.revisited(tmp_path / "roxford5k", 0, images=14, queries=3, draw=draw_photo)
+    result, report = api.run(experiment(tmp_path / "roxford5k", tmp_path / "run"))
+    assert list(result.protocols) == ["easy", "medium", "hard"]
+    assert result.evaluation.k == 3
+    medium = result.protocols["medium"]
+    assert (medium.definition, medium.k) == ("revisited", 14)  # all results, whatever search.k says
+    assert len(medium.metric_ci95) == 3
+    assert set(medium.instances) == {"all_souls", "hall"}
+    assert "judged as the benchmark" in report.read_text("utf-8")
+    again = api.load_run(tmp_path / "run")
+    assert again.protocols["hard"].mean == result.protocols["hard"].mean
+    out = command(capsys, "evaluate", str(tmp_path / "run" / "experiment.toml"))
+    assert f"as published, medium: mAP@14 (revisited) {medium.mean:.4f}" in out
+    out = command(capsys, "evaluate", str(tmp_path / "run" / "experiment.toml"), "--json")
+    assert list(json.loads(out)["protocols"]["medium"]["metrics"]) == ["mP@1", "mP@5", "mP@10"]
+
+
+def test_composed_queries_are_searched_among_their_own_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets.icir(tmp_path / "icir", 0, draw=draw_photo)
+    config = experiment(tmp_path / "icir", tmp_path / "run")
+    result = api.evaluate(config)
+    ranking = read_ranking(tmp_path / "run" / "ranking")
+    instance = {query.id: query.instance for query in result.dataset.queries}
+    among = result.dataset.among
+    for query, found in ranking.to_dict().items():
+        assert {among[image] for image in found} == {instance[query]}
+        assert len(found) == sum(name == instance[query] for name in among.values())
+    whole = api.evaluate(experiment(tmp_path / "icir", tmp_path / "again", dataset={
+        "path": str(tmp_path / "icir"), "shard_size": 2
+    }))  # fmt: skip
+    assert whole.protocols["macro"].mean == result.protocols["macro"].mean
+    np.testing.assert_allclose(
+        judge_protocols(result.dataset, ranking, bootstrap=2)["micro"].per_query,
+        result.protocols["micro"].per_query,
+    )
+    with pytest.raises(ConfigError, match=r"search.method = compressed cannot do"):
+        api.evaluate(experiment(tmp_path / "icir", tmp_path / "other", search={"method": "compressed"}))
+
+
+def test_each_composed_query_is_asked_with_its_own_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets.icir(tmp_path / "icir", 0, draw=draw_photo)
+    config = experiment(
+        tmp_path / "icir", tmp_path / "run", dataset={"path": str(tmp_path / "icir"), "queries": "image+text"}
+    )
+    from ilion.pipeline import Pipeline
+
+    companions = Pipeline(config).companions
+    assert {query.partition("#")[2] for query in companions} == set(companions.values())
+    assert len(set(companions.values())) == 2
