@@ -172,8 +172,9 @@ class Pipeline:
         queries = tuple(q for q in self.dataset.queries if (q.image is not None) in kinds)
         missing = [kind for kind in kinds if not any((q.image is not None) == kind for q in queries)]
         if missing:
-            name = "image" if missing[0] else "text"
-            raise DatasetError(f"{self.dataset.root}: the data set has no {name} queries")
+            name, other = ("image", "text") if missing[0] else ("text", "image")
+            hint = f"; ask with its {other}s: set dataset.queries to {other}" if self.dataset.queries else ""
+            raise DatasetError(f"{self.dataset.root}: the data set has no {name} queries{hint}")
         return queries
 
     @cached_property

@@ -21,7 +21,9 @@ from ilion.evaluation.protocols import judge_protocols, results_needed
 from ilion.storage.matlab import read_mat
 from ilion.types import FileSource, NoSource, Ranking, RetrievalDataset
 
-CASES = 100
+CASES = pytest.mark.parametrize(
+    "seeds", [range(3), pytest.param(range(3, 100), marks=pytest.mark.slow)], ids=["few", "many"]
+)
 """Random cases of each benchmark."""
 
 
@@ -43,9 +45,9 @@ def ranks_in(listed: list[str], positives: set[str], junk: set[str] = frozenset(
     return [rank for rank, image in enumerate(counted, start=1) if image in positives]
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_revisited_oxford_equals_its_definition(tmp_path: Path, block: int) -> None:
-    for seed in range(block, CASES, 4):
+@CASES
+def test_revisited_oxford_equals_its_definition(tmp_path: Path, seeds: range) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed)
         content = sets.revisited(root, seed)
         dataset = open_dataset(root)
@@ -140,8 +142,9 @@ def test_what_is_wrong_with_annotations_is_said(
 
 
 @pytest.mark.parametrize("form", ["mat", "pkl"])
-def test_instre_equals_its_definition(tmp_path: Path, form: str) -> None:
-    for seed in range(0, CASES, 2):
+@CASES
+def test_instre_equals_its_definition(tmp_path: Path, seeds: range, form: str) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed)
         content = sets.instre(root, seed, form)
         dataset = open_dataset(root)
@@ -161,8 +164,9 @@ def test_instre_equals_its_definition(tmp_path: Path, form: str) -> None:
     assert image.boxes[0].width == 29
 
 
-def test_google_landmarks_equal_their_definition(tmp_path: Path) -> None:
-    for seed in range(CASES):
+@CASES
+def test_google_landmarks_equal_their_definition(tmp_path: Path, seeds: range) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed)
         solution = sets.gldv2(root, seed)
         dataset = open_dataset(root)
@@ -205,8 +209,9 @@ def assert_metric_learning(
 
 
 @pytest.mark.parametrize("name", ["sop", "cub", "cars", "cars split", "in_shop"])
-def test_metric_learning_equals_its_definition(tmp_path: Path, name: str) -> None:
-    for seed in range(CASES if name == "sop" else 25):
+@CASES
+def test_metric_learning_equals_its_definition(tmp_path: Path, seeds: range, name: str) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed)
         if name == "in_shop":
             queries, gallery = sets.in_shop(root, seed)
@@ -230,8 +235,9 @@ def test_every_photo_of_a_class_leaves_itself_out(tmp_path: Path) -> None:
     assert not kinds & {"query-in-database", "missing-file", "no-query", "no-positive"}
 
 
-def test_composed_queries_are_averaged_over_objects_first(tmp_path: Path) -> None:
-    for seed in range(CASES):
+@CASES
+def test_composed_queries_are_averaged_over_objects_first(tmp_path: Path, seeds: range) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed) / "icir"
         queries, database = sets.icir(root, seed)
         dataset = open_dataset(root)
@@ -255,8 +261,9 @@ def test_composed_queries_are_averaged_over_objects_first(tmp_path: Path) -> Non
     assert sum(query.text is not None for query in dataset.queries) == len(images)
 
 
-def test_inquire_equals_its_definition(tmp_path: Path) -> None:
-    for seed in range(20):
+@CASES
+def test_inquire_equals_its_definition(tmp_path: Path, seeds: range) -> None:
+    for seed in seeds:
         root = tmp_path / str(seed)
         truth = sets.inquire(root, seed)
         dataset = open_dataset(root)
