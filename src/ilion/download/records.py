@@ -77,11 +77,8 @@ def read_record(folder: Path, path: str) -> Record | None:
     file = downloads_folder(folder) / f"{file_stem(path)}.record.json"
     if not file.exists():
         return None
-    try:
-        plain = storage.read_json(file)
-        return Record(**{**plain, "tops": tuple(plain.get("tops", ()))})
-    except (TypeError, AttributeError) as error:
-        raise ArtifactError(f"{file}: damaged ({error}); delete it and run again") from None
+    plain = storage.read_json(file, Record)
+    return Record(**{**plain, "tops": tuple(plain.get("tops", ()))})
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -145,13 +145,17 @@ def extract_photo_queries(
     return describe_queries(queries, artifact, store, no)
 
 
+class _Head(TypedDict):
+    ids: list[str]
+
+
 def read_photo_queries(artifact: Artifact, key: str) -> dict[str, QuerySpots]:
     """Read what `extract_photo_queries` stored: id -> query.
 
     Raises:
         ArtifactError: A file is missing or damaged.
     """
-    ids = read_json(artifact.folder / f"{key}.ids.json")["ids"]
+    ids = read_json(artifact.folder / f"{key}.ids.json", _Head)["ids"]
     arrays = read_arrays(artifact.folder / f"{key}.npz")
     ends = np.cumsum(arrays["counts"])
     parts = {

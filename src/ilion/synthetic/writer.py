@@ -240,13 +240,17 @@ def _write_instances(folder: Path, plan: Plan, run: Run, advance: Advance) -> in
     return kept
 
 
+_NOTE = list[tuple[str, float, int]]
+"""Form of a note of progress: ids with scale and clutter."""
+
+
 def _known_rows(table: Path, notes: Path) -> dict[str, tuple[float, int]]:
     rows: dict[str, tuple[float, int]] = {}
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
             rows.update({row[0]: (float(row[1]), int(row[2])) for row in csv.reader(file)})
     for note in sorted(notes.glob("*.json")):
-        rows.update({row[0]: (row[1], row[2]) for row in storage.read_json(note)})
+        rows.update({row[0]: (row[1], row[2]) for row in storage.read_json(note, _NOTE)})
     return rows
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,12 @@ def _small(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
+class _Head(TypedDict):
+    ids: list[str]
+    segments: list[int]
+    postings: int
+
+
 class Postings:
     """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
 
@@ -169,7 +175,7 @@ class Postings:
         self._segments: list[tuple[str, int, int]] = []
         self.count = 0
         for key in keys:
-            head = read_json(self.folder / f"{key}.ids.json")
+            head: _Head = read_json(self.folder / f"{key}.ids.json", _Head)
             start = len(ids)
             for part, size in enumerate(head["segments"]):
                 self._segments.append((f"{key}.{part:04d}", start, size))
