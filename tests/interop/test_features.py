@@ -202,11 +202,12 @@ def test_files_that_are_nearly_named_right_are_not_passed_over(tmp_path: Path, n
         find_features([tmp_path])
 
 
-def test_other_files_in_a_folder_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_files_in_a_folder_are_noted(tmp_path: Path) -> None:
     write_features(tmp_path / "features_positives.hdf5", [_block()])
     (tmp_path / "notes.md").touch()
-    find_features([tmp_path])
-    assert "1 other files or folders are not read (notes.md)" in caplog.text
+    notes: list[str] = []
+    find_features([tmp_path], notes)
+    assert notes == [f"{tmp_path.name}: 1 other files or folders were not read (notes.md)"]
 
 
 @pytest.mark.parametrize("way", ["external link", "soft link", "external storage", "virtual"])

@@ -264,12 +264,12 @@ def test_similarities_that_ascend_along_the_ranks_are_refused(tmp_path: Path) ->
         read_results(path)
 
 
-def test_results_out_of_order_are_put_in_order_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_results_out_of_order_are_put_in_order_and_said(tmp_path: Path) -> None:
     path = _ranked(tmp_path / "r.pkl", [[0.9, 0.4, 0.5], [0.9, 0.3, 0.1]], [[0, 1, 2], [2, 1, 0]])
-    assert read_results(path).indices.tolist() == [[0, 2, 1], [2, 1, 0]]
-    assert "the results of 1 of 2 queries (such as 'q0')" in caplog.text
+    found = read_results(path)
+    assert found.indices.tolist() == [[0, 2, 1], [2, 1, 0]]
+    assert len(found.notes) == 1
+    assert "r.pkl: the results of 1 of 2 queries (such as 'q0')" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -306,12 +306,9 @@ def test_ids_written_another_way_are_refused(ids: tuple[str, str], message: str)
         check_ids(results, ["x/a.jpg", "x/b.jpg", "x/c.jpg"])
 
 
-def test_ids_of_another_data_set_and_queries_that_find_themselves_are_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_ids_of_another_data_set_are_said() -> None:
     results = Results(
         ("q", "r"), ("q", "b"), np.array([[0.5], [1]]), np.array([[0], [1]]), np.array([1, 1]), True
     )
-    check_ids(results, ["zz"], ["q", "r"])
-    assert "none of the 1 database ids" in caplog.text
-    assert "1 of 2 queries find themselves (such as 'q')" in caplog.text
+    [note] = check_ids(results, ["zz"], ["q", "r"])
+    assert "none of the 1 database ids" in note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from ilion import api
 from ilion.adapt import save_layer
 from ilion.adapt.layer import Adapter
+from ilion.cli.common import notes_of, say_result, summary
 from ilion.config import ExperimentConfig, load_experiment
 from ilion.datasets import open_dataset
 from ilion.errors import ArtifactError, ConfigError, DatasetError
@@ -117,6 +119,34 @@ def test_features_without_images_are_searched_judged_and_shown(root: Path) -> No
     again = api.load_run(root / "run")
     assert again.evaluation.mean == result.evaluation.mean
     assert api.report([root / "run", root / "run"]).exists()
+
+
+def test_what_is_suspicious_is_in_terminal_json_run_and_verdict(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files passed over, results out of order and of another data set are no matter of the log alone."""
+    (root / "features" / "readme.txt").touch()
+    api.import_features([root / "features"], root / "siglip")
+    result, report = api.run(make_experiment(root))
+    passed_over = "features: 1 other files or folders were not read (readme.txt)"
+    assert notes_of(result) == [passed_over]
+    assert f"{passed_over}." in report.read_text().split("Before you rely on this")[1]
+    assert summary(result)["notes"] == [passed_over]
+    assert summary(api.load_run(root / "run"))["notes"] == [passed_over]
+    say_result(result)
+    assert f"note: {passed_over}" in capsys.readouterr().out
+    queries = result.ranking.query_ids
+    values = np.tile([0.7, 0.1], (len(queries), 1))
+    values[-1] = [0.1, 0.7]
+    names = ["x/one.jpg", "x/two.jpg"]
+    ranks = np.tile([0, 1], (len(queries), 1))
+    content = {"query_ids": list(queries), "db_ids": names, "sims": values, "ranks": ranks}
+    (root / "results").write_bytes(pickle.dumps(content))
+    result, report = api.import_results(root / "results", make_experiment(root))
+    order, other = notes_of(result)
+    assert f"results: the results of 1 of {len(queries)} queries" in order
+    assert "none of the 9 database ids of the ground truth" in other
+    assert "in order of similarity" in report.read_text().split("Before you rely on this")[1]
 
 
 def test_text_queries_and_a_subset(root: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import write_tar
 from tests.networks import tiny_network
 from tests.stages import same
 
@@ -297,6 +298,38 @@ def test_a_run_is_reported_whatever_became_of_its_data_set(
         api.load_run(both[1]).evaluation.mean - whole.evaluation.mean
     )
     api.export_results(both[0], tmp_path / "results.json")
+
+
+@pytest.mark.parametrize("place", ["distractors", "tar", "other object", "own object", "ignored"])
+def test_a_query_whose_photo_is_in_the_database_is_said(
+    place: str, plain_dataset: Path, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts as the protocols have it, and nobody has to wonder about the number."""
+    query = plain_dataset / "objects/red mug/query/front.jpg"
+    before = api.evaluate(experiment(plain_dataset, network, tmp_path / "before"))
+    if place == "tar":
+        write_tar(plain_dataset / "distractors/more.tar", {"a.jpg": query.read_bytes()})
+    else:
+        target = {
+            "distractors": "distractors/same.jpg",
+            "other object": "objects/blue mug/positive/same.jpg",
+            "own object": "objects/red mug/positive/same.jpg",
+            "ignored": "objects/red mug/ignored/same.jpg",
+        }[place]
+        shutil.copyfile(query, plain_dataset / target)
+    result, report = api.run(experiment(plain_dataset, network, tmp_path / "after"))
+    notes = [note for note in result.provenance["data set"]["notes"] if "own photo" in note]  # type: ignore[index]
+    if place in ("own object", "ignored"):  # the ground truth names it
+        assert notes == []
+        return
+    [note] = notes
+    assert note.startswith("1 of 2 queries find their own photo in the database (such as ")
+    assert "red mug" in note
+    assert "find their own photo" in report.read_text().split("Before you rely on this")[1]
+    options = ["--model", f"onnx:{network}", "-o", str(tmp_path / "again"), "--json"]
+    said, _ = command("evaluate", str(plain_dataset), *options, capsys=capsys)
+    assert any("own photo" in note for note in json.loads(said)["notes"])
+    assert result.evaluation.mean <= before.evaluation.mean
 
 
 def test_settings_of_another_version_are_said(tiny_dataset: Path, network: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ilion.config import ExperimentConfig
 
 console = Console(stderr=True)
+SHOWN_NOTES = 5
+"""Notes of a run that are printed."""
 
 Experiment = Annotated[
     Path, typer.Argument(metavar="EXPERIMENT", help="An experiment file (TOML), or the folder of a data set.")
@@ -188,6 +190,7 @@ def summary(result: Any) -> dict[str, Any]:
         "database": len(result.ranking.database_ids),
         "unreachable": e.unreachable,
         "without_evidence": list(e.without_evidence),
+        "notes": notes_of(result),
         "skipped": [dataclasses.asdict(s) for s in result.skipped],
         "missing": [dataclasses.asdict(m) for m in result.missing],
         "protocols": {
@@ -203,6 +206,20 @@ def summary(result: Any) -> dict[str, Any]:
         },
         "cost": dataclasses.asdict(cost),
     }
+
+
+def notes_of(result: Any) -> list[str]:
+    """Return what a reader of a run should know about its data and its making, one sentence each."""
+    return list(result.provenance.get("data set", {}).get("notes", ()))
+
+
+def say_notes(result: Any) -> None:
+    """Print the notes of a run, as far as they are few."""
+    notes = notes_of(result)
+    for note in notes[:SHOWN_NOTES]:
+        print(f"  note: {note}")
+    if len(notes) > SHOWN_NOTES:
+        print(f"  note: ... and {len(notes) - SHOWN_NOTES} more; --json and the report list them")
 
 
 def say_without_evidence(evaluation: Any) -> None:
@@ -236,6 +253,7 @@ def say_result(result: Any) -> None:
         found += [f"{metric} {value:.4f}" for metric, value in p.metrics.items()]
         print(f"  as published, {name}: {', '.join(found)}; {len(p.query_ids)} queries")
     say_without_evidence(e)
+    say_notes(result)
     if math.isnan(cost.search_ms_per_query):
         print("  cost unknown: the results were made elsewhere")
         return

@@ -8,7 +8,6 @@ with them; ids are unescaped when they are read and escaped when they are writte
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,8 +38,6 @@ _NAME = re.compile(
 _NEARLY = re.compile(r"\.(?:hdf5?|h5|hdf|he5)\b|^features?[_ -]", re.IGNORECASE)
 """Names that a person meant as a feature file."""
 _SHOWN = 3
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,8 +142,12 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
     return FeatureFile(path, partition or kind, number, int(shape[0]), int(shape[1]), dtype)
 
 
-def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
+def find_features(paths: Iterable[Path], notes: list[str] | None = None) -> list[FeatureFile]:
     """Open feature files, and those in folders, in order: queries, positives, distractors by number, others.
+
+    Args:
+        paths: Files and folders.
+        notes: Receives a sentence on the files that were passed over.
 
     Raises:
         ArtifactError: See `open_features`; also if there is none, if two are of one partition and number, or
@@ -154,7 +155,7 @@ def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
     """
     found: list[FeatureFile] = []
     for path in paths:
-        inside = _list_folder(path) if path.is_dir() else [path]
+        inside = _list_folder(path, notes) if path.is_dir() else [path]
         if not inside:
             raise ArtifactError(f"{path}: holds no file named features_<partition>.hdf5")
         found += [open_features(p) for p in inside]
@@ -172,8 +173,8 @@ def find_features(paths: Iterable[Path]) -> list[FeatureFile]:
     return found
 
 
-def _list_folder(folder: Path) -> list[Path]:
-    """Return the feature files of a folder; whatever else lies there is refused or said.
+def _list_folder(folder: Path, notes: list[str] | None) -> list[Path]:
+    """Return the feature files of a folder; whatever else lies there is refused or noted.
 
     Raises:
         ArtifactError: A file is nearly named like a feature file: leaving it out would change the numbers.
@@ -187,9 +188,9 @@ def _list_folder(folder: Path) -> list[Path]:
             "name it features_<partition>.hdf5 in small letters, and distractors with a number "
             "(features_distractors_00000.hdf5), or move it elsewhere"
         )
-    if others:
+    if others and notes is not None:
         names = ", ".join(p.name for p in others[:_SHOWN])
-        log.warning("%s: %d other files or folders are not read (%s)", folder, len(others), names)
+        notes.append(f"{folder.name}: {len(others)} other files or folders were not read ({names})")
     return [p for p in files if partition_of(p)]
 
 

@@ -131,7 +131,8 @@ def import_features(
         ArtifactError: A file is missing, damaged or of another form; a descriptor is not usable; an id occurs
             twice; or the folder cannot be written.
     """
-    files = find_features(paths)
+    notes: list[str] = []
+    files = find_features(paths, notes)
     dtypes = sorted({file.dtype for file in files})
     inputs = {"files": [_stamp(file) for file in files], "normalised": normalise}
     artifact = storage.open_artifact(output, "imported", inputs)
@@ -152,7 +153,6 @@ def import_features(
         for group in (DATABASE, *((p,) for p in get_args(Partition) if p not in DATABASE)):
             _refuse_duplicates(artifact, [key for partition in group for key in keys.get(partition, ())])
         absent = find_gaps(files)
-        notes = []
         if absent:
             notes.append(
                 f"{len(absent)} files of distractors seem to be missing, such as number {absent[0]:05d}"

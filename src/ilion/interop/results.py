@@ -8,7 +8,6 @@ The pickle holds ``query_ids``, ``db_ids``, ``sims`` (Q, K) and ``ranks`` (Q, K)
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -26,8 +25,6 @@ from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
 from ilion.types import Int64, Ranking
 
-log = logging.getLogger(__name__)
-
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
 """Parts of the pickle, in this order where they have no names."""
 
@@ -43,6 +40,7 @@ class Results:
         indices: (Q, K) int64 into ``database_ids``; -1 beyond ``counts``.
         counts: (Q,) int64, number of results that each query really has.
         complete: Whether ``database_ids`` are all of the database.
+        notes: What a reader should know about the file, one sentence each.
 
     Raises:
         ArtifactError: A promise above does not hold.
@@ -54,6 +52,7 @@ class Results:
     indices: Int64
     counts: Int64
     complete: bool
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         q, n = len(self.query_ids), len(self.database_ids)
@@ -268,7 +267,7 @@ _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
 """Ways in which the ids of others differ from those of a data set."""
 
 
-def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = ()) -> None:
+def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = ()) -> list[str]:
     """Compare the ids of results with those that the ground truth names.
 
     Args:
@@ -276,9 +275,13 @@ def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = 
         wanted: Ids of the database that the ground truth names.
         queries: Ids of the data set's queries.
 
+    Returns:
+        What is suspicious about them, one sentence each.
+
     Raises:
         ArtifactError: Hardly any id is known, but many are by another way of writing them.
     """
+    notes: list[str] = []
     for what, ids, names in (
         ("database", results.database_ids, set(wanted)),
         ("query", results.query_ids, set(queries)),
@@ -298,23 +301,11 @@ def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = 
                     "write the ids as the data set has them"
                 )
         if not exact:
-            log.warning(
-                "none of the %d %s ids of the ground truth (such as %r) is among those of the results "
-                "(such as %r): are these results of another data set?",
-                *(len(names), what, min(names), ids[0]),
+            notes.append(
+                f"none of the {len(names)} {what} ids of the ground truth (such as {min(names)!r}) is among "
+                f"those of the results (such as {ids[0]!r}): are these results of another data set?"
             )
-    known = {name: row for row, name in enumerate(results.database_ids)} if queries else {}
-    selves = [
-        query
-        for q, query in enumerate(results.query_ids)
-        if query in known and known[query] in results.indices[q, : results.counts[q]]
-    ]
-    if selves:
-        log.warning(
-            "%d of %d queries find themselves (such as %r), which counts as an error unless the data set "
-            "says otherwise; leave a query out of its own results",
-            *(len(selves), len(results.query_ids), selves[0]),
-        )
+    return notes
 
 
 def _sort_descending(results: Results, path: Path) -> Results:
@@ -322,14 +313,18 @@ def _sort_descending(results: Results, path: Path) -> Results:
     if values.shape[1] < 2 or not (values[:, 1:] > values[:, :-1]).any():
         return results
     wrong = np.flatnonzero((values[:, 1:] > values[:, :-1]).any(axis=1))
-    log.warning(
-        "%s: the results of %d of %d queries (such as %r) are not in order of similarity; they are put in "
-        "order",
-        *(path, len(wrong), len(values), results.query_ids[int(wrong[0])]),
+    note = (
+        f"{path.name}: the results of {len(wrong)} of {len(values)} queries (such as "
+        f"{results.query_ids[int(wrong[0])]!r}) were not in order of similarity; they were put in order"
     )
     order = np.argsort(-values, axis=1, kind="stable")
     take = np.take_along_axis
-    return replace(results, similarities=take(values, order, 1), indices=take(results.indices, order, 1))
+    return replace(
+        results,
+        similarities=take(values, order, 1),
+        indices=take(results.indices, order, 1),
+        notes=(*results.notes, note),
+    )
 
 
 def _from_json(data: bytes, path: Path) -> Results:

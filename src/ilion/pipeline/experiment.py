@@ -39,6 +39,11 @@ class Experiment:
     progress: Progress | None = None
     companions: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def note(self, *sentences: str) -> None:
+        """Note what a reader of the result should know, once."""
+        self.notes.extend(sentence for sentence in sentences if sentence and sentence not in self.notes)
+
     looked: set[str] = field(default_factory=set)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:

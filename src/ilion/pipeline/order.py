@@ -30,6 +30,7 @@ from ilion.interop.results import Results, tie_groups
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
+from ilion.pipeline.explain.own_photos import note_own_photos
 from ilion.pipeline.explain.photos import explain_verification
 from ilion.pipeline.explain.reading import explain_reading
 from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
@@ -285,6 +286,7 @@ class Pipeline:
         searched = found.final
         truth, axes = self._truth(searched.ranking)
         ranking, evaluation = searched.ranking, self._judge(searched.ranking, truth, axes)
+        self.experiment.note(note_own_photos(self.experiment, ranking, truth))
         reading = None
         if found.stage is not None:
             before = self._judge(found.first.ranking, truth, axes) if found.fused else None
@@ -349,6 +351,7 @@ class Pipeline:
         searched = take_results(self.experiment, results, k)
         ranking = searched.ranking
         truth, axes = self._truth(ranking)
+        self.experiment.note(note_own_photos(self.experiment, ranking, truth))
         exact = replace(ranking, similarities=tie_groups(results, k))
         result = RunResult(
             name=settings.name,

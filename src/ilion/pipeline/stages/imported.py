@@ -41,6 +41,7 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
         ConfigError: The folder holds no imported descriptors.
     """
     found = open_imported(folder)
+    experiment.note(*found.notes)
     database = found.descriptors(*DATABASE)
     subset = experiment.config.dataset.subset
     if subset:
@@ -77,7 +78,7 @@ def take_results(experiment: Experiment, results: Results, k: int) -> Search:
     """
     dataset = experiment.dataset
     named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-    check_ids(results, named, [query.id for query in dataset.queries])
+    experiment.note(*results.notes, *check_ids(results, named, [query.id for query in dataset.queries]))
     ranking = to_ranking(results, named, k)
     digest = fingerprint(ranking.query_ids, ranking.database_ids, ranking.indices.tolist())
     return Search(ranking, Path(experiment.config.output) / "ranking", digest, UNKNOWN, False, peak_memory())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -218,6 +218,10 @@ def caveats(
 
     if not comparable(results):
         say("not_comparable")
+    notes = _notes(main)
+    found += [Markup("{}.").format(note.rstrip(".")) for note in notes[:_NAMES]]
+    if len(notes) > _NAMES:
+        say("notes_more", count=len(notes) - _NAMES)
     if objects < _FEW and width > _WIDE:
         say("few_objects", count=objects, span=words.number(100 * width, 0))
     if evaluation.without_evidence:
@@ -255,6 +259,12 @@ def caveats(
     elif gone:
         say("gone", count=gone)
     return found
+
+
+def _notes(run: RunResult) -> list[str]:
+    """Return what stages and data set noted, as ``run.json`` has it."""
+    about = run.provenance.get("data set")
+    return [str(note) for note in about.get("notes", ())] if isinstance(about, Mapping) else []
 
 
 def verdict_section(context: Context) -> Section:
