@@ -37,7 +37,7 @@ ORDER = (
     *("evaluation", "datasets", "synthetic", "interop", "descriptors", "searching", "localfeatures"),
     *("reading", "adapt", "reranking", "extraction", "forecast", "report"),
     # what puts it together
-    *("config", "download", "pipeline", "api", "", "cli", "__main__"),
+    *("config", "download", "pipeline", "serve", "api", "", "cli", "__main__"),
 )
 """Every room, and "" for the package itself. A room imports only rooms before it."""
 ROOT_FILES = ["__init__.py", "__main__.py", "_version.py", "errors.py", "outcome.py", "registry.py"]

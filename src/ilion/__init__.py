@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ilion.evaluation.compare import Comparison
     from ilion.outcome import Evaluation, RunResult
     from ilion.pipeline.jobs.run import run
+    from ilion.serve import Index
     from ilion.storage import DescriptorSet
     from ilion.types import Descriptors, GroundTruth, LocalFeatures, Ranking, RetrievalDataset
 
@@ -48,6 +49,7 @@ _HOMES = {
     "datasets": ("open_dataset",),
     "errors": ("IlionError",),
     "evaluation.compare": ("Comparison",),
+    "serve": ("Index",),
     "outcome": ("Evaluation", "RunResult"),
     "storage": ("DescriptorSet",),
     "types": ("Descriptors", "GroundTruth", "LocalFeatures", "Ranking", "RetrievalDataset"),
@@ -62,6 +64,7 @@ __all__ = [
     "ExperimentConfig",
     "GroundTruth",
     "IlionError",
+    "Index",
     "LocalFeatures",
     "Model",
     "Ranking",

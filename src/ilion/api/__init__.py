@@ -16,9 +16,11 @@ from ilion.pipeline.jobs.run import demo, evaluate, extract, rank, run
 from ilion.pipeline.jobs.runs import compare, load_run, report, status
 from ilion.pipeline.jobs.sweep import sweep
 from ilion.pipeline.jobs.tune import tune
+from ilion.serve.verbs import add, index, remove
 
 __all__ = [
     "adapt",
+    "add",
     "compare",
     "demo",
     "download",
@@ -32,9 +34,11 @@ __all__ = [
     "import_features",
     "import_layer",
     "import_results",
+    "index",
     "load_run",
     "rank",
     "recipes",
+    "remove",
     "report",
     "run",
     "status",

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from ilion._version import __version__
-from ilion.cli import about, adapt, datasets, download, forecast, interop, run, status, sweep, tune
+from ilion.cli import about, adapt, datasets, download, forecast, index, interop, run, status, sweep, tune
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -40,6 +40,10 @@ for _command in (
     status.status,
     run.report,
     run.compare,
+    index.index,
+    index.search,
+    index.add,
+    index.remove,
     sweep.sweep,
     adapt.adapt,
     about.models,

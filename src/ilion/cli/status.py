@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ilion.cli.common import AsJson, say_json
+from ilion.cli.index import say_index
 
 INTERVAL = 2.0
 """Seconds between updates of ``--watch``."""
@@ -19,13 +20,16 @@ SHOWN = 10
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="Output folder of a run: running, finished or interrupted.")],
+    run: Annotated[Path, typer.Argument(help="Output folder of a run, or an index.")],
     watch: Annotated[bool, typer.Option("--watch", help="Update until the run ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the progress of a run: tasks done, running, failed and left, rate and time to go."""
+    """Show the progress of a run: tasks done, running, failed and left; or what an index holds."""
     from ilion import api
 
+    if (run / "index.sqlite").is_file():
+        say_index(run, as_json)
+        return
     while True:
         stages = api.status(run)
         if as_json:

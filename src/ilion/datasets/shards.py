@@ -14,7 +14,17 @@ from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
 from ilion.datasets.listing import is_hidden, is_image_name
 from ilion.datasets.tars import index_tar
 from ilion.errors import ConfigError, DatasetError
-from ilion.types import Box, FileSource, ImageRecord, MemorySource, NoSource, Shard, Source, TarSource
+from ilion.types import (
+    Box,
+    FileSource,
+    ImageRecord,
+    KnownSource,
+    MemorySource,
+    NoSource,
+    Shard,
+    Source,
+    TarSource,
+)
 
 
 def _stamp(path: Path) -> str:
@@ -95,6 +105,8 @@ def _fingerprint(records: Iterable[ImageRecord]) -> str:
         source = record.source
         if isinstance(source, MemorySource):
             state = blake2b(source.data, digest_size=16).hexdigest()
+        elif isinstance(source, KnownSource):
+            state = source.digest
         else:
             state = "" if isinstance(source, NoSource) else _stamp(source.path)
         if isinstance(source, TarSource):
@@ -221,6 +233,8 @@ def plain_shard(shard: Shard) -> dict[str, Any]:
 
 
 def _plain_source(source: Source) -> tuple[str | int, ...]:
+    if isinstance(source, KnownSource):
+        source = source.place
     if isinstance(source, TarSource):
         return (str(source.path), source.member, source.offset, source.size)
     if isinstance(source, MemorySource):

@@ -177,6 +177,39 @@ def extract_queries(
     if has_descriptors(artifact, key):
         return key, True
     started = time.perf_counter()
+    descriptors, long = describe_queries(
+        queries,
+        extractor,
+        box_use=box_use,
+        workers=workers,
+        companions=companions,
+        text_weight=text_weight,
+        blind=blind,
+    )
+    stats = replace(stats_since(started, len(queries)), long_texts=long)
+    write_descriptors(artifact, key, descriptors, stats)
+    return key, False
+
+
+def describe_queries(
+    queries: Sequence[Query],
+    extractor: Extractor,
+    *,
+    box_use: BoxUse = "crop",
+    workers: int = 0,
+    companions: Mapping[str, str] | None = None,
+    text_weight: float = 0.5,
+    blind: bool = False,
+) -> tuple[Descriptors, int]:
+    """Describe image or text queries without storing anything; see `extract_queries` for the arguments.
+
+    Returns:
+        Their descriptors, in order, and the number of texts that exceed what the model reads.
+
+    Raises:
+        ImageError: A query image is unreadable.
+        ExtractionError: The model has no text tower.
+    """
     values = np.zeros((len(queries), extractor.spec.dim), np.float32)
     photos = [(row, q.image) for row, q in enumerate(queries) if q.image is not None]
     if photos:
@@ -194,10 +227,7 @@ def extract_queries(
             described = extractor.extract_text([texts[row] for row in rows])  # type: ignore[attr-defined]
             mixed = (1 - share) * values[rows] + share * described
             values[rows] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
-    descriptors = Descriptors(tuple(q.id for q in queries), values)
-    stats = replace(stats_since(started, len(queries)), long_texts=long)
-    write_descriptors(artifact, key, descriptors, stats)
-    return key, False
+    return Descriptors(tuple(q.id for q in queries), values), long
 
 
 def _reads_texts(extractor: Extractor, blind: bool) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.storage import Artifact, has_descriptors, read_array, read_stats, write_array
-from ilion.types import FileSource, ImageRecord, TarSource
+from ilion.types import FileSource, ImageRecord, KnownSource, TarSource
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,10 @@ def stamps_of(records: Sequence[ImageRecord]) -> Stamps:
 
     def stamp(record: ImageRecord) -> bytes:
         source = record.source
+        if isinstance(source, KnownSource):
+            return blake2b(
+                f"{record.id}\0{source.digest}".encode(errors="surrogatepass"), digest_size=16
+            ).digest()
         if not isinstance(source, FileSource | TarSource):
             return bytes(16)
         member = f"{source.offset} {source.size}" if isinstance(source, TarSource) else ""

@@ -169,6 +169,27 @@ def describe_local(
     )
 
 
+def describe_local_queries(
+    queries: Sequence[Query],
+    extractor: LocalExtractor,
+    *,
+    box_use: BoxUse = "crop",
+    enlarge: bool = False,
+    workers: int = 0,
+) -> dict[str, LocalFeatures]:
+    """Describe the photos of queries without storing anything, as `extract_local_queries` stores them.
+
+    Returns:
+        Query id -> features as they come back from full precision on disk; texts have none.
+
+    Raises:
+        ImageError: A query image is unreadable.
+    """
+    photos = [replace(query.image, id=query.id) for query in queries if query.image is not None]
+    described = describe_local(photos, extractor, enlarge=enlarge, box_use=box_use, workers=workers)
+    return {photo.id: full_precision(found, extractor.spec.metric) for photo, found in described}
+
+
 def _check(features: LocalFeatures, extractor: LocalExtractor, record: ImageRecord) -> None:
     spec = extractor.spec
     found = features.descriptors

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
 from ilion.evaluation.protocols import results_needed
+from ilion.storage import locked
 from ilion.tasks import RunRecord
 from ilion.types import Query, RetrievalDataset
 
@@ -29,6 +31,8 @@ class Experiment:
         companions: Query id -> text that is asked together with its image.
         notes: What a reader of the result should know, one sentence each; stages add to it.
         looked: Names of the shards whose images were looked at before anything was computed.
+        sealed: Whether everything is there and is only opened, as by those who search an index while another
+            process writes to it: nothing is locked, computed or recorded.
     """
 
     config: ExperimentConfig
@@ -45,6 +49,11 @@ class Experiment:
         self.notes.extend(sentence for sentence in sentences if sentence and sentence not in self.notes)
 
     looked: set[str] = field(default_factory=set)
+    sealed: bool = False
+
+    def locked(self, folder: Path) -> AbstractContextManager[None]:
+        """Keep a folder of artifacts to this process, unless it is only read."""
+        return nullcontext() if self.sealed else locked(folder)
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""
@@ -52,7 +61,8 @@ class Experiment:
         def told(done: int, total: int) -> None:
             if self.progress:
                 self.progress(stage, done, total)
-            self.record.passed(stage, done, total)
+            if not self.sealed:
+                self.record.passed(stage, done, total)
 
         return told
 

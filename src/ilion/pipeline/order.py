@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,14 +36,12 @@ from ilion.pipeline.explain.photos import explain_verification
 from ilion.pipeline.explain.reading import explain_reading
 from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
 from ilion.pipeline.jobs.learn import open_layer
-from ilion.pipeline.stages.adapt import adapt, leave_out_seen
-from ilion.pipeline.stages.describe import describe
+from ilion.pipeline.stages.adapt import leave_out_seen
+from ilion.pipeline.stages.first import FIRST, DescriptorStage, FirstStage
 from ilion.pipeline.stages.imported import take_results, unknown_cost, unknown_model
-from ilion.pipeline.stages.inverted_file import Index, build_index
-from ilion.pipeline.stages.local_models import asmk_extractor
+from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.model import extractor_of
-from ilion.pipeline.stages.photo_models import check_local
-from ilion.pipeline.stages.photos import Photos, build_photos
+from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.pipeline.stages.read import (
     Fused,
@@ -109,7 +108,9 @@ class Pipeline:
         progress: Callback that receives the stage, what is done and how much there is.
         layer: An adaptation layer in place of the one in the settings.
         finished: Whether its run is only looked at, so that no code from outside is imported for it.
-        dataset: A data set in place of the one in the settings.
+        dataset: Data set in place of the one in the settings, such as the photos of an index, which may have
+            no queries.
+        sealed: Whether everything is there and is only opened; see `Experiment`.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Pipeline:
         layer: StoredLayer | None = None,
         finished: bool = False,
         dataset: RetrievalDataset | None = None,
+        sealed: bool = False,
     ) -> None:
         if not finished:
             check_parts(config)
@@ -130,7 +132,7 @@ class Pipeline:
             if blocked := next((p for p in (folder, *folder.parents) if p.is_file()), None):
                 raise ConfigError(f"{blocked}: is a file; name a folder for the output (-o) and for cache")
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
-        self._progress, self._layer, self._dataset = progress, layer, dataset
+        self._progress, self._layer, self._dataset, self._sealed = progress, layer, dataset, sealed
 
     @cached_property
     def dataset(self) -> RetrievalDataset:
@@ -169,6 +171,8 @@ class Pipeline:
     def queries(self) -> tuple[Query, ...]:
         """The queries of the wanted kind."""
         wanted = self.config.dataset.queries
+        if self._dataset is not None and not self._dataset.queries:
+            return ()
         kinds = {"image": (True,), "text": (False,), "both": (True, False), "image+text": (True,)}[wanted]
         queries = tuple(q for q in self.dataset.queries if (q.image is not None) in kinds)
         missing = [kind for kind in kinds if not any((q.image is not None) == kind for q in queries)]
@@ -209,6 +213,7 @@ class Pipeline:
             record,
             self._progress,
             self.companions,
+            sealed=self._sealed,
         )
 
     @cached_property
@@ -216,23 +221,27 @@ class Pipeline:
         """The model, built and, where it learns something, fitted."""
         return extractor_of(self.config.extraction, self.config.seed)
 
-    def prepare(self) -> Extraction | Index | Photos:
-        """Do whatever the first stage searches in: postings of local features, or global descriptors."""
-        if self.config.search.method == "local":
-            check_local(self.config)  # before any folder is read
-            return build_photos(self.experiment)
-        return self.index() if self.config.search.method == "asmk" else self.extract()
+    @cached_property
+    def first(self) -> FirstStage:
+        """The first stage, by the method of the settings."""
+        if make := FIRST.get(self.config.search.method):
+            return make(self.config)
+        return self._descriptors
 
-    def index(self) -> Index:
-        """Describe queries and database by local features, and index the database by visual words."""
-        extractor = asmk_extractor(self.config)
-        return build_index(self.experiment, extractor)
+    @cached_property
+    def _descriptors(self) -> DescriptorStage:
+        extractor = self.extractor  # first: a misspelt model is said before any folder is read
+        return DescriptorStage(self.config, extractor, self.layer)
+
+    def prepare(self) -> Any:
+        """Do whatever the first stage searches in: global descriptors, an inverted file ..."""
+        first = self.first
+        return first.prepare(self.experiment)
 
     def extract(self) -> Extraction:
         """Describe queries and database, adapted where there is a layer."""
-        extractor = self.extractor  # first: a misspelt model is said before any folder is read
-        extracted = describe(self.experiment, extractor)
-        return adapt(self.experiment, extracted, self.layer) if self.layer else extracted
+        stage = self._descriptors
+        return stage.prepare(self.experiment)
 
     def rank(self) -> Search:
         """Rank the database for every query by all stages of the experiment, and store the ranking."""

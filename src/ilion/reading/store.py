@@ -8,7 +8,7 @@ photo of 4,000.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -32,6 +32,12 @@ class ReadImage:
 
     lines: tuple[TextLine, ...]
     image_size: tuple[int, int]
+
+
+def stored_as(read: ReadImage) -> ReadImage:
+    """Return what was read as it comes back from disk: with confidences of 8 bits."""
+    lines = tuple(replace(line, confidence=round(255 * line.confidence) / 255) for line in read.lines)
+    return ReadImage(lines, read.image_size)
 
 
 def write_texts(

@@ -10,7 +10,9 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -91,6 +93,8 @@ def open_artifact(root: Path, kind: str, inputs: Mapping[str, Any]) -> Artifact:
     """
     digest = fingerprint(FORMAT, kind, inputs)
     artifact = Artifact(root / f"{kind}-{digest[:16]}", kind, inputs)
+    if (opened := _OPENED.get()) is not None:
+        opened.add(artifact.folder)
     path = artifact.folder / "manifest.json"
     if not path.exists():
         manifest = {
@@ -126,6 +130,20 @@ def load_artifact(folder: Path, kind: str | None = None) -> Artifact:
     if kind is not None and artifact.kind != kind:
         raise ArtifactError(f"{folder}: holds {artifact.kind}, not {kind}")
     return artifact
+
+
+_OPENED: ContextVar[set[Path] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def noting_opened() -> Iterator[set[Path]]:
+    """Note the folder of every artifact that is opened meanwhile, to tell what is still in use."""
+    folders: set[Path] = set()
+    token = _OPENED.set(folders)
+    try:
+        yield folders
+    finally:
+        _OPENED.reset(token)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,27 @@ class MemorySource:
         return self.id
 
 
-Source = FileSource | TarSource | MemorySource | NoSource
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """An image whose content is known by its digest, wherever it lies now.
+
+    Args:
+        place: File, or byte range of a tar.
+        digest: Digest of the encoded bytes.
+    """
+
+    place: FileSource | TarSource
+    digest: str
+
+    def read(self) -> bytes:
+        """Return the encoded bytes; see the sources."""
+        return self.place.read()
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+Source = FileSource | TarSource | MemorySource | NoSource | KnownSource
 
 
 @dataclass(frozen=True, slots=True)

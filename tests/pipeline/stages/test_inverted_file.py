@@ -61,7 +61,7 @@ def test_the_pipeline_ranks_as_the_library(folder: Path, tmp_path: Path) -> None
     """The same features, words and settings by hand: the pipeline adds nothing and loses nothing."""
     config = experiment(folder)
     pipeline = Pipeline(config)
-    index = pipeline.index()
+    index = pipeline.prepare()
     extractor = build("rootsift", LocalOptions(features=200, side=320, selection="response"))
     dataset = open_dataset(folder / "photos")
     records = [r for shard in dataset.database for r in shard.records()]

@@ -11,8 +11,8 @@ from typing import Any
 from ilion import storage
 from ilion._version import __version__
 from ilion.config import ComputeConfig, ExperimentConfig, to_dict
-from ilion.datasets.shards import FileShard, RecordShard, plain_shard
-from ilion.errors import TaskError
+from ilion.datasets.shards import TarShard, plain_shard
+from ilion.errors import ArtifactError, TaskError
 from ilion.extraction.describe import StoredDescription, describe_shard
 from ilion.extraction.known import STAMPS
 from ilion.extraction.shards import Progress, is_finished, shard_keys
@@ -118,6 +118,13 @@ def do_shards(
     settings = config.extraction
     earlier = _earlier(artifact, keys)
     left = [key for key in keys if not is_finished(artifact, key, settings.on_bad_image)]
+    if experiment.sealed:
+        if left:
+            raise ArtifactError(
+                f"{artifact.folder}: {len(left)} of {len(keys)} parts are missing, such as {left[0]!r}; make "
+                "the index again, or undo what was deleted"
+            )
+        return keys, True, ()
     before = [storage.read_stats(artifact, key) for key in keys if key not in set(left)]
     look_at_images(experiment, [by_key[key] for key in left])
     away = is_distributed(config.compute)
@@ -175,14 +182,13 @@ def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[
                 families.setdefault(family, []).append(key)
 
     def earlier(shard: Shard) -> list[str]:
-        name = _NUMBER.sub("", shard.name) if isinstance(shard, FileShard | RecordShard) else shard.name
-        return families.get(name, [])
+        return families.get(shard.name if isinstance(shard, TarShard) else _NUMBER.sub("", shard.name), [])
 
     return earlier
 
 
 def _size(shard: Shard) -> int:
-    return len(shard.names) if isinstance(shard, FileShard | RecordShard) else 0
+    return len(getattr(shard, "names", ()))
 
 
 def _do(

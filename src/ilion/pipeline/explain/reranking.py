@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ilion.extraction.shards import shard_keys
 from ilion.localfeatures.store import LocalSet
 from ilion.outcome import Change, Evaluation, FullPrecision, Reranking
 from ilion.pipeline.experiment import Experiment
-from ilion.pipeline.stages.local_rows import prepare_queries
+from ilion.pipeline.stages.local_rows import Rows, prepare_queries
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
 from ilion.pipeline.stages.rerank import (
     EVIDENCE,
@@ -33,7 +33,7 @@ from ilion.pipeline.stages.results import Search
 from ilion.reranking.base import Explanation, scorer_class
 from ilion.reranking.localisation import box_of_features, enclose
 from ilion.reranking.shortlist import Evidence
-from ilion.types import Axes, Bool, GroundTruth, Ranking
+from ilion.types import Axes, Bool, GroundTruth, LocalFeatures, Query, Ranking
 
 
 def explain_changes(
@@ -164,14 +164,24 @@ def explainer(
     experiment: Experiment, plan: LocalPlan, local: LocalStage, ranking: Ranking
 ) -> Callable[[int, int], Explanation]:
     """Return what says why a database row was found for a query, for pictures of the matches."""
-    rows = local.rows_of(ranking)
-    boxed = experiment.config.extraction.query_box != "none"
+    return explain_pairs(experiment.config, experiment.queries, plan, local.queries, local.rows_of(ranking))
+
+
+def explain_pairs(
+    config: ExperimentConfig,
+    queries: Sequence[Query],
+    plan: LocalPlan,
+    features: Sequence[LocalFeatures],
+    rows: Rows,
+) -> Callable[[int, int], Explanation]:
+    """Return what says why a database row was found for a query; see `explainer`."""
+    boxed = config.extraction.query_box != "none"
 
     def explain(query: int, row: int) -> Explanation:
         [image] = rows.many([row])
-        photo = experiment.queries[query].image
+        photo = queries[query].image
         outline = enclose(photo.boxes) if boxed and photo is not None else None
-        own = local.queries[query]
+        own = features[query]
         return plan.scorer.explain(own, image, outline or box_of_features(own))
 
     return explain

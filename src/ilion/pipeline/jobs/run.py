@@ -28,7 +28,8 @@ def pipeline_of(experiment: Settings, progress: Progress | None = None) -> Pipel
 
 def extract(experiment: Settings, progress: Progress | None = None) -> Extraction | Index | Photos:
     """Describe queries and database of an experiment, as its first stage searches them."""
-    return pipeline_of(experiment, progress).prepare()
+    prepared: Extraction | Index | Photos = pipeline_of(experiment, progress).prepare()
+    return prepared
 
 
 def rank(experiment: Settings, progress: Progress | None = None) -> Search:

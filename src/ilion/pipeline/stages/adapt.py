@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -42,23 +43,28 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
         return extracted
     # imported descriptors keep the precision that they came with
     dtype = np.promote_types(experiment.config.extraction.dtype, extracted.database.dtype).name
-    inputs = {"database": extracted.inputs["database"], "layer": layer.digest, "dtype": dtype}
+    # not the shards: one that did not change is not adapted again when the database grows
+    shards = set(extracted.database.keys)
+    source = [part for part in extracted.inputs["database"] if part not in shards]
+    inputs = {"database": source, "layer": layer.digest, "dtype": dtype}
     artifact = storage.open_artifact(experiment.artifacts, "adapted", inputs)
     tell, start, keys, reused, seconds = experiment.tell("adaptation"), 0, [], True, 0.0
-    with storage.locked(artifact.folder):
-        for block in extracted.database.blocks(BLOCK):
-            key = f"block-{start:012d}"
-            keys.append(key)
-            if not storage.has_descriptors(artifact, key):
-                reused, started = False, time.perf_counter()
-                ids = extracted.database.ids[start : start + len(block)]
-                values = layer.apply(block).astype(dtype)
-                stats = storage.ShardStats(len(ids), time.perf_counter() - started, peak_memory(), machine())
-                storage.write_descriptors(artifact, key, Descriptors(ids, values), stats)
-            seconds += storage.read_stats(artifact, key).seconds
-            start += len(block)
-            tell(start, len(extracted.database))
-    queries = Descriptors(extracted.queries.ids, layer.apply(extracted.queries.values))
+    with experiment.locked(artifact.folder):
+        for shard, name in enumerate(extracted.database.keys):
+            for number, first in enumerate(range(0, extracted.database.sizes[shard], BLOCK)):
+                key = f"{name}.{number:04d}"
+                keys.append(key)
+                if not storage.has_descriptors(artifact, key):
+                    reused, started = False, time.perf_counter()
+                    [block] = islice(extracted.database.read_shard(shard, BLOCK), number, number + 1)
+                    values = layer.apply(np.asarray(block.values, np.float32)).astype(dtype)
+                    took = time.perf_counter() - started
+                    stats = storage.ShardStats(len(block.ids), took, peak_memory(), machine())
+                    storage.write_descriptors(artifact, key, Descriptors(block.ids, values), stats)
+                seconds += storage.read_stats(artifact, key).seconds
+                start += min(BLOCK, extracted.database.sizes[shard] - first)
+                tell(start, len(extracted.database))
+    queries = adapt_queries(extracted.queries, stored)
     return dataclasses.replace(
         extracted,
         queries=queries,
@@ -70,6 +76,12 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
         seconds={**extracted.seconds, "adaptation": seconds},
         reused=(*extracted.reused, *(["adaptation"] if reused else [])),
     )
+
+
+def adapt_queries(queries: Descriptors, stored: StoredLayer) -> Descriptors:
+    """Return descriptors of queries after a layer; the identity leaves them as they are."""
+    layer = stored.layer
+    return queries if is_identity(layer) else Descriptors(queries.ids, layer.apply(queries.values))
 
 
 def leave_out_seen(dataset: RetrievalDataset, stored: StoredLayer, seen: str) -> RetrievalDataset:

@@ -22,5 +22,5 @@ def make_codes(experiment: Experiment, database: DescriptorSet, inputs: Any, nam
     code, seed = Code.parse(name), experiment.config.seed
     depends = {"database": inputs, "code": str(code), "seed": seed}
     artifact = storage.open_artifact(experiment.artifacts, "codes", depends)
-    with storage.locked(artifact.folder):
+    with experiment.locked(artifact.folder):
         return write_codes(artifact, database, code, seed=seed, progress=experiment.tell("codes"))

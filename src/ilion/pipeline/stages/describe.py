@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from ilion import storage
+from ilion.config import ExperimentConfig
 from ilion.descriptors.base import Extractor, ExtractorSpec, Fittable
 from ilion.descriptors.towers import Lent
 from ilion.errors import DatasetError
@@ -21,6 +22,7 @@ from ilion.pipeline.stages.look import look_at_images
 from ilion.pipeline.stages.model import Imported, model_options
 from ilion.pipeline.stages.results import Extraction
 from ilion.storage import Artifact, DescriptorSet
+from ilion.types import Descriptors, Query
 
 
 def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
@@ -36,7 +38,8 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     if isinstance(extractor, Imported):
         return describe_imported(experiment, extractor.folder, extractor.spec.as_dict())
     settings = experiment.config.extraction
-    experiment.record.begin()
+    if not experiment.sealed:
+        experiment.record.begin()
     seconds: dict[str, float] = {}
     reused: list[str] = []
     fitted = ""
@@ -52,7 +55,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
         artifact = storage.open_artifact(
             experiment.artifacts, "descriptors", {**common, "dtype": settings.dtype}
         )
-        locks.enter_context(storage.locked(artifact.folder))
+        locks.enter_context(experiment.locked(artifact.folder))
 
         description = images.GlobalDescription(extractor, settings.dtype)
         keys, whole, missing = do_shards(experiment, "descriptors", artifact, description, fitted)
@@ -89,7 +92,7 @@ def fit_model(
     artifact = open_learnt(
         experiment, "fit", {"spec": spec.as_dict()}, lambda folder: (folder / images.STATE).exists()
     )
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     known = images.fit(
         lambda: sample_records(shards, settings.fit_images, experiment.config.seed),
         extractor,
@@ -111,13 +114,13 @@ def _describe_queries(
     inputs = {**common, "box": settings.query_box}
     if settings.prompts or settings.long_texts != "cut":
         inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
-    if settings.text_tower:
-        extractor = Lent(extractor, settings.text_tower, model_options(settings, config.seed))
+    extractor = with_text_tower(config, extractor)
+    if isinstance(extractor, Lent):
         inputs |= {"text_tower": extractor.text_inputs}
     if experiment.companions:
         inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
     artifact = storage.open_artifact(experiment.artifacts, "queries", inputs)
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     key, reused = images.extract_queries(
         experiment.queries,
         extractor,
@@ -129,3 +132,35 @@ def _describe_queries(
         blind=config.reading.use == "fused",
     )
     return artifact, key, reused
+
+
+def with_text_tower(config: ExperimentConfig, extractor: Extractor) -> Extractor:
+    """Return the model with the text tower that the settings lend it."""
+    settings = config.extraction
+    if not settings.text_tower:
+        return extractor
+    return Lent(extractor, settings.text_tower, model_options(settings, config.seed))
+
+
+def describe_asked(
+    experiment: Experiment, extractor: Extractor, queries: Sequence[Query], companions: Mapping[str, str]
+) -> Descriptors:
+    """Describe further queries in memory, as `describe` does with those of the experiment.
+
+    Args:
+        experiment: Experiment whose settings are used.
+        extractor: The model, fitted, with its text tower.
+        queries: The queries.
+        companions: Query id -> text that is asked together with its image.
+    """
+    settings = experiment.config.extraction
+    found, _ = images.describe_queries(
+        queries,
+        extractor,
+        box_use=settings.query_box,
+        workers=settings.workers,
+        companions=companions,
+        text_weight=settings.text_weight,
+        blind=experiment.config.reading.use == "fused",
+    )
+    return found

@@ -24,7 +24,7 @@ from ilion.pipeline.stages.look import look_at_images
 from ilion.pipeline.stages.results import Prepared
 from ilion.runtime.machine import peak_memory
 from ilion.searching import asmk
-from ilion.types import ImageRecord, LocalFeatures, Ranking
+from ilion.types import ImageRecord, Int64, LocalFeatures, Ranking
 
 SAMPLE_PER_IMAGE = 300
 """Features of a sampled image that take part in learning words; more where the sample would be too small."""
@@ -71,12 +71,13 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
         ExtractionError: The sample shows too few local features for so many words.
     """
     general, settings = experiment.config.extraction, experiment.config.search.asmk
-    experiment.record.begin()
+    if not experiment.sealed:
+        experiment.record.begin()
     common = {"spec": extractor.spec.as_dict(), "enlarge": settings.enlarge}
     with ExitStack() as locks:
         codebook, learning, known = _codebook(experiment, extractor, common, locks)
         artifact = asmk.open_index(experiment.artifacts, codebook, common)
-        locks.enter_context(storage.locked(artifact.folder))
+        locks.enter_context(experiment.locked(artifact.folder))
         description = postings_of(experiment.config, extractor, codebook)
         keys, whole, missing = do_shards(
             experiment, "inverted file", artifact, description, str(artifact.folder)
@@ -84,7 +85,7 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
         own = storage.open_artifact(
             experiment.artifacts, "local-queries", {**common, "box": box_inputs(general.query_box)}
         )
-        locks.enter_context(storage.locked(own.folder))
+        locks.enter_context(experiment.locked(own.folder))
         query_key, seen = local.extract_local_queries(
             experiment.queries,
             extractor,
@@ -130,7 +131,7 @@ def _codebook(
     sample = {"shards": [shard.fingerprint() for shard in shards], "images": images, "seed": config.seed}
     learnt = {"words": settings.words, "bits": settings.bits, "binary": settings.binary}
     artifact = storage.open_artifact(experiment.artifacts, "codebook", {**common, **learnt, "sample": sample})
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     done = all((artifact.folder / name).exists() for name in ("codebook.npz", "stats.json"))
     if not done:
         look_at_images(experiment, shards)
@@ -174,14 +175,15 @@ def _sample(
         yield features.take(np.sort(rng.permutation(len(features.keypoints))[:per_image]))
 
 
-def rank_by_postings(experiment: Experiment, index: Index) -> Ranking:
-    """Search the inverted file for every query."""
+def rank_by_postings(experiment: Experiment, index: Index, allowed: Int64 | None = None) -> Ranking:
+    """Search the inverted file for every query, among all rows or those allowed (ascending)."""
     return asmk.search_postings(
         index.query_ids,
         index.queries,
         index.database,
         settings_of(experiment.config.search.asmk),
         k=experiment.results_kept,
+        allowed=allowed,
         workers=experiment.config.extraction.workers,
         progress=experiment.tell("search"),
     )

@@ -54,7 +54,20 @@ def prepare_queries(
         original: Stored features are brought back to what the extractor gives, so queries are left alone.
     """
     rows = stored.rows_of(query_ids)
-    decoded = stored.many(rows[rows >= 0])
-    queries = decoded if original else [codec.query(features) for features in decoded]
-    nothing, described = queries[0].take(np.empty(0, np.int64)), iter(queries)
-    return tuple(next(described) if row >= 0 else nothing for row in rows)
+    described = dict(zip(rows[rows >= 0].tolist(), stored.many(rows[rows >= 0]), strict=True))
+    return make_comparable([described.get(row) for row in rows.tolist()], codec, original)
+
+
+def make_comparable(
+    found: Sequence[LocalFeatures | None], codec: Codec, original: bool
+) -> tuple[LocalFeatures, ...]:
+    """Return (Q,) features such that they compare with stored ones; None, a text, shows none.
+
+    Args:
+        found: Features of the queries at full precision.
+        codec: Codec of the database.
+        original: Stored features are brought back to what the extractor gives, so queries are left alone.
+    """
+    ready = [f if f is None or original else codec.query(f) for f in found]
+    nothing = next((f.take(np.empty(0, np.int64)) for f in ready if f is not None), None)
+    return tuple(f for f in (nothing if f is None else f for f in ready) if f is not None)

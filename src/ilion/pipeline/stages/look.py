@@ -15,7 +15,7 @@ from ilion.images import probe
 from ilion.opening import open_regular
 from ilion.pipeline.experiment import Experiment
 from ilion.runtime.threads import in_order
-from ilion.types import FileSource, ImageRecord, Shard, TarSource
+from ilion.types import FileSource, ImageRecord, KnownSource, Shard, TarSource
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def _problem(record: ImageRecord) -> str:
 
 def _head(record: ImageRecord) -> tuple[bytes, int]:
     """Return the first bytes of an image, and how many there are in all."""
-    source = record.source
+    source = record.source.place if isinstance(record.source, KnownSource) else record.source
     if not isinstance(source, FileSource | TarSource):
         data = source.read()
         return data, len(data)

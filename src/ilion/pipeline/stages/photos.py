@@ -66,17 +66,18 @@ def build_photos(experiment: Experiment) -> Photos:
     """
     general, description = experiment.config.extraction, photos_of(experiment.config)
     model, settings = description.model, description.settings
-    experiment.record.begin()
+    if not experiment.sealed:
+        experiment.record.begin()
     with ExitStack() as locks:
         artifact = storage.open_artifact(experiment.artifacts, description.kind, description.spec)
-        locks.enter_context(storage.locked(artifact.folder))
+        locks.enter_context(experiment.locked(artifact.folder))
         keys, whole, missing = do_shards(experiment, "postings", artifact, description)
         inputs = {
             **query_inputs(model, settings),
             "box": box_inputs(general.query_box),
         }
         own = storage.open_artifact(experiment.artifacts, "postings-queries", inputs)
-        locks.enter_context(storage.locked(own.folder))
+        locks.enter_context(experiment.locked(own.folder))
         query_key, seen = extract_photo_queries(
             experiment.queries, model, settings, own, box_use=general.query_box, workers=general.workers
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ilion import storage
 from ilion.errors import DatasetError
 from ilion.evaluation.evaluate import evaluate
+from ilion.extraction.describe import describe as describe_images
 from ilion.extraction.texts import TextDescription, read_queries
 from ilion.outcome import Machine, MissingShard, Skipped
 from ilion.pipeline.distributed.compute import do_shards
@@ -23,7 +24,7 @@ from ilion.pipeline.stages.search import open_ranking
 from ilion.reading.base import Reader
 from ilion.reading.combine import combine
 from ilion.reading.index import VERSION, TextIndex, search_texts
-from ilion.reading.store import ReadImage, TextSet
+from ilion.reading.store import ReadImage, TextSet, stored_as
 from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.searching.fusion import calibrate
 from ilion.storage import Artifact
@@ -71,9 +72,17 @@ class ReadingStage:
 
     def evidence(self, database_ids: Sequence[str]) -> list[tuple[Int64, Float64]]:
         """Return what speaks for images, for each query, as rows of a database and similarities."""
+        return self.evidence_in(self.rows_in(database_ids))
+
+    def rows_in(self, database_ids: Sequence[str]) -> Int64:
+        """Return the row of each image that was read in a database; -1 for those that it does not hold."""
         there = self.texts.rows_of(database_ids)
         row_of = np.full(len(self.texts), -1)
         row_of[there[there >= 0]] = np.flatnonzero(there >= 0)
+        return row_of
+
+    def evidence_in(self, row_of: Int64) -> list[tuple[Int64, Float64]]:
+        """Return what speaks for images, for each query; see `rows_in`."""
         found = []
         for query in self.queries:
             evidence = self.index.score(query)
@@ -95,7 +104,7 @@ def read(experiment: Experiment) -> ReadingStage:
     reused: list[str] = []
     with ExitStack() as locks:
         artifact = storage.open_artifact(experiment.artifacts, "texts", spec)
-        locks.enter_context(storage.locked(artifact.folder))
+        locks.enter_context(experiment.locked(artifact.folder))
         keys, whole, missing = do_shards(experiment, "reading", artifact, TextDescription(reader))
         photos, query_seconds, seen, own, asked = _read_photos(experiment, reader, locks)
         texts = TextSet(artifact, keys)
@@ -141,7 +150,7 @@ def _read_photos(
     artifact = storage.open_artifact(
         experiment.artifacts, "query-texts", {"spec": reader.spec.as_dict(), "box": general.query_box}
     )
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     key, seen = read_queries(queries, reader, artifact, box_use=general.query_box, workers=general.workers)
     stored = TextSet(artifact, [key])
     photos = {query.id: stored.read(row) for row, query in enumerate(queries)}
@@ -155,7 +164,7 @@ def _index(
     artifact: Artifact = storage.open_artifact(
         experiment.artifacts, "text-index", {**inputs, "version": VERSION}
     )
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     known = storage.is_finished(artifact.folder / "index.json")
     if not known:
         lines = (texts.read(row).lines for row in range(len(texts)))
@@ -256,3 +265,18 @@ def _weights(
     learnt = calibrate(accuracy, instances, usual=USUAL_WEIGHT, seed=config.seed)
     weights = np.where(np.isnan(learnt.weights), fixed, learnt.weights).astype(np.float32)
     return weights, learnt.fold
+
+
+def read_asked(
+    experiment: Experiment, stage: ReadingStage, queries: Sequence[Query], companions: Mapping[str, str]
+) -> ReadingStage:
+    """Return the same texts asked with further queries, which are read in memory."""
+    general = experiment.config.extraction
+    reader = TextDescription(reader_of(experiment.config))
+    pictures = [replace(query.image, id=query.id) for query in queries if query.image is not None]
+    found = describe_images(pictures, reader, [], box_use=general.query_box, workers=general.workers)
+    photos = {record.id: stored_as(read) for record, read in found}
+    confidence = experiment.config.reading.confidence
+    return replace(
+        stage, queries=tuple(_terms(q, photos, companions, confidence) for q in queries), photos=photos
+    )

@@ -27,12 +27,12 @@ from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.distributed.parts import compare_shortlists
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.learn_once import open_learnt
-from ilion.pipeline.stages.local_rows import Rows, prepare_queries
+from ilion.pipeline.stages.local_rows import Rows, make_comparable, prepare_queries
 from ilion.pipeline.stages.plan_rerank import LocalPlan
-from ilion.reranking.shortlist import Evidence, rerank
+from ilion.reranking.shortlist import Evidence, Fusion, gather, rerank
 from ilion.runtime.machine import peak_memory
 from ilion.searching.fusion import Calibration, calibrate
-from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Ranking
+from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Query, Ranking
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
         reused += ["codec"] * known
         inputs = {"spec": spec.as_dict(), "codec": codec.digest}
         artifact = storage.open_artifact(experiment.artifacts, "local", inputs)
-        locks.enter_context(storage.locked(artifact.folder))
+        locks.enter_context(experiment.locked(artifact.folder))
         if source is not None and source.artifact.folder != artifact.folder:
             whole = recode(source, keys, codec, artifact, features=spec.features)
         else:
@@ -120,6 +120,37 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
     )
 
 
+def describe_asked_locally(
+    experiment: Experiment, plan: LocalPlan, local: LocalStage, queries: Sequence[Query]
+) -> LocalStage:
+    """Return the same stored features with those of further queries, which are described in memory."""
+    general = experiment.config.extraction
+    found = local_extraction.describe_local_queries(
+        queries, plan.extractor, box_use=general.query_box, workers=general.workers
+    )
+    codec = local.database.codec
+    return replace(local, queries=make_comparable([found.get(q.id) for q in queries], codec, plan.original))
+
+
+def rerank_asked(
+    experiment: Experiment, plan: LocalPlan, queries: Sequence[LocalFeatures], rows: Rows, ranking: Ranking
+) -> tuple[Ranking, Evidence]:
+    """Re-rank by the settings, in memory.
+
+    Args:
+        experiment: Its share of the local score is a number, not one that is learnt from queries.
+        plan: How two images are compared.
+        queries: Features of the queries of the ranking.
+        rows: Stored features by rows of the ranking.
+        ranking: Ranking of the stage before.
+    """
+    settings = experiment.config.rerank
+    workers = plan.workers or experiment.config.extraction.workers
+    evidence = gather(ranking, queries, rows, plan.scorer, shortlist=settings.shortlist, workers=workers)
+    fusion: Fusion = "rank" if settings.fusion == "rank" else "score"
+    return rerank(ranking, evidence, fusion=fusion, weight=plan.weight), evidence
+
+
 def _queries(
     experiment: Experiment, extractor: LocalExtractor, locks: ExitStack
 ) -> tuple[storage.Artifact, str, bool]:
@@ -129,7 +160,7 @@ def _queries(
     key = queries_key(pictures)
     source = find_source(experiment.artifacts, "local-queries", inputs, [key])
     own = storage.open_artifact(experiment.artifacts, "local-queries", inputs)
-    locks.enter_context(storage.locked(own.folder))
+    locks.enter_context(experiment.locked(own.folder))
     if source is not None and source.artifact.folder != own.folder:
         return own, key, recode(source, [key], source.codec, own, features=extractor.spec.features)
     key, seen = local_extraction.extract_local_queries(
@@ -148,7 +179,7 @@ def _codec(
     config, dataset, spec = experiment.config, experiment.dataset, plan.extractor.spec
     inputs = {"spec": spec.as_dict(), "codec": to_dict(plan.codec)}
     artifact = open_learnt(experiment, "codec", inputs, has_codec)
-    locks.enter_context(storage.locked(artifact.folder))
+    locks.enter_context(experiment.locked(artifact.folder))
     return local_extraction.learn_codec(
         lambda: sample_records(dataset.database, config.extraction.fit_images, config.seed),
         plan.extractor,
@@ -215,7 +246,7 @@ def rerank_stage(
         log.info("re-ranking: %d text queries have no local features and keep their results", texts)
     inputs = evidence_inputs(plan, local.inputs, search_fingerprint, settings.shortlist)
     artifact = storage.open_artifact(experiment.artifacts, "evidence", inputs)
-    with storage.locked(artifact.folder):
+    with experiment.locked(artifact.folder):
         reused = all((artifact.folder / name).exists() for name in (EVIDENCE, "stats.json"))
         if not reused:
             _gather(experiment, plan, local, ranking, asked, artifact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +41,12 @@ class Prepared(Value):
     machine: Machine
     model: Mapping[str, Any]
     missing: tuple[MissingShard, ...] = field(default=(), kw_only=True)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the database, by row."""
+        ids: Sequence[str] = self.database.ids  # type: ignore[attr-defined]  # each kind has its own
+        return ids
 
 
 @dataclass(frozen=True)

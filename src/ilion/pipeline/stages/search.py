@@ -26,10 +26,12 @@ from ilion.searching import Code, search, search_compressed
 from ilion.searching.engines import ENGINES, rank_with
 from ilion.searching.expansion import expand, expansion_weights
 from ilion.storage import DescriptorSet, fingerprint
-from ilion.types import Descriptors, Float32, Ranking
+from ilion.types import Descriptors, Float32, Int64, Ranking
 
 CUT = ("block_size", "threads", "memory_mb", "device")
 """Settings of how the work is cut and where it is done."""
+HIDDEN = 1024
+"""Rows of which so many may be hidden while the whole database is still searched, and not a part of it."""
 
 
 def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Search:
@@ -63,7 +65,7 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
             return ranking
         if isinstance(extracted, Index):
             return rank_by_postings(experiment, extracted)
-        return _rank(experiment, extracted)
+        return rank_descriptors(experiment, extracted)
 
     return open_ranking(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
 
@@ -80,7 +82,7 @@ def open_ranking(
         make: Function that makes it, and may keep more in the folder it is given; called only when needed.
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
-    with storage.locked(artifact.folder):
+    with experiment.locked(artifact.folder):
         finished = storage.is_finished(artifact.folder / "ranking.json")
         done = finished and (artifact.folder / "stats.json").exists()
         if not done:
@@ -100,7 +102,15 @@ def open_ranking(
         )
 
 
-def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
+def rank_descriptors(experiment: Experiment, extracted: Extraction, allowed: Int64 | None = None) -> Ranking:
+    """Rank the database for every query by its descriptors.
+
+    Args:
+        experiment: Settings and place.
+        extracted: Queries and database.
+        allowed: Ascending database rows that may be found; None means all. The ranking is that of a database
+            which holds no other ones, with the rows of the whole.
+    """
     settings = experiment.config.search
     database = extracted.database
     if settings.method == "compressed":
@@ -109,9 +119,10 @@ def _rank(experiment: Experiment, extracted: Extraction) -> Ranking:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     if settings.expansion != "none":
-        first = _search(experiment, extracted, queries, database, settings.expansion_top, "query expansion")
+        top = settings.expansion_top
+        first = _search(experiment, extracted, queries, database, allowed, top, "query expansion")
         queries = _expand(queries, database, first, settings.expansion, settings.expansion_alpha)
-    return _search(experiment, extracted, queries, database, experiment.results_kept, "search")
+    return _search(experiment, extracted, queries, database, allowed, experiment.results_kept, "search")
 
 
 def _search(
@@ -119,10 +130,62 @@ def _search(
     extracted: Extraction,
     queries: Float32,
     database: DescriptorSet,
+    allowed: Int64 | None,
     k: int,
     stage: str,
 ) -> Ranking:
-    """Search by the method of the settings, every query in the whole database or among what it may find."""
+    """Search among the allowed rows: exact whatever share of the database they are."""
+    if allowed is None:
+        return _search_all(
+            experiment, extracted, queries, database, k, experiment.config.search.shortlist, stage
+        )
+    hidden = len(database) - len(allowed)
+    if hidden <= HIDDEN:
+        # with as many results more, what is left without the hidden ones is the same
+        shortlist = experiment.config.search.shortlist + hidden
+        found = _search_all(experiment, extracted, queries, database, k + hidden, shortlist, stage)
+        return keep_rows(found, allowed, k)
+    part = database.take(allowed)
+    found = _search_exact(experiment, extracted.queries.ids, queries, part, k, stage)
+    rows = np.where(found.indices >= 0, allowed[found.indices], -1) if len(allowed) else found.indices
+    return dataclasses.replace(found, database_ids=database.ids, indices=rows)
+
+
+def keep_rows(ranking: Ranking, allowed: Int64, k: int) -> Ranking:
+    """Return the first k results of a ranking among some of the rows.
+
+    Args:
+        ranking: Ranking of the whole database.
+        allowed: (N,) ascending rows that stay.
+        k: Largest number of results.
+
+    >>> whole = Ranking.from_arrays(np.array([[2, 0, 1]]), np.array([[0.9, 0.5, 0.1]]))
+    >>> keep_rows(whole, np.array([0, 1]), 5).indices.tolist()
+    [[0, 1]]
+    """
+    at = np.minimum(np.searchsorted(allowed, ranking.indices), max(0, len(allowed) - 1))
+    stays = allowed[at] == ranking.indices if len(allowed) else np.zeros(ranking.indices.shape, np.bool_)
+    size = min(k, int(stays.sum(axis=1).max(initial=0)))
+    order = np.argsort(~stays, axis=1, kind="stable")[:, :size]
+    kept = np.take_along_axis(stays, order, axis=1)
+    return dataclasses.replace(
+        ranking,
+        indices=np.where(kept, np.take_along_axis(ranking.indices, order, axis=1), -1),
+        similarities=np.where(kept, np.take_along_axis(ranking.similarities, order, axis=1), -np.inf),
+        counts=kept.sum(axis=1).astype(np.int64),
+    )
+
+
+def _search_all(
+    experiment: Experiment,
+    extracted: Extraction,
+    queries: Float32,
+    database: DescriptorSet,
+    k: int,
+    shortlist: int,
+    stage: str,
+) -> Ranking:
+    """Search by the method of the settings."""
     settings, ids = experiment.config.search, extracted.queries.ids
     if experiment.dataset.among:
         return _search_among(experiment, ids, queries, database, k, stage)
@@ -136,11 +199,19 @@ def _search(
             database,
             codes,
             k=k,
-            shortlist=settings.shortlist,
+            shortlist=shortlist,
             threads=settings.threads,
             progress=experiment.tell(stage),
         )
-    if settings.method != "exact":
+    return _search_exact(experiment, ids, queries, database, k, stage)
+
+
+def _search_exact(
+    experiment: Experiment, ids: Sequence[str], queries: Float32, database: DescriptorSet, k: int, stage: str
+) -> Ranking:
+    """Search all of a database, without short codes."""
+    settings = experiment.config.search
+    if settings.method not in ("exact", "compressed"):
         part = ENGINES.find(settings.method)
         return rank_with(part, ids, queries, database, k=k, threads=settings.threads)
     return search_parts(experiment, stage, ids, queries, database, k)
@@ -206,7 +277,7 @@ def _expand_database(experiment: Experiment, extracted: Extraction) -> Descripto
 
 
 def _expand(own: Float32, database: DescriptorSet, found: Ranking, method: str, alpha: float) -> Float32:
-    neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, -1)
+    neighbours = database.gather(found.indices.ravel()).reshape(*found.indices.shape, database.dim)
     return expand(own, neighbours, expansion_weights(found.similarities, method=method, alpha=alpha))
 
 

@@ -23,7 +23,7 @@ from ilion.searching.asmk.inverted import InvertedFile, Segment
 from ilion.searching.asmk.settings import AsmkSettings, selectivity
 from ilion.searching.asmk.votes import best_votes
 from ilion.searching.engines import ENGINES
-from ilion.types import Float32, Float64, Int64, LocalFeatures, Ranking
+from ilion.types import Bool, Float32, Float64, Int64, LocalFeatures, Ranking
 
 EXACT = 2.0**36
 """Number of steps into which the largest possible value of a match is divided."""
@@ -39,6 +39,7 @@ def search_postings(
     settings: AsmkSettings | None = None,
     *,
     k: int = 1000,
+    allowed: Int64 | None = None,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Ranking:
@@ -50,6 +51,8 @@ def search_postings(
         database: The inverted file.
         settings: Settings of the kernel; None takes the defaults.
         k: Number of results to keep; all N where the database is smaller.
+        allowed: Ascending rows that may be found; None means all. How much of the database a word matches is
+            still that of the whole.
         workers: Threads; 0 takes one a core.
         progress: Callback that receives the segments done and the segments in all.
 
@@ -65,8 +68,12 @@ def search_postings(
     if len(query_ids) != len(queries):
         raise ArtifactError(f"{len(query_ids)} query ids for the features of {len(queries)} queries")
     settings = settings or AsmkSettings()
+    shown = None
+    if allowed is not None:
+        shown = np.zeros(len(database), np.bool_)
+        shown[allowed] = True
     described = in_order(
-        queries, lambda features: _Query(features, database.codebook, settings, k), workers=workers
+        queries, lambda features: _Query(features, database.codebook, settings, k, shown), workers=workers
     )
     lists = [done.result() for _, done in described]
     separate = settings.burst > 0 and database.segment_count > 1
@@ -86,7 +93,7 @@ def search_postings(
     if separate:
         look(count=True, score=False)
     look(count=settings.burst > 0 and not separate, score=True)
-    shape = (len(queries), min(k, len(database)))
+    shape = (len(queries), min(k, len(database) if allowed is None else len(allowed)))
     return Ranking(
         tuple(query_ids),
         database.ids,
@@ -99,8 +106,15 @@ def search_postings(
 class _Query:
     """One query: its aggregates, how much of the database they match, and its best rows so far."""
 
-    def __init__(self, features: LocalFeatures, codebook: Codebook, settings: AsmkSettings, k: int) -> None:
-        self.codebook, self.settings, self.k = codebook, settings, k
+    def __init__(
+        self,
+        features: LocalFeatures,
+        codebook: Codebook,
+        settings: AsmkSettings,
+        k: int,
+        shown: Bool | None = None,
+    ) -> None:
+        self.codebook, self.settings, self.k, self.shown = codebook, settings, k, shown
         self.aggregates = aggregate(features, codebook, settings.assignments)
         width, height = features.image_size
         self.centre = (0.5 * width / max(width, height), 0.5 * height / max(width, height))
@@ -154,7 +168,11 @@ class _Query:
                 count,
             )
             sums = np.sqrt(sums * votes)
-        self._keep(np.arange(segment.start, segment.start + count), (sums * scale).astype(np.float32))
+        found, values = np.arange(segment.start, segment.start + count), (sums * scale).astype(np.float32)
+        if self.shown is not None:
+            mine = self.shown[found]
+            found, values = found[mine], values[mine]
+        self._keep(found, values)
 
     def _keep(self, rows: Int64, values: Float32) -> None:
         """Keep the best k, ties by lower row."""

@@ -1,0 +1,48 @@
+"""Indexes: photos that can be searched by the design that was evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilion.errors import ConfigError
+from ilion.pipeline import Progress
+from ilion.serve.index import Index
+from ilion.serve.writer import Added, add, create, create_from_run, remove
+from ilion.storage.runs import FILE
+from ilion.types import Where
+
+__all__ = ["Added", "add", "index", "remove"]
+
+
+def index(
+    sources: Sequence[Where],
+    output: Where,
+    *,
+    like: Where | None = None,
+    objects: bool = True,
+    progress: Progress | None = None,
+) -> Index:
+    """Make an index of photos, or of a finished run.
+
+    Args:
+        sources: Folders, tars, tables (.csv), photos or data sets; or one output folder of a finished run, of
+            which nothing is described again.
+        output: Folder of the index.
+        like: Output folder of a run whose design is taken; None takes the default design.
+        objects: Whether a photo in a folder of a folder shows the object that the first folder is named by.
+        progress: Callback that receives stage, done and total.
+
+    Raises:
+        ConfigError: No source is given, or the folder is not empty.
+        DatasetError: A source cannot be used.
+    """
+    paths = [Path(source) for source in sources]
+    if not paths:
+        raise ConfigError("name at least one folder of photos, or a finished run")
+    if (paths[0] / FILE).is_file():
+        if len(paths) > 1 or like is not None:
+            raise ConfigError(f"{paths[0]}: a finished run makes an index by itself; add other photos after")
+        return create_from_run(Path(output), paths[0], progress)
+    design = None if like is None else Path(like)
+    return create(Path(output), paths, like=design, objects=objects, progress=progress)[0]
