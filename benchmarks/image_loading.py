@@ -52,7 +52,7 @@ def slow(tar: Path, side: int, resample: Image.Resampling = Image.Resampling.BIC
 
 def fast(tar: Path, side: int) -> Iterator[RGB]:
     least = least_size("long", side)
-    for name, offset, size in index_tar(tar):
+    for name, offset, size in index_tar(tar).members:
         data = TarSource(tar, name, offset, size).read()
         yield resize(decode(data, at_least=least).image, "long", side)
 

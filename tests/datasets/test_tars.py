@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ilion.datasets.tars import index_tar
 from ilion.errors import DatasetError
@@ -28,7 +31,9 @@ def make(path: Path, files: dict[str, bytes], tar_format: int = tarfile.PAX_FORM
 def test_byte_ranges_are_those_of_the_files(tmp_path: Path, tar_format: int) -> None:
     path = make(tmp_path / "a.tar", FILES, tar_format)
     blob = path.read_bytes()
-    assert [(m.name, blob[m.offset : m.offset + m.size]) for m in index_tar(path)] == list(FILES.items())
+    assert [(m.name, blob[m.offset : m.offset + m.size]) for m in index_tar(path).members] == list(
+        FILES.items()
+    )
 
 
 def test_folders_and_links_are_passed_over(tmp_path: Path) -> None:
@@ -42,13 +47,13 @@ def test_folders_and_links_are_passed_over(tmp_path: Path) -> None:
         member = tarfile.TarInfo("../../escape.jpg")
         member.size = 3
         tar.addfile(member, io.BytesIO(b"abc"))
-    (only,) = index_tar(path)
+    (only,) = index_tar(path).members
     assert (only.name, only.size) == ("../../escape.jpg", 3)
     assert path.read_bytes()[only.offset :][:3] == b"abc"
 
 
 def test_an_empty_tar_has_no_members(tmp_path: Path) -> None:
-    assert index_tar(make(tmp_path / "a.tar", {})) == []
+    assert index_tar(make(tmp_path / "a.tar", {})).members == []
 
 
 def test_every_cut_is_an_error_that_says_after_which_file(tmp_path: Path) -> None:
@@ -104,3 +109,82 @@ def test_a_negative_size_does_not_loop_for_ever(tmp_path: Path) -> None:
     path.write_bytes(bytes(header) + bytes(1024))
     with pytest.raises(DatasetError, match=r"a\.tar"):
         index_tar(path)
+
+
+def header(name: str, size: int, kind: bytes) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+LAST = header("a.jpg", 3, tarfile.REGTYPE) + padded(b"abc") + bytes(1024)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
+@pytest.mark.parametrize("count", [3, 64, 65, 3_000])
+def test_headers_in_a_row_are_bounded(tmp_path: Path, kind: bytes, count: int) -> None:
+    body = b"15 comment=abc\n" if kind in (b"x", b"g", b"X") else b"long.jpg\0"
+    path = tmp_path / "a.tar"
+    path.write_bytes((header("p", len(body), kind) + padded(body)) * count + LAST)
+    if count <= 64:
+        (only,) = index_tar(path).members
+        assert only.name == ("long.jpg" if kind == b"L" else "a.jpg")
+        assert path.read_bytes()[only.offset :][: only.size] == b"abc"
+    else:
+        with pytest.raises(DatasetError, match="65 extension headers in a row, the last of"):
+            index_tar(path)
+
+
+def test_a_header_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(header("p", 4 << 30, tarfile.XHDTYPE))
+        file.truncate((4 << 30) + 4096)
+    with pytest.raises(DatasetError, match="the last of 4,294,967,296 bytes"):
+        index_tar(path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"junk", b"0 a=b\n", b"99 a=b\n", b"6 a=b", b"9999999999999999999999 a=b\n", b"-6 a=b\n", b"5 ab\n"],
+)
+def test_damaged_extension_headers(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(header("p", len(body), b"x") + padded(body) + LAST)
+    with pytest.raises(DatasetError, match="a damaged extension header at its beginning"):
+        index_tar(path)
+
+
+@pytest.mark.parametrize("size", ["x", "-1", "9" * 5000, "1e3", "", "²"])
+def test_damaged_sizes_in_extension_headers(tmp_path: Path, size: str) -> None:
+    record = f" size={size}\n".encode()
+    length = next(n for n in range(1, 9999) if len(str(n)) + len(record) == n)
+    body = str(length).encode() + record
+    path = tmp_path / "a.tar"
+    path.write_bytes(header("p", len(body), b"x") + padded(body) + LAST)
+    with pytest.raises(DatasetError, match="damaged header"):
+        index_tar(path)
+
+
+@given(st.lists(st.tuples(st.text("ab/.é", min_size=1, max_size=160), st.binary(max_size=700)), max_size=8))
+@settings(max_examples=20, deadline=None)
+def test_the_index_is_that_of_tarfile(files: list[tuple[str, bytes]]) -> None:
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+            for name, data in files:
+                member = tarfile.TarInfo(f"{name}x")  # a slash at the end means a folder
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "a.tar"
+            path.write_bytes(out.getvalue())
+            found = [(m.name, m.offset, m.size) for m in index_tar(path).members]
+        out.seek(0)
+        with tarfile.open(fileobj=out) as tar:
+            wanted = [(m.name, m.offset_data, m.size) for m in tar if m.isreg()]
+        assert found == wanted

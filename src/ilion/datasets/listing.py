@@ -27,7 +27,8 @@ _WITHOUT_DECODER = (".jxl",)
 IMAGE_SUFFIXES = frozenset((*_WITHOUT_DECODER, *(s for endings in EXTENSIONS.values() for s in endings)))
 """Endings that promise an image, with those for which there is no decoder: no photo vanishes unsaid."""
 
-_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
+"""Endings of archives that cannot be streamed."""
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
 
@@ -337,7 +338,7 @@ def list_distractors(listing: Listing, folder: Path, prefix: str, used: frozense
     for name in scan(folder, listing):
         if name.lower().endswith(".tar"):
             listing.tars.append(folder / name)
-        elif name.lower().endswith(_PACKED):
+        elif name.lower().endswith(PACKED):
             message = "is a compressed archive, which cannot be streamed"
             remedy = "unpack it here, or pack it again as a plain .tar"
             listing.error("packed", folder / name, message, remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from ilion.datasets.listing import (
     list_images,
     shown_path,
 )
-from ilion.datasets.shards import FileShard, IdShard, RecordShard, TarShard
+from ilion.datasets.shards import UNREAD_REMEDY, FileShard, IdShard, RecordShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
 from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard, Where
@@ -64,7 +65,8 @@ def open_dataset(
 
     Raises:
         ConfigError: ``shard_size`` is not positive, or no layout or encoding has that name.
-        DatasetError: The folder is no data set, or has errors; all of them are said.
+        DatasetError: The folder is no data set, or has errors, all of which are said; or no id of the subset
+            is in it.
     """
     if shard_size < 1:
         raise ConfigError(f"shard_size is {shard_size}; it must be at least 1")
@@ -76,7 +78,7 @@ def open_dataset(
     dataset = listing.dataset or _dataset(listing)
     first = _own_shards if listing.dataset else _positive_shards
     database = (*first(listing, wanted, shard_size), *_distractor_shards(listing, wanted, shard_size))
-    notes = [*_warnings(listing), *dataset.notes]
+    notes = [*_warnings(listing), *dataset.notes, *_tar_notes(database)]
     if subset and wanted and dataset.complete:
         notes.extend(_subset_notes(subset, wanted, database))
     return replace(dataset, database=database, notes=tuple(notes))
@@ -115,7 +117,7 @@ def list_dataset(
             raise ConfigError(f"{path}: holds ids only; a folder of distractors cannot be added to it")
         # what lies there is judged as distractors, not by the layout
         inside = f"{shown_path(distractors, listing.root)}/"
-        listing.problems = [problem for problem in listing.problems if not problem.file.startswith(inside)]
+        listing.problems = [p for p in listing.problems if not f"{p.file}/".startswith(inside)]
         list_distractors(listing, distractors, f"{distractors.name}/")
     finish(listing)
     return listing
@@ -297,12 +299,35 @@ def box_share(boxes: tuple[Box, ...], width: int, height: int) -> float:
     return float((np.diff(ys)[:, None] * np.diff(xs) * covered).sum() / (width * height))
 
 
+def _tar_notes(database: Sequence[Shard]) -> Iterator[str]:
+    """Say what of the tars is not read, where finding out is cheap; the check does so always."""
+    tars = [shard for shard in database if isinstance(shard, TarShard)]
+    if sum(shard.path.stat().st_size for shard in tars) <= _CHEAP_TAR_BYTES:
+        found = []
+        for tar in tars:
+            with suppress(DatasetError):  # a damaged tar is told where it is read, which a run may survive
+                if seen := tar.unread():
+                    found.append(f"{tar.path}: holds {seen}, which are not read; {UNREAD_REMEDY}")
+        yield from found[:_SHOWN_NOTES]
+        if len(found) > _SHOWN_NOTES:
+            yield f"... and {len(found) - _SHOWN_NOTES} more such tars (ilion datasets check lists them all)"
+
+
+def _matches_nothing(subset: Path, wanted: IdSet, example: str) -> DatasetError:
+    return DatasetError(
+        f"{subset}: none of its {len(wanted)} ids is in the data set (such as {example!r}); without them "
+        "there would be no distractors. Write ids as the data set has them, with or without the tar's name"
+    )
+
+
 def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Iterator[str]:
     tars = [shard for shard in database if isinstance(shard, TarShard)]
     absent = count_tars(read_ids(subset))
     for shard in tars:
         del absent[shard.path.name]
     if absent:
+        if absent.total() >= len(wanted):
+            raise _matches_nothing(subset, wanted, next(iter(sorted(absent))))
         names = ", ".join(sorted(absent)[:_SHOWN_IDS])
         yield f"{subset}: names {absent.total()} ids in {len(absent)} tars that are not there: {names} ..."
     if sum(shard.path.stat().st_size for shard in tars) > _CHEAP_TAR_BYTES:
@@ -311,6 +336,8 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
     for shard in tars:
         for _ in shard.records():
             pass
+    if not wanted.found:
+        raise _matches_nothing(subset, wanted, next(iter(read_ids(subset))))
     missing = len(wanted) - wanted.found
     if missing:
         some = [i for i, _ in zip(wanted.missing(read_ids(subset)), range(_SHOWN_IDS), strict=False)]

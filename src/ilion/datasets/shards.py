@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ilion.datasets.ids import IdSet, read_ids, tar_key, unescape_id
 from ilion.datasets.listing import is_hidden, is_image_name
@@ -25,6 +25,10 @@ from ilion.types import (
     Source,
     TarSource,
 )
+
+_SHOWN = 3
+"""Names that stand in a message as examples."""
+UNREAD_REMEDY = "give images an ending such as .jpg, and pack files in place of links"
 
 
 def _stamp(path: Path) -> str:
@@ -119,14 +123,26 @@ def _plain_boxes(boxes: Iterable[Box]) -> list[tuple[float, float, float, float]
     return [(box.x, box.y, box.width, box.height) for box in boxes]
 
 
+class _Images(NamedTuple):
+    """What a tar holds: key, member, offset and size of each image, and what of it is not read."""
+
+    rows: tuple[tuple[str, str, int, int], ...]
+    unread: tuple[str, ...]
+
+
 @lru_cache(maxsize=4)
-def _index(path: Path, _stamp: str) -> tuple[tuple[str, str, int, int], ...]:
+def _index(path: Path, _stamp: str) -> _Images:
     # A few indexes and not all: those of 1,000 tars of 100,000 images would take tens of gigabytes.
     rows = []
     seen: set[str] = set()
-    for member, offset, size in index_tar(path):
+    alone: dict[str, str] = {}
+    members, links = index_tar(path)
+    for member, offset, size in members:
         key = tar_key(member)
-        if not is_image_name(member) or not key or is_hidden(os.path.basename(member)):
+        if is_hidden(os.path.basename(member)):
+            continue
+        if not is_image_name(member) or not key:
+            alone.setdefault(key, member)
             continue
         if key in seen:
             raise DatasetError(
@@ -135,14 +151,24 @@ def _index(path: Path, _stamp: str) -> tuple[tuple[str, str, int, int], ...]:
             )
         seen.add(key)
         rows.append((key, member, offset, size))
-    return tuple(rows)
+    lost = [member for key, member in alone.items() if key not in seen]
+    unread = []
+    if lost:
+        unread.append(f"{len(lost)} members without an image of their name ({_some(lost)})")
+    if links:
+        unread.append(f"{len(links)} links to no file before them ({_some(links)})")
+    return _Images(tuple(rows), tuple(unread))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
 
 
 @dataclass(frozen=True)
 class TarShard:
     """The images of one tar in WebDataset form; the id is ``<tar file name>/<key>``.
 
-    Members that are no images (captions, metadata) belong to the samples and are passed over.
+    Members that are no images (captions, metadata) belong to the image of the same key.
 
     Args:
         name: Unique within the database; safe as a file name.
@@ -160,10 +186,18 @@ class TarShard:
         Raises:
             DatasetError: The tar is damaged, or a key occurs twice.
         """
-        for key, member, offset, size in _index(self.path, _stamp(self.path)):
+        for key, member, offset, size in _index(self.path, _stamp(self.path)).rows:
             image_id = f"{self.path.name}/{key}"
             if self.subset is None or self.subset.take(image_id, key):
                 yield ImageRecord(image_id, TarSource(self.path, member, offset, size))
+
+    def unread(self) -> str:
+        """Return in words what of the tar is not read, "" for nothing.
+
+        Raises:
+            DatasetError: The tar is damaged, or a key occurs twice.
+        """
+        return " and ".join(_index(self.path, _stamp(self.path)).unread)
 
     def fingerprint(self) -> str:
         """Return a digest of the tar's name, size, modification and change time, and of the subset.

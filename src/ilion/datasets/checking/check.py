@@ -13,7 +13,7 @@ from ilion.datasets.checking.facts import DatasetFacts, FactsBuilder
 from ilion.datasets.checking.inspect import Inspection, inspect
 from ilion.datasets.listing import Listing, Photo, Problem, Severity, shown_path
 from ilion.datasets.reader import list_dataset
-from ilion.datasets.shards import TarShard
+from ilion.datasets.shards import UNREAD_REMEDY, TarShard
 from ilion.errors import ConfigError, DatasetError
 from ilion.images import EXTENSIONS, ImageFacts
 from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
@@ -170,6 +170,10 @@ def _usable_shards(listing: Listing, problems: _Problems) -> tuple[list[Shard], 
                 else:
                     total += 1
             usable.append(shard)
+            if isinstance(shard, TarShard) and (seen := shard.unread()):
+                shown = shown_path(shard.path, listing.root)
+                seen = f"holds {seen}, which are not read"
+                problems.add(Problem("warning", "tar-members", shown, seen, UNREAD_REMEDY))
         except DatasetError as error:
             path = shard.path if isinstance(shard, TarShard) else Path(shard.name)
             message, _, remedy = str(error).removeprefix(str(path)).lstrip(":!").strip().partition("; ")

@@ -27,6 +27,7 @@ from ilion.datasets.listing import (
     subfolders,
 )
 from ilion.datasets.names import FileFinder, difference, inner_path, normal
+from ilion.datasets.strays import note_role, note_root
 from ilion.datasets.tables import Row, find_table, read_table
 from ilion.errors import DatasetError
 from ilion.opening.tables import WORKBOOKS, column_name
@@ -102,6 +103,10 @@ class PlainFolder(Layout):
             list_distractors(listing, folder / DISTRACTORS_FOLDER, f"{DISTRACTORS_FOLDER}/", listed)
         _read_objects(listing)
         _note_unlisted(listing, listed)
+        stems = [name.rpartition(".")[0] for name in (PHOTOS_TABLE, OBJECTS_TABLE)]
+        used = [PHOTOS_TABLE, OBJECTS_TABLE, *(stem + ending for stem in stems for ending in WORKBOOKS)]
+        holds = {name.partition("/")[0] for name in listed} | {OBJECTS_FOLDER, DISTRACTORS_FOLDER}
+        note_root(listing, (*used, *sorted(holds)), DISTRACTORS_FOLDER)
         return listing
 
 
@@ -118,7 +123,7 @@ def _walk_objects(listing: Listing, found: dict[str, _Entry], listed: frozenset[
             found[image_id] = _Entry(roles={instance: role}, places={instance: image_id})
         elif role:
             note_stray(listing, base / name, "beside the photos")
-        else:
+        elif not (name.count("/") == 2 and note_role(listing, (base / name).parent, ROLES)):
             note_stray(listing, base / name, f"outside of <object>/{'|'.join(ROLES)}")
 
 
@@ -247,7 +252,11 @@ def _read_objects(listing: Listing) -> None:
 
 def _note_unlisted(listing: Listing, listed: frozenset[str]) -> None:
     for name in scan(listing.root, listing, frozenset((OBJECTS_FOLDER, DISTRACTORS_FOLDER))):
-        if is_image_name(name) and name not in listed:
+        tar = "/" in name and name.lower().endswith(".tar")
+        if tar:
+            remedy = f"move it to {DISTRACTORS_FOLDER}/ if it holds distractors"
+            listing.warn("stray-file", listing.root / name, "is not read", remedy)
+        elif is_image_name(name) and name not in listed:
             message = "is a photo without a role and is not read"
             remedy = f"give it a row in {PHOTOS_TABLE}, or move it to an object or to {DISTRACTORS_FOLDER}"
             listing.warn("stray-file", listing.root / name, message, remedy)

@@ -26,6 +26,7 @@ from ilion.datasets.listing import (
     subfolders,
 )
 from ilion.datasets.names import FileFinder, check_id, difference, loose, normal
+from ilion.datasets.strays import note_role, note_root
 from ilion.datasets.taxonomy import read_taxonomy
 from ilion.errors import DatasetError
 from ilion.types import Box
@@ -61,7 +62,7 @@ class IliasLayout(Layout):
             parts = name.split("/")
             if len(parts) == 3 and parts[1] in _ROLES:
                 _add_file(listing, name, normal(parts[0]), _ROLES[parts[1]], values, finder)
-            else:
+            elif not (len(parts) == 3 and note_role(listing, (listing.base / name).parent, _ROLES)):
                 note_stray(listing, listing.base / name, "outside of <object>/query and <object>/pos")
         _note_lone_boxes(listing)
         _note_unlisted(listing, values)
@@ -69,6 +70,8 @@ class IliasLayout(Layout):
             if (folder / name).is_dir():
                 list_distractors(listing, folder / name, f"{name}/")
         read_taxonomy(listing)
+        used = (CORE, *DISTRACTOR_FOLDERS, "image_ids", "misc", "taxonomy.json", "checksums.txt")
+        note_root(listing, used, DISTRACTOR_FOLDERS[0])
         return listing
 
 
