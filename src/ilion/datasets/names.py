@@ -116,6 +116,9 @@ class NameIndex:
         for name in self._names:
             self._normal.setdefault(normal(name), name)
 
+    def __len__(self) -> int:
+        return len(self._names)
+
     def find(self, written: str) -> str | None:
         """Return the stored name that is written so, in whatever form its accents are."""
         return written if written in self._names else self._normal.get(normal(written))

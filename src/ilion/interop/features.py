@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
+from ilion.datasets.names import bad_characters
 from ilion.errors import ArtifactError
 from ilion.opening import check_regular
 from ilion.storage import writing
@@ -335,10 +336,13 @@ def _refuse_storage(dataset: Any, name: str, path: Path) -> None:
 def _decode_id(stored: object, path: Path) -> str:
     if isinstance(stored, bytes):
         try:
-            return unescape_id(stored.decode("utf-8"))
+            stored = stored.decode("utf-8")
         except UnicodeDecodeError:
             raise ArtifactError(f"{path}: the id {stored!r} is not UTF-8 text") from None
-    return unescape_id(str(stored))
+    image_id = unescape_id(str(stored))
+    if bad := bad_characters(image_id):
+        raise ArtifactError(f"{path}: the id {image_id!a} holds {bad}; give the image another name")
+    return image_id
 
 
 def _escape(image_id: str, path: Path) -> str:

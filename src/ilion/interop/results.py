@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.datasets.ids import escape_id, unescape_id
+from ilion.datasets.names import NameIndex, bad_characters, loose
 from ilion.errors import ArtifactError
 from ilion.opening import open_regular, read_bytes
 from ilion.storage import pickles, writing
@@ -62,6 +63,11 @@ class Results:
                 f"results of {q} queries: similarities {self.similarities.shape} and ranks {shape} do not fit"
             )
         for what, ids in (("query", self.query_ids), ("database", self.database_ids)):
+            own = isinstance(ids, IdList)  # a list that was stored here, of very many
+            odd = None if own else next((i for i in ids if bad_characters(i)), None)
+            if odd is not None:
+                seen = bad_characters(odd)
+                raise ArtifactError(f"the {what} id {odd!a} holds {seen}; give the image another name")
             twice = find_duplicate(ids)
             if twice is not None:
                 raise ArtifactError(f"the {what} id {twice!r} occurs twice; ids must be unique")
@@ -255,10 +261,32 @@ def _refuse_ascending(results: Results, path: Path) -> None:
         )
 
 
+def align_ids(results: Results, wanted: Iterable[str], queries: Iterable[str]) -> Results:
+    """Return results with ids as the data set has them, where only the form of accents differs (NFC and NFD).
+
+    Args:
+        results: The results.
+        wanted: Ids of the database that the ground truth names.
+        queries: Ids of the data set's queries.
+
+    >>> results = Results(("e\u0301",), ("a",), np.array([[0.5]]), np.array([[0]]), np.array([1]), True)
+    >>> align_ids(results, ["a"], ["\u00e9"]).query_ids == ("\u00e9",)
+    True
+    """
+    changed: dict[str, Any] = {}
+    parts = {"database_ids": (results.database_ids, wanted), "query_ids": (results.query_ids, queries)}
+    for part, (ids, names) in parts.items():
+        index = NameIndex(name for name in names if not name.isascii())
+        if len(index):
+            changed[part] = tuple(i if i.isascii() else index.find(i) or i for i in ids)
+    return replace(results, **changed) if changed else results
+
+
 _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("with / in place of \\", lambda name: name.replace("\\", "/")),
     ("without the folder", lambda name: name.replace("\\", "/").rpartition("/")[2]),
     ("without the extension", lambda name: str(PurePosixPath(name).with_suffix("")) if name else name),
+    ("in other letters (upper and lower case, width, spaces)", loose),
     (
         "without folder and extension",
         lambda name: PurePosixPath(name.replace("\\", "/")).stem,

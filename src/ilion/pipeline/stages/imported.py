@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ilion.datasets.ids import IdSet, read_ids
+from ilion.datasets.names import NameIndex, normal
 from ilion.descriptors.base import ExtractorSpec
 from ilion.errors import DatasetError
 from ilion.interop.features import Partition, write_features
 from ilion.interop.imported import DATABASE, Imported, open_imported
-from ilion.interop.results import Results, check_ids, to_ranking
+from ilion.interop.results import Results, align_ids, check_ids, to_ranking
 from ilion.outcome import Cost
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.results import Extraction, Search
@@ -46,6 +47,7 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     subset = experiment.config.dataset.subset
     if subset:
         database = database.take(_subset(experiment, database, Path(subset)))
+    _refuse_other_forms(experiment, database, folder)
     if not len(database):
         raise DatasetError(f"{folder}: no positives or distractors were imported; there is nothing to search")
     queries, keys = _queries(experiment, found)
@@ -78,7 +80,9 @@ def take_results(experiment: Experiment, results: Results, k: int) -> Search:
     """
     dataset = experiment.dataset
     named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-    experiment.note(*results.notes, *check_ids(results, named, [query.id for query in dataset.queries]))
+    queries = [query.id for query in dataset.queries]
+    results = align_ids(results, named, queries)
+    experiment.note(*results.notes, *check_ids(results, named, queries))
     ranking = to_ranking(results, named, k)
     digest = fingerprint(ranking.query_ids, ranking.database_ids, ranking.indices.tolist())
     return Search(ranking, Path(experiment.config.output) / "ranking", digest, UNKNOWN, False, peak_memory())
@@ -145,6 +149,22 @@ def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int6
     return np.flatnonzero(np.fromiter(taken, np.bool_, len(database)))
 
 
+def _refuse_other_forms(experiment: Experiment, database: DescriptorSet, folder: Path) -> None:
+    """Refuse ids that differ from the data set's only in the form of accents: they would count as missed."""
+    dataset = experiment.dataset
+    every = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
+    named = {normal(i): i for i in every if not i.isascii()}
+    if not named:
+        return
+    others = [i for i in database.ids if not i.isascii() and i not in every and normal(i) in named]
+    if others:
+        raise DatasetError(
+            f"{folder}: {len(others)} imported ids, such as {others[0]!a}, differ from the data set's "
+            f"({named[normal(others[0])]!a}) in how accents are stored (NFC and NFD); write them as the data "
+            "set has them, and import again"
+        )
+
+
 def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tuple[str, ...]]:
     partition: Partition = "image_queries"
     if experiment.config.dataset.queries == "text":
@@ -152,11 +172,13 @@ def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tupl
     stored = found.descriptors(partition)
     place = {query: row for row, query in enumerate(stored.ids)}
     wanted = tuple(query.id for query in experiment.queries)
-    missing = [query for query in wanted if query not in place]
+    index = NameIndex(place)
+    found_as = {query: index.find(query) for query in wanted}
+    missing = [query for query, stored_as in found_as.items() if stored_as is None]
     if missing:
         raise DatasetError(
             f"{found.folder}: {len(missing)} of {len(wanted)} queries have no descriptor, such as "
             f"{missing[0]!r}; import the file features_{partition}.hdf5 of the same data set"
         )
-    rows = np.array([place[query] for query in wanted], np.int64)
+    rows = np.array([place[name] for name in found_as.values() if name is not None], np.int64)
     return Descriptors(wanted, stored.gather(rows)), found.partitions.get(partition, ())

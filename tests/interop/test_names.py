@@ -1,0 +1,70 @@
+"""Ids of others: what is no text is refused, and forms of accents are compared."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ilion.errors import ArtifactError
+from ilion.interop.features import open_features, write_features
+from ilion.interop.results import Results, align_ids, check_ids, read_results
+from ilion.types import Descriptors
+
+
+def nfd(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+def results(queries: list[str], database: list[str]) -> Results:
+    ranks = np.tile(np.arange(len(database)), (len(queries), 1))
+    values = np.linspace(1, 0, len(database))[None].repeat(len(queries), 0)
+    counts = np.full(len(queries), len(database))
+    return Results(tuple(queries), tuple(database), values, ranks, counts, True)
+
+
+@pytest.mark.parametrize("bad", ["#Ud800", "a\x07b", "\ud800"])
+@pytest.mark.parametrize("where", ["query", "database"])
+def test_ids_of_results_that_are_no_text_are_refused(tmp_path: Path, bad: str, where: str) -> None:
+    table = {bad: {"a": 1.0}} if where == "query" else {"q": {bad: 1.0}}
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(ArtifactError, match=rf"the {where} id '.*' holds (U\+D800|the control character)"):
+        read_results(path)
+    ids = (["q"], [bad]) if where == "database" else ([bad], ["d"])
+    content = {"query_ids": ids[0], "db_ids": ids[1], "sims": np.ones((1, 1)), "ranks": np.zeros((1, 1), int)}
+    path = tmp_path / "r.pkl"
+    if bad != "\ud800":
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(ArtifactError, match="holds"):
+            read_results(path)
+
+
+def test_ids_of_features_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "features_positives.hdf5"
+    write_features(path, [Descriptors(("a", "b"), np.eye(2, dtype=np.float32))])
+    for bad in ("#Ud800", "a\x07b"):
+        with h5py.File(path, "r+") as file:
+            file["index"][1] = bad
+        with pytest.raises(ArtifactError, match=r"the id '.*' holds"):
+            list(open_features(path).blocks())
+
+
+def test_results_in_another_form_of_accents_are_the_same_ids() -> None:
+    given = results([nfd("が/q.jpg")], [nfd("が/p.jpg"), "other"])
+    found = align_ids(given, ["が/p.jpg"], ["が/q.jpg"])
+    assert found.query_ids == ("が/q.jpg",)
+    assert found.database_ids == ("が/p.jpg", "other")
+    check_ids(found, ["が/p.jpg"], ["が/q.jpg"])
+    assert align_ids(given, ["a"], ["b"]) is given
+
+
+def test_results_in_other_letters_are_refused_with_both_spellings() -> None:
+    given = results(["q"], ["OBJ/P 1.JPG", "OBJ/P2.JPG"])
+    with pytest.raises(ArtifactError, match=r"2 are in other letters.*'OBJ/P 1.JPG'.*'obj/p 1.jpg'"):
+        check_ids(given, ["obj/p 1.jpg", "obj/p2.jpg"])
