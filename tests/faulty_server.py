@@ -156,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         length: int | None = size - start
         if fault == "short-range" and ranged and size - start > 1:
             length = size - start - 1
-        if fault in ("endless", "endless-cut"):
+        if fault in ("endless", "endless-cut", "flood"):
             length = None
             self.close_connection = True
         if fault == "etag":
@@ -197,6 +197,10 @@ class Handler(BaseHTTPRequestHandler):
                     time.sleep(0.01)
                     self.connection.close()
                 return
+        while fault == "flood" and not self.server.ended.is_set():
+            self.wfile.write(bytes(self.server.piece))
+            with self.server.lock:
+                self.server.sent += self.server.piece
         if fault == "too-long":
             self.wfile.write(b"x" * 100)
             self.close_connection = True

@@ -196,3 +196,19 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="in the way"):
         out(tmp_path, tmp_path / "a.tar")
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_extension_headers_are_bounded(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("p")
+    member.type, member.size = kind, 1 << 32
+    path = tmp_path / "huge.tar"
+    with path.open("wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT))
+        file.truncate((1 << 32) + 4096)
+    with pytest.raises(ArtifactError, match="an extension header of 4,294,967,296 bytes"):
+        extract(path, tmp_path / "out", tmp_path / "aside")
+    member.size = 0
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) * 3000 + bytes(1024))
+    with pytest.raises(ArtifactError, match="damaged"):
+        extract(path, tmp_path / "out", tmp_path / "aside")

@@ -476,3 +476,19 @@ def test_redirects_keep_their_security() -> None:
 @pytest.mark.parametrize(("value", "seconds"), [("0", 0.0), ("-1", None), ("", None), ("9" * 30, None)])
 def test_waiting_times(value: str, seconds: float | None) -> None:
     assert waiting_time(value) == seconds
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_without_length_and_end_stops(
+    tmp_path: Path, announced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HEAD says 1,000 bytes, or nothing, and the body never ends; the disk must not fill up."""
+    name = "a.bin" if announced else "nohead.bin"
+    if not announced:
+        monkeypatch.setattr("ilion.download.transfer.free_bytes", lambda folder: (64 << 20) + (2 << 20))
+    with serving({f"/{name}": content(1, 1000)}, {f"/{name}": ["flood"] * 9}) as server:
+        words = "what was announced" if announced else "what the disk has left"
+        with pytest.raises(ArtifactError, match=f"a body without a length, which is longer than {words}"):
+            fetch(recipe(server, **{name: digest(content(1, 1000))}), tmp_path)
+        assert server.sent < 64 << 20
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) < 1 << 20

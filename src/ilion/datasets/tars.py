@@ -21,6 +21,8 @@ _BLOCK = 512
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 _LONG = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+EXTENSIONS = (*_PAX, *_LONG)
+"""Types of headers that extend the next one."""
 
 
 class TarMember(NamedTuple):
@@ -90,7 +92,7 @@ def _index(file: BinaryIO, path: Path) -> TarIndex:
                 ) from error
             break
         data = end + _BLOCK
-        if info.type in _PAX or info.type in _LONG:
+        if info.type in EXTENSIONS:
             headers += 1
             if headers > MOST_HEADERS or not 0 <= info.size <= MOST_HEADER:
                 seen = f"{headers} extension headers in a row, the last of {info.size:,} bytes"

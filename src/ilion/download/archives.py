@@ -24,6 +24,7 @@ from pathlib import Path
 from threading import Event
 from typing import IO
 
+from ilion.datasets.tars import EXTENSIONS, MOST_HEADER
 from ilion.errors import ArtifactError
 from ilion.opening import open_regular
 
@@ -144,6 +145,7 @@ def extract(
         zlib.error,
         lzma.LZMAError,
         EOFError,
+        RecursionError,  # thousands of extension headers in a row
         RuntimeError,
     ) as error:
         raise ArtifactError(f"{archive}: damaged ({error}); delete it and download it again") from None
@@ -197,7 +199,7 @@ def _open_archive(archive: Path) -> Iterator[Iterator[Member]]:
     else:
         # read once, front to back, and to the end of the compressed stream: its checksum stands there, which
         # tarfile does not look at
-        with _decompress(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with _decompress(archive) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
             yield _of_tar(tar)
             rest = 0
             while data := stream.read(1 << 20):
@@ -217,6 +219,17 @@ def _decompress(archive: Path) -> IO[bytes]:
     if start == b"\xfd7zXZ\0":
         return lzma.open(archive)
     return open_regular(archive)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header is looked at before tarfile reads, as a whole, what extends it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in EXTENSIONS and not 0 <= found.size <= MOST_HEADER:
+            raise ArtifactError(f"an extension header of {found.size:,} bytes, as no writer makes")
+        return found
 
 
 def _of_tar(tar: tarfile.TarFile) -> Iterator[Member]:

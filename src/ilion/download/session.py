@@ -238,7 +238,7 @@ class _Session:
         elif item.state != "done":
             record = None
         if record is None:
-            transfer = Transfer(self.client, file, item.urls, folder, self._tell("download"))
+            transfer = Transfer(self.client, file, item.urls, folder, self._tell("download"), item.size)
             try:
                 record = transfer.run()
             except MissingFile:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ilion.download.answers import Answer, Fault, Refusal
+from ilion.download.archives import RESERVE
 from ilion.download.choice import Wanted
 from ilion.download.client import Client
 from ilion.download.partial import Head, Partial
@@ -33,6 +34,8 @@ PROGRESS = 64 << 10
 """Least bytes that an attempt must bring to count as progress."""
 ODD_ANSWERS = 3
 """Number of answers with the whole file, or with another tag, after which the file starts anew."""
+SLACK = 1 << 20
+"""Bytes that a body without a length may have beyond what was announced, if twice that is less."""
 RESTARTS = 3
 """Number of times that a changed file starts anew before the tags of its source are no longer heeded."""
 
@@ -58,16 +61,24 @@ class Transfer:
         urls: Its addresses, the preferred one first.
         folder: Folder of the download.
         tell: Callback that receives the number of further bytes; negative when bytes were dropped.
+        announced: Bytes that recipe or server announced before; None if neither did.
     """
 
     def __init__(
-        self, client: Client, file: Wanted, urls: Sequence[str], folder: Path, tell: Callable[[int], None]
+        self,
+        client: Client,
+        file: Wanted,
+        urls: Sequence[str],
+        folder: Path,
+        tell: Callable[[int], None],
+        announced: int | None = None,
     ) -> None:
         self.client = client
         self.settings: DownloadSettings = client.settings
         self.file = file
         self.urls = list(urls)
         self.folder = folder
+        self.announced = announced
         self.tally = Tally()
         self._tell = tell
         self._reasons: list[str] = []
@@ -208,10 +219,20 @@ class Transfer:
 
     def _take(self, partial: Partial, answer: Answer) -> bool:
         """Append a body; return whether the file is whole."""
+        most, limit = "", 0
+        if partial.head.total is None:
+            # recipes announce sizes in round numbers
+            if self.announced:
+                most, limit = "was announced", max(2 * self.announced, self.announced + SLACK)
+            else:
+                most, limit = "the disk has left", partial.end + max(free_bytes(self.folder) - RESERVE, 0)
         for data in self.client.read(answer):
             total = partial.head.total
             if total is not None and partial.end + len(data) > total:
                 raise Fault("too long", f"{answer.url}: more than the {total} bytes announced")
+            if most and partial.end + len(data) > limit:
+                self._anew(partial, Head())
+                raise Refusal(f"{answer.url}: a body without a length, which is longer than what {most}")
             partial.write(data)
             self.tally.fetched += len(data)
             self._tell(len(data))
