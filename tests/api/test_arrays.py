@@ -43,6 +43,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MODEL, "rootsift-vlad"])
 def test_a_run_and_the_same_calls_give_the_same_numbers(shop: Path, tmp_path: Path, model: str) -> None:
     config = settings(shop, tmp_path / "run", features="rootsift", shortlist=8, keypoints=200)
@@ -154,6 +155,7 @@ def test_truth_by_id_is_judged_in_any_database() -> None:
     assert ilion.evaluate(small, ignoring).mean == 1
 
 
+@pytest.mark.slow
 def test_paths_may_be_strings_and_results_print_briefly(tiny_dataset: Path, tmp_path: Path) -> None:
     config = settings(tiny_dataset, tmp_path / "run")
     result, _ = ilion.run(config)

@@ -87,6 +87,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BACKENDS, "_parts", dict(BACKENDS._parts))
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_goes_through_a_run(tiny_dataset: Path) -> None:
     result, page = api.run(experiment(tiny_dataset))
     assert result.design == "own.py:colours"

@@ -45,6 +45,7 @@ def test_a_metric_of_ones_own() -> None:
     assert "'reciprocal_rank@1000': 0.75" in run("own_metric.py")
 
 
+@pytest.mark.slow
 def test_own_photos(tmp_path: Path) -> None:
     for seed in range(4):
         (tmp_path / f"photo{seed}.jpg").write_bytes(draw_photo(seed))

@@ -63,6 +63,7 @@ def same_shards(grown: Path, rebuilt: Path) -> None:
     assert any("descriptors-" in name for name in expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_grown_set_is_its_rebuild_and_only_what_is_new_was_looked_at(
     tmp_path: Path, looked_at: list[str], processes: int
@@ -89,6 +90,7 @@ def test_a_grown_set_is_its_rebuild_and_only_what_is_new_was_looked_at(
     assert looked_at == []
 
 
+@pytest.mark.slow
 def test_what_a_model_learnt_stays_until_asked(tmp_path: Path, looked_at: list[str]) -> None:
     data = dataset(tmp_path / "data", 4, 3)
     config = experiment(data, "rootsift-vlad", tmp_path / "out")

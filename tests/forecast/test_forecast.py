@@ -181,6 +181,7 @@ def test_more_distractors_are_worse_and_less_certain(known: DistractorCounts) ->
     assert [p.mean for p in again.points] == means
 
 
+@pytest.mark.slow
 def test_the_forecast_lies_in_its_own_interval() -> None:
     """Twenty worlds, a tenfold database: the measured mAP is mostly inside; a log-linear line errs more."""
     inside, errors, lines = 0, [], []

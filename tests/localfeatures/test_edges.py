@@ -165,6 +165,7 @@ def test_a_query_larger_than_the_database_image(root: Path, budget: int) -> None
     assert box.height == pytest.approx(140, abs=12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_missing_features_are_counted_and_shown(root: Path, scorer: str) -> None:
     whole = run(root, scorer=scorer)

@@ -233,6 +233,7 @@ def test_database_expansion_is_what_its_definition_says(
         np.testing.assert_allclose(done.ranking.similarities[q], np.sort(reference @ query)[::-1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_and_reported_together(
     tiny_dataset: Path, network: Path, tmp_path: Path
 ) -> None:
@@ -354,6 +355,7 @@ def test_a_language_without_words_is_refused_before_the_run(
     assert (tmp_path / "out/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_finished_runs_give_the_report_that_their_results_give(
     tiny_dataset: Path, network: Path, tmp_path: Path
 ) -> None:
@@ -396,6 +398,7 @@ def command(*arguments: str, capsys: pytest.CaptureFixture[str], code: int = 0) 
     return out, err
 
 
+@pytest.mark.slow
 def test_run_from_the_command_line(
     tiny_dataset: Path, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

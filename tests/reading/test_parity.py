@@ -102,6 +102,7 @@ def words_of_labels_by_us() -> list[Counter[str]]:
     return [words(read_by_us(image), 0.5) for image, _ in labels()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_ours", [False, True])
 def test_words_of_drawn_labels_are_those_of_the_package(as_ours: bool) -> None:
     mine = words_of_labels_by_us()
@@ -112,6 +113,7 @@ def test_words_of_drawn_labels_are_those_of_the_package(as_ours: bool) -> None:
     assert agreement(mine, peer) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.grocery
 def test_sure_lines_of_photos_are_those_of_the_package(grocery: Path) -> None:
     """Pictures of 198 pixels, where many words differ by a space or a character: so characters count."""

@@ -55,6 +55,7 @@ def _keys_in_templates() -> Iterator[str]:
             yield re.sub(r" ~ \w+ ~ ", r"\\w+", call.replace('"', "").replace("'", "").replace(".", r"\."))
 
 
+@pytest.mark.slow
 def test_every_string_is_used_and_every_use_has_a_string() -> None:
     known = load_words("en").entries
     in_templates = set(_keys_in_templates())

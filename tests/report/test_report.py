@@ -514,6 +514,7 @@ def test_the_progress_of_pictures(make: Maker, tmp_path: Path) -> None:
     assert total > 10
 
 
+@pytest.mark.slow
 def test_a_thousand_queries_stay_within_15_mb(make: Maker, tmp_path: Path) -> None:
     run = make(queries=1000, positives=1, distractors=400, k=100, size=(160, 120))
     path = write_report([run], tmp_path / "r.html")
@@ -529,6 +530,7 @@ def test_a_thousand_queries_stay_within_15_mb(make: Maker, tmp_path: Path) -> No
     assert "pictures were left out" not in text
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_left_out_and_said(make: Maker, tmp_path: Path) -> None:
     run = make(queries=12, distractors=60, size=(224, 160))
     path = write_report([run], tmp_path / "r.html")

@@ -97,6 +97,7 @@ def test_overlap_of_boxes_counts_pixels() -> None:
     assert enclose(()) is None
 
 
+@pytest.mark.slow
 def test_found_boxes_agree_with_those_of_a_drawn_set(tmp_path: Path) -> None:
     """The full measurement is benchmarks/localisation.py; this bound is loose, since the set is small."""
     synthesize(tmp_path / "set", instances=4, positives=4, distractors=0, seed=3, workers=1)

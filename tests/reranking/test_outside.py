@@ -103,6 +103,7 @@ def stored(cache: Path, kind: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_features_a_codec_and_a_scorer_of_ones_own(folder: Path, tmp_path: Path) -> None:
     code, cache = write(tmp_path / "mine.py", FEATURES, CODEC, SCORER), tmp_path / "cache"
     result = api.evaluate(experiment(folder, code, cache))
@@ -173,6 +174,7 @@ class Wrong:
         return Findings(np.zeros(len(images) - 1, np.float32))
 
 
+@pytest.mark.slow
 def test_what_is_no_scorer_and_what_scores_wrongly(folder: Path) -> None:
     with pytest.raises(ConfigError, match="'geometry:fast': nothing may follow the name"):
         scorer_class("geometry:fast")

@@ -200,6 +200,7 @@ def test_model_is_as_near_the_truth_as_opencvs(seed: int) -> None:
     assert found.inliers.sum() >= 0.97 * mask.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.grocery
 def test_photos_match_where_opencv_says_so(grocery: Path) -> None:
     def described(path: Path) -> LocalFeatures:

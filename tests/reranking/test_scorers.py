@@ -127,6 +127,7 @@ def experiment(folder: Path, **rerank_settings: Any) -> ExperimentConfig:
     return scenes.experiment(folder, rerank={"features": "rootsift", "keypoints": 150, **rerank_settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -155,6 +156,7 @@ def test_one_bit_a_dimension_is_what_is_stored(folder: Path) -> None:
     assert result.cost.bytes_per_image - plain.cost.bytes_per_image < 150 * (16 + 10) + 20
 
 
+@pytest.mark.slow
 def test_a_shorter_shortlist_is_cut_from_a_longer_one(folder: Path, tmp_path: Path) -> None:
     def run(cache: str, shortlist: int) -> RunResult:
         config = experiment(folder, shortlist=shortlist)
@@ -169,6 +171,7 @@ def test_a_shorter_shortlist_is_cut_from_a_longer_one(folder: Path, tmp_path: Pa
     assert 0 < taken < whole
 
 
+@pytest.mark.slow
 def test_a_budget_is_encoded_from_full_precision_when_that_is_there(folder: Path, tmp_path: Path) -> None:
     def run(cache: str, **settings: Any) -> RunResult:
         config = experiment(folder, budget=3000, **settings)

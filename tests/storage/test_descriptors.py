@@ -296,6 +296,7 @@ def test_a_search_finds_the_same_bits(tmp_path: Path, request: pytest.FixtureReq
         assert ranking.database_ids == rankings[0].database_ids
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idlist, "IN_MEMORY", 500)
     monkeypatch.setattr(idlist, "BLOCK", 250)

@@ -76,6 +76,7 @@ def members(tar_file: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
             yield entry, reader.read()
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(made: Path, tmp_path: Path) -> None:
     make(tmp_path / "two", workers=2)
     assert content(tmp_path / "two") == content(made)
@@ -87,6 +88,7 @@ def test_another_seed_gives_other_pictures(made: Path) -> None:
     assert distractor(Settings(6, 6, 192, True), 0).jpeg != distractor(SETTINGS, 0).jpeg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "kept"), [(17, 20), (32, 30)])
 def test_an_interrupted_call_is_finished_by_the_same_call(
     made: Path, tmp_path: Path, stop: int, kept: int
@@ -113,6 +115,7 @@ def test_an_interrupted_call_is_finished_by_the_same_call(
     assert content(folder) == content(made)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_was_complete(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     code = "import sys, pathlib; from ilion.synthetic import synthesize as make; "
@@ -139,6 +142,7 @@ def test_a_finished_set_is_left_alone(made: Path) -> None:
     assert "41 images were there already" in str(summary)
 
 
+@pytest.mark.slow
 def test_a_removed_object_is_made_again(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     make(folder, distractors=0)
@@ -153,6 +157,7 @@ def test_a_removed_object_is_made_again(made: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_sets_of_other_sizes_share_their_pictures(made: Path, tmp_path: Path) -> None:
     make(tmp_path / "set", distractors=3, positives=1, distractor_format="folder")
     images = {entry.name: data for entry, data in members(made / "distractors/distractors_00000.tar")}
@@ -230,6 +235,7 @@ def test_a_picture_depends_on_its_number_alone(made: Path) -> None:
     assert positive(SETTINGS, 4, 3).jpeg == (made / f"ilias_core/{name}/pos/P004_03.jpg").read_bytes()
 
 
+@pytest.mark.slow
 def test_sizes_and_clutter_cover_all_bins() -> None:
     photos = [positive(SETTINGS, index, number) for index in range(4) for number in range(10)]
     scales = np.bincount(np.digitize([photo.scale for photo in photos], SCALE_EDGES), minlength=4)
@@ -240,6 +246,7 @@ def test_sizes_and_clutter_cover_all_bins() -> None:
     assert max(photo.scale for photo in photos) > 0.35
 
 
+@pytest.mark.slow
 def test_brands_of_instances_are_nobody_elses() -> None:
     own = {line(5, True, number).brand for number in range(3000)}
     other = {line(5, False, number).brand for number in range(3000)}
@@ -273,6 +280,7 @@ def test_variants_differ_in_print() -> None:
         assert len({describe(product(of, k)) for k in range(3)}) == 3
 
 
+@pytest.mark.slow
 def test_no_instance_is_ever_drawn_in_a_distractor(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[bool, int, int]] = []
     draw = Solid.draw
@@ -294,6 +302,7 @@ def test_no_instance_is_ever_drawn_in_a_distractor(monkeypatch: pytest.MonkeyPat
         assert [key for key in drawn if key in instances] == [SETTINGS.product(1).key]
 
 
+@pytest.mark.slow
 def test_without_lookalikes_nothing_shares_a_line() -> None:
     settings = Settings(5, 12, 192, False)
     assert len({settings.product(index).key[:2] for index in range(12)}) == 12

@@ -162,6 +162,7 @@ def started(folder: Path) -> bool:
     return len(status.running) == 2 and status.units_done > 0
 
 
+@pytest.mark.slow
 def test_status_of_another_process_alive_and_killed(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], cwd=root)

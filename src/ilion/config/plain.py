@@ -109,7 +109,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Raises:
         ConfigError: Unknown key, wrong type or impossible choice.
 
-    >>> from ilion.config import SearchConfig
+    >>> from ilion.config.search import SearchConfig
     >>> from_dict(SearchConfig, {"k": 10}).k
     10
     >>> from_dict(SearchConfig, {"kk": 10})
@@ -184,7 +184,7 @@ def check_ranges(markers: Iterable[object], value: Any, path: str) -> None:
 def to_dict(config: Any) -> dict[str, Any]:
     """Return plain values, tuples as lists, None left out; the inverse of `from_dict`.
 
-    >>> from ilion.config import EvaluationConfig
+    >>> from ilion.config.evaluation import EvaluationConfig
     >>> to_dict(EvaluationConfig())["k"]
     1000
     """

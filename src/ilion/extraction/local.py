@@ -47,7 +47,7 @@ def place_in_full(features: LocalFeatures, view: View) -> LocalFeatures:
     >>> view = View(np.zeros((50, 50, 3), np.uint8), (10, 20), (0.5, 0.5), (200, 300))
     >>> one = np.ones(1, np.float32)
     >>> found = LocalFeatures(np.array([[4.5, 0]], np.float32), np.eye(1), one, (50, 50), one, one)
-    >>> moved = placed(found, view)
+    >>> moved = place_in_full(found, view)
     >>> moved.keypoints.tolist(), moved.scales.tolist(), moved.image_size
     ([[19.5, 20.5]], [2.0], (200, 300))
     """

@@ -144,6 +144,7 @@ def test_what_is_no_layout_is_refused(tmp_path: Path, folder: Path) -> None:
         open_dataset(folder, layout=f"{code}:landmarks", trust=[str(code)])
 
 
+@pytest.mark.slow
 def test_a_run_on_it_is_the_same_in_worker_processes_and_goes_on(
     folder: Path, code: str, tmp_path: Path
 ) -> None:

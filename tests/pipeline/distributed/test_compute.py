@@ -78,6 +78,7 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert first["skipped"] == second["skipped"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["rootsift-vlad", "tiny"])
 def test_worker_processes_give_the_same_bytes(tmp_path: Path, model: str) -> None:
     data = dataset(tmp_path / "data") if model == "tiny" else dataset(tmp_path / "data", 4, 3)
@@ -110,6 +111,7 @@ def test_worker_processes_give_the_same_bytes(tmp_path: Path, model: str) -> Non
     assert ("descriptors", 37, 37) in seen
 
 
+@pytest.mark.slow
 def test_a_search_in_parts_is_the_search_of_the_whole(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     # copies of one photo in several shards tie, and rows must break the tie
@@ -136,6 +138,7 @@ def spoil(path: Path) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_result_that_lacks_shards_must_be_asked_for(tmp_path: Path, processes: int) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"

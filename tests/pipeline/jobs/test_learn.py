@@ -282,6 +282,7 @@ def test_a_finished_run_gives_the_report_that_it_gave(folder: Path, network: Pat
     assert same(api.report([folder.parent / "out"]), page)
 
 
+@pytest.mark.slow
 def test_adapt_from_the_command_line(
     folder: Path,
     network: Path,

@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 OVER = ("rerank.budget=0,2048,1024", "rerank.shortlist=5,20")
 
 
+@pytest.mark.slow
 def test_every_combination_is_run_and_no_image_is_described_twice(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def test_every_combination_is_run_and_no_image_is_described_twice(
     assert [r.evaluation.mean for r in again.runs] == [r.evaluation.mean for r in found.runs]
 
 
+@pytest.mark.slow
 def test_equal_runs_are_recognised_and_named_by_what_they_store(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +119,7 @@ def test_equal_runs_are_recognised_and_named_by_what_they_store(
     assert "rerank.budget=0 (full precision)" in out
 
 
+@pytest.mark.slow
 def test_fewer_keypoints_are_the_first_of_more(folder: Path, tmp_path: Path) -> None:
     cache = f"cache={tmp_path / 'cache'}"
     found, _ = api.sweep(folder / "experiment.toml", ["rerank.keypoints=40,120"], [cache], tmp_path / "out")
@@ -129,6 +132,7 @@ def test_fewer_keypoints_are_the_first_of_more(folder: Path, tmp_path: Path) -> 
     assert found.runs[0].cost.bytes_per_image == alone.cost.bytes_per_image
 
 
+@pytest.mark.slow
 def test_failures_are_listed_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         cli.app,
@@ -150,6 +154,7 @@ def test_failures_are_listed_and_the_others_go_on(folder: Path, tmp_path: Path) 
         api.sweep(folder / "experiment.toml", ["rerank.budget=100"], (), tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_the_command_prints_json(folder: Path, tmp_path: Path) -> None:
     arguments = ["sweep", str(folder / "experiment.toml"), "--over", "rerank.fusion=score,rank", "--json"]
     done = CliRunner().invoke(cli.app, [*arguments, "--output", str(tmp_path)])

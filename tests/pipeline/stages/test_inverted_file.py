@@ -42,6 +42,7 @@ def experiment(folder: Path, out: str = "run", **sections: Any) -> ExperimentCon
     return dataclasses.replace(config, output=str(folder / out))
 
 
+@pytest.mark.slow
 def test_objects_are_found_without_any_global_descriptor(folder: Path) -> None:
     result = api.evaluate(experiment(folder))
     assert result.evaluation.mean > 0.8
@@ -91,6 +92,7 @@ def test_a_lost_shard_is_indexed_again_and_settings_have_their_own_ranking(folde
     assert (other.ranking.similarities != first.ranking.similarities).any()
 
 
+@pytest.mark.slow
 def test_reranking_goes_on_from_there(folder: Path) -> None:
     result = api.evaluate(experiment(folder, rerank={"features": "rootsift", "shortlist": 10}))
     assert result.reranking is not None

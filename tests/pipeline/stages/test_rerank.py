@@ -164,6 +164,7 @@ def experiment(folder: Path, **rerank_settings: Any) -> ExperimentConfig:
     return scenes.experiment(folder, rerank=rerank_settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["score", "calibrated", "rank"])
 def test_reranking_lifts_the_tiny_run(folder: Path, fusion: str) -> None:
     plain = api.evaluate(experiment(folder))
@@ -188,6 +189,7 @@ def test_a_budget_bounds_the_bytes_and_keeps_a_gain(folder: Path) -> None:
     assert small.evaluation.mean > plain.evaluation.mean + 0.1
 
 
+@pytest.mark.slow
 def test_a_finished_run_tells_again_what_reranking_did(folder: Path, tmp_path: Path) -> None:
     config = replace(
         experiment(folder, features="rootsift", keypoints=150, budget=1024, fusion="calibrated"),

@@ -52,6 +52,7 @@ def same(one: Ranking, other: Ranking, of: Bool) -> None:
     assert one.similarities[of].tobytes() == other.similarities[there].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["score", "calibrated", "rank"])
 def test_pictures_are_reranked_and_texts_stay(
     folder: Path, fusion: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -74,6 +75,7 @@ def test_pictures_are_reranked_and_texts_stay(
     assert told.missing == 0
 
 
+@pytest.mark.slow
 def test_the_report_says_that_texts_stayed_and_keeps_them_out_of_the_account(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_the_report_says_that_texts_stayed_and_keeps_them_out_of_the_account(
     assert first.verification.inliers.tolist() == second.verification.inliers.tolist()
 
 
+@pytest.mark.slow
 def test_reranked_elsewhere_it_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_texts(monkeypatch)
     caches = [{"output": str(folder / name)} for name in ("here", "there")]

@@ -262,6 +262,7 @@ def test_added_shards_equal_all_at_once(
     np.testing.assert_array_equal(a.similarities, b.similarities)
 
 
+@pytest.mark.slow
 @pytest.mark.grocery
 def test_finds_real_products(grocery: Path, tmp_path: Path) -> None:
     dataset = open_dataset(grocery)

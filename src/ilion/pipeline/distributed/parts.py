@@ -128,7 +128,7 @@ def merge_parts(
 
     >>> one = (np.array([[0, 1]]), np.array([[0.9, 0.5]], "f"))
     >>> two = (np.array([[1, 0]]), np.array([[0.9, 0.7]], "f"))
-    >>> rows, similarities = merged(iter([one, two]), [2, 2], 3)
+    >>> rows, similarities = merge_parts(iter([one, two]), [2, 2], 3)
     >>> rows.tolist(), similarities.round(1).tolist()
     ([[0, 3, 2]], [[0.8999999761581421, 0.8999999761581421, 0.699999988079071]])
     """
