@@ -63,10 +63,11 @@ def judged(output: Path, dims: slice) -> Evaluation:
 
 @pytest.mark.grocery
 @pytest.mark.slow
-def test_grocery_with_the_default(grocery: Path, dairy: tuple[Path, Path], tmp_path: Path) -> None:
+def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path], tmp_path: Path) -> None:
     assert "31" in ilion("datasets", "check", str(grocery), "--quick")
     output = tmp_path / "run"
     chosen = [str(dairy[0]), "--set", f"dataset.subset={dairy[1]}", "-o", str(output), "--json"]
+    chosen += ["--set", "extraction.model=default"]
     said: dict[str, Any] = json.loads(ilion("run", *chosen))
     print(json.dumps({key: said[key] for key in ("mAP", "ci95", "metrics", "cost")}, indent=1))
     assert (said["queries"], said["database"], said["skipped"]) == (10, 568, [])
@@ -105,3 +106,24 @@ def test_grocery_with_the_default(grocery: Path, dairy: tuple[Path, Path], tmp_p
     assert cut["metrics"]["recall@1000"] == metrics["recall@100"]
     assert cut["mAP"] < cut["metrics"]["oracle@1000"] < 1
     assert said["mAP"] - 0.08 < cut["mAP"] < said["mAP"]
+
+
+@pytest.mark.grocery
+@pytest.mark.slow
+def test_grocery_without_any_setting(dairy: tuple[Path, Path], tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    chosen = [str(dairy[0]), "--set", f"dataset.subset={dairy[1]}", "-o", str(output), "--json"]
+    said: dict[str, Any] = json.loads(ilion("run", *chosen))
+    print(json.dumps({key: said[key] for key in ("mAP", "ci95", "metrics", "cost")}, indent=1))
+    assert (said["queries"], said["database"], said["skipped"]) == (10, 568, [])
+    assert said["cost"]["bytes_per_image"] <= 16_384
+    assert said["mAP"] >= 0.62
+    assert said["metrics"]["R@1"] >= 0.9
+    page = Path(said["report"]).read_text()
+    assert "link-picture" in page
+    again = json.loads(ilion("evaluate", *chosen))
+    assert again["mAP"] == said["mAP"]
+    assert set(again["cost"]["reused"]) == {"postings", "queries", "search"}
+    small = json.loads(ilion("evaluate", *chosen[:-1], "--json", "--set", "search.local.budget=4096"))
+    assert small["cost"]["bytes_per_image"] <= 4096
+    assert small["mAP"] >= said["mAP"] - 0.15

@@ -137,18 +137,21 @@ def demo(
     ),
     instances: Annotated[int, typer.Option(min=1, help="Number of objects.")] = 24,
     distractors: Annotated[int, typer.Option(min=0, help="Number of images that show none of them.")] = 400,
-    model: Annotated[str, typer.Option(help="Name of a model; see 'ilion models'.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="Model of the global descriptor beside it; see 'ilion models'.")
+    ] = "default",
     as_json: AsJson = False,
 ) -> None:
     """Make a synthetic data set, run everything on it, and print where the report is."""
     from ilion import api
 
     with progress_bars() as progress:
-        result, path = api.demo(output, instances, distractors, model, progress)
+        (result, beside), path = api.demo(output, instances, distractors, model, progress)
     if as_json:
-        say_json({**summary(result), "report": str(path)})
+        say_json({**summary(result), "report": str(path), "global descriptor": summary(beside)})
     else:
         say_result(result)
+        say_result(beside)
         print(f"report: {path}")
         experiment = output / "experiment.toml"
         print(f"change a setting in {experiment} and go on with: ilion run {experiment}")

@@ -5,6 +5,7 @@ from ilion.config.experiment import ComputeConfig, ExperimentConfig, check_parts
 from ilion.config.given import check_first_stage, check_given
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, to_dict
 from ilion.config.search import AsmkConfig, LocalConfig, ReadingConfig, RerankConfig
+from ilion.config.settle import settle
 
 __all__ = [
     "AdaptationConfig",
@@ -23,5 +24,6 @@ __all__ = [
     "dump_toml",
     "from_dict",
     "load_experiment",
+    "settle",
     "to_dict",
 ]

@@ -46,7 +46,7 @@ class ExtractionConfig:
 
     Args:
         model: Name that ``ilion models`` lists, ``backend:name``, or ``imported:FOLDER`` for descriptors that
-            were computed elsewhere (docs/interop.md).
+            were computed elsewhere (docs/interop.md). ``auto``: none, or ``default`` where one is needed.
         text_tower: Text tower in place of the model's own: the name of a model that takes text queries, or
             of a tower from outside; "" keeps the model's own.
         weights: File or hub id in place of the model's own weights; "" keeps them.
@@ -72,7 +72,7 @@ class ExtractionConfig:
         threads: Number of compute threads; 0 means one per core.
     """
 
-    model: Annotated[str, PartOf(BACKENDS, ("imported:", "results:")), PathFrom("imported:")] = "default"
+    model: Annotated[str, PartOf(BACKENDS, ("auto", "imported:", "results:")), PathFrom("imported:")] = "auto"
     text_tower: Annotated[str, PartOf(TEXT_TOWERS, ("",))] = ""
     weights: str = ""
     side: Annotated[int, Between(0, 16384)] = 0

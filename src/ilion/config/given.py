@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ilion.config.experiment import ExperimentConfig
+from ilion.config.settle import global_settings, settle
 from ilion.errors import ConfigError
 
 _FIRST_STAGE = ("dataset", "extraction", "adaptation", "search", "compute")
@@ -74,6 +75,10 @@ def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
         yield "rerank.", "nothing is re-ranked as long as rerank.features = none"
     if config.reading.use == "none":
         yield "reading.", "nothing is read as long as reading.use = none"
+    if config.search.method == "local":  # with "auto", such a setting asks for another method
+        for name in global_settings():
+            yield f"extraction.{name}", "search.method is local, which computes no global descriptor"
+    config = settle(config)
     if config.search.method != "local":
         yield "search.local.", f"search.method is {config.search.method}, not local"
     if config.search.method != "asmk":
@@ -88,25 +93,22 @@ def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
 
 
 def check_first_stage(verb: str, config: ExperimentConfig) -> None:
-    """Check that an experiment is a first stage by global descriptors and nothing else.
+    """Check that an experiment is a first stage and nothing else, by one of the methods that can be forecast.
 
     Raises:
-        ConfigError: It re-ranks, reads, or searches without global descriptors.
+        ConfigError: It re-ranks, reads, or searches by ASMK.
 
     >>> check_first_stage("forecast", ExperimentConfig())
     """
+    config = settle(config)
     for setting, value, plain in (
         ("rerank.features", config.rerank.features, "none"),
         ("reading.use", config.reading.use, "none"),
-        (
-            "search.method",
-            config.search.method if config.search.method in ("asmk", "local") else "exact",
-            "exact",
-        ),
+        ("search.method", "asmk" if config.search.method == "asmk" else "auto", "auto"),
     ):
         if value != plain:
             raise ConfigError(
-                f"'ilion {verb}' knows the first stage by global descriptors only, and the experiment says "
+                f"'ilion {verb}' knows a first stage of Ilion's own and nothing else; the experiment says "
                 f"{setting} = {value}; without it the numbers would be those of another design. To have them "
                 f"all the same, add --set {setting}={plain}"
             )

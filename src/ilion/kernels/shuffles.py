@@ -1,11 +1,11 @@
-"""Nearest codes of one bit a dimension by byte shuffles: compiled when first used, with the extra ``fast``.
+"""Nearest codes of one bit a dimension by byte shuffles: compiled when first used.
 
 Counting differing bits one pair after the other is bound by the population count. Here a code is cut into
 nibbles; for each nibble of a query a table of 16 bytes says by how many bits every value differs from it, and
 one shuffle looks up 32 database nibbles at once, as in the fast scan of product quantisers (André, Kermarrec
 and Le Scouarnec, VLDB 2015). A nibble differs by at most 4 bits, so two queries share one table: the first
 counts in the lower half of a byte, the second in the upper, three nibbles long. Sums are exact. On processors
-without AVX2, or without the extra, `ilion.kernels.hamming` counts bits instead; the results are the same.
+without AVX2, `ilion.kernels.hamming` counts bits instead; the results are the same.
 """
 
 from __future__ import annotations

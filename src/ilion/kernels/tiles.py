@@ -1,4 +1,4 @@
-"""Kernels of the exact search for x86 with AVX2: compiled when first used, with the extra ``fast``.
+"""Kernels of the exact search for x86 with AVX2: compiled when first used.
 
 All of them work in the calling thread and hold no lock of the interpreter.
 """

@@ -19,7 +19,7 @@ import numpy as np
 
 from ilion import storage
 from ilion.adapt import StoredLayer, load_layer
-from ilion.config import AdaptationConfig, ExperimentConfig, check_parts, dump_toml, to_dict
+from ilion.config import AdaptationConfig, ExperimentConfig, check_parts, dump_toml, settle, to_dict
 from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ArtifactError, ConfigError, DatasetError
@@ -122,6 +122,7 @@ class Pipeline:
         dataset: RetrievalDataset | None = None,
         sealed: bool = False,
     ) -> None:
+        config = settle(config)
         if not finished:
             check_parts(config)
         if not config.dataset.path:

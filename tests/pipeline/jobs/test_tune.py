@@ -39,7 +39,7 @@ def setting(folder: Path, **search: object) -> tuple[Experiment, Extraction]:
     names = tuple(f"q{i}" for i in range(QUERIES))
     queries = tuple(Query(name, name, text=name) for name in names)
     dataset = RetrievalDataset("made", folder, queries, (), dict.fromkeys(names, ()))
-    config = from_dict(ExperimentConfig, {"search": {"k": 20, **search}})
+    config = from_dict(ExperimentConfig, {"search": {"method": "exact", "k": 20, **search}})
     extracted = Extraction(
         queries=Descriptors(names, asked.astype(np.float32)),
         database=storage.DescriptorSet(artifact, ["s"]),

@@ -20,7 +20,7 @@ def small_model() -> LocalModel:
     rng = np.random.default_rng(7)
     coarse = rng.normal(size=(8, DIMS))
     basis = np.linalg.qr(rng.normal(size=(128, DIMS)))[0].T
-    books = {m: rng.normal(scale=0.1, size=(m, 256, DIMS // m)).astype(np.float32) for m in (4, 8)}
+    books = {m: rng.normal(scale=0.06, size=(m, 256, DIMS // m)).astype(np.float32) for m in (4, 8)}
     return LocalModel(
         mean=np.full(128, 0.07, np.float32),
         projection=(3 * basis).astype(np.float32),
@@ -35,7 +35,7 @@ def draw_vectors(seed: int, count: int) -> Float32:
     rng = np.random.default_rng(seed)
     words = small_model().fine.reshape(-1, DIMS)
     chosen = words[rng.integers(len(words), size=count)]
-    return (chosen + rng.normal(scale=0.1, size=(count, DIMS))).astype(np.float32)
+    return (chosen + rng.normal(scale=0.06, size=(count, DIMS))).astype(np.float32)
 
 
 def draw_frames(seed: int, count: int) -> Float32:

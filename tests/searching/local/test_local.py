@@ -84,6 +84,21 @@ def test_shards_segments_and_threads_change_nothing(
             assert values.tobytes() == getattr(whole[1], name).tobytes()
 
 
+def test_a_part_of_a_database_is_searched_like_a_database_of_its_own(
+    tmp_path: Path, photos: list[Encoded]
+) -> None:
+    rows = np.array([0, 3, 4, 9, 17, 18, 25])
+    part = stored(tmp_path / "whole", [photos[:20], photos[20:]]).take(rows)
+    own = stored(tmp_path / "own", [[photos[row] for row in rows]])
+    assert len(part) == len(own) == 7
+    assert ask(part, k=7)[0].similarities.tobytes() == ask(own, k=7)[0].similarities.tobytes()
+    assert ask(part, k=7)[0].indices.tobytes() == ask(own, k=7)[0].indices.tobytes()
+    assert part.ids[4] == "distractors/00017.jpg"
+    np.testing.assert_array_equal(part.photo(4).records, photos[17].records)
+    nested = part.take(np.array([1, 4]))
+    assert [len(nested), nested.ids[1], nested.photo(1).records.shape] == [2, part.ids[4], (80, 13)]
+
+
 def test_a_photo_is_read_back_from_the_lists(
     tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:

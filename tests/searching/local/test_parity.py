@@ -11,7 +11,7 @@ from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, p
 from ilion.searching.asmk.votes import SHIFTS
 from ilion.searching.local import compiled
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.matches import LIMIT, Matches, entries_of, find_matches, weigh
+from ilion.searching.local.matches import LIMIT, Matches, find_matches, weigh
 from ilion.searching.local.postings import Segment, make_segment, pack_counts, unpack_counts
 from ilion.searching.local.records import pack, unpack_colours
 from ilion.types import Float32, Float64
@@ -71,7 +71,7 @@ def test_matches_are_all_near_pairs(count: int, code: int) -> None:
     """Short lists are compared directly and long ones by a table: both, and nothing else, is found."""
     segment = segment_of(range(10, 20), count, start=100, code=code)
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
-    found = find_matches(query, entries_of(query), segment, small_model())
+    found = find_matches(query, [segment], small_model())
     wanted = {}
     for feature in range(25):
         for word in query.words[feature]:
@@ -80,7 +80,7 @@ def test_matches_are_all_near_pairs(count: int, code: int) -> None:
                 if distance < LIMIT:
                     wanted[feature, 100 + int(segment.rows[place]), place] = 1 - distance / LIMIT
     pairs = list(zip(found.features.tolist(), found.rows.tolist(), found.places.tolist(), strict=True))
-    assert len(set(pairs)) == len(pairs) > 50
+    assert len(set(pairs)) == len(pairs) > 20
     assert set(pairs) == set(wanted)
     np.testing.assert_allclose(found.similarities, [wanted[pair] for pair in pairs], atol=1e-5)
     np.testing.assert_array_equal(found.records, segment.records[found.places, code:])
@@ -89,24 +89,23 @@ def test_matches_are_all_near_pairs(count: int, code: int) -> None:
 def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     segment = segment_of(range(10, 20), 100)
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
-    whole = find_matches(query, entries_of(query), segment, small_model())
-    monkeypatch.setattr("ilion.searching.local.matches.BUFFER", 1)
-    parts = find_matches(query, entries_of(query), segment, small_model())
+    whole = find_matches(query, [segment], small_model())
+    monkeypatch.setattr("ilion.searching.local.matches.ROOM", 1)
+    parts = find_matches(query, [segment], small_model())
     for name, values in vars(whole).items():
         np.testing.assert_array_equal(values, getattr(parts, name))
 
 
 def test_a_match_counts_less_where_much_matches() -> None:
     features = np.array([0, 0, 1], np.int32)
-    rows, similarities = np.arange(3), np.array([1, 0.5, 0.5], np.float32)
+    rows, similarities = np.arange(3, dtype=np.int32), np.array([1, 0.5, 0.5], np.float32)
     matches = Matches(features, rows, rows, similarities, np.zeros((3, 5), np.uint8))
-    total = 1 + 0.25
-    wanted = [1 / np.sqrt(total), 0.25 / np.sqrt(total), 0.25 / np.sqrt(0.25)]
+    wanted = [1 / 1.25**0.7, 0.25 / 1.25**0.7, 0.25 / 0.25**0.7]
     np.testing.assert_allclose(weigh(matches, 4), wanted, rtol=1e-5)
 
 
 def naive_votes(query: Float64, image: Float64, weights: Float64, centre: tuple[float, float]) -> float:
-    """The sum of all matches, and the heaviest cell of all cuts, from the definition."""
+    """The heaviest cell of all cuts, from the definition."""
     cells: dict[tuple[int, ...], float] = {}
     for q, d, weight in zip(query, image, weights, strict=True):
         turn = (d[3] - q[3]) / (2 * np.pi) % 1
@@ -118,13 +117,13 @@ def naive_votes(query: Float64, image: Float64, weights: Float64, centre: tuple[
         for number, cut in enumerate(SHIFTS):
             cell = (
                 number,
-                int(turn * 4 + cut[0]) % 4,
-                int((octaves + 8) / 2 + cut[1]),
-                int((at.real + 1) / 0.3 + cut[2]),
-                int((at.imag + 1) / 0.3 + cut[3]),
+                int(turn * 8 + cut[0]) % 8,
+                int(octaves + 8 + cut[1]),
+                int((at.real + 1) / 0.15 + cut[2]),
+                int((at.imag + 1) / 0.15 + cut[3]),
             )
             cells[cell] = cells.get(cell, 0) + weight
-    return float(np.sqrt(weights.sum() * max(cells.values(), default=0)))
+    return max(cells.values(), default=0.0)
 
 
 def test_votes_are_those_of_the_definition() -> None:
@@ -154,8 +153,8 @@ def planted(true: int, false: int, seed: int = 0) -> tuple[LocalQuery, Matches, 
     image[:true, :2] += rng.normal(scale=0.002, size=(true, 2))
     matches = Matches(
         np.arange(count, dtype=np.int32),
-        np.zeros(count, np.int64),
-        np.arange(count),
+        np.zeros(count, np.int32),
+        np.arange(count, dtype=np.int32),
         np.ones(count, np.float32),
         pack(image, np.zeros((count, 3), np.float32)),
     )

@@ -117,13 +117,18 @@ def provenance(
     }
 
 
+MADE_OF = {"default": "VLAD of RootSIFT and EfficientNet-Lite2"}
+"""Models whose name does not say what they are."""
+
+
 def design(config: ExperimentConfig) -> str:
     """A short name of the method."""
     settings = config.search
     use, adaptation = config.reading.use, config.adaptation
     parts = ["reading"]
     if use != "only":
-        parts = [from_elsewhere(config.extraction.model) or short_name(config.extraction.model)]
+        model = config.extraction.model
+        parts = [from_elsewhere(model) or MADE_OF.get(model) or short_name(model)]
         if config.extraction.text_tower:
             parts[0] += f" with texts by {short_name(config.extraction.text_tower)}"
         if adaptation.layer or adaptation.method != "none":

@@ -43,7 +43,7 @@ def adapt(
         ConfigError: Neither labels nor objects are given, or both.
         DatasetError: The labels do not fit, or a photo is on both sides.
     """
-    pipeline, layer = pipeline_of(experiment, progress), Path(layer)
+    pipeline, layer = pipeline_of(experiment, progress, descriptors=True), Path(layer)
     settings, seed = pipeline.config.adaptation, pipeline.config.seed
     if bool(settings.labels) == bool(objects):
         raise ConfigError("learn either from --labels CSV, or from --objects of the data set itself")

@@ -18,6 +18,8 @@ from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.jobs.run import Settings, pipeline_of
 from ilion.pipeline.jobs.runs import load_run
+from ilion.pipeline.stages.inverted_file import Index
+from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.results import Extraction
 from ilion.pipeline.stages.search import find
 from ilion.storage import fingerprint_of_ids
@@ -64,7 +66,8 @@ def forecast(
         pipeline = pipeline_of(source, progress)
         config = pipeline.config
         check_first_stage("forecast", config)
-        extracted = pipeline.extract()
+        extracted = pipeline.prepare()
+        assert not isinstance(extracted, Index)  # refused above
         runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed)
         name, design, dataset = config.name, pipeline.design, pipeline.dataset.name
         machine, folder = extracted.machine, Path(config.output)
@@ -134,13 +137,13 @@ def default_sizes(available: int) -> tuple[int, ...]:
 
 
 def measure_parts(
-    experiment: Experiment, extracted: Extraction, sizes: Sequence[int], seed: int
+    experiment: Experiment, extracted: Extraction | Photos, sizes: Sequence[int], seed: int
 ) -> list[Run]:
     """Search nested random parts of the database; nothing is described again.
 
     Args:
         experiment: What is measured; re-ranking takes no part.
-        extracted: Descriptors of queries and the whole database.
+        extracted: What the first stage searches: queries and the whole database.
         sizes: Distractors of each part; empty takes `default_sizes`.
         seed: Draws the order in which distractors join.
 
@@ -158,13 +161,15 @@ def measure_parts(
     runs = []
     for number, size in enumerate(wanted):
         rows = np.sort(np.concatenate([np.flatnonzero(~is_distractor), joining[:size]]))
-        database = extracted.database.take(rows)
+        database: Any = extracted.database.take(rows)
         part = dataclasses.replace(
             extracted,
             database=database,
             inputs={**extracted.inputs, "part": fingerprint_of_ids(database.ids)},
         )
         found = find(experiment, part)
+        # the local search counts its ids among what it stores of a photo
+        own_ids = mean_bytes(database.ids) if isinstance(extracted, Photos) else 0.0
         runs.append(
             _run(
                 f"{size} distractors",
@@ -173,9 +178,9 @@ def measure_parts(
                 Measured(
                     images=len(database),
                     queries=len(experiment.queries),
-                    describe_seconds=extracted.seconds["descriptors"] / max(1, extracted.images),
+                    describe_seconds=extracted.image_seconds / max(1, extracted.images),
                     search_seconds=found.seconds,
-                    bytes_per_image=extracted.database.dim * _itemsize(experiment),
+                    bytes_per_image=extracted.bytes_per_image - own_ids,
                     id_bytes=mean_bytes(database.ids),
                     peak_memory=max(found.peak_memory, extracted.peak_memory),
                 ),
@@ -184,10 +189,6 @@ def measure_parts(
         if experiment.progress:
             experiment.progress("sizes", number + 1, len(wanted))
     return runs
-
-
-def _itemsize(experiment: Experiment) -> int:
-    return int(np.dtype(experiment.config.extraction.dtype).itemsize)
 
 
 def _run(name: str, experiment: Experiment, ranking: Ranking, measured: Measured) -> Run:

@@ -63,7 +63,9 @@ def import_results(
     path, config = Path(path), pipeline_of(experiment).config
     results = read_results(path)
     extraction = replace(config.extraction, model=f"{RESULTS}{path.name}")
-    pipeline = Pipeline(replace(config, extraction=extraction), progress)
+    # others have searched, and not by what this experiment may search by
+    search = replace(config.search, method="exact")
+    pipeline = Pipeline(replace(config, extraction=extraction, search=search), progress)
     result = pipeline.evaluate_results(results)
     return result, pipeline.write_report(result)
 
@@ -104,7 +106,7 @@ def export_features(
     """
     from ilion.pipeline.stages.imported import export_features as write
 
-    pipeline = pipeline_of(experiment, progress)
+    pipeline = pipeline_of(experiment, progress, descriptors=True)
     return write(pipeline.experiment, pipeline.extract(), Path(output), None if dtype == "stored" else dtype)
 
 

@@ -94,7 +94,7 @@ def tune(
         loss: mAP that the recommended code may lose, at the lower end of the interval.
         progress: Callback that receives stage, done and total.
     """
-    pipeline = pipeline_of(experiment, progress)
+    pipeline = pipeline_of(experiment, progress, descriptors=True)
     extracted = pipeline.extract()
     return try_codes(
         pipeline.experiment, extracted, pipeline.judge, codes=codes or CODES, shortlists=shortlists, loss=loss

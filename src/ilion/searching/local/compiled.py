@@ -149,38 +149,48 @@ def _distances(residual: Array, books: Array, table: Array) -> None:
                 row[code] += difference * difference
 
 
+SHORT = 64
+"""Postings up to which they are compared with directly: a table of all distances would take longer."""
+
+
 @compiled
 def collect(
     entries: Array,
     first: int,
+    filled: int,
     vectors: Array,
     fine: Array,
     books: Array,
     offsets: Array,
     rows: Array,
     records: Array,
+    row: int,
     limit: float,
     features: Array,
     found: Array,
     places: Array,
     similarities: Array,
+    geometry: Array,
 ) -> tuple[int, int]:
     """Look through the postings of entries, until all are done or the output is full.
 
     Args:
         entries: (E, 2) int32, query feature and word.
         first: Entry to begin with.
+        filled: Matches that the output holds already.
         vectors: (M, D) query features.
         fine: (C, D, F).
         books: (m, D / m, 256).
         offsets: (W + 1,) where the postings of each word start.
         rows: (P,) uint16.
         records: (P, m + 5) uint8.
+        row: Row of the segment's first photo.
         limit: Squared distance from which on nothing matches; the similarity is 1 - distance² / limit.
         features: (n,) int32, filled with the query feature of each match.
         found: (n,) int32, the row.
-        places: (n,) int64, the posting.
+        places: (n,) int32, the posting.
         similarities: (n,) float32, above 0.
+        geometry: (n, 5) uint8, the end of the record.
 
     Returns:
         The entry to go on with (E when all are done) and the number of matches.
@@ -188,8 +198,8 @@ def collect(
     each, (parts, size, _) = fine.shape[2], books.shape
     residual = np.empty(fine.shape[1], np.float32)
     table = np.empty((parts, 256), np.float32)
-    top = np.float32(limit)
-    filled = 0
+    sums = table.reshape(-1)
+    top, scale = np.float32(limit), np.float32(1 / limit)
     for entry in range(first, len(entries)):
         feature, word = entries[entry, 0], entries[entry, 1]
         start, end = offsets[word], offsets[word + 1]
@@ -199,30 +209,57 @@ def collect(
             return entry, filled
         for d in range(len(residual)):
             residual[d] = vectors[feature, d] - fine[word // each, d, word % each]
-        whole = end - start > 64
-        if whole:
+        if end - start > SHORT:
             _distances(residual, books, table)
+            for place in range(start, end):
+                distance = _look_up(sums, records, place, 0)
+                if parts == 8:
+                    distance += _look_up(sums, records, place, 4)
+                if distance < top:
+                    features[filled], found[filled], places[filled] = feature, row + rows[place], place
+                    similarities[filled] = np.float32(1) - distance * scale
+                    for byte in range(geometry.shape[1]):
+                        geometry[filled, byte] = records[place, parts + byte]
+                    filled += 1
+            continue
         for place in range(start, end):
             distance = np.float32(0)
-            for part in range(parts):
-                code = records[place, part]
-                if whole:
-                    distance += table[part, code]
-                else:
-                    step = np.float32(0)
-                    for d in range(size):
-                        difference = residual[part * size + d] - books[part, d, code]
-                        step += difference * difference
-                    distance += step
+            for part in range(0, parts, 4):
+                at = size * part
+                low = _apart(residual, at, books[part], records[place, part])
+                low += _apart(residual, at + size, books[part + 1], records[place, part + 1])
+                high = _apart(residual, at + 2 * size, books[part + 2], records[place, part + 2])
+                high += _apart(residual, at + 3 * size, books[part + 3], records[place, part + 3])
+                distance += low + high
                 if distance >= top:
                     break
             if distance < top:
-                features[filled] = feature
-                found[filled] = rows[place]
-                places[filled] = place
-                similarities[filled] = np.float32(1) - distance / top
+                features[filled], found[filled], places[filled] = feature, row + rows[place], place
+                similarities[filled] = np.float32(1) - distance * scale
+                for byte in range(geometry.shape[1]):
+                    geometry[filled, byte] = records[place, parts + byte]
                 filled += 1
     return len(entries), filled
+
+
+@compiled
+def _look_up(sums: Array, records: Array, place: int, part: int) -> np.float32:
+    """Add up four parts of a distance."""
+    at = 256 * part
+    low = sums[at + records[place, part]] + sums[at + 256 + records[place, part + 1]]
+    high = sums[at + 512 + records[place, part + 2]] + sums[at + 768 + records[place, part + 3]]
+    total: np.float32 = low + high
+    return total
+
+
+@compiled
+def _apart(residual: Array, at: int, book: Array, code: int) -> np.float32:
+    """Return the squared distance of a part of a residual and a centroid, summed as in `_distances`."""
+    total = np.float32(0)
+    for d in range(len(book)):
+        difference = residual[at + d] - book[d, code]
+        total += difference * difference
+    return total
 
 
 @compiled
@@ -267,16 +304,16 @@ def unpack(records: Array, start: int) -> Array:
     return out
 
 
-TURNS, RATIO, PLACE, FAR = 4, 2.0, 0.3, 1.0
+TURNS, RATIO, PLACE, FAR = 8, 1.0, 0.15, 1.0
 """Cells of a turn; octaves of scale a cell; side of a cell as a share of the image; how far outside the image
-a centre may lie. As in `ilion.searching.asmk.votes`."""
+a centre may lie."""
 
 
 @compiled
 def vote(
     starts: Array, query: Array, image: Array, weights: Array, centre_x: float, centre_y: float
 ) -> Array:
-    """Sum the matches of each image, and those of its best cell of rotation, scale and place.
+    """Sum the matches of each image in its best cell of rotation, scale and place.
 
     Each match says how the query would lie in the image; a true pair agrees. The space is cut eight times, so
     that what straddles a border in one cut is whole in another.
@@ -290,7 +327,7 @@ def vote(
         centre_y: Centre of the query.
 
     Returns:
-        (n,) float64, geometric mean of the two sums.
+        (n,) float64, what the matches of the best cell count.
     """
     out = np.zeros(len(starts) - 1)
     size = 64
@@ -304,9 +341,8 @@ def vote(
             size *= 2
         if len(keys) < size:
             keys, sums = np.full(size, -1, np.int64), np.zeros(size)
-        total, near = 0.0, 0
+        near = 0
         for p in range(begin, end):
-            total += weights[p]
             turn = (image[p, 3] - query[p, 3]) / (2 * pi)
             turn -= floor(turn)
             octaves = image[p, 2] - query[p, 2]
@@ -336,7 +372,7 @@ def vote(
                     keys[at], sums[at] = key, 0.0
                 sums[at] += axes[p, 4]
                 best = max(best, sums[at])
-        out[i] = sqrt(total * best)
+        out[i] = best
     return out
 
 

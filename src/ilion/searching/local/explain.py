@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilion.searching.local.encode import Encoded, LocalQuery
-from ilion.searching.local.matches import entries_of, find_matches
+from ilion.searching.local.matches import find_matches
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Segment
 from ilion.searching.local.records import GEOMETRY
@@ -51,7 +51,7 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     one = Segment(0, 1, offsets, np.zeros(len(photo), np.uint16), photo.records)
-    found = find_matches(query, entries_of(query), one, model)
+    found = find_matches(query, [one], model)
     image = unpack(photo.records, photo.records.shape[1] - GEOMETRY)
     _, motions, supports = verify(
         np.array([0, len(found)]),
@@ -78,7 +78,7 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
         query=(query.frames[:, :2] * length + before).astype(np.float32),
         photo=(image[:, :2] * side - 0.5).astype(np.float32),
         features=found.features[order].astype(np.int64),
-        places=found.places[order],
+        places=found.places[order].astype(np.int64),
         similarities=found.similarities[order],
         supports=supports[order],
         motion=motion,

@@ -5,6 +5,7 @@ Letters: Q query features are M, P matches, N photos.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,14 @@ from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Segment
 from ilion.searching.local.records import GEOMETRY
-from ilion.types import Float32, Float64, Int64, Value
+from ilion.types import Float32, Float64, Value
 
-LIMIT = 0.6
+LIMIT = 0.18
 """Squared distance of a projected descriptor and a stored one from which on they do not match."""
-BUFFER = 2**18
-"""Matches that a pass over postings holds before they are copied."""
+BURST, RAREST = 0.7, 0.02
+"""Exponent by which a feature counts less when much of the database matches it, and the least that does."""
+ROOM = 2**21
+"""Matches for which there is room at first; it is doubled as often as needed."""
 EXACT = 2.0**20
 """Similarities are summed as whole multiples of 1 / EXACT, which have the same sum in any order."""
 
@@ -30,34 +33,24 @@ class Matches(Value):
 
     Args:
         features: (P,) int32 feature of the query.
-        rows: (P,) int64 database row.
-        places: (P,) int64 posting within its segment.
+        rows: (P,) int32 database row.
+        places: (P,) int32 posting within its segment.
         similarities: (P,) float32, (0, 1].
         records: (P, GEOMETRY) uint8 place, size, angle and colour of the stored feature.
     """
 
     features: NDArray[np.int32]
-    rows: Int64
-    places: Int64
+    rows: NDArray[np.int32]
+    places: NDArray[np.int32]
     similarities: Float32
     records: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def take(self, chosen: NDArray[np.generic]) -> Matches:
+    def take(self, chosen: NDArray[np.generic] | slice) -> Matches:
         """Return some of the matches."""
         return Matches(*(value[chosen] for value in vars(self).values()))
-
-
-def join(parts: list[Matches]) -> Matches:
-    """Return the matches of all parts, one after the other."""
-    if not parts:
-        none = np.empty(0, np.int64)
-        return Matches(none.astype(np.int32), none, none, none.astype("f"), np.empty((0, GEOMETRY), np.uint8))
-    return Matches(
-        *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
-    )
 
 
 def entries_of(query: LocalQuery) -> NDArray[np.int32]:
@@ -68,52 +61,62 @@ def entries_of(query: LocalQuery) -> NDArray[np.int32]:
 
 
 def find_matches(
-    query: LocalQuery, entries: NDArray[np.int32], segment: Segment, model: LocalModel, limit: float = LIMIT
+    query: LocalQuery,
+    segments: Iterable[Segment],
+    model: LocalModel,
+    limit: float = LIMIT,
 ) -> Matches:
-    """Compare the features of a query with the postings of their words in a segment.
+    """Compare the features of a query with the postings of their words.
 
     Args:
         query: The query.
-        entries: From `entries_of`.
-        segment: Part of the database.
+        segments: Parts of the database.
         model: Words and codes of both.
         limit: Squared distance from which on nothing matches.
+
+    Returns:
+        Segment by segment, and in each by word of the query.
     """
     from ilion.searching.local.compiled import collect
 
-    longest = int(np.diff(segment.offsets).max(initial=0))
-    size = min(max(BUFFER, longest), max(int(np.diff(segment.offsets)[entries[:, 1]].sum()), 1))
-    features, rows = np.empty(size, np.int32), np.empty(size, np.int32)
-    places, similarities = np.empty(size, np.int64), np.empty(size, np.float32)
-    code = segment.records.shape[1] - GEOMETRY
-    parts, entry = [], 0
-    while entry < len(entries):
-        entry, filled = collect(
-            entries,
-            entry,
-            query.vectors,
-            model.fine_columns,
-            model.book_columns[code],
-            segment.offsets,
-            segment.rows,
-            segment.records,
-            limit,
-            features,
-            rows,
-            places,
-            similarities,
-        )
-        found = places[:filled].copy()
-        parts.append(
-            Matches(
-                features[:filled].copy(),
-                rows[:filled] + np.int64(segment.start),
-                found,
-                similarities[:filled].copy(),
-                segment.records[found, code:],
+    entries = entries_of(query)
+    held, filled = _room(ROOM), 0
+    for segment in segments:
+        code = segment.records.shape[1] - GEOMETRY
+        longest, entry = int(np.diff(segment.offsets).max(initial=0)), 0
+        while True:
+            entry, filled = collect(
+                entries,
+                entry,
+                filled,
+                query.vectors,
+                model.fine_columns,
+                model.book_columns[code],
+                segment.offsets,
+                segment.rows,
+                segment.records,
+                segment.start,
+                limit,
+                *vars(held).values(),
             )
-        )
-    return join(parts)
+            if entry == len(entries):
+                break
+            larger = _room(2 * len(held) + longest)
+            for name, values in vars(held).items():
+                getattr(larger, name)[:filled] = values[:filled]
+            held = larger
+    return held.take(slice(0, filled))
+
+
+def _room(count: int) -> Matches:
+    """Return room for matches; memory that is not written to is not taken."""
+    return Matches(
+        np.empty(count, np.int32),
+        np.empty(count, np.int32),
+        np.empty(count, np.int32),
+        np.empty(count, np.float32),
+        np.empty((count, GEOMETRY), np.uint8),
+    )
 
 
 def weigh(matches: Matches, count: int) -> Float64:
@@ -127,8 +130,8 @@ def weigh(matches: Matches, count: int) -> Float64:
         count: Number of features of the query.
 
     Returns:
-        (P,) in (0, 1].
+        (P,) positive.
     """
     squares = np.rint(np.square(matches.similarities.astype(np.float64)) * EXACT)
-    totals = np.bincount(matches.features, squares, count)
-    return np.asarray(squares / np.sqrt(np.maximum(totals, 1.0)[matches.features] * EXACT), np.float64)
+    totals = np.maximum(np.bincount(matches.features, squares, count) / EXACT, RAREST)
+    return np.asarray(squares / EXACT * (totals**-BURST)[matches.features], np.float64)

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
@@ -31,6 +33,7 @@ from ilion.storage import Artifact, ShardStats, read_array, read_json, write_arr
 from ilion.types import Int64, Value
 
 _ARRAYS = ("counts", "rows", "records", "sizes")
+_PARSING = Lock()
 SEGMENT = 16384
 """Photos a segment, at most 65,536; while one is written at 16 KB a photo, about 600 MB are held."""
 
@@ -186,14 +189,36 @@ class Postings:
         if len(set(ids)) != len(ids):
             repeated = next(name for name, seen in Counter(ids).items() if seen > 1)
             raise ArtifactError(f"{self.folder}: id {repeated!r} occurs twice; ids must be unique")
+        self._rows: Int64 | None = None
+        self._stored = len(ids)
         self._starts = np.array([start for _, start, _ in self._segments], np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, rows: Int64) -> Postings:
+        """Return some of the photos as a database of their own, in their order; nothing is copied.
+
+        Args:
+            rows: Ascending rows.
+        """
+        part = copy(self)
+        part._rows = rows if self._rows is None else self._rows[rows]
+        part.ids = tuple(self.ids[row] for row in rows.tolist())
+        return part
+
+    def renumber(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the rows of this database that stored rows have; -1 where they do not belong to it."""
+        if self._rows is None:
+            return rows
+        places = np.full(self._stored, -1, np.int32)
+        places[self._rows] = np.arange(len(self._rows))
+        return places[rows]
+
     def stored_bytes(self) -> int:
         """Bytes of all that is stored of the photos on disk: postings, ids, statistics."""
-        return sum(p.stat().st_size for key in self._keys for p in self.folder.glob(f"{key}.*"))
+        whole = sum(p.stat().st_size for key in self._keys for p in self.folder.glob(f"{key}.*"))
+        return whole * len(self) // max(self._stored, 1)
 
     def segments(self) -> Iterator[Segment]:
         """Map one segment after the other.
@@ -205,6 +230,11 @@ class Postings:
             yield self._open(number)
 
     def _open(self, number: int) -> Segment:
+        # numpy parses the heads of arrays by `ast`, which in Python 3.11 fails in two threads at once
+        with _PARSING:
+            return self._map(number)
+
+    def _map(self, number: int) -> Segment:
         stem, start, size = self._segments[number]
         counts = unpack_counts(read_array(self.folder / f"{stem}.counts.npy"), self.words)
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
@@ -224,11 +254,14 @@ class Postings:
         """Read all that is stored of one photo."""
         from ilion.searching.local.compiled import read_row
 
+        row = row if self._rows is None else int(self._rows[row])
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         segment = self._open(number)
         own = row - segment.start
         found = read_row(own, segment.offsets, segment.rows)
-        width, height = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy")[own].tolist()
+        with _PARSING:
+            sizes = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy")
+        width, height = sizes[own].tolist()
         return Encoded(found[:, 1].astype(np.uint16), segment.records[found[:, 0]], (width, height))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,18 @@ from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_order
 from ilion.searching.engines import ENGINES
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.matches import Matches, entries_of, find_matches, join, weigh
+from ilion.searching.local.matches import Matches, find_matches, weigh
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Postings
 from ilion.searching.local.settings import LocalSettings
 from ilion.types import Bool, Float32, Float64, Int64, Ranking, Value
 
-NEAR = 0.012
+NEAR = 0.02
 """Tolerance of a verified match, as a share of the photo's longer side."""
+
+
+VOTE = 1.0
+"""Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +156,11 @@ def rank_photos(
         settings: How.
         k: Number of results, at most N.
     """
-    entries = entries_of(query)
-    matches = join([find_matches(query, entries, segment, model) for segment in database.segments()])
-    votes, found = look_closer(query, matches, len(database), settings.shortlist)
+    matches = find_matches(query, database.segments(), model)
+    own = database.renumber(matches.rows)
+    if own is not matches.rows:
+        matches = replace(matches, rows=own).take(own >= 0)
+    votes, found = look_closer(query, matches, len(database), settings.shortlist, k)
     similarities = (1e-3 * votes / (1.0 + votes)).astype(np.float32)
     similarities[found.rows] = (1e-3 + (1 - 1e-3) * found.sums / (1.0 + found.sums)).astype(np.float32)
     rows, voted = best_rows(similarities, k), best_rows(votes, k)
@@ -162,7 +168,9 @@ def rank_photos(
     return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
 
 
-def look_closer(query: LocalQuery, matches: Matches, count: int, shortlist: int) -> tuple[Float64, Verified]:
+def look_closer(
+    query: LocalQuery, matches: Matches, count: int, shortlist: int, k: int
+) -> tuple[Float64, Verified]:
     """Let matches vote, and verify those of the photos with most votes.
 
     Args:
@@ -170,36 +178,54 @@ def look_closer(query: LocalQuery, matches: Matches, count: int, shortlist: int)
         matches: Its matches in the whole database.
         count: Number N of photos.
         shortlist: Number of photos to verify.
+        k: Number of photos whose votes must be known.
 
     Returns:
-        (N,) votes, and what is known of the shortlist.
+        (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
     """
     from ilion.searching.local.compiled import group, unpack, verify, vote
 
     weights = weigh(matches, len(query))
+    ballots = weights * matches.similarities.astype(np.float64) ** VOTE
     order, starts = group(matches.rows, count)
-    query_frames = query.frames[matches.features[order]]
-    image_frames = unpack(matches.records[order], 0)
-    width, height = query.part.width, query.part.height
-    side = max(width, height)
-    votes = vote(starts, query_frames, image_frames, weights[order], 0.5 * width / side, 0.5 * height / side)
+    part, side = query.part, max(query.part.width, query.part.height)
+    centre = 0.5 * part.width / side, 0.5 * part.height / side
+
+    def of_photos(rows: Int64) -> tuple[Int64, Int64]:
+        """Return the matches of some photos, one photo after the other, and where those of each start."""
+        lengths = starts[rows + 1] - starts[rows]
+        own = np.concatenate([[0], np.cumsum(lengths)])
+        return order[np.repeat(starts[rows] - own[:-1], lengths) + np.arange(own[-1])], own
+
+    def votes_of(rows: Int64) -> Float64:
+        chosen, own = of_photos(rows)
+        image = unpack(matches.records[chosen], 0)
+        return vote(own, query.frames[matches.features[chosen]], image, ballots[chosen], *centre)
+
+    # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
+    totals = np.bincount(matches.rows, ballots, count).astype(np.float64)
+    votes = np.zeros(count)
+    first = best_rows(totals, 2 * max(k, shortlist))
+    votes[first] = votes_of(first)
+    least = votes[best_rows(votes, max(k, shortlist))[-1]]
+    rest = np.setdiff1d(np.flatnonzero((totals >= least) & (totals > 0)), first, assume_unique=True)
+    votes[rest] = votes_of(rest)
     rows = best_rows(votes, shortlist)
     rows = rows[votes[rows] > 0]
-    lengths = starts[rows + 1] - starts[rows]
-    own = np.concatenate([[0], np.cumsum(lengths)])
-    chosen = np.repeat(starts[rows] - own[:-1], lengths) + np.arange(own[-1])
-    kept = matches.take(order[chosen])
-    heavy = weights[order[chosen]]
-    of_query, of_image = query_frames[chosen], image_frames[chosen]
-    sums, motions, supports = verify(
-        own, of_query, of_image, heavy, query.spots[kept.features], kept.places, NEAR
-    )
-    return votes, Verified(rows, votes[rows], kept, own, heavy, of_query, of_image, sums, motions, supports)
+    chosen, own = of_photos(rows)
+    kept, heavy = matches.take(chosen), weights[chosen]
+    frames, image = query.frames[kept.features], unpack(kept.records, 0)
+    sums, motions, supports = verify(own, frames, image, heavy, query.spots[kept.features], kept.places, NEAR)
+    return votes, Verified(rows, votes[rows], kept, own, heavy, frames, image, sums, motions, supports)
 
 
 def best_rows(values: NDArray[np.floating], k: int) -> Int64:
-    """Return the k rows of highest value, descending, ties by lower row."""
-    rows = np.arange(len(values))
-    if k < len(values):
-        rows = np.flatnonzero(values >= np.partition(values, -k)[-k])
+    """Return the k rows of highest value, not negative, descending, ties by lower row."""
+    # most photos share nothing with a query, and equal values are slow to part
+    rows = np.flatnonzero(values > 0)
+    if len(rows) < k:
+        none = np.flatnonzero(values <= 0)
+        return np.concatenate([rows[np.lexsort((rows, -values[rows]))], none])[:k]
+    some = values[rows]
+    rows = rows[some >= np.partition(some, -k)[-k]]
     return np.asarray(rows[np.lexsort((rows, -values[rows]))][:k], np.int64)
