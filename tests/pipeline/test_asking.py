@@ -24,6 +24,7 @@ DESIGNS = {
     "expanded": ["search.expansion=alpha", "search.database_expansion_top=2"],
     "codes": ["search.method=compressed", "search.code=sq8", "search.shortlist=45"],
     "asmk": ["search.method=asmk", "search.asmk.words=64", "search.asmk.side=128"],
+    "local": ["search.method=local", "search.local.side=160", "search.local.budget=4096"],
     "read": ["reading.use=fused", "reading.side=128"],
     "read only": ["reading.use=only", "reading.side=128"],
     "re-ranked": ["rerank.features=rootsift", "rerank.shortlist=20", "rerank.side=128", "rerank.budget=4096"],
@@ -67,7 +68,7 @@ def test_asked_in_memory_it_answers_as_the_run(photos: Path, tmp_path: Path, nam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "codes", "asmk"])
+@pytest.mark.parametrize("name", ["exact", "codes", "asmk", "local"])
 def test_only_allowed_rows_are_ranked(
     photos: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,15 +90,18 @@ def test_only_allowed_rows_are_ranked(
 
 
 @pytest.mark.slow
-def test_the_matches_of_an_answer_are_explained(photos: Path, tmp_path: Path) -> None:
-    config = settings(photos, tmp_path, "re-ranked")
+@pytest.mark.parametrize("name", ["re-ranked", "local"])
+def test_the_matches_of_an_answer_are_explained(photos: Path, tmp_path: Path, name: str) -> None:
+    config = settings(photos, tmp_path, name)
     index, query = ready(config), Pipeline(config).queries[0]
     asked = index.ask([query])
     row = int(asked.ranking.indices[0, 0])
     assert asked.explain is not None
     assert asked.points is not None
     explained = asked.explain(0, row)
-    assert int(explained.verification.inliers.sum()) == asked.points[0][row]
+    found = int(explained.verification.inliers.sum())
+    # without the rest of the database, the local search knows less about what a match is worth
+    assert abs(found - asked.points[0][row]) <= (0 if name == "re-ranked" else 0.3 * found)
 
 
 @pytest.mark.slow

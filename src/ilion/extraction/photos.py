@@ -130,7 +130,7 @@ def extract_photo_queries(
     def store(key: str, photos: list[ImageRecord], started: float) -> None:
         found = describe_photo_queries(photos, model, settings, box_use=box_use, workers=workers)
         arrays = {
-            name: np.concatenate([getattr(spots, name) for spots in found])
+            name: np.concatenate([getattr(spots, name) for spots in found]) if found else np.empty(0)
             for name in ("vectors", "frames", "colours", "levels")
         }
         arrays["counts"] = np.array([len(spots.frames) for spots in found])

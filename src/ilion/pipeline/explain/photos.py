@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +17,12 @@ from ilion.extraction.photos import read_photo_queries
 from ilion.outcome import Change, Evaluation, Reranking
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.photo_models import local_settings
-from ilion.pipeline.stages.photos import EVIDENCE, Photos
+from ilion.pipeline.stages.photos import EVIDENCE, Photos, explain_photo
 from ilion.pipeline.stages.results import Search
 from ilion.reranking.base import Explanation
-from ilion.reranking.geometry import Verification
-from ilion.reranking.localisation import enclose, localise, map_outline
-from ilion.reranking.matching import Matches
+from ilion.reranking.localisation import enclose
 from ilion.searching import local
-from ilion.types import Box, GroundTruth, LocalFeatures, Ranking
+from ilion.types import GroundTruth, Ranking
 
 VERIFIED = "verified"
 """Name of this way to put results in order, among those of re-ranking."""
@@ -112,40 +109,6 @@ def explainer(
         return explain_photo(query_of(query), database.photo(row), model, outline)
 
     return explain
-
-
-def explain_photo(
-    query: local.LocalQuery, photo: local.Encoded, model: local.LocalModel, outline: Box | None = None
-) -> Explanation:
-    """Say why a photo was found.
-
-    Args:
-        query: The query.
-        photo: What is stored of the photo.
-        model: Words and codes of both.
-        outline: The object in the query; None for where the query has features.
-    """
-    found = local.compare(query, photo, model)
-    if outline is None and len(found.query):
-        (left, top), (right, bottom) = np.quantile(found.query, (0.01, 0.99), axis=0).tolist()
-        outline = Box(left, top, right - left, bottom - top)
-    box, corners = None, None
-    if found.motion is not None and outline is not None:
-        box, corners = localise(found.motion, outline, photo.size), map_outline(found.motion, outline)
-    score = float(np.square(found.similarities[found.supports]).sum())
-    return Explanation(
-        _plain(found.query, query.photo_size),
-        _plain(found.photo, photo.size),
-        Matches(found.features, found.places, found.similarities),
-        Verification(found.motion, found.supports, score),
-        box,
-        corners,
-    )
-
-
-def _plain(places: np.ndarray[Any, Any], size: tuple[int, int]) -> LocalFeatures:
-    count = len(places)
-    return LocalFeatures(places, np.zeros((count, 0), np.float32), np.ones(count, np.float32), size)
 
 
 def reread_verified(experiment: Experiment, stored: Reranking) -> Reranking:

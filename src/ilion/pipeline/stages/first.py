@@ -24,7 +24,13 @@ from ilion.pipeline.stages.describe import describe, describe_asked, with_text_t
 from ilion.pipeline.stages.inverted_file import Index, build_index, rank_by_postings
 from ilion.pipeline.stages.local_models import asmk_extractor
 from ilion.pipeline.stages.photo_models import check_local
-from ilion.pipeline.stages.photos import Photos, build_photos, rank_by_matches
+from ilion.pipeline.stages.photos import (
+    Photos,
+    build_photos,
+    describe_asked_photos,
+    explain_photos,
+    rank_by_matches,
+)
 from ilion.pipeline.stages.results import Extraction, Prepared
 from ilion.pipeline.stages.search import rank_descriptors
 from ilion.reranking.base import Explanation
@@ -178,12 +184,26 @@ class PhotosStage(FirstStage):
         companions: Mapping[str, str],
     ) -> Photos:
         """Return the same postings with other queries."""
-        raise ExtractionError("search.method = 'local' cannot be asked with further photos yet")
+        if companions or any(query.image is None for query in queries):
+            raise ExtractionError(
+                "search.method = 'local' compares photos by local features, which a text does not have; ask "
+                "with a photo alone, or use a design with a model that takes texts"
+            )
+        return replace(
+            prepared,
+            queries=describe_asked_photos(experiment, queries),
+            query_ids=tuple(query.id for query in queries),
+        )
 
     def rank(self, experiment: Experiment, prepared: Photos, allowed: Int64 | None = None) -> Ranked:
         """Search the postings."""
-        ranking, _ = rank_by_matches(experiment, prepared)
-        return Ranked(ranking)
+        ranking, evidence = rank_by_matches(experiment, prepared, allowed)
+        shown = evidence.rows[:, : evidence.inliers.shape[1]]
+        points = tuple(
+            {row: count for row, count in zip(rows, counts, strict=True) if row >= 0}
+            for rows, counts in zip(shown.tolist(), evidence.inliers.tolist(), strict=True)
+        )
+        return Ranked(ranking, points, explain_photos(experiment, prepared))
 
 
 FIRST: Mapping[str, Callable[[ExperimentConfig], FirstStage]] = {

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ilion import storage
 from ilion.errors import DatasetError
 from ilion.extraction.describe import box_inputs
-from ilion.extraction.photos import extract_photo_queries, read_photo_queries
+from ilion.extraction.photos import (
+    describe_photo_queries,
+    extract_photo_queries,
+    read_photo_queries,
+)
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.photo_models import local_settings, photos_of
 from ilion.pipeline.stages.results import Prepared
+from ilion.reranking.base import Explanation
+from ilion.reranking.geometry import Verification
+from ilion.reranking.localisation import localise, map_outline
+from ilion.reranking.matching import Matches
 from ilion.searching import local
-from ilion.types import Ranking
+from ilion.types import Box, Int64, LocalFeatures, Query, Ranking
 
 EVIDENCE = "verified.npz"
 """File of what is known of the shortlists, in the folder of a ranking."""
@@ -111,8 +122,35 @@ def query_inputs(model: local.LocalModel, settings: local.LocalSettings) -> Mapp
     return {"model": model.digest, "side": settings.side, "sizes": list(settings.sizes)}
 
 
-def rank_by_matches(experiment: Experiment, index: Photos) -> tuple[Ranking, local.Evidence]:
-    """Search the postings for every query."""
+def describe_asked_photos(experiment: Experiment, queries: Sequence[Query]) -> tuple[local.QuerySpots, ...]:
+    """Describe further queries in memory.
+
+    Raises:
+        ImageError: A photo is unreadable.
+    """
+    general, description = experiment.config.extraction, photos_of(experiment.config)
+    photos = [replace(query.image, id=query.id) for query in queries if query.image is not None]
+    return tuple(
+        describe_photo_queries(
+            photos,
+            description.model,
+            description.settings,
+            box_use=general.query_box,
+            workers=general.workers,
+        )
+    )
+
+
+def rank_by_matches(
+    experiment: Experiment, index: Photos, allowed: Int64 | None = None
+) -> tuple[Ranking, local.Evidence]:
+    """Search the postings for every query.
+
+    Args:
+        experiment: Settings.
+        index: Queries and database.
+        allowed: Ascending database rows that may be found; None means all.
+    """
     settings = local_settings(experiment.config.search.local)
     return local.search_photos(
         index.query_ids,
@@ -123,4 +161,50 @@ def rank_by_matches(experiment: Experiment, index: Photos) -> tuple[Ranking, loc
         k=experiment.results_kept,
         workers=experiment.config.extraction.workers,
         progress=experiment.tell("search"),
+        allowed=allowed,
     )
+
+
+def explain_photos(experiment: Experiment, index: Photos) -> Callable[[int, int], Explanation]:
+    """Return what says why a database row was found for one of the queries."""
+    settings = local_settings(experiment.config.search.local)
+
+    def explain(query: int, row: int) -> Explanation:
+        asked = local.look_up(index.queries[query], index.words, settings)
+        return explain_photo(asked, index.database.photo(row), index.words)
+
+    return explain
+
+
+def explain_photo(
+    query: local.LocalQuery, photo: local.Encoded, model: local.LocalModel, outline: Box | None = None
+) -> Explanation:
+    """Say why a photo was found.
+
+    Args:
+        query: The query.
+        photo: What is stored of the photo.
+        model: Words and codes of both.
+        outline: The object in the query; None for where the query has features.
+    """
+    found = local.compare(query, photo, model)
+    if outline is None and len(found.query):
+        (left, top), (right, bottom) = np.quantile(found.query, (0.01, 0.99), axis=0).tolist()
+        outline = Box(left, top, right - left, bottom - top)
+    box, corners = None, None
+    if found.motion is not None and outline is not None:
+        box, corners = localise(found.motion, outline, photo.size), map_outline(found.motion, outline)
+    score = float(np.square(found.similarities[found.supports]).sum())
+    return Explanation(
+        _plain(found.query, query.photo_size),
+        _plain(found.photo, photo.size),
+        Matches(found.features, found.places, found.similarities),
+        Verification(found.motion, found.supports, score),
+        box,
+        corners,
+    )
+
+
+def _plain(places: np.ndarray[Any, Any], size: tuple[int, int]) -> LocalFeatures:
+    count = len(places)
+    return LocalFeatures(places, np.zeros((count, 0), np.float32), np.ones(count, np.float32), size)

@@ -81,6 +81,7 @@ def search_photos(
     k: int,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    allowed: Int64 | None = None,
 ) -> tuple[Ranking, Evidence]:
     """Rank the database for every query.
 
@@ -93,6 +94,8 @@ def search_photos(
         k: Number of results to keep; all N where the database is smaller.
         workers: Number of threads, one query each; 0 means one per core.
         progress: Callback that receives the queries done and all.
+        allowed: Ascending rows that may be found; None means all. How much of the database a feature matches
+            is that of the whole database, and the shortlist holds allowed photos only.
 
     Returns:
         A ranking with K = min(k, N), ties in order of rows; and what is known of the shortlists. A photo that
@@ -103,7 +106,8 @@ def search_photos(
     """
     if k < 1:
         raise ArtifactError(f"k must be at least 1, got {k}")
-    count, kept = len(queries), min(k, len(database))
+    count, kept = len(queries), min(k, len(database) if allowed is None else len(allowed))
+    hidden = None if allowed is None else np.delete(np.arange(len(database)), allowed)
     rows, values = np.empty((count, kept), np.int64), np.empty((count, kept), np.float32)
     evidence = Evidence(
         np.empty((count, kept), np.int64),
@@ -112,7 +116,7 @@ def search_photos(
     )
 
     def ask(query: LocalQuery) -> Answer:
-        return rank_photos(query, database, model, settings, kept)
+        return rank_photos(query, database, model, settings, kept, hidden)
 
     for number, (_, done) in enumerate(in_order(queries, ask, workers=workers, ahead=8)):
         found = done.result()
@@ -145,7 +149,12 @@ class Answer(Value):
 
 
 def rank_photos(
-    query: LocalQuery, database: Postings, model: LocalModel, settings: LocalSettings, k: int
+    query: LocalQuery,
+    database: Postings,
+    model: LocalModel,
+    settings: LocalSettings,
+    k: int,
+    hidden: Int64 | None = None,
 ) -> Answer:
     """Rank the database for one query.
 
@@ -154,22 +163,25 @@ def rank_photos(
         database: What is searched.
         model: Words and codes of both.
         settings: How.
-        k: Number of results, at most N.
+        k: Number of results, at most as many as may be found.
+        hidden: Rows that must not be found.
     """
     matches = find_matches(query, database.segments(), model)
     own = database.renumber(matches.rows)
     if own is not matches.rows:
         matches = replace(matches, rows=own).take(own >= 0)
-    votes, found = look_closer(query, matches, len(database), settings.shortlist, k)
+    votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden)
     similarities = (1e-3 * votes / (1.0 + votes)).astype(np.float32)
     similarities[found.rows] = (1e-3 + (1 - 1e-3) * found.sums / (1.0 + found.sums)).astype(np.float32)
+    if hidden is not None:
+        similarities[hidden], votes[hidden] = -1, -1
     rows, voted = best_rows(similarities, k), best_rows(votes, k)
     inliers = np.diff(np.concatenate([[0], np.cumsum(found.supports)])[found.starts])
     return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
 
 
 def look_closer(
-    query: LocalQuery, matches: Matches, count: int, shortlist: int, k: int
+    query: LocalQuery, matches: Matches, count: int, shortlist: int, k: int, hidden: Int64 | None = None
 ) -> tuple[Float64, Verified]:
     """Let matches vote, and verify those of the photos with most votes.
 
@@ -179,6 +191,7 @@ def look_closer(
         count: Number N of photos.
         shortlist: Number of photos to verify.
         k: Number of photos whose votes must be known.
+        hidden: Photos that must not be found.
 
     Returns:
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
@@ -204,12 +217,16 @@ def look_closer(
 
     # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
     totals = np.bincount(matches.rows, ballots, count).astype(np.float64)
+    if hidden is not None:
+        totals[hidden] = 0
     votes = np.zeros(count)
     first = best_rows(totals, 2 * max(k, shortlist))
     votes[first] = votes_of(first)
     least = votes[best_rows(votes, max(k, shortlist))[-1]]
     rest = np.setdiff1d(np.flatnonzero((totals >= least) & (totals > 0)), first, assume_unique=True)
     votes[rest] = votes_of(rest)
+    if hidden is not None:
+        votes[hidden] = 0
     rows = best_rows(votes, shortlist)
     rows = rows[votes[rows] > 0]
     chosen, own = of_photos(rows)
@@ -220,11 +237,11 @@ def look_closer(
 
 
 def best_rows(values: NDArray[np.floating], k: int) -> Int64:
-    """Return the k rows of highest value, not negative, descending, ties by lower row."""
+    """Return the k rows of highest value, descending, ties by lower row; negative ones are none."""
     # most photos share nothing with a query, and equal values are slow to part
     rows = np.flatnonzero(values > 0)
-    if len(rows) < k:
-        none = np.flatnonzero(values <= 0)
+    if len(rows) <= k:
+        none = np.flatnonzero(values == 0)
         return np.concatenate([rows[np.lexsort((rows, -values[rows]))], none])[:k]
     some = values[rows]
     rows = rows[some >= np.partition(some, -k)[-k]]
