@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,17 +243,42 @@ def _refuse_repeated(artifact: Artifact, ids: Sequence[str]) -> None:
 
 
 def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids]:
-    """Return shapes and ids of shards: few in memory, many as a list that is made if it is not there."""
+    shapes, ids = list_ids(
+        artifact, keys, lambda key: _read_head(artifact, key), lambda shape: _Shape(*shape).rows
+    )
+    return [_Shape(*shape) for shape in shapes], ids
+
+
+def list_ids(
+    artifact: Artifact,
+    keys: Sequence[str],
+    read_head: Callable[[str], tuple[list[str], Any]],
+    count: Callable[[Any], int],
+) -> tuple[list[Any], Ids]:
+    """Return the ids of shards, in order: few in memory, many as a list on disk, made if it is not there.
+
+    Args:
+        artifact: Artifact of the shards.
+        keys: Shards in order of rows.
+        read_head: Function from a key to the ids of its shard, and what else its head says, as plain values.
+        count: Function from what else a head says to the number of ids; it may raise a TypeError.
+
+    Returns:
+        What else the heads say, one a shard, as JSON gives it back; and all ids.
+
+    Raises:
+        ArtifactError: A head is missing or damaged, or an id occurs twice.
+    """
     folder, name = artifact.folder / "ids", fingerprint(keys)[:16]
-    known = _load_list(artifact, keys, name)
+    known = _load_list(artifact, keys, name, count)
     if known is not None:
         return known
-    shapes: list[_Shape] = []
+    shapes: list[Any] = []
     kept: list[str] = []
 
     def read() -> Iterator[list[str]]:
         for key in keys:
-            ids, shape = _read_head(artifact, key)
+            ids, shape = read_head(key)
             shapes.append(shape)
             yield ids
 
@@ -271,7 +296,7 @@ def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids
         return shapes, tuple(kept)
     with locked(folder, wait=True):
         # another process may have made it while this one waited
-        known = _load_list(artifact, keys, name)
+        known = _load_list(artifact, keys, name, count)
         if known is not None:
             return known
         return shapes, write_ids(
@@ -283,15 +308,18 @@ def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids
         )
 
 
-def _load_list(artifact: Artifact, keys: Sequence[str], name: str) -> tuple[list[_Shape], Ids] | None:
-    """Return shapes and ids from a list, if it is there, whole, and fits the shards as they are now."""
+def _load_list(
+    artifact: Artifact, keys: Sequence[str], name: str, count: Callable[[Any], int]
+) -> tuple[list[Any], Ids] | None:
+    """Return what heads say and ids from a list, if it is there, whole, and fits the shards."""
     try:
         ids = IdList(artifact.folder / "ids", name)
-        shapes = [_Shape(*shape) for shape in ids.about["shapes"]]
+        shapes = ids.about["shapes"]
         fits = ids.about["shards"] == _stamps(artifact, keys) and len(shapes) == len(keys)
-    except (ArtifactError, KeyError, TypeError):
+        fits = fits and sum(count(shape) for shape in shapes) == len(ids)
+    except (ArtifactError, KeyError, TypeError, ValueError):
         return None  # it is made again from the shards, which say so if they are damaged
-    return (shapes, ids) if fits and sum(shape.rows for shape in shapes) == len(ids) else None
+    return (shapes, ids) if fits else None
 
 
 def _stamps(artifact: Artifact, keys: Sequence[str]) -> str:

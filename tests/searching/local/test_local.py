@@ -99,6 +99,20 @@ def test_a_part_of_a_database_is_searched_like_a_database_of_its_own(
     assert [len(nested), nested.ids[1], nested.photo(1).records.shape] == [2, part.ids[4], (80, 13)]
 
 
+def test_many_ids_stay_on_disk(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = stored(tmp_path, [photos[:20], photos[20:]])
+    assert isinstance(few.ids, tuple)
+    monkeypatch.setattr("ilion.storage.ids.IN_MEMORY", 10)
+    for _ in range(2):  # made, and found again
+        many = stored(tmp_path, [photos[:20], photos[20:]])
+        assert not isinstance(many.ids, tuple)
+        assert list(many.ids) == list(few.ids)
+        assert many.count == few.count
+        assert ask(many)[0].similarities.tobytes() == ask(few)[0].similarities.tobytes()
+
+
 def test_a_photo_is_read_back_from_the_lists(
     tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,6 @@ All features of one photo are found again by looking for its row in the list of 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -29,7 +28,17 @@ from ilion.searching.local.encode import Encoded
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import GEOMETRY
 from ilion.searching.local.settings import LocalSettings
-from ilion.storage import Artifact, ShardStats, read_array, read_json, write_array, write_head, write_json
+from ilion.storage import (
+    Artifact,
+    ShardStats,
+    read_array,
+    read_json,
+    write_array,
+    write_head,
+    write_json,
+)
+from ilion.storage.descriptors import list_ids
+from ilion.storage.ids import PickedIds
 from ilion.types import Int64, Value
 
 _ARRAYS = ("counts", "rows", "records", "sizes")
@@ -159,7 +168,7 @@ class _Head(TypedDict):
 
 
 class Postings:
-    """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
+    """Finished shards as one database. Postings are mapped while they are looked at; many ids stay on disk.
 
     Args:
         artifact: Artifact that holds the shards.
@@ -174,23 +183,21 @@ class Postings:
     def __init__(self, artifact: Artifact, keys: Sequence[str], words: int, code: int) -> None:
         self.folder, self.words, self.code = artifact.folder, words, code
         self._keys = tuple(keys)
-        ids: list[str] = []
-        self._segments: list[tuple[str, int, int]] = []
-        self.count = 0
-        for key in keys:
+
+        def read_head(key: str) -> tuple[list[str], list[Any]]:
             head: _Head = read_json(self.folder / f"{key}.ids.json", _Head)
-            start = len(ids)
-            for part, size in enumerate(head["segments"]):
+            return head["ids"], [head["segments"], head["postings"]]
+
+        heads, self.ids = list_ids(artifact, keys, read_head, lambda head: sum(head[0]))
+        self.count = sum(postings for _, postings in heads)
+        self._segments: list[tuple[str, int, int]] = []
+        start = 0
+        for key, (sizes, _) in zip(keys, heads, strict=True):
+            for part, size in enumerate(sizes):
                 self._segments.append((f"{key}.{part:04d}", start, size))
                 start += size
-            ids.extend(head["ids"])
-            self.count += head["postings"]
-        self.ids = tuple(ids)
-        if len(set(ids)) != len(ids):
-            repeated = next(name for name, seen in Counter(ids).items() if seen > 1)
-            raise ArtifactError(f"{self.folder}: id {repeated!r} occurs twice; ids must be unique")
         self._rows: Int64 | None = None
-        self._stored = len(ids)
+        self._stored = len(self.ids)
         self._starts = np.array([start for _, start, _ in self._segments], np.int64)
 
     def __len__(self) -> int:
@@ -204,7 +211,7 @@ class Postings:
         """
         part = copy(self)
         part._rows = rows if self._rows is None else self._rows[rows]
-        part.ids = tuple(self.ids[row] for row in rows.tolist())
+        part.ids = PickedIds(self.ids, rows)
         return part
 
     def renumber(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
