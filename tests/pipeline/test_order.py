@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from ilion.outcome import RunResult
 from ilion.pipeline import Pipeline
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.explain.own_photos import note_own_photos
 from ilion.storage import ids as idlist
+from ilion.types import GroundTruth, Int64, Ranking
 
 
 @pytest.fixture
@@ -331,6 +335,25 @@ def test_a_query_whose_photo_is_in_the_database_is_said(
     said, _ = command("evaluate", str(plain_dataset), *options, capsys=capsys)
     assert any("own photo" in note for note in json.loads(said)["notes"])
     assert result.evaluation.mean <= before.evaluation.mean
+
+
+@pytest.mark.parametrize("order", [("b", "a"), ("b",), ("b", "x")])
+def test_queries_that_find_themselves_are_told_by_id(order: tuple[str, ...]) -> None:
+    """A ranking of others may have its queries in another order, or lack some; judging says so."""
+    photo = SimpleNamespace(id="photo")
+    queries = [SimpleNamespace(id=name, image=photo) for name in ("a", "b")]
+    asked = cast(Experiment, SimpleNamespace(queries=queries))
+    rows = np.array([[1 if name == "b" else 2] for name in order], np.int64)
+    counts = np.ones(len(order), np.int64)
+    ranking = Ranking(order, ("a", "b", "c"), rows, np.full(rows.shape, 0.5, np.float32), counts)
+    none, b = np.empty(0, np.int64), np.array([1], np.int64)
+
+    def note(positives: tuple[Int64, Int64]) -> str:
+        truth = GroundTruth(("a", "b"), positives, (none, none), np.zeros(2, np.int64))
+        return note_own_photos(asked, ranking, truth)
+
+    assert note((b, none)).startswith("1 of 2 queries find their own photo in the database (such as 'b'")
+    assert note((none, b)) == ""
 
 
 def test_settings_of_another_version_are_said(tiny_dataset: Path, network: Path, tmp_path: Path) -> None:

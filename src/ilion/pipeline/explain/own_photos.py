@@ -25,13 +25,17 @@ def note_own_photos(experiment: Experiment, ranking: Ranking, truth: GroundTruth
 
     Args:
         experiment: Its data set has the photos.
-        ranking: A ranking by similarity, before re-ranking.
-        truth: Ground truth of the same rows.
+        ranking: A ranking by similarity; its queries may be fewer, others, or in another order.
+        truth: Ground truth of the same rows; its queries may be in another order too.
     """
     same: dict[str, str] = {}
     alike: list[tuple[ImageRecord, str]] = []
-    for q, query in enumerate(experiment.queries):
-        named = {*truth.positives[q].tolist(), *truth.ignored[q].tolist()}
+    of_ranking, of_truth = ({name: row for row, name in enumerate(x.query_ids)} for x in (ranking, truth))
+    for query in experiment.queries:
+        q, t = of_ranking.get(query.id), of_truth.get(query.id)
+        if q is None or t is None:
+            continue  # judging says so
+        named = {*truth.positives[t].tolist(), *truth.ignored[t].tolist()}
         for place in range(min(LOOKED_AT, int(ranking.counts[q]))):
             row = int(ranking.indices[q, place])
             if row in named:
