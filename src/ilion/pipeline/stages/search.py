@@ -25,6 +25,7 @@ from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
 from ilion.searching.engines import ENGINES, rank_with
 from ilion.searching.expansion import expand, expansion_weights
+from ilion.searching.local import search_digest
 from ilion.storage import DescriptorSet, fingerprint
 from ilion.types import Descriptors, Float32, Int64, Ranking
 
@@ -48,7 +49,7 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
     if isinstance(extracted, Photos):
-        method = {"local": to_dict(local_settings(settings.local))}
+        method = {"local": to_dict(local_settings(settings.local)), "by": search_digest()}
     method["k"] = experiment.results_kept
     if experiment.dataset.among:
         if settings.method != "exact":

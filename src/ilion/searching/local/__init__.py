@@ -15,7 +15,7 @@ from ilion.searching.local.encode import (
     look_up,
 )
 from ilion.searching.local.explain import Compared, compare
-from ilion.searching.local.model import LocalModel, read_model, shipped_model
+from ilion.searching.local.model import LocalModel, read_model, search_digest, shipped_model
 from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
 from ilion.searching.local.search import Evidence, search_photos
 from ilion.searching.local.settings import LocalSettings
@@ -36,6 +36,7 @@ __all__ = [
     "look_up",
     "read_model",
     "read_photos",
+    "search_digest",
     "search_photos",
     "shipped_model",
     "write_shard",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.opening import read_bytes
 from ilion.storage import read_arrays
 from ilion.types import Float32, Value
 
@@ -150,6 +151,15 @@ def read_model(path: Path) -> LocalModel:
         )
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: is no local model ({error}); learn it again") from error
+
+
+@cache
+def search_digest() -> str:
+    """Return a digest of this package, which a ranking depends on: its constants are part of the method."""
+    total = hashlib.blake2b(digest_size=16)
+    for path in sorted(p for p in MODEL.parent.iterdir() if p.suffix in (".py", ".json", ".npz")):
+        total.update(path.name.encode() + read_bytes(path))
+    return total.hexdigest()
 
 
 @cache
