@@ -56,6 +56,9 @@ HEAVY = [
     "onnxruntime",
     "rapidfuzz",
     "rapidocr",
+    "fastapi",
+    "starlette",
+    "uvicorn",
 ]
 
 
@@ -90,6 +93,8 @@ OPENS_BY_ITSELF = {
     "report.words": "reads a resource of the package",
     "datasets.skeleton": "reads a resource of the package",
     "download.recipes": "reads resources of the package",
+    "serve.service": "reads resources of the package",
+    "serve.strings": "reads resources of the package",
 }
 """Modules that open files without `ilion.opening`, and why no pipe comes in there."""
 

@@ -16,7 +16,20 @@ from typing import Annotated
 import typer
 
 from ilion._version import __version__
-from ilion.cli import about, adapt, datasets, download, forecast, index, interop, run, status, sweep, tune
+from ilion.cli import (
+    about,
+    adapt,
+    datasets,
+    download,
+    forecast,
+    index,
+    interop,
+    run,
+    serve,
+    status,
+    sweep,
+    tune,
+)
 from ilion.cli.common import console
 from ilion.errors import IlionError
 
@@ -31,6 +44,7 @@ app = typer.Typer(
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(interop.import_app, name="import")
 app.add_typer(interop.export_app, name="export")
+app.add_typer(serve.feedback_app, name="feedback")
 for _command in (
     run.run,
     run.extract,
@@ -44,6 +58,9 @@ for _command in (
     index.search,
     index.add,
     index.remove,
+    serve.serve,
+    serve.token,
+    serve.forget,
     sweep.sweep,
     adapt.adapt,
     about.models,

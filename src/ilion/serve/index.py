@@ -365,6 +365,25 @@ class Index:
             raise DatasetError(f"{self.folder}: the index has no picture of {photo!r}")
         return bytes(found[0])
 
+    def photos(self) -> Iterator[tuple[str, Source, list[str]]]:
+        """Yield id, source and objects of every photo of the index."""
+        ask = self.tables.connection.execute
+        for number, name, *place in ask(
+            "SELECT number, id, path, member, start, size, digest FROM photos WHERE status = 1 "
+            "ORDER BY number"
+        ).fetchall():
+            shown = ask("SELECT DISTINCT object FROM views WHERE photo = ? AND object != ''", (number,))
+            yield name, known_source(*place), [found for (found,) in shown.fetchall()]
+
+    def objects(self, starts: str = "", count: int = 50) -> list[str]:
+        """Return the first names of objects that begin with a text."""
+        found = self.tables.connection.execute(
+            "SELECT DISTINCT object FROM views JOIN photos ON photo = number "
+            "WHERE status = 1 AND object != '' AND substr(object, 1, ?) = ? ORDER BY object LIMIT ?",
+            (len(starts), starts, count),
+        )
+        return [name for (name,) in found.fetchall()]
+
     def _found(
         self, connection: sqlite3.Connection, snapshot: Snapshot, rows: Sequence[int]
     ) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,181 @@
+"""The service over an index, its tokens, and what it keeps of searches."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ilion.cli.common import AsJson, console, say_json
+from ilion.cli.index import IndexFolder
+from ilion.errors import ConfigError, MissingExtraError
+
+_NAME = re.compile(r"[a-z0-9.-]{1,253}")
+feedback_app = typer.Typer(help="Searches that people confirmed.", no_args_is_help=True)
+
+
+def serve(
+    folder: IndexFolder,
+    host: Annotated[str, typer.Option(help="Address to listen at; another than loopback needs tokens.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8765,
+    public_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Name by which browsers call the service; repeat it for more."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of searches at the same time.")] = 2,
+    waiting: Annotated[
+        int, typer.Option(min=0, help="Searches that may wait; more are told to come back.")
+    ] = 16,
+    max_mb: Annotated[int, typer.Option(min=1, max=1024, help="Largest upload, megabytes.")] = 20,
+    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest photo, megapixels.")] = 60,
+    rate: Annotated[
+        int, typer.Option(min=0, help="Requests of one address in a minute; 0 for any number.")
+    ] = 240,
+    behind: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address of a proxy whose X-Forwarded-For is believed.")
+    ] = "",
+    feedback: Annotated[
+        float,
+        typer.Option(
+            metavar="DAYS", min=0, help="Keep searches and verdicts for so many days; 0 keeps none."
+        ),
+    ] = 0,
+) -> None:
+    """Serve an index: a page for people and a JSON API for programs (see docs/serving.md)."""
+    try:
+        import uvicorn
+
+        from ilion.serve.service import Service, make_app
+    except ImportError:
+        raise MissingExtraError("'ilion serve'", "serve") from None
+    from ilion.serve.feedback import Feedback
+    from ilion.serve.guards import Limits
+    from ilion.serve.index import Index
+    from ilion.serve.tokens import tokens
+
+    index = Index.open(folder)
+    own = is_loopback(host)
+    holders = tokens(folder)
+    if not own and not holders:
+        raise ConfigError(
+            f"--host {host}: others could reach the index; make a token first: ilion token {folder} NAME"
+        )
+    names = [name.lower() for name in public_name or ()]
+    if bad := next((name for name in names if not _NAME.fullmatch(name)), None):
+        raise ConfigError(f"--public-name {bad!r}: write the name alone, such as parts.example.com")
+    wildcard = host in ("0.0.0.0", "::")
+    if wildcard and not names:
+        raise ConfigError(f"--host {host}: say by which name browsers call the service: --public-name NAME")
+    limits = Limits(bytes=max_mb << 20, pixels=max_megapixels * 10**6, rate=rate, waiting=waiting)
+    store = Feedback(folder, feedback) if feedback else None
+    service = Service(index, limits, workers, store, open=own)
+    hosts = frozenset([*names, *({"127.0.0.1", "localhost", "::1"} if own else {host.lower()})])
+    if own and holders:
+        console.print(f"{len(holders)} people hold tokens: one is needed")
+    console.print(
+        f"http://{host if ':' not in host else f'[{host}]'}:{port}/  (Ctrl-C stops)", highlight=False
+    )
+    uvicorn.run(
+        make_app(service, hosts),
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(behind),
+        forwarded_allow_ips=behind or None,
+        timeout_keep_alive=10,
+        limit_concurrency=512,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.com")
+    (True, True, False, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def token(
+    folder: IndexFolder,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will hold it.")] = "",
+    role: Annotated[
+        Literal["read", "write"], typer.Option(help="read searches; write adds and removes photos too.")
+    ] = "read",
+    revoke: Annotated[bool, typer.Option("--revoke", help="End the token instead.")] = False,
+) -> None:
+    """Make a token for the service, or end one; without a name, list who holds one."""
+    from ilion.serve.index import Index
+    from ilion.serve.tokens import make_token, revoke_token, tokens
+
+    Index.open(folder)
+    if not name:
+        for held in tokens(folder):
+            print(f"{held.name}  {held.role}")
+    elif revoke:
+        revoke_token(folder, name)
+        print(f"the token of {name} has ended")
+    else:
+        print(make_token(folder, name, role))
+        console.print("keep it now: only its hash is stored, so it is not shown again")
+
+
+def forget(
+    folder: IndexFolder,
+    searches: Annotated[
+        list[str] | None, typer.Argument(metavar="SEARCH...", help="Names of searches.")
+    ] = None,
+    before: Annotated[str, typer.Option(metavar="DATE", help="All that were asked before a date.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete kept searches with their photos and verdicts, also from the disk."""
+    from ilion.serve.feedback import FILE, Feedback
+
+    if (bool(searches) + bool(before) + everything) != 1:
+        raise ConfigError("say which: names of searches, --before DATE, or --all")
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"{folder}: no searches are kept")
+    store = Feedback(folder, days=float("inf"))
+    if before:
+        try:
+            done = store.forget(before=datetime.fromisoformat(before).astimezone().timestamp())
+        except (ValueError, OverflowError):
+            raise ConfigError(f"--before {before!r}: write it as 2026-11-29") from None
+    else:
+        done = store.forget(names=searches)
+    say_json({"forgotten": done}) if as_json else print(f"{done:,} searches are forgotten")
+
+
+@feedback_app.command("export")
+def export_feedback(
+    folder: IndexFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the data set.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a data set of confirmed searches: their photos become queries, the index the database."""
+    from ilion.serve.feedback import FILE, Feedback
+    from ilion.serve.index import Index
+
+    index = Index.open(folder)
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"{folder}: no searches are kept; 'ilion serve --feedback DAYS' keeps them")
+    done = Feedback(folder, days=float("inf")).export(index, output)
+    if as_json:
+        say_json(done)
+        return
+    print(f"{done.queries:,} queries of {done.objects:,} objects, {done.photos:,} photos of the index")
+    left = f"{done.unconfirmed:,} searches that nobody confirmed, {done.without:,} without a photo or name"
+    print(f"  left out: {left}")
+    print(f"evaluate a design on them with: ilion run {output}")

@@ -1,0 +1,236 @@
+"""Searches that were asked and what people said of the answers: kept only where that is wanted, for a time.
+
+They lie in a file of their own beside the index, so that they can be deleted as a whole. A search that nobody
+judged is kept as long as one that somebody did; after the retention time both are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilion import storage
+from ilion.errors import ArtifactError, DatasetError, ImageError
+from ilion.images import probe
+from ilion.serve.answers import Answer
+from ilion.serve.index import Index
+from ilion.types import Value
+
+FILE = "feedback.sqlite"
+DAY = 86_400.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS searches (
+    name TEXT PRIMARY KEY,
+    asked REAL NOT NULL,
+    photo BLOB,
+    box TEXT NOT NULL,
+    text TEXT NOT NULL,
+    filter TEXT NOT NULL,
+    design TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    answer TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_time ON searches (asked);
+CREATE TABLE IF NOT EXISTS verdicts (
+    search TEXT NOT NULL REFERENCES searches (name) ON DELETE CASCADE,
+    photo TEXT NOT NULL,
+    objects TEXT NOT NULL,
+    is_right INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    said REAL NOT NULL,
+    PRIMARY KEY (search, photo)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Exported(Value):
+    """What became of searches when a data set was made of them.
+
+    Args:
+        queries: Number of confirmed photos that became queries.
+        objects: Number of objects that they show.
+        photos: Number of photos of the index that became the database.
+        unconfirmed: Number of searches that nobody confirmed; they are left out.
+        without: Number of confirmed searches without a photo, or of an object without a name.
+    """
+
+    queries: int
+    objects: int
+    photos: int
+    unconfirmed: int
+    without: int
+
+
+class Feedback:
+    """Searches and verdicts of one index. Safe to share among threads.
+
+    Args:
+        folder: Folder of the index.
+        days: Days for which a search is kept.
+    """
+
+    def __init__(self, folder: Path, days: float = 90.0) -> None:
+        self.path, self.days = folder / FILE, days
+        self._lock = threading.Lock()
+        with closing(self._open()) as connection:
+            connection.executescript(_SCHEMA)
+        self.path.chmod(0o600)
+        self.forget(before=time.time() - days * DAY)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
+        except sqlite3.Error as error:
+            raise ArtifactError(f"{self.path}: cannot be opened ({error})") from error
+        return connection
+
+    def keep(
+        self, name: str, answer: Answer, *, photo: bytes = b"", box: str = "", text: str = "", where: str = ""
+    ) -> None:
+        """Keep a search, and drop those whose time is over.
+
+        Args:
+            name: Its name.
+            answer: What was answered.
+            photo: The encoded photo that was asked with; empty for a text.
+            box: Box, as it was sent.
+            text: Text.
+            where: Filter.
+        """
+        now = time.time()
+        found = [[found.id, found.score] for found in answer.photos]
+        searched = answer.searched
+        values = (name, now, photo or None, box, text, where, searched.design, searched.revision)
+        with self._lock, closing(self._open()) as connection:
+            connection.execute("DELETE FROM searches WHERE asked < ?", (now - self.days * DAY,))
+            connection.execute(
+                "INSERT OR REPLACE INTO searches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, json.dumps(found)),
+            )
+
+    def judge(self, name: str, photo: str, objects: Iterable[str], right: bool, who: str) -> None:
+        """Keep what somebody said of a found photo; the last word counts.
+
+        Args:
+            name: Name of the search.
+            photo: Id of the photo.
+            objects: Objects that it shows.
+            right: Whether it shows what was searched for.
+            who: Who said so.
+
+        Raises:
+            DatasetError: The search is not kept any more.
+        """
+        with self._lock, closing(self._open()) as connection:
+            try:
+                connection.execute(
+                    "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
+                    (name, photo, json.dumps(list(objects)), right, who, time.time()),
+                )
+            except sqlite3.IntegrityError:
+                raise DatasetError(f"search {name!r} is not kept any more") from None
+
+    def forget(self, *, before: float = float("inf"), names: Iterable[str] | None = None) -> int:
+        """Delete searches with their photos and verdicts, also from the disk.
+
+        Args:
+            before: Searches asked before this time, in seconds since 1970.
+            names: Only these; None takes all.
+
+        Returns:
+            Number of searches.
+        """
+        with self._lock, closing(self._open()) as connection:
+            if names is None:
+                done = connection.execute("DELETE FROM searches WHERE asked < ?", (before,)).rowcount
+            else:
+                done = sum(
+                    connection.execute(
+                        "DELETE FROM searches WHERE name = ? AND asked < ?", (name, before)
+                    ).rowcount
+                    for name in names
+                )
+            if done:
+                connection.execute("VACUUM")
+        return done
+
+    def count(self) -> tuple[int, int]:
+        """Return the number of searches kept, and of those that somebody judged."""
+        with closing(self._open()) as connection:
+            [searches] = connection.execute("SELECT count(*) FROM searches").fetchone()
+            [judged] = connection.execute("SELECT count(DISTINCT search) FROM verdicts").fetchone()
+        return searches, judged
+
+    def export(self, index: Index, folder: Path) -> Exported:
+        """Make a data set of confirmed searches, to be evaluated like any other.
+
+        The photo of a confirmed search becomes a query of the object that was confirmed; all photos of the
+        index become the database.
+
+        Args:
+            index: The index.
+            folder: Folder of the data set; it must not be there.
+
+        Raises:
+            DatasetError: The folder is there, or nothing was confirmed.
+        """
+        if folder.exists() and any(folder.iterdir()):
+            raise DatasetError(f"{folder}: is not empty; name a new folder")
+        with closing(self._open()) as connection:
+            asked = connection.execute(
+                "SELECT name, searches.photo, box, max(is_right), "
+                "(SELECT objects FROM verdicts AS v WHERE v.search = name AND v.is_right "
+                "ORDER BY said DESC LIMIT 1) "
+                "FROM searches LEFT JOIN verdicts ON search = name GROUP BY name ORDER BY asked"
+            ).fetchall()
+        rows = ["file,object,role,x,y,width,height"]
+        queries, objects, without, unconfirmed = 0, set[str](), 0, 0
+        for name, photo, box, right, shown in asked:
+            if not right:
+                unconfirmed += 1
+                continue
+            confirmed = json.loads(shown)
+            if not photo or not confirmed:
+                without += 1
+                continue
+            file = f"queries/{queries:05d}-{name[:8]}{_ending(photo)}"
+            storage.write_bytes(folder / file, photo)
+            rows.append(f"{file},{_cell(confirmed[0])},query,{box or ',,,'}")
+            objects.add(confirmed[0])
+            queries += 1
+        if not queries:
+            raise DatasetError(
+                f"{self.path}: none of {len(asked)} searches was confirmed by a photo of a named object"
+            )
+        photos = 0
+        for _, source, views in index.photos():
+            data = source.read()
+            file = f"photos/{photos:07d}{_ending(data)}"
+            storage.write_bytes(folder / file, data)
+            own = sorted({view for view in views if view in objects})
+            rows += [f"{file},{_cell(view)},positive,,,," for view in own] or [f"{file},,distractor,,,,"]
+            photos += 1
+        storage.write_bytes(folder / "photos.csv", ("\n".join(rows) + "\n").encode())
+        return Exported(queries, len(objects), photos, unconfirmed, without)
+
+
+def _ending(data: bytes) -> str:
+    try:
+        kind = probe(data).format
+    except ImageError:
+        return ".jpg"
+    return {"jpeg": ".jpg", "tiff": ".tif", "jpeg2000": ".jp2"}.get(kind, f".{kind}")
+
+
+def _cell(text: str) -> str:
+    escaped = text.replace('"', '""')
+    return f'"{escaped}"' if any(c in text for c in ',";\t\n') else text
