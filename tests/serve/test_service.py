@@ -165,7 +165,7 @@ def test_names_never_become_paths_or_headers(client: TestClient, photos: Path, f
 
 
 def test_limits_are_kept(folder: Path, photos: Path) -> None:
-    client = client_of(folder, limits=Limits(bytes=2000, pixels=1000, rate=60, burst=3))
+    client = client_of(folder, limits=Limits(bytes=2000, pixels=1000, rate=1, burst=3))
     assert client.post("/api/search", files=upload(photos)).status_code == 413
     kind = {"content-type": "multipart/form-data; boundary=x"}
     chunks = client.post("/api/search", content=iter([b"--x\r\n" * 300, b"y" * 1500]), headers=kind)

@@ -7,6 +7,7 @@ Everything that a person sends is data: no address is ever fetched, no name beco
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
@@ -429,10 +430,9 @@ def labels_of(text: str) -> dict[str, str]:
     Raises:
         Refused: They are not.
     """
-    try:
+    found: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        found = None
     texts = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
     if not texts or len(found) > 50 or any(len(k) > 100 or len(v) > 500 or not k for k, v in found.items()):
         raise Refused(422, 'labels: write a JSON object of texts, such as {"site": "Osaka"}')
