@@ -48,19 +48,18 @@ def test_acknowledged_photos_outlive_kills(folder: Path, photos: Path, tmp_path:
     photo.write_bytes(picture(photos))
     rng, said = random.Random(0), dict[str, str]()
     for attempt in range(int(os.environ.get("ILION_KILLS", "4"))):
-        writer = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(folder), str(photo), str(1000 * (attempt + 1))],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-        )
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "begun\n"
-        first = writer.stdout.readline()  # it works, and is killed at any moment after
-        time.sleep(rng.uniform(0, 1.5))
-        writer.send_signal(signal.SIGKILL)
-        rest = writer.stdout.read()
-        writer.wait()
+        ) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "begun\n"
+            first = writer.stdout.readline()  # it works, and is killed at any moment after
+            time.sleep(rng.uniform(0, 3))
+            writer.send_signal(signal.SIGKILL)
+            rest = writer.stdout.read()
         last = ""
         for line in (first + rest).splitlines():
             what, _, name = line.partition(" ")

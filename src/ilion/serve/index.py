@@ -188,6 +188,10 @@ class Index:
         """
         return cls(folder)
 
+    def close(self) -> None:
+        """Close the tables; an index that is asked again opens them again."""
+        self.tables.close()
+
     def search(
         self,
         photo: object = None,

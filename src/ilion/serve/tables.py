@@ -93,8 +93,9 @@ class Tables:
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         self.path = folder / FILE
         self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
         if create:
-            connection = self._connect()
+            connection = self.connection
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
             with self.write() as connection:
                 names = ("revision", "layout", "current", "previous")
@@ -115,7 +116,13 @@ class Tables:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection = sqlite3.connect(
+                self.path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,  # each is used by one thread, and closed by any
+            )
+            self._connections.append(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             # what was committed is on the disk: an acknowledged photo outlives the power supply
             connection.execute("PRAGMA synchronous = FULL")
@@ -154,11 +161,13 @@ class Tables:
             raise
 
     def close(self) -> None:
-        """Close the connection of this thread."""
-        found = getattr(self._local, "connection", None)
-        if found is not None:
-            found.close()
-            self._local.connection = None
+        """Close all connections; a thread that asks again gets a new one."""
+        while self._connections:
+            self._connections.pop().close()
+        self._local = threading.local()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def state(connection: sqlite3.Connection) -> dict[str, int]:
