@@ -103,7 +103,7 @@ def test_a_part_is_found_by_a_photo(
     page.locator("details summary").first.click()
     page.locator("#where").fill("nothing=here")
     page.locator("#go").click()
-    page.wait_for_function("document.getElementById('said').textContent.includes('nothing')")
+    page.locator("#said", has_text="nothing").wait_for()
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll(
             'button, input:not([type=file]), select, img, svg[role=img], [tabindex]')]

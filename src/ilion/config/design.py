@@ -13,6 +13,7 @@ from ilion.config.descriptors import AdaptationConfig, DatasetConfig, Extraction
 from ilion.config.experiment import ExperimentConfig
 from ilion.config.plain import from_dict, to_dict
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
+from ilion.config.settle import settle
 from ilion.errors import ConfigError
 from ilion.storage import fingerprint
 from ilion.storage.runs import read_run
@@ -48,7 +49,8 @@ class Design(Value):
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> Design:
-        """Return the design of an experiment."""
+        """Return the design of an experiment, with what ``auto`` stands for there."""
+        config = settle(config)
         shared = {name: getattr(config, name) for name in _SHARED}
         return cls(**shared)
 

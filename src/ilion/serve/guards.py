@@ -150,15 +150,15 @@ class Guarded:
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if origin and scope["method"] not in ("GET", "HEAD") and origin.partition("://")[2] != host:
             raise Refused(403, "a page of another origin must not do this")
+        if scope["path"].startswith("/api/"):
+            wait = self.rates.take(client_of(scope))
+            if wait:
+                raise Refused(429, "too many requests; wait a moment", wait)
         length = headers.get(b"content-length", b"0").decode("latin-1")
         if not length.isdigit():
             raise Refused(400, "Content-Length is no number")
         if int(length) > self._limits.bytes:
             raise self._too_large()
-        if scope["path"].startswith("/api/"):
-            wait = self.rates.take(client_of(scope))
-            if wait:
-                raise Refused(429, "too many requests; wait a moment", wait)
 
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self._limits.bytes / 2**20:.0f} MB")

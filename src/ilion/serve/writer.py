@@ -113,7 +113,11 @@ def create(
     """
     index = _new(folder)
     with writing(index):
-        _take_design(index, design or (Design.of_run(like) if like else Design()), like)
+        _take_design(
+            index,
+            design or (Design.of_run(like) if like else Design.of(ExperimentConfig(name="default"))),
+            like,
+        )
         added = _add(index, gather(sources, objects=objects), progress=progress)
     return index, added
 
