@@ -1,7 +1,7 @@
 """Search by local features with one store of a few KB a photo: words, codes, geometry and colour in postings.
 
     photo -> spots -> words and codes -> postings
-    query at several sizes -> matches -> votes -> shortlist -> verified -> ranking
+    query at several sizes -> matches -> votes -> shortlist -> verified -> scored -> expanded -> ranking
 
 Nothing is learnt from the database: words and codes come with Ilion. See docs/local-first.md.
 """

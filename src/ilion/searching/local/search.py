@@ -12,47 +12,25 @@ from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_order
 from ilion.searching.engines import ENGINES
 from ilion.searching.local.encode import LocalQuery
+from ilion.searching.local.expand import ask_along, expand
 from ilion.searching.local.matches import Matches, find_matches, weigh
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Postings
+from ilion.searching.local.score import score_photos
 from ilion.searching.local.settings import LocalSettings
-from ilion.types import Bool, Float32, Float64, Int64, Ranking, Value
+from ilion.searching.local.verified import Verified
+from ilion.types import Float32, Float64, Int64, Ranking, Value
 
 NEAR = 0.02
 """Tolerance of a verified match, as a share of the photo's longer side."""
 
 
+REST = 1e-3
+"""Similarity below which photos lie that were not verified, by votes."""
+BEYOND_DOUBT, UNSURE = 0.5, 0.5
+"""Probability from which on no expansion moves a result, and largest similarity of the other results."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
-
-
-@dataclass(frozen=True, eq=False)
-class Verified(Value):
-    """What is known of the shortlist of a query.
-
-    Args:
-        rows: (S,) database rows, most votes first.
-        votes: (S,) votes.
-        matches: The matches of these photos, photo by photo.
-        starts: (S + 1,) where the matches of each photo start.
-        weights: (P,) what each match counts.
-        query: (P, 4) frame of the query's feature of each match.
-        image: (P, 4) frame of the stored feature.
-        sums: (S,) weight of the verified matches.
-        motions: (S, 6) from query to photo, both in shares of the longer side: x' = a x + b y + c, then y'.
-        supports: (P,) which matches are verified.
-    """
-
-    rows: Int64
-    votes: Float64
-    matches: Matches
-    starts: Int64
-    weights: Float64
-    query: Float32
-    image: Float32
-    sums: Float64
-    motions: Float64
-    supports: Bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +149,26 @@ def rank_photos(
     if own is not matches.rows:
         matches = replace(matches, rows=own).take(own >= 0)
     votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden)
-    similarities = (1e-3 * votes / (1.0 + votes)).astype(np.float32)
-    similarities[found.rows] = (1e-3 + (1 - 1e-3) * found.sums / (1.0 + found.sums)).astype(np.float32)
+    similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
+    chances = score_photos(query, found, len(database))
+    final = np.zeros(len(database))
+    final[found.rows] = chances
+    more = expand(query, found, chances, database.photo, model)
+    if more is not None:
+        further, sources = more
+        added = find_matches(further, database.segments(), model)
+        own = database.renumber(added.rows)
+        if own is not added.rows:
+            added = replace(added, rows=own).take(own >= 0)
+        whole, matches = ask_along(query, matches, further, added, sources)
+        _, again = look_closer(whole, matches, len(database), settings.shortlist, settings.shortlist, hidden)
+        final[again.rows] += score_photos(whole, again, len(database))
+        final /= 2
+    seen = np.flatnonzero(final)
+    similarities[seen] = (REST + (1 - REST) * UNSURE * final[seen]).astype(np.float32)
+    # what is beyond doubt stays where it is
+    sure = chances >= BEYOND_DOUBT
+    similarities[found.rows[sure]] = UNSURE + (1 - UNSURE) * chances[sure]
     if hidden is not None:
         similarities[hidden], votes[hidden] = -1, -1
     rows, voted = best_rows(similarities, k), best_rows(votes, k)

@@ -1,0 +1,140 @@
+"""Verified query expansion: what is beyond doubt is asked along.
+
+The features of results that surely show the object, seen from where the query sees it, become further
+features of the query: real photos of it find other real photos (Chum et al., ICCV 2007). Only features near a
+keypoint of the query are taken, or the surroundings would be asked for too; a photo never votes for itself.
+
+Letters: M features of a query, S photos of a shortlist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.searching.local.encode import Encoded, LocalQuery, name_spots
+from ilion.searching.local.matches import Matches
+from ilion.searching.local.model import LocalModel
+from ilion.searching.local.records import GEOMETRY, unpack_colours
+from ilion.searching.local.verified import Verified
+from ilion.types import Bool, Float32, Float64, Int64
+
+SURE = 0.3
+"""Probability from which on a result is asked along. 95% of the results above it were right on two sets of
+photos of docs/local-first.md."""
+MOST = 10
+"""Results that are asked along."""
+FEATURES = 2500
+"""Features that are added to a query."""
+GRID = 48
+"""Parts of the query along either side; a feature is taken if its part or one beside it has a keypoint."""
+ASSIGNMENTS = 2
+"""Nearest words in which an added feature is looked up; the first of them is the one it was stored by."""
+
+
+def expand(
+    query: LocalQuery,
+    found: Verified,
+    probabilities: Float64,
+    photo: Callable[[int], Encoded],
+    model: LocalModel,
+) -> tuple[LocalQuery, Int64] | None:
+    """Make further features of a query from its sure results.
+
+    Args:
+        query: The query.
+        found: What is known of its shortlist.
+        probabilities: (S,) that a photo shows the object.
+        photo: Returns what is stored of a row.
+        model: Words and codes.
+
+    Returns:
+        The further features as a query of their own in the frame of the query, and the row that each is from;
+        None if no result is sure.
+    """
+    from ilion.searching.local.compiled import unpack
+
+    order = np.argsort(-probabilities, kind="stable")[:MOST]
+    near = _parts_near(query.frames)
+    vectors, frames, colours, sources = [], [], [], []
+    for place in order[probabilities[order] >= SURE]:
+        a, b, x, c, d, y = found.motions[place]
+        area = a * d - b * c
+        if area <= 0:
+            continue
+        stored = photo(int(found.rows[place]))
+        code = stored.records.shape[1] - GEOMETRY
+        seen = unpack(np.ascontiguousarray(stored.records[:, code:]), 0)
+        moved = seen.astype(np.float64)
+        moved[:, :2] = (moved[:, :2] - [x, y]) @ np.array([[d, -c], [-b, a]]) / area
+        moved[:, 2] -= 0.5 * np.log2(area)
+        moved[:, 3] = (moved[:, 3] - np.arctan2(c - b, a + d)) % (2 * np.pi)
+        taken = np.flatnonzero(_is_near(near, moved[:, :2]))
+        records = stored.records[taken]
+        vectors.append(model.decode(stored.words[taken], records[:, :code]))
+        frames.append(moved[taken].astype(np.float32))
+        colours.append(unpack_colours(np.ascontiguousarray(records[:, code:]), 0))
+        sources.append(np.full(len(taken), found.rows[place], np.int64))
+    if not sum(map(len, sources)):
+        return None
+    # many features are thinned evenly, so that every source keeps its share
+    count = sum(map(len, sources))
+    kept = np.arange(count) if count <= FEATURES else np.arange(FEATURES) * count // FEATURES
+    further = replace(
+        query,
+        vectors=np.concatenate(vectors)[kept],
+        frames=np.concatenate(frames)[kept],
+        colours=np.concatenate(colours)[kept],
+        levels=np.full(len(kept), int(query.levels.max(initial=0)) + 1),
+        spots=np.zeros(len(kept), np.int64),
+        words=model.assign(np.concatenate(vectors)[kept], ASSIGNMENTS),
+    )
+    return further, np.concatenate(sources)[kept]
+
+
+def ask_along(
+    query: LocalQuery, matches: Matches, further: LocalQuery, found: Matches, sources: Int64
+) -> tuple[LocalQuery, Matches]:
+    """Join a query with its further features, and their matches.
+
+    Args:
+        query: The query, M features.
+        matches: Its matches in the whole database.
+        further: From `expand`.
+        found: Its matches.
+        sources: (M',) row that each further feature is from; its matches there are dropped.
+    """
+    frames = np.concatenate([query.frames, further.frames])
+    columns = min(query.words.shape[1], further.words.shape[1])
+    whole = replace(
+        query,
+        vectors=np.concatenate([query.vectors, further.vectors]),
+        frames=frames,
+        colours=np.concatenate([query.colours, further.colours]),
+        levels=np.concatenate([query.levels, further.levels]),
+        spots=name_spots(frames),
+        words=np.concatenate([query.words[:, :columns], further.words[:, :columns]]),
+    )
+    others = found.take(np.flatnonzero(found.rows != sources[found.features]))
+    shifted = replace(others, features=others.features + np.int32(len(query)))
+    parts = zip(vars(matches).values(), vars(shifted).values(), strict=True)
+    return whole, Matches(*(np.concatenate(pair) for pair in parts))
+
+
+def _parts_near(frames: Float32) -> Bool:
+    """Mark the parts of the query with a keypoint in them or beside them, with a border of three parts."""
+    near = np.zeros((GRID + 6, GRID + 6), np.bool_)
+    x, y = np.clip(np.floor(frames[:, :2] * GRID).astype(np.int64), 0, GRID - 1).T + 3
+    for right in (-1, 0, 1):
+        for down in (-1, 0, 1):
+            near[x + right, y + down] = True
+    return near
+
+
+def _is_near(near: Bool, places: NDArray[np.floating]) -> Bool:
+    """Tell which places (n, 2), shares of the query's longer side, lie in a marked part."""
+    x, y = np.clip(np.floor(places * GRID) + 3, 0, GRID + 5).astype(np.int64).T
+    return np.asarray(near[x, y], np.bool_)
