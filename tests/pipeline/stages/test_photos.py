@@ -12,7 +12,7 @@ from tests import scenes
 from tests.scenes import encoded
 
 from ilion import api
-from ilion.config import ExperimentConfig
+from ilion.config import ExperimentConfig, dump_toml
 from ilion.errors import ConfigError, ImageError
 from ilion.pipeline import Pipeline
 from ilion.types import RGB
@@ -111,6 +111,33 @@ def test_bad_and_featureless_photos_are_counted_or_ranked_last(tmp_path: Path) -
     for q in range(2):
         place = result.ranking.indices[q].tolist().index(row)
         assert result.ranking.similarities[q, place] == 0
+
+
+@pytest.mark.slow
+def test_budgets_are_swept(folder: Path) -> None:
+    base = scenes.experiment(folder, extraction={"model": "auto"}, dataset={"shard_size": 12})
+    (folder / "sweep.toml").write_text(dump_toml(base))
+    found, _ = api.sweep(folder / "sweep.toml", ["search.local.budget=4096,1024"], ["search.local.side=320"])
+    sizes = [run.cost.bytes_per_image for run in found.runs]
+    assert len(sizes) == 2
+    assert max(sizes) > min(sizes)
+
+
+@pytest.mark.slow
+def test_a_forecast_measures_parts_of_the_same_postings(tmp_path: Path) -> None:
+    scenes.write_photos(tmp_path, objects=3, distractors=130)
+    result, page = api.forecast(experiment(tmp_path), at=[100_000], sizes=[100, 130])
+    assert page.exists()
+    assert "local features in 4096 B" in page.read_text()
+    assert [size for size, _ in result.runs] == [100, 130]
+    assert len(list((tmp_path / "run" / "artifacts").glob("postings-*"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", [api.tune, api.export_features])
+def test_verbs_about_global_descriptors_say_so(folder: Path, tmp_path: Path, verb: Any) -> None:
+    with pytest.raises(ConfigError, match="this works on global descriptors"):
+        verb(experiment(folder), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

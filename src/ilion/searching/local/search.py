@@ -48,7 +48,7 @@ class Evidence(Value):
     inliers: Int64
 
 
-@ENGINES.register("local")
+@ENGINES.register("local", note="local features in one small store; the default")
 def search_photos(
     query_ids: Sequence[str],
     queries: Sequence[LocalQuery],
