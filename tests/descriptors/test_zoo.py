@@ -82,7 +82,7 @@ def test_models_are_found_by_what_is_asked_for() -> None:
     assert names(domain="satellite") == ["dinov3-l-sat"]
     assert "dinov3-l-sat" not in names(domain="general")
     by_figure = names(sort="mAP")
-    assert by_figure[:4] == ["dinov3-l", "pe-core-l-336", "siglip2-l-512", "siglip-l-384"]
+    assert by_figure[:4] == ["dinov3-l", "pe-core-l-336", "dinov3-b", "siglip2-l-512"]
     assert sorted(by_figure) == sorted(names())
     assert names("dinov2", sort="dim")[-1] == "dinov2-g"
     for options, message in (
@@ -102,8 +102,8 @@ def test_the_command_lists_and_filters(capsys: pytest.CaptureFixture[str]) -> No
     assert (found["ilias"]["100M"], found["open_licence"]) == (0.265, False)
     command(sort="mAP", family="ResNet")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:1] == ["resnet50"]
-    assert " 2.5 " in lines[0]
+    assert lines[0].split()[:1] == ["resnet101"]
+    assert " 2.7 " in lines[0]
     assert lines[-1].startswith("2 models")
     command(["nothing like this"])
     assert capsys.readouterr().out.startswith("0 models")

@@ -24,6 +24,7 @@ from ilion.cli import (
     forecast,
     index,
     interop,
+    reproduce,
     run,
     serve,
     status,
@@ -69,6 +70,7 @@ for _command in (
     run.demo,
     download.download,
     forecast.forecast,
+    reproduce.reproduce,
 ):
     app.command()(_command)
 

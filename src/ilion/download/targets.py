@@ -1,0 +1,164 @@
+"""Published figures on ILIAS as targets: the commands that reproduce one, and what they take.
+
+Figures are those of `ilion.descriptors.registry.ModelInfo.ilias`. Nothing is invented: without a speed there
+are no hours, and without rates no price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ilion.descriptors.registry import ModelInfo, model_info, models
+from ilion.errors import ConfigError
+from ilion.forecast.cost import GIGABYTE, Prices
+
+SETTINGS = ("5M", "100M", "5M adapted", "5M text")
+"""Settings in which a figure may be known, as in `ModelInfo.ilias`."""
+DISTRACTORS = {"5M": 5_000_000, "100M": 100_000_000}
+OTHERS = 4_715 + 1_232
+"""Positives and image queries."""
+SHARDS_BYTES = 6_300_000_000_000
+"""Bytes of all 1,000 shards (Kordopatis-Zilos et al., CVPR 2025); the 5 million are spread over them."""
+MINI_IDS = "ilias/image_ids/mini_ilias_yfcc100m_ids.txt"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Args:
+        command: Line for a shell.
+        fetched: Bytes that it fetches; 0 for none, or too few to matter.
+        stored: Bytes that it leaves on the disk.
+        hours: Hours that it takes; None where no speed was given.
+    """
+
+    command: str
+    fetched: float = 0.0
+    stored: float = 0.0
+    hours: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A published figure and the way to it.
+
+    Args:
+        model: Name of the model.
+        setting: One of `SETTINGS`.
+        figure: The published mAP@1k, a fraction.
+        steps: The commands in their order.
+        notes: What stands in the way, or differs from the benchmark's own way, one sentence each.
+        prices: Rates.
+    """
+
+    model: str
+    setting: str
+    figure: float
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+    prices: Prices
+
+    @property
+    def fetched(self) -> float:
+        """Bytes fetched in all."""
+        return sum(step.fetched for step in self.steps)
+
+    @property
+    def stored(self) -> float:
+        """Bytes on the disk in the end."""
+        return sum(step.stored for step in self.steps)
+
+    @property
+    def hours(self) -> float | None:
+        """Hours in all; None where a speed is missing."""
+        hours = [step.hours for step in self.steps]
+        return None if None in hours else sum(h for h in hours if h is not None)
+
+    @property
+    def price(self) -> float | None:
+        """Price of machine and disk; None without rates or hours."""
+        if self.hours is None or not (self.prices.hour or self.prices.gigabyte_month):
+            return None
+        disk = self.stored / GIGABYTE * self.prices.gigabyte_month * self.prices.months
+        return self.hours * self.prices.hour + disk
+
+
+def list_targets() -> list[tuple[str, str, float]]:
+    """Return model, setting and published mAP of all targets, by model."""
+    return [(info.name, s, info.ilias[s]) for info in models() for s in SETTINGS if s in info.ilias]
+
+
+def plan_target(
+    name: str,
+    setting: str = "5M",
+    *,
+    descriptors: bool = False,
+    images_per_second: float = 0.0,
+    megabits_per_second: float = 0.0,
+    prices: Prices | None = None,
+) -> Target:
+    """Say how a published figure is reproduced, and what that takes.
+
+    Args:
+        name: Name of a model with a published figure.
+        setting: One of `SETTINGS`.
+        descriptors: Whether to start from the benchmark's published descriptors in place of the photos.
+        images_per_second: Photos that the machine describes in a second; 0 if unknown.
+        megabits_per_second: Speed of the network; 0 if unknown.
+        prices: Rates; None for none.
+
+    Raises:
+        ConfigError: There is no such model, or no published figure of it in that setting.
+    """
+    info = model_info(name)
+    if setting not in info.ilias:
+        known = ", ".join(f"{model} {s}" for model, s, _ in list_targets())
+        raise ConfigError(f"no figure of {name!r} in the setting {setting!r} is known; known are: {known}")
+    size, _, variant = setting.partition(" ")
+    images = DISTRACTORS[size] + OTHERS
+    row = 2 * info.dim
+    network = megabits_per_second * 1e6 / 8
+    notes = []
+
+    def fetch(parts: str, size: float) -> Step:
+        hours = size / network / 3600 if network else (None if size else 0.0)
+        return Step(f"ilion download ilias {parts}", size, size, hours)
+
+    run = f"ilion run ilias --model {name} --set evaluation.ties=step"
+    steps = [fetch("--core --ids", 0)]
+    if descriptors:
+        steps.append(fetch(f"--features {_tag(info)} --shards all", (DISTRACTORS["100M"] + OTHERS) * row))
+        steps.append(
+            Step("ilion import features ilias/features --output ilias-descriptors", stored=images * row)
+        )
+        run = run.replace(f"--model {name}", "--model imported:ilias-descriptors")
+        notes.append(f"whether descriptors of {_tag(info)!r} are published is known once the server answers")
+    else:
+        steps.append(fetch("--shards all", SHARDS_BYTES))
+    if size == "5M":
+        run += f" --set dataset.subset={MINI_IDS}"
+        notes.append(
+            "the 5 million are spread over all shards, so all are fetched; afterwards they can be deleted"
+        )
+    if variant == "text":
+        run += " --set dataset.queries=text"
+    if variant == "adapted":
+        steps.append(fetch(f"--layers {_tag(info)}", 0))
+        run += f" --set adaptation.layer=ilias/lin_adapt_layers/{_tag(info)}.pth"
+    hours = images / images_per_second / 3600 if images_per_second else None
+    steps.append(Step(run, stored=0 if descriptors else images * row, hours=0.0 if descriptors else hours))
+    if not info.open_licence:
+        notes.append(f"the weights have the licence {info.licence}")
+    if not (images_per_second or descriptors):
+        notes.append(
+            "hours of describing: give --images-per-second, as 'ilion run' on a few shards measures it"
+        )
+    if not network:
+        notes.append("hours of fetching: give --megabits-per-second")
+    return Target(name, setting, info.ilias[setting], tuple(steps), tuple(notes), prices or Prices())
+
+
+def _tag(info: ModelInfo) -> str:
+    """Return the name by which the benchmark most likely files a model: architecture and weights."""
+    return info.source.replace("/", ".")
