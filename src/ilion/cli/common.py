@@ -248,6 +248,12 @@ def say_result(result: Any) -> None:
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")
+    if asked := result.provenance.get("asked"):
+        print(
+            f"  asked {asked['model']}: {asked['questions sent']} questions sent, {asked['answers kept']} "
+            f"known, {asked['prompt tokens'] + asked['answer tokens']} tokens, "
+            f"{asked['seconds of answers']:.1f} s; mAP before {asked['mAP before']:.4f}"
+        )
     for name, p in result.protocols.items():
         found = [f"mAP@{p.k} ({p.definition}) {p.mean:.4f} [95%: {p.ci95.low:.4f} to {p.ci95.high:.4f}]"]
         found += [f"{metric} {value:.4f}" for metric, value in p.metrics.items()]

@@ -9,6 +9,7 @@ from ilion.config.settle import settle
 
 __all__ = [
     "AdaptationConfig",
+    "AskConfig",
     "AsmkConfig",
     "ComputeConfig",
     "DatasetConfig",

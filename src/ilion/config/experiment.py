@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ilion.config.ask import AskConfig
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
 from ilion.config.evaluation import EvaluationConfig, ReportConfig
 from ilion.config.plain import (
@@ -79,6 +80,7 @@ class ExperimentConfig(Value):
     search: SearchConfig = field(default_factory=SearchConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
+    ask: AskConfig = field(default_factory=AskConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

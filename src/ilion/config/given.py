@@ -13,7 +13,7 @@ from ilion.config.settle import global_settings, settle
 from ilion.errors import ConfigError
 
 _FIRST_STAGE = ("dataset", "extraction", "adaptation", "search", "compute")
-_ALL = (*_FIRST_STAGE, "reading", "rerank", "evaluation", "report", "price")
+_ALL = (*_FIRST_STAGE, "reading", "rerank", "ask", "evaluation", "report", "price")
 
 HEEDED: Mapping[str, tuple[str, ...]] = {
     "run": _ALL,
@@ -66,13 +66,22 @@ def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -
                 raise ConfigError(f"'{key}' would change nothing: {why}")
 
 
-_SWITCHES = ("rerank.features", "reading.use", "search.method", "adaptation.method", "adaptation.layer")
+_SWITCHES = (
+    "rerank.features",
+    "ask.endpoint",
+    "reading.use",
+    "search.method",
+    "adaptation.method",
+    "adaptation.layer",
+)
 
 
 def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
     """Yield prefixes of settings that have no effect, and why."""
     if config.rerank.features == "none":
         yield "rerank.", "nothing is re-ranked as long as rerank.features = none"
+    if not config.ask.endpoint:
+        yield "ask.", "nobody is asked as long as ask.endpoint is empty"
     if config.reading.use == "none":
         yield "reading.", "nothing is read as long as reading.use = none"
     if config.search.method == "local":  # with "auto", such a setting asks for another method

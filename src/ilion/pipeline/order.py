@@ -37,6 +37,7 @@ from ilion.pipeline.explain.reading import explain_reading
 from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
 from ilion.pipeline.jobs.learn import open_layer
 from ilion.pipeline.stages.adapt import leave_out_seen
+from ilion.pipeline.stages.ask import add_cost, ask, endpoint_of, report_on
 from ilion.pipeline.stages.first import FIRST, DescriptorStage, FirstStage
 from ilion.pipeline.stages.imported import take_results, unknown_cost, unknown_model
 from ilion.pipeline.stages.inverted_file import Index
@@ -292,6 +293,7 @@ class Pipeline:
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
         plan = plan_local(self.config) if self.config.rerank.features != "none" else None
+        endpoint = endpoint_of(self.experiment) if self.config.ask.endpoint else None
         found = self._found()
         searched = found.final
         truth, axes = self._truth(searched.ranking)
@@ -324,6 +326,22 @@ class Pipeline:
             reranking = explain_verification(
                 self.experiment, found.extracted, searched, lambda r: self._judge(r, truth, axes), truth
             )
+        taken = cost.cost(
+            self.experiment, found.extracted, found.first, found.stage, found.fused, local, reranked
+        )
+        provenance = cost.provenance(
+            self.experiment,
+            found.extracted.model if found.extracted else None,
+            searched,
+            self.layer if found.extracted else None,
+            found.stage,
+            found.extracted.long_texts if isinstance(found.extracted, Extraction) else 0,
+        )
+        if endpoint is not None:
+            asked = ask(self.experiment, endpoint, ranking)
+            provenance["asked"] = report_on(asked, self.config.ask.model, evaluation.mean)
+            ranking, taken = asked.ranking, add_cost(taken, asked)
+            evaluation = self._judge(ranking, truth, axes)
         result = RunResult(
             name=self.config.name,
             design=self.design,
@@ -331,18 +349,9 @@ class Pipeline:
             ranking=ranking,
             ground_truth=truth,
             evaluation=evaluation,
-            cost=cost.cost(
-                self.experiment, found.extracted, found.first, found.stage, found.fused, local, reranked
-            ),
+            cost=taken,
             skipped=found.skipped,
-            provenance=cost.provenance(
-                self.experiment,
-                found.extracted.model if found.extracted else None,
-                searched,
-                self.layer if found.extracted else None,
-                found.stage,
-                found.extracted.long_texts if isinstance(found.extracted, Extraction) else 0,
-            ),
+            provenance=provenance,
             reranking=reranking,
             reading=reading,
             missing=found.missing,

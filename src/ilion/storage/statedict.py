@@ -113,7 +113,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     """Read the tensors of a torch checkpoint, such as ``torch.save(model.state_dict(), path)`` makes.
 
     Args:
-        path: The file; the tensors may be below ``state_dict`` or ``model``.
+        path: The file; the tensors may be below ``state_dict``, ``model`` or ``state``.
 
     Returns:
         Name -> array. bfloat16 is not read.
@@ -132,7 +132,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
             zipfile.BadZipFile, UnicodeDecodeError, OverflowError, MemoryError) as error:  # fmt: skip
         # what a damaged or hostile pickle can raise while it is read; nothing of it was run
         raise ArtifactError(f"{path}: not a plain state dict: {error}") from error
-    for wrapper in ("state_dict", "model"):
+    for wrapper in ("state_dict", "model", "state"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict):

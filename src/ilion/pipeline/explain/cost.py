@@ -151,4 +151,6 @@ def design(config: ExperimentConfig) -> str:
             size = " at full precision" if full else f" as {short_name(local.codec)}"
         scorer = "" if local.scorer == "geometry" else f" by {short_name(local.scorer)}"
         parts.append(f"{short_name(local.features)}{size}{scorer}, top {local.shortlist}")
+    if config.ask.endpoint:
+        parts.append(f"{config.ask.model} asked about the first {config.ask.first}")
     return " + ".join(parts)

@@ -1,0 +1,83 @@
+"""Last stage: a language model that sees pictures orders the first results."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from ilion.errors import ConfigError
+from ilion.images import crop, decode, least_size, resize
+from ilion.outcome import Cost
+from ilion.pipeline.experiment import Experiment
+from ilion.reranking.asking import Asked, Endpoint, ask_about
+from ilion.types import RGB, Box, ImageRecord, Ranking
+
+
+def endpoint_of(experiment: Experiment) -> Endpoint:
+    """Return the endpoint of the settings.
+
+    Raises:
+        ConfigError: A setting is missing, or no environment variable has the name of the key.
+    """
+    settings = experiment.config.ask
+    if not settings.model:
+        raise ConfigError("ask.endpoint is given without ask.model; name the model that the endpoint serves")
+    if settings.key and settings.key not in os.environ:
+        raise ConfigError(
+            f"ask.key = {settings.key!r} is the name of an environment variable that holds the key; there is "
+            "none of that name"
+        )
+    key = os.environ[settings.key] if settings.key else ""
+    cache = experiment.artifacts / "answers"
+    return Endpoint(settings.endpoint, settings.model, key, cache, settings.prompt, settings.timeout)
+
+
+def ask(experiment: Experiment, endpoint: Endpoint, ranking: Ranking) -> Asked:
+    """Ask about the first results of every image query; texts keep their results."""
+    settings, cropped = experiment.config.ask, experiment.config.extraction.query_box == "crop"
+    queries = {query.id: query for query in experiment.queries}
+    shown = ranking.indices[:, : settings.first]
+    wanted = {ranking.database_ids[row] for row in set(shown[shown >= 0].tolist())}
+    records = {r.id: r for r in experiment.dataset.records() if r.id in wanted}
+
+    def query(number: int) -> RGB | None:
+        image = queries[ranking.query_ids[number]].image
+        return None if image is None else load(image, settings.side, image.boxes if cropped else ())
+
+    def image(row: int) -> RGB:
+        return load(records[ranking.database_ids[row]], settings.side, ())
+
+    return ask_about(
+        ranking, query, image, endpoint, settings.first, settings.workers, experiment.tell("asking")
+    )
+
+
+def load(record: ImageRecord, side: int, boxes: tuple[Box, ...]) -> RGB:
+    """Return a picture as it is sent: upright, cropped to its boxes, its longer side at most ``side``."""
+    enough = None if boxes else least_size("long", side)
+    found = decode(record.source.read(), at_least=enough, where=str(record.source))
+    image = crop(found.image, boxes) if boxes else found.image
+    return resize(image, "long", side) if max(image.shape[:2]) > side else image
+
+
+def report_on(asked: Asked, model: str, before: float) -> dict[str, str | float]:
+    """Return what asking did and took, for the provenance of a run."""
+    return {
+        "model": model,
+        "mAP before": before,
+        "questions sent": asked.calls,
+        "answers kept": asked.kept,
+        "prompt tokens": asked.prompt_tokens,
+        "answer tokens": asked.answer_tokens,
+        "seconds of answers": round(asked.seconds, 3),
+    }
+
+
+def add_cost(cost: Cost, asked: Asked) -> Cost:
+    """Add the time of the answers, when they were given, to what a run costs."""
+    return replace(
+        cost,
+        search_ms_per_query=cost.search_ms_per_query + 1e3 * asked.seconds / len(asked.ranking.query_ids),
+        stage_seconds={**cost.stage_seconds, "asking": asked.seconds},
+        reused=(*cost.reused, "asking") if asked.kept and not asked.calls else cost.reused,
+    )
