@@ -30,9 +30,21 @@ def test_escape_leaves_plain_ids_alone() -> None:
         assert unescape_id(image_id) == image_id
 
 
-def test_characters_outside_the_basic_plane_are_two_escapes() -> None:
-    assert escape_id("🏺") == "#Ud83c#Udffa"
-    assert unescape_id("#Ud83c#Udffa") == "🏺"
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\'")))
+def test_ids_of_all_planes_are_escaped_as_the_benchmark_s_script_does(image_id: str) -> None:
+    """Its features are indexed by the printed form of escaped bytes, with two replacements."""
+    if "#U" not in image_id:
+        printed = str(image_id.encode("unicode-escape"))
+        expected = printed.replace("\\\\u", "#U").replace("\\\\x", "#U00")[2:-1]
+        assert escape_id(image_id) == expected
+
+
+def test_characters_outside_the_basic_plane_are_read_in_both_forms() -> None:
+    assert escape_id("🏺") == "\\\\U0001f3fa"
+    assert unescape_id("a\\\\U0001f3fa") == "a🏺"
+    assert unescape_id("#Ud83c#Udffa") == "🏺"  # as earlier versions wrote it
+    for literal in ("\\\\U0001f3fa", "\\\\\\U0001f3fa", "\\🏺", "\\U0001f3fa", "\\\\Uffffffff"):
+        assert unescape_id(escape_id(literal)) == literal
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ilion.datasets.layouts.base import LAYOUTS
 from ilion.descriptors.pooling import Pooling
 from ilion.descriptors.registry import BACKENDS
 from ilion.descriptors.towers import TEXT_TOWERS
+from ilion.errors import ConfigError
 from ilion.types import Between, Resize
 
 
@@ -51,6 +52,8 @@ class ExtractionConfig:
             of a tower from outside; "" keeps the model's own.
         weights: File or hub id in place of the model's own weights; "" keeps them.
         side: Input side in pixels; 0 keeps the model's own.
+        like: ``ilias`` resizes, pads and crops as the benchmark's own extractor does (docs/interop.md); "" is
+            Ilion's own way.
         resize: ``long``, ``short``, ``square``, ``center-crop`` or ``pad``; "" keeps the model's own.
         pooling: ``head``, ``cls``, ``gap``, ``mac``, ``gem``, ``rmac`` or ``rgem``; "" keeps the model's own.
         scales: Image scales whose descriptors are averaged; empty keeps the model's own.
@@ -76,6 +79,7 @@ class ExtractionConfig:
     text_tower: Annotated[str, PartOf(TEXT_TOWERS, ("",))] = ""
     weights: str = ""
     side: Annotated[int, Between(0, 16384)] = 0
+    like: Literal["", "ilias"] = ""
     resize: Literal["", Resize] = ""
     pooling: Literal["", Pooling] = ""
     scales: Annotated[tuple[float, ...], Between(0.01, 16)] = ()
@@ -93,6 +97,18 @@ class ExtractionConfig:
     batch_size: Annotated[int, Between(1, 65536)] = 8
     workers: Annotated[int, Between(0, 4096)] = 0
     threads: Annotated[int, Between(0, 4096)] = 0
+
+    def __post_init__(self) -> None:
+        if self.like and self.resize not in ("", "ilias"):
+            raise ConfigError(
+                f"extraction.like = {self.like!r} resizes in its own way; leave extraction.resize = "
+                f"{self.resize!r} out, or like"
+            )
+
+    @property
+    def global_box(self) -> Literal["crop", "mask", "none"]:
+        """Use of a query's boxes by global descriptors: the benchmark's own extractor does not crop."""
+        return "none" if self.like == "ilias" and self.query_box == "crop" else self.query_box
 
 
 @dataclass(frozen=True)

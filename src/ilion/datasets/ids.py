@@ -18,39 +18,45 @@ from ilion.datasets.names import check_id, normal
 from ilion.errors import DatasetError
 from ilion.opening import marked_encoding, open_regular
 
-_ESCAPED = re.compile(r"#U([0-9a-fA-F]{4})")
+_ESCAPED = re.compile(r"#U([0-9a-fA-F]{4})|\\\\U(000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})")
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def escape_id(image_id: str) -> str:
     """Return an id as feature and result files of the ILIAS benchmark write it: ASCII, ``#UXXXX`` elsewhere.
 
-    A character outside the basic plane becomes two escapes (its UTF-16 code units). The ``#`` of an id that
-    already reads like an escape is escaped itself, so that `unescape_id` always gives the id back.
+    A character outside the basic plane becomes two backslashes, ``U`` and eight digits: the benchmark script
+    replaces the other escapes of Python only. What already reads like an escape is escaped itself, so that
+    `unescape_id` always gives the id back.
 
     >>> escape_id("café_007/pos/P007_00.jpg")
     'caf#U00e9_007/pos/P007_00.jpg'
     >>> escape_id("a#U00e9")
     'a#U0023U00e9'
+    >>> print(escape_id("🏺"))
+    \\\\U0001f3fa
     """
-    guarded = _ESCAPED.sub(lambda match: "#U0023" + match[0][1:], image_id)
+    guarded = _ESCAPED.sub(lambda match: f"#U{ord(match[0][0]):04x}{match[0][1:]}", image_id)
     if guarded.isascii():
         return guarded
-    units = np.frombuffer(guarded.encode("utf-16-le", "surrogatepass"), dtype="<u2")
-    return "".join(chr(unit) if unit < 128 else f"#U{unit:04x}" for unit in units.tolist())
+    return "".join(
+        c if c < "\x80" else f"#U{ord(c):04x}" if c <= "\uffff" else f"\\\\U{ord(c):08x}" for c in guarded
+    )
 
 
 def unescape_id(escaped: str) -> str:
     """Return the id that `escape_id` wrote; a text without escapes comes back unchanged.
+
+    Two escapes of UTF-16 code units, which earlier versions wrote beyond the basic plane, are one character.
 
     >>> unescape_id("caf#U00e9_007/pos/P007_00.jpg")
     'café_007/pos/P007_00.jpg'
     >>> unescape_id(escape_id("a#U00e9"))
     'a#U00e9'
     """
-    if "#U" not in escaped:
+    if "#U" not in escaped and "\\U" not in escaped:
         return escaped
-    text = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), escaped)
+    text = _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), escaped)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 

@@ -150,7 +150,8 @@ class TorchExtractor:
         pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float()
         pixels = (pixels - self._mean) / self._std
         down, right = -height % tower.multiple, -width % tower.multiple
-        pixels = torch.nn.functional.pad(pixels, (0, right, 0, down))
+        top, left = (down // 2, right // 2) if self._spec.resize == "ilias" else (0, 0)
+        pixels = torch.nn.functional.pad(pixels, (left, right - left, top, down - top))
         grid = ((height + down) // tower.multiple, (width + right) // tower.multiple)
         try:
             with self.inference():

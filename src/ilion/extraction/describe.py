@@ -75,7 +75,9 @@ class View:
         return replace(self, image=image, scale=(across, down))
 
 
-def load_part(record: ImageRecord, at_least: tuple[int, int] | None, box_use: BoxUse = "none") -> View:
+def load_part(
+    record: ImageRecord, at_least: tuple[int, int] | None, box_use: BoxUse = "none", upright: bool = True
+) -> View:
     """Read and decode an image, and do with its boxes what is asked: for every kind of description.
 
     Args:
@@ -83,6 +85,7 @@ def load_part(record: ImageRecord, at_least: tuple[int, int] | None, box_use: Bo
         at_least: Width and height in pixels that are enough; None decodes at full size, as for boxes.
         box_use: ``crop`` keeps the smallest rectangle that holds the record's boxes, ``mask`` blanks what
             lies outside of them, ``none`` looks at everything.
+        upright: Whether to turn it as its EXIF orientation says.
 
     Raises:
         ImageError: It cannot be read or decoded; the message says where it is.
@@ -90,7 +93,9 @@ def load_part(record: ImageRecord, at_least: tuple[int, int] | None, box_use: Bo
     boxes = record.boxes if box_use != "none" else ()
     with naming_place(record) as where:
         # a cropped query must keep its detail, so it is decoded at full size
-        decoded = decode(record.source.read(), at_least=None if boxes else at_least, where=where)
+        decoded = decode(
+            record.source.read(), at_least=None if boxes else at_least, where=where, upright=upright
+        )
         if boxes and box_use == "mask":
             return View(mask(decoded.image, boxes), (0, 0), decoded.scale, decoded.full_size, boxes)
         part = crop(decoded.image, boxes)

@@ -27,7 +27,7 @@ from ilion.storage import (
     write_arrays,
     write_descriptors,
 )
-from ilion.types import RGB, Descriptors, ImageRecord, Query
+from ilion.types import RGB, Descriptors, ImageRecord, Query, TarSource
 
 STATE = "state.npz"
 """File of what a model learnt, in the folder of its artifact."""
@@ -47,7 +47,9 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
     Raises:
         ImageError: It cannot be read or decoded; the message says where it is.
     """
-    part = load_part(record, least_size(spec.resize, spec.side), box_use)
+    # the benchmark's own extractor knows no EXIF in tars
+    upright = not (spec.resize == "ilias" and isinstance(record.source, TarSource))
+    part = load_part(record, least_size(spec.resize, spec.side), box_use, upright)
     return resize(part.image, spec.resize, spec.side)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simplejpeg
@@ -52,6 +52,7 @@ def decode(
     at_least: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
     where: str = "",
+    upright: bool = True,
 ) -> Decoded:
     """Decode an image: upright, first frame, on white where transparent, 8-bit sRGB.
 
@@ -64,6 +65,7 @@ def decode(
             fraction of its size, which is several times faster (see `least_size`). None decodes at full size.
         max_pixels: Most pixels; a header that claims more is refused before anything is allocated.
         where: Place for messages, such as the path.
+        upright: Whether to turn the image as its EXIF orientation says.
 
     Raises:
         ImageError: Empty, truncated, damaged, zero-sized, too large, or no decoder for it; the message says
@@ -84,13 +86,13 @@ def decode(
         if kind == "jpeg":
             header = read_jpeg_header(data)
             _check_size(header.width, header.height, max_pixels)
-            return _decode_jpeg(data, header, at_least)
+            return _decode_jpeg(data, header if upright else replace(header, orientation=1), at_least)
         if kind == "png":
             png = read_png_header(data)
             _check_size(png.width, png.height, max_pixels)
             check_png(data)
-            return _decode_pillow(data, kind, max_pixels, exif_orientation(png.exif)[0])
-        return _decode_pillow(data, kind, max_pixels)
+            return _decode_pillow(data, kind, max_pixels, exif_orientation(png.exif)[0] if upright else 1)
+        return _decode_pillow(data, kind, max_pixels, 0 if upright else 1)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

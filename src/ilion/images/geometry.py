@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ilion.errors import ConfigError, ImageError
 from ilion.types import RGB, Box, Float32, Float64, Resize
@@ -42,6 +43,8 @@ def least_size(mode: Resize, side: int) -> tuple[int, int]:
     >>> least_size("long", 384), least_size("short", 224), least_size("square", 224)
     ((576, 1), (336, 336), (336, 336))
     """
+    if mode == "ilias":  # decodes everything, as its extractor does
+        return (65535, 65535)
     least = ceil(_MARGIN * side)
     return (least, 1) if mode in ("long", "pad", "none") else (least, least)
 
@@ -53,7 +56,8 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
         image: (H, W, 3).
         mode: ``long``: the longer side becomes ``side``, aspect kept. ``short``: the shorter side does.
             ``square``: both do, aspect not kept. ``center-crop``: the central square, then ``square``.
-            ``pad``: as ``long``, then centred on a square of `FILL`. ``none``: nothing.
+            ``pad``: as ``long``, then centred on a square of `FILL`. ``none``: nothing. ``ilias``: as
+            ``long``, with rounding and interpolation of the ILIAS benchmark's own extractor.
         side: Side in pixels, at least 1.
         pad_multiple: Number (the patch of a vision transformer) to a multiple of which height and width are
             then padded with `FILL`, evenly on both sides.
@@ -89,16 +93,26 @@ def resize(image: RGB, mode: Resize, side: int, *, pad_multiple: int = 1) -> RGB
             top, left = (height - shorter) // 2, (width - shorter) // 2
             square = image if height == width else image[top : top + shorter, left : left + shorter]
             result = _stretch(square, side, side)
+        case "ilias":
+            result = _resize_as_ilias(image, side)
         case "none":
             result = image
         case _:
             raise ConfigError(
-                f"unknown resize mode {mode!r}; use long, short, square, center-crop, pad or none"
+                f"unknown resize mode {mode!r}; use long, short, square, center-crop, pad, none or ilias"
             )
     if mode == "pad":
         result = _pad(result, side, side)
     height, width = result.shape[:2]
     return _pad(result, ceil(width / pad_multiple) * pad_multiple, ceil(height / pad_multiple) * pad_multiple)
+
+
+def _resize_as_ilias(image: RGB, side: int) -> RGB:
+    """Bring the longer side to ``side`` as the public extractor does: sides cut off, Pillow's bicubic."""
+    height, width = image.shape[:2]
+    ratio = height / width
+    size = (side, max(1, int(side * ratio))) if ratio <= 1 else (max(1, int(side / ratio)), side)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def _scale(length: int, numerator: int, denominator: int) -> int:

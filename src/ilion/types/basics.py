@@ -15,7 +15,7 @@ Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 RGB = NDArray[np.uint8]
 """A decoded image: (H, W, 3), RGB, upright after EXIF."""
-Resize = Literal["long", "short", "square", "center-crop", "pad", "none"]
+Resize = Literal["long", "short", "square", "center-crop", "pad", "none", "ilias"]
 """How an image is brought to the side that a model takes; see `ilion.images.resize`."""
 Metric = Literal["cosine", "hamming"]
 """How local descriptors compare: as directions, or as bits packed in uint8."""

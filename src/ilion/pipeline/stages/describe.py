@@ -111,7 +111,7 @@ def _describe_queries(
 ) -> tuple[Artifact, str, bool]:
     config = experiment.config
     settings = config.extraction
-    inputs = {**common, "box": settings.query_box}
+    inputs = {**common, "box": settings.global_box}
     if settings.prompts or settings.long_texts != "cut":
         inputs |= {"prompts": settings.prompts, "long_texts": settings.long_texts}
     extractor = with_text_tower(config, extractor)
@@ -125,7 +125,7 @@ def _describe_queries(
         experiment.queries,
         extractor,
         artifact,
-        box_use=settings.query_box,
+        box_use=settings.global_box,
         workers=settings.workers,
         companions=experiment.companions,
         text_weight=settings.text_weight,

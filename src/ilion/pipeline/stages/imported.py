@@ -112,13 +112,18 @@ def export_features(
         dtype: Stored type; None keeps it.
 
     Returns:
-        The files: queries, positives, distractors of ten shards each.
+        The files: image queries, text queries (each if there are any), positives, distractors of ten shards
+        each.
     """
     dataset, written = experiment.dataset, []
-    kind = f"{experiment.config.dataset.queries}_queries"
-    path = folder / f"features_{kind}.hdf5"
-    write_features(path, [extracted.queries], dtype)
-    written.append(path)
+    texts = {query.id for query in experiment.queries if query.image is None}
+    for kind, wanted in (("image", False), ("text", True)):
+        rows = [row for row, query in enumerate(extracted.queries.ids) if (query in texts) == wanted]
+        if rows:
+            ids = tuple(extracted.queries.ids[row] for row in rows)
+            path = folder / f"features_{kind}_queries.hdf5"
+            write_features(path, [Descriptors(ids, extracted.queries.values[rows])], dtype)
+            written.append(path)
     named = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
 
     def part(shards: range, wanted: bool) -> Iterator[Descriptors]:

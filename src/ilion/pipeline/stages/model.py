@@ -65,7 +65,7 @@ def model_options(settings: ExtractionConfig, seed: int) -> ExtractorOptions:
     """Return the settings of a model as it takes them."""
     return ExtractorOptions(
         weights=settings.weights or None,
-        resize=settings.resize or None,
+        resize=settings.resize or settings.like or None,
         side=settings.side or None,
         pooling=settings.pooling or None,
         scales=settings.scales or None,
