@@ -31,8 +31,8 @@ FEATURES = 2500
 """Features that are added to a query."""
 GRID = 48
 """Parts of the query along either side; a feature is taken if its part or one beside it has a keypoint."""
-ASSIGNMENTS = 2
-"""Nearest words in which an added feature is looked up; the first of them is the one it was stored by."""
+ASSIGNMENTS = 1
+"""Nearest words in which an added feature is looked up; two take longer and find no more."""
 
 
 def expand(

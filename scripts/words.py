@@ -1,0 +1,72 @@
+"""Projection, visual words and residual codes, learnt from descriptors; the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ilion.runtime.clusters import find_nearest, learn_centroids
+from ilion.types import Float32, Int64
+
+DIMS = 64
+ROUNDS = 12
+
+
+def learn_projection(descriptors: Float32, dims: int = DIMS) -> tuple[Float32, Float32]:
+    """Learn the mean (128,) and the leading principal directions (dims, 128) of RootSIFT descriptors."""
+    mean = descriptors.mean(axis=0, dtype=np.float64)
+    centred = descriptors - mean
+    values, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred / len(centred))
+    leading = vectors[:, np.argsort(-values)[:dims]].T
+    leading *= np.sign(leading[np.arange(dims), abs(leading).argmax(axis=1)])[:, None]
+    return mean.astype(np.float32), leading.astype(np.float32)
+
+
+def learn_words(points: Float32, coarse: int, fine: int, seed: int) -> tuple[Float32, Float32]:
+    """Learn two levels of words.
+
+    Args:
+        points: (N, d).
+        coarse: Number C of cells.
+        fine: Number F of words of each cell.
+        seed: Of the points to begin with.
+
+    Returns:
+        (C, d) cells and (C, F, d) words.
+    """
+    cells = learn_centroids(points, coarse, seed=seed, rounds=ROUNDS, most=2048, workers=1)
+    nearest = find_nearest(points, cells, workers=1)
+    words = np.empty((coarse, fine, points.shape[1]), np.float32)
+    for cell in range(coarse):
+        inside = points[nearest == cell]
+        if len(inside) < fine:  # too few: the nearest of all others help
+            order = np.argsort(((points - cells[cell]) ** 2).sum(axis=1), kind="stable")
+            inside = points[np.sort(order[: 4 * fine])]
+        words[cell] = learn_centroids(inside, fine, seed=seed + 1 + cell, rounds=ROUNDS, workers=1)
+    return cells, words
+
+
+def assign_words(points: Float32, cells: Float32, words: Float32) -> Int64:
+    """Find the word of each point: the nearest of its nearest cell, as (N,) cell x F + place."""
+    nearest = find_nearest(points, cells, workers=1)
+    out = np.empty(len(points), np.int64)
+    for cell in range(len(cells)):
+        rows = np.flatnonzero(nearest == cell)
+        out[rows] = cell * words.shape[1] + find_nearest(points[rows], words[cell], workers=1)
+    return out
+
+
+def learn_codes(residuals: Float32, parts: int, seed: int) -> Float32:
+    """Learn a product quantiser: (parts, 256, d / parts)."""
+    width = residuals.shape[1] // parts
+    return np.stack(
+        [
+            learn_centroids(
+                np.ascontiguousarray(residuals[:, i * width : (i + 1) * width]),
+                256,
+                seed=seed + i,
+                rounds=ROUNDS,
+                workers=1,
+            )
+            for i in range(parts)
+        ]
+    )
