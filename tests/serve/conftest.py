@@ -44,6 +44,14 @@ def quick(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def usual(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of the default design."""
+    output = tmp_path_factory.mktemp("usual") / "run"
+    run(settings(photos, output, "search.k=40"))
+    return output
+
+
+@pytest.fixture(scope="session")
 def _made(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ilion.serve.writer import create_from_run
 

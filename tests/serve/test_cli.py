@@ -68,3 +68,32 @@ def test_a_finished_run_becomes_an_index(photos: Path, finished: Path, tmp_path:
 def test_wrong_use_is_said(photos: Path, folder: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run(*(argument.format(photos=photos, index=folder) for argument in arguments))
+
+
+def test_others_reach_a_service_only_with_a_token_and_by_its_name(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="make a token first"):
+        run("serve", folder, "--host", "0.0.0.0")
+    assert len(run("token", folder, "anna", "--role", "write").strip()) > 40
+    assert run("token", folder) == "anna  write\n"
+    with pytest.raises(ConfigError, match="--public-name"):
+        run("serve", folder, "--host", "0.0.0.0")
+    with pytest.raises(ConfigError, match="write the name alone"):
+        run("serve", folder, "--public-name", "https://parts")
+    run("token", folder, "anna", "--revoke")
+    with pytest.raises(ConfigError, match="there is no token of 'anna'"):
+        run("token", folder, "anna", "--revoke")
+
+
+def test_kept_searches_are_forgotten_as_one_says(folder: Path, tmp_path: Path) -> None:
+    from ilion.serve.feedback import Feedback
+
+    with pytest.raises(ConfigError, match="no searches are kept"):
+        run("forget", folder, "--all")
+    with pytest.raises(ConfigError, match="no searches are kept"):
+        run("feedback", "export", folder, "-o", tmp_path / "set")
+    Feedback(folder, 1)
+    assert "0 searches" in run("forget", folder, "--before", "2026-01-01")
+    with pytest.raises(ConfigError, match="say which"):
+        run("forget", folder)
+    with pytest.raises(ConfigError, match="write it as"):
+        run("forget", folder, "--before", "soon")

@@ -35,7 +35,7 @@ def ranked(index: Index, photo: bytes) -> list[str]:
     return [found.id for found in index.search(photo, k=40).photos]
 
 
-@pytest.mark.parametrize("kind", ["finished", "quick"])
+@pytest.mark.parametrize("kind", ["finished", "quick", "usual"])
 def test_it_ranks_as_the_evaluated_run(
     photos: Path, tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -182,9 +182,12 @@ def test_what_was_removed_is_gone_from_the_disk_once_compacted(photos: Path, fol
     assert b"gone 0.jpg" in content
 
 
-def test_compaction_needs_no_photos(photos: Path, quick: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["quick", "usual"])
+def test_compaction_needs_no_photos(
+    photos: Path, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     copy = Path(shutil.copytree(photos, tmp_path / "set"))
-    index, _ = create(tmp_path / "index", [copy], like=quick)
+    index, _ = create(tmp_path / "index", [copy], like=request.getfixturevalue(kind))
     photo = picture(photos)
     remove(index, [_ids(index)[3]])
     before = ranked(index, photo)
