@@ -120,6 +120,19 @@ def _opens(call: ast.Call) -> bool:
     return name == "open" and any(t in ("r", "rb", "rt", "utf-8", "utf-8-sig") for t in told)
 
 
+def test_json_and_toml_are_parsed_in_one_place() -> None:
+    """So depth, encodings and errors are looked after wherever a person gives some."""
+    parsers = {
+        module
+        for module, path in HOUSE.modules.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("load", "loads")
+        and called(node.value) in ("json", "tomllib")
+    }
+    assert parsers == {"opening.markup"}, "use ilion.opening: parse_json, parse_toml"
+
+
 def test_no_circle_of_rooms_or_files() -> None:
     assert circles(HOUSE.rooms) == circles(HOUSE.imports) == []
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.interop.layers import read_layer, write_layer
+from ilion.opening import parse_json
 from ilion.storage import read_arrays, write_arrays, write_bytes
 from ilion.types import Float32
 
@@ -247,7 +248,7 @@ def load_layer(path: Path) -> StoredLayer:
     facts: dict[str, Any] = {}
     if "facts" in arrays:
         try:
-            facts = dict(json.loads(bytes(np.asarray(arrays.pop("facts"), np.uint8))))
+            facts = dict(parse_json(bytes(np.asarray(arrays.pop("facts"), np.uint8))))
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{path}: its facts are damaged ({error}); train the layer again") from None
     for names, form in (({"weight", "bias"}, Adapter), ({"down", "up", "bias"}, Correction)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tomli_w
 
 from ilion.errors import ConfigError
-from ilion.opening import read_bytes
+from ilion.opening import parse_toml, read_bytes
 from ilion.registry import Registry
 from ilion.types import Between
 
@@ -139,7 +138,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"'{path}' must be a table, got {value!r}")
+            raise ConfigError(f"'{path}' must be a table, got {value!r:.200}")
         return from_dict(hint, value, path)  # type: ignore[arg-type]
     origin = get_origin(hint)
     if origin is Literal:
@@ -148,11 +147,11 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             said = ", ".join(str(choice) or '""' for choice in choices)
             close = get_close_matches(str(value), choices, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"'{path}' must be one of {said}, got {value!r}{meant}")
+            raise ConfigError(f"'{path}' must be one of {said}, got {value!r:.200}{meant}")
         return value
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ConfigError(f"'{path}' must be a list, got {value!r}")
+            raise ConfigError(f"'{path}' must be a list, got {value!r:.200}")
         return tuple(_convert(get_args(hint)[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin in (Union, types.UnionType):
         options = [a for a in get_args(hint) if a is not type(None)]
@@ -160,7 +159,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ConfigError(f"'{path}' must be {hint.__name__}, got {value!r}")
+        raise ConfigError(f"'{path}' must be {hint.__name__}, got {value!r:.200}")
     return value
 
 
@@ -212,34 +211,10 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: there is no such file; 'ilion demo' writes an example") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_toml(data, str(path))
-
-
-def parse_toml(data: bytes, where: str) -> dict[str, Any]:
-    """Read TOML, also behind a byte order mark or in UTF-16, as editors and shells on Windows write it.
-
-    Args:
-        data: Content of a file.
-        where: Its name, for messages.
-
-    Raises:
-        ConfigError: It is no TOML, or nested beyond reason.
-
-    >>> parse_toml("name = 'x'".encode("utf-16"), "e.toml")
-    {'name': 'x'}
-    """
-    marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
-    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8")
     try:
-        return tomllib.loads(data.decode(encoding).replace("\r\n", "\n"))
-    except RecursionError:
-        raise ConfigError(f"{where}: not valid TOML: nested too deeply") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{where}: not valid TOML: byte {error.start} is no {encoding.upper()}; save the file as UTF-8"
-        ) from None
-    except ValueError as error:  # what tomllib refuses, and numbers of thousands of digits
-        raise ConfigError(f"{where}: not valid TOML: {error}") from None
+        return parse_toml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
 def dump_toml(config: Any) -> str:
@@ -262,8 +237,8 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
         if not equals or not key:
             raise ConfigError(f"--set {override!r}: write it as section.key=value")
         try:
-            value = tomllib.loads(f"v = {text}")["v"]
-        except (ValueError, RecursionError):
+            value = parse_toml(f"v = {text}")["v"]
+        except ValueError:
             value = text
         *sections, last = key.strip().split(".")
         table = result

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ilion.datasets.listing import Listing, read_plain
 from ilion.datasets.names import normal
+from ilion.opening import parse_json
 
 PLACES = ("taxonomy.json", "misc/taxonomy.json")
 
@@ -24,8 +24,8 @@ def read_taxonomy(listing: Listing) -> None:
     if file is None:
         return
     try:
-        tree = json.loads(read_plain(listing, file))
-    except (OSError, ValueError, RecursionError) as error:
+        tree = parse_json(read_plain(listing, file))
+    except (OSError, ValueError) as error:
         listing.error("bad-taxonomy", file, f"is not valid JSON ({error})", _REMEDY)
         return
     labels = _flatten(listing, file, tree)

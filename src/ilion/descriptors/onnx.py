@@ -15,7 +15,6 @@ The side file holds what an ONNX file cannot say; every key is optional:
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -30,7 +29,7 @@ from ilion.descriptors.onnx_network import OnnxNetwork, model_digest
 from ilion.descriptors.pooling import pool, token_grid
 from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError
-from ilion.opening import read_bytes
+from ilion.opening import parse_toml, read_bytes
 from ilion.types import RGB, Float32
 
 log = logging.getLogger(__name__)
@@ -182,8 +181,8 @@ def _read_side_file(path: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        values = tomllib.loads(read_bytes(file).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = parse_toml(read_bytes(file))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     for key in values:
         if key not in _SIDE_FILE_KEYS:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from ilion import storage
 from ilion.errors import ArtifactError
-from ilion.opening import open_regular, read_bytes
+from ilion.opening import open_regular, parse_json, read_bytes
 
 SEGMENT = 4 << 20
 """Bytes between two lines of the journal, which is the most that a kill loses."""
@@ -78,7 +78,7 @@ class Partial:
         """Read the journal, and re-read the bytes that it vouches for as far as they are sound."""
         try:
             raw = read_bytes(self.journal).split(b"\n")[:-1]
-            head = json.loads(raw[0])
+            head = parse_json(raw[0])
             if head.pop("format") != FORMAT:
                 return []
             self.head = Head(**head)
@@ -90,7 +90,7 @@ class Partial:
         with open_regular(self.path) as file:
             for line in raw[1:]:
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     end, digest = int(entry["end"]), str(entry["digest"])
                 except (ValueError, KeyError, TypeError):
                     break

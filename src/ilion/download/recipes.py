@@ -7,7 +7,6 @@ names, whose names are checked); nothing is named by a server's answer.
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Literal
 from ilion.config import from_dict
 from ilion.download.settings import check_url
 from ilion.errors import ConfigError
-from ilion.opening import read_bytes
+from ilion.opening import parse_toml, read_bytes
 
 SEGMENT = re.compile(r"[A-Za-z0-9_+=,@-][A-Za-z0-9._+=,@-]{0,199}")
 """One part of a path: plain characters, not hidden, not `.` or `..`."""
@@ -135,15 +134,15 @@ def check_path(path: str, where: str) -> str:
     return path
 
 
-def parse_recipe(text: str, where: str) -> Recipe:
+def parse_recipe(text: str | bytes, where: str) -> Recipe:
     """Read a recipe from TOML; ``where`` is its place for messages.
 
     Raises:
         ConfigError: It is not TOML, a key is unknown, or an address, path or checksum is impossible.
     """
     try:
-        recipe = from_dict(Recipe, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        recipe = from_dict(Recipe, parse_toml(text))
+    except ValueError as error:
         raise ConfigError(f"{where}: not TOML ({error})") from None
     except TypeError as error:
         raise ConfigError(f"{where}: a key is missing ({error})") from None
@@ -199,8 +198,8 @@ def load_recipes(more: Path | None = None) -> dict[str, Recipe]:
             raise ConfigError(f"{more}: there is no recipe (*.toml) in this folder")
         for file in files:
             try:
-                recipe = parse_recipe(read_bytes(file).decode("utf-8"), str(file))
-            except (OSError, UnicodeDecodeError) as error:
+                recipe = parse_recipe(read_bytes(file), str(file))
+            except OSError as error:
                 raise ConfigError(f"{file}: cannot be read ({error})") from None
             found[recipe.name] = recipe
     return found

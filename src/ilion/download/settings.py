@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from ilion.config import from_dict
 from ilion.errors import ConfigError
-from ilion.opening import read_bytes
+from ilion.opening import parse_toml, read_bytes
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,10 @@ def load_settings(path: Path | None = None, **overrides: Any) -> DownloadSetting
     file = path or default_file()
     if path is not None or file.exists():
         try:
-            values = tomllib.loads(read_bytes(file).decode("utf-8"))
+            values = parse_toml(read_bytes(file))
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise ConfigError(f"{file}: not TOML ({error})") from None
     mirrors = values.pop("mirrors", {})
     if not isinstance(mirrors, dict):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.datasets.names import NameIndex, bad_characters, loose
 from ilion.errors import ArtifactError
-from ilion.opening import open_regular, read_bytes
+from ilion.opening import open_regular, parse_json, read_bytes
 from ilion.storage import pickles, writing
 from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
@@ -368,8 +368,8 @@ def _from_json(data: bytes, path: Path) -> Results:
         raise ArtifactError(f"a similarity is {name}; it must be a finite number")
 
     try:
-        content = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(data, object_pairs_hook=unique, parse_constant=refuse)
+    except ValueError as error:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
     tables = {unescape_id(query): _similarities(query, found) for query, found in content.items()}
     if len(tables) != len(content):

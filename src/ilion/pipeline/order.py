@@ -28,6 +28,7 @@ from ilion.evaluation.protocols import judge_protocols
 from ilion.evaluation.truth import truth_of
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
+from ilion.opening import parse_json
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
@@ -402,7 +403,7 @@ class Pipeline:
             before = read_run(self.output)["provenance"]["config"]
         except (ArtifactError, KeyError, TypeError):
             before = None
-        if before != json.loads(json.dumps(to_dict(self.config))):
+        if before != parse_json(json.dumps(to_dict(self.config))):
             for page in pages:
                 page.unlink()
             names = " and ".join(page.name for page in pages)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import string
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -17,6 +16,7 @@ from importlib import resources
 from markupsafe import Markup, escape
 
 from ilion.errors import ConfigError
+from ilion.opening import parse_toml
 
 Entry = str | Mapping[str, str]
 _FORMS = {"none": ("other",), "one-other": ("one", "other")}
@@ -55,7 +55,7 @@ def load_words(language: str) -> Words:
 
 def _read(language: str) -> Words:
     text = (resources.files("ilion.report") / "strings" / f"{language}.toml").read_text("utf-8")
-    return Words(language, tomllib.loads(text))
+    return Words(language, parse_toml(text))
 
 
 def placeholders(entry: Entry) -> set[str]:

@@ -11,7 +11,6 @@ that state; nothing that a reader has open is changed.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
@@ -26,6 +25,7 @@ import numpy as np
 from ilion.config import DatasetConfig
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, ConfigError, DatasetError
+from ilion.opening import parse_json
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Asked, Ready
 from ilion.serve.answers import Answer, FoundObject, FoundPhoto, Searched
@@ -464,7 +464,7 @@ class Index:
         found = connection.execute("SELECT settings FROM designs WHERE number = ?", (number,)).fetchone()
         if found is None:
             raise ArtifactError(f"{self.folder}: there is no design {number}")
-        return Design.from_plain(json.loads(found[0]))
+        return Design.from_plain(parse_json(found[0]))
 
     def pipeline(
         self,

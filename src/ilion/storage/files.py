@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.opening import check_regular, find_misfit, open_regular, read_bytes
+from ilion.opening import check_regular, find_misfit, open_regular, parse_json, read_bytes
 from ilion.storage.seals import check_array, check_head, npy_header, seal_head
 
 _DAMAGE = (
@@ -109,15 +109,13 @@ def read_json(path: Path, form: Any = Any) -> Any:
     """
     try:
         data = read_bytes(path)
-        content = json.loads(data.decode("utf-8"))
+        content = parse_json(data)
         if check_head(path, data):
             del content["checksum"], content["files"]
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise ArtifactError(f"{path}: there is no such file") from None
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
-    except RecursionError:
-        raise ArtifactError(f"{path}: damaged (nested too deeply); delete it and run again") from None
     except ValueError as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
     if misfit := find_misfit(content, form):

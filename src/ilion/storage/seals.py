@@ -21,7 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.opening import open_regular, read_bytes
+from ilion.opening import open_regular, parse_json, read_bytes
 
 CHUNK = 32 << 20
 """Bytes hashed between two releases of the pages of a mapped file."""
@@ -137,7 +137,7 @@ def is_finished(head: Path) -> bool:
             found = _FILES.match(file.read(_FIRST)) or _FILES.match(_read_whole(head))
         if found is None:
             return _fits_without_sizes(head)
-        sizes = json.loads(found[1])
+        sizes = parse_json(found[1])
         return all(os.stat(head.with_name(name)).st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False

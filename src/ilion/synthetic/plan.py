@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from ilion import storage
 from ilion.errors import ConfigError, DatasetError
-from ilion.opening import read_bytes
+from ilion.opening import parse_json, read_bytes
 from ilion.synthetic.photos import Settings
 
 DistractorFormat = Literal["tar", "folder"]
@@ -72,7 +71,7 @@ def claim(folder: Path, plan: Plan) -> None:
     wanted = {"recipe": RECIPE, "settings": plan.as_dict()}
     if manifest.is_file():
         try:
-            found = json.loads(read_bytes(manifest))
+            found = parse_json(read_bytes(manifest))
             settings = dict(found["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(

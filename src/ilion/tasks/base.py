@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ilion.errors import ConfigError, DatasetError, IlionError, TaskError
+from ilion.opening import parse_json
 from ilion.tasks.notes import claim
 from ilion.tasks.record import StageLog
 
@@ -59,7 +60,7 @@ class Task:
     @classmethod
     def from_json(cls, text: str) -> Task:
         """Build the task that `to_json` wrote."""
-        return cls(**json.loads(text))
+        return cls(**parse_json(text))
 
 
 Perform = Callable[[Task, Advance], None]
@@ -93,7 +94,7 @@ class Outcome:
     @classmethod
     def from_json(cls, text: str) -> Outcome:
         """Build the outcome that `to_json` wrote."""
-        return cls(**json.loads(text))
+        return cls(**parse_json(text))
 
 
 @dataclass(frozen=True)

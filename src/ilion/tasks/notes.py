@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ilion.opening import find_misfit, read_bytes
+from ilion.opening import find_misfit, parse_json, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,10 @@ def read_note(path: Path, form: Any) -> dict[str, Any] | None:
         form: What it holds, as a type; see `ilion.opening.forms`.
     """
     try:
-        value: dict[str, Any] = json.loads(read_bytes(path))
+        value: dict[str, Any] = parse_json(read_bytes(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s: cannot be read (%s); it is passed over", path, error)
         return None
     if misfit := find_misfit(value, form):
