@@ -29,6 +29,7 @@ GIVEN = {
 }
 TAKING_SETTINGS = {
     "import results": ("import", "results", "x.json"),
+    "export truth": ("export", "truth", "-o", "out"),
     "export features": ("export", "features", "-o", "out"),
     "adapt": ("adapt", "--layer", "x.npz"),
     "sweep": ("sweep", "--over", "search.k=1,2"),

@@ -351,4 +351,4 @@ def test_imported_precision_is_kept_after_a_layer(root: Path, dtype: str) -> Non
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0].astype(np.float32)
     save_layer(root / "layer.npz", Adapter(turn, np.zeros(8, np.float32)))
     api.rank(make_experiment(root, f"adaptation.layer={root / 'layer.npz'}"))
-    assert {np.load(path).dtype.name for path in (root / "run").glob("**/adapted-*/block-*.npy")} == {dtype}
+    assert {np.load(path).dtype.name for path in (root / "run").glob("**/adapted-*/*.npy")} == {dtype}

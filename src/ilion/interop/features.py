@@ -346,8 +346,8 @@ def _decode_id(stored: object, path: Path) -> str:
 
 
 def _escape(image_id: str, path: Path) -> str:
-    if "\0" in image_id:
-        raise ArtifactError(f"{path}: the id {image_id!r} holds a zero character, which HDF5 cuts off")
+    if bad := bad_characters(image_id):
+        raise ArtifactError(f"{path}: the id {image_id!a} holds {bad}; give the image another name")
     return escape_id(image_id)
 
 
