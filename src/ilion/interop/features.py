@@ -8,8 +8,9 @@ with them; ids are unescaped when they are read and escaped when they are writte
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from ilion.datasets.ids import escape_id, unescape_id
 from ilion.datasets.names import bad_characters
 from ilion.errors import ArtifactError
-from ilion.opening import check_regular
+from ilion.opening import MOST_BYTES, check_regular
 from ilion.storage import writing
 from ilion.types import Descriptors
 
@@ -30,6 +31,10 @@ Partition = Literal["image_queries", "text_queries", "positives", "distractors",
 
 BLOCK = 65_536
 """Rows read at once: 128 MB of 1,024 float16 values."""
+MOST_PACKED = 1100
+"""Most times that values are larger than what is stored of them; deflate reaches 1,032."""
+MOST_ROW = 2**18
+"""Most bytes of a descriptor: 65,536 dimensions in float32."""
 NORM_TOLERANCE = 0.01
 """Largest distance of a descriptor's length from one; rounding to float16 moves it by less than 0.001."""
 
@@ -138,6 +143,7 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
             )
         if _h5py().check_string_dtype(index.dtype) is None:
             raise ArtifactError(f"{path}: index holds {index.dtype}, not strings")
+        _check_cost(parts, path)
         shape, dtype = features.shape, features.dtype.name
     kind, number = named or (partition or "positives", 0)
     return FeatureFile(path, partition or kind, number, int(shape[0]), int(shape[1]), dtype)
@@ -331,6 +337,24 @@ def _refuse_storage(dataset: Any, name: str, path: Path) -> None:
             f"{path}: the values of {name!r} lie in other files ({how}), which are not read; write them into "
             "the file itself"
         )
+
+
+def _check_cost(parts: Mapping[str, Any], path: Path) -> None:
+    """Refuse what takes far more memory than its file: few bytes can state any number of values."""
+    for name, dataset in parts.items():
+        stored, stated = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+        if stated > MOST_PACKED * stored:
+            raise ArtifactError(
+                f"{path}: {name} has {dataset.shape} values in {stored} bytes: they were never written, or "
+                "are packed beyond reason; write the file again"
+            )
+        row = dataset.dtype.itemsize * (dataset.shape[1] if dataset.ndim > 1 else 1)
+        chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+        if row > MOST_ROW or chunk > MOST_BYTES:
+            raise ArtifactError(
+                f"{path}: {name} has rows of {row} bytes, read {chunk} at once; at most {MOST_ROW} and "
+                f"{MOST_BYTES} are read"
+            )
 
 
 def _decode_id(stored: object, path: Path) -> str:

@@ -26,6 +26,8 @@ MOST_SHARED = 1000
 """Most values for an opcode of the file, counted as often as they are referred to."""
 MOST_VALUES = 2**31
 """Most values of a whole file, counted as often as they are referred to."""
+MOST_EMPTY = 10**5
+"""Most texts without any character in an array, which take no byte of a file."""
 _CODE = re.compile(r"[fiub]\d{1,2}|[US]\d{1,9}|O8?")
 _ARRAY_HOMES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC_HOMES = ("numpy.core.numeric", "numpy._core.numeric")
@@ -87,7 +89,9 @@ class _Array:
                 content = content.encode("latin1")
             if not isinstance(content, (bytes, bytearray)) or len(content) != size * dtype.itemsize:
                 raise ArtifactError(f"an array of shape {self.shape} {dtype} is not filled by its content")
-            flat = np.frombuffer(bytes(content), dtype) if dtype.itemsize else np.empty(size, dtype)
+            if not dtype.itemsize and size > MOST_EMPTY:
+                raise ArtifactError(f"an array of shape {self.shape} has {size} empty texts")
+            flat = np.frombuffer(bytes(content), dtype) if dtype.itemsize else np.zeros(size, dtype)
         return flat.reshape(self.shape, order="F" if self.order == "F" else "C")
 
 
@@ -219,8 +223,11 @@ def scan(file: IO[bytes], where: str | Path) -> None:
             if made[0] > DEEPEST or made[1] > MOST_SHARED * (count + 1000):
                 what = f"nested more than {DEEPEST} deep" if made[0] > DEEPEST else "made of shared parts"
                 raise ArtifactError(f"{where}: it is {what}, as no table of results or weights is; not read")
-    except (IndexError, KeyError, ValueError, UnicodeDecodeError):
-        pass  # damaged: the reader itself says how
+    except (IndexError, KeyError, ValueError) as error:
+        # not left to the reader, which may bear what this look does not: then nothing would be bounded
+        raise ArtifactError(
+            f"{where}: no sound pickle ({error or 'its parts do not fit together'})"
+        ) from error
     finally:
         file.seek(start)
 

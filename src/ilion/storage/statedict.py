@@ -9,11 +9,13 @@ of torch >= 1.6 and the sequence of pickles before it. The zip is written, as `t
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -138,9 +140,22 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     if not isinstance(content, dict):
         raise ArtifactError(f"{path}: holds a {type(content).__name__}, not a state dict")
     try:
-        return {str(k): v.view(memory(v.storage)) for k, v in content.items() if isinstance(v, _Tensor)}
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, _Tensor)}
+        _check_amount(tensors.values(), path)
+        return {name: tensor.view(memory(tensor.storage)) for name, tensor in tensors.items()}
     except (ArtifactError, KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: {error}") from error
+
+
+def _check_amount(tensors: Collection[_Tensor], path: Path) -> None:
+    """Refuse tensors that are much more than their file: steps of zero repeat a value without end."""
+    for tensor in tensors:
+        if not all(isinstance(n, int) and n >= 0 for n in tensor.size):
+            raise ArtifactError(f"tensor of size {tensor.size} is malformed")
+    asked = sum(math.prod(tensor.size) * tensor.storage.dtype.itemsize for tensor in tensors)
+    held = path.stat().st_size
+    if asked > 4 * held + 2**20:
+        raise ArtifactError(f"its {held} bytes would become tensors of {asked}; weights are stored in full")
 
 
 _Memory = Callable[[_Storage], NDArray[Any]]
@@ -174,18 +189,20 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, _Memory]:
 
 
 def _read_legacy(file: IO[bytes]) -> tuple[Any, _Memory]:
-    if _Unpickler(file).load() != _LEGACY_MAGIC:
+    if _load(_Unpickler(file)) != _LEGACY_MAGIC:
         raise ValueError("it does not start like a torch file")
-    _Unpickler(file).load()  # protocol version
-    system = _Unpickler(file).load()
+    _load(_Unpickler(file))  # protocol version
+    system = _load(_Unpickler(file))
     if not system["little_endian"]:
         raise ValueError("it was written on a big-endian machine")
     unpickler = _Unpickler(file)
     content = _load(unpickler)
     arrays: dict[str, NDArray[Any]] = {}
-    for key in _Unpickler(file).load():
+    for key in _load(_Unpickler(file)):
         storage = unpickler.storages[key]
         length = int.from_bytes(file.read(8), "little")
+        if length > os.fstat(file.fileno()).st_size:
+            raise EOFError(f"storage {key} has {length} values")
         data = file.read(length * storage.dtype.itemsize)
         if len(data) != length * storage.dtype.itemsize:
             raise EOFError(f"storage {key} ends after {len(data)} bytes")

@@ -22,6 +22,7 @@ import cv2
 
 from ilion import storage
 from ilion.errors import DatasetError
+from ilion.opening import read_text
 from ilion.synthetic.photos import BLOCK, Settings, distractor, positive, query
 from ilion.synthetic.plan import DistractorFormat, Plan, check, claim
 from ilion.synthetic.texts import describe
@@ -247,8 +248,13 @@ _NOTE = list[tuple[str, float, int]]
 def _known_rows(table: Path, notes: Path) -> dict[str, tuple[float, int]]:
     rows: dict[str, tuple[float, int]] = {}
     if table.is_file():
-        with table.open(encoding="utf-8", newline="") as file:
-            rows.update({row[0]: (float(row[1]), int(row[2])) for row in csv.reader(file)})
+        try:
+            text = read_text(table, "utf-8").text
+            rows.update({row[0]: (float(row[1]), int(row[2])) for row in csv.reader(text.splitlines())})
+        except (OSError, ValueError, IndexError, csv.Error) as error:
+            raise DatasetError(
+                f"{table}: damaged ({error}); delete it, and what it says is drawn again"
+            ) from error
     for note in sorted(notes.glob("*.json")):
         rows.update({row[0]: (row[1], row[2]) for row in storage.read_json(note, _NOTE)})
     return rows
