@@ -234,3 +234,26 @@ def test_values_in_other_files_are_refused(tmp_path: Path, way: str, name: str) 
             file.create_dataset(name, shape, kind, external=[(str(tmp_path / "raw.bin"), 0, 4096)])
     with pytest.raises(ArtifactError, match=r"another place or file|lie in other files"):
         open_features(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "ids"),
+    [
+        ((3, 10**9), (1, 2**20), "vlen"),
+        ((70_000, 30_000), (65_536, 30_000), "vlen"),
+        ((3, 4), (1, 4), "S1000000000"),
+    ],
+)
+def test_what_was_never_written_is_not_made(
+    shape: tuple[int, int], chunks: tuple[int, int], ids: str, tmp_path: Path
+) -> None:
+    """Two kilobytes can state any number of values, which took a minute and gigabytes."""
+    path = tmp_path / "features_positives.hdf5"
+    kind = h5py.string_dtype() if ids == "vlen" else ids
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", shape, np.float16, chunks=chunks, compression="gzip")
+        file.create_dataset("index", (shape[0],), kind, chunks=(1,), compression="gzip")
+        if ids != "vlen":
+            file["features"][:] = 1
+    with pytest.raises(ArtifactError, match="never written"):
+        open_features(path)

@@ -4,6 +4,8 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from ilion.errors import ArtifactError
+from ilion.storage import statedict
 from ilion.storage.statedict import read_state_dict
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -188,3 +191,46 @@ def test_a_zip_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
         archive.writestr("a/data.pkl", bytes(50_000_000))
     with pytest.raises(ArtifactError, match="would unpack to"):
         read_state_dict(path)
+
+
+def _costly_key(prefix: bytes, levels: int = 60) -> bytes:
+    """Pickle a dict whose key is a pair of pairs of pairs ... of one number, which takes for ever to hash."""
+    pairs = b"".join(b"q%ch%c\x86" % (i, i) for i in range(levels))
+    return b"\x80\x02" + prefix + b"}K\x01" + pairs + b"K\x01s."
+
+
+@pytest.mark.parametrize("prefix", [b"", b"(0"], ids=["plain", "a mark taken away"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_shared_keys_do_not_hang(prefix: bytes, legacy: bool, tmp_path: Path) -> None:
+    """In a process of its own, because nothing interrupts the hash of a tuple."""
+    path = tmp_path / "weights.pt"
+    if legacy:
+        path.write_bytes(_costly_key(prefix))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", _costly_key(prefix))
+    code = (
+        "import sys; from pathlib import Path; from ilion.storage.statedict import read_state_dict\n"
+        "from ilion.errors import ArtifactError\n"
+        "try: read_state_dict(Path(sys.argv[1]))\nexcept ArtifactError: print('said')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "said\n", done.stderr
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (2**40,), (-1,)])
+def test_tensors_are_not_larger_than_their_file(
+    size: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of zero repeats one value: a file of 500 bytes would fill the memory."""
+    monkeypatch.setattr(statedict._Tensor, "view", lambda *_: pytest.fail("built"))
+    where = (statedict._text("storage"), statedict._global("torch", "FloatStorage"), statedict._text("0"))
+    memory = b"".join([pickle.MARK, *where, statedict._text("cpu"), statedict._whole(1), b"tQ"])
+    view = [memory, statedict._whole(0), statedict._numbers(size), statedict._numbers((0,) * len(size))]
+    call = statedict._global("torch._utils", "_rebuild_tensor_v2") + pickle.MARK
+    body = statedict._text("w") + call + b"".join(view) + pickle.NEWFALSE + statedict._NEW_DICT + b"tR"
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + statedict._NEW_DICT + pickle.MARK + body + b"u.")
+        archive.writestr("a/data/0", b"\0" * 4)
+    with pytest.raises(ArtifactError, match=r"would become tensors of|malformed"):
+        read_state_dict(tmp_path / "w.pt")

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -396,3 +397,16 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "synthetic.json").write_text(text)
     with pytest.raises(DatasetError, match=r"synthetic\.json: is no manifest of a synthetic set"):
         make(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["a,b,c", "only a name", '"', "x,nan", "\0"])
+def test_a_damaged_table_of_positives_is_said(line: str, made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(made, folder)
+    table = folder / "image_ids/positive_ids.txt"
+    table.write_text(table.read_text() + line + "\n")
+    with pytest.raises(DatasetError, match=r"positive_ids\.txt: damaged .*; delete it"):
+        make(folder)
+    table.unlink()
+    make(folder)
+    assert table.read_bytes() == (made / "image_ids/positive_ids.txt").read_bytes()

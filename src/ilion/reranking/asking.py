@@ -24,6 +24,7 @@ import simplejpeg
 import urllib3
 
 from ilion.errors import ConfigError, ExtractionError
+from ilion.opening import parse_json
 from ilion.storage import read_json, write_json
 from ilion.types import RGB, Bool, Float32, Ranking
 
@@ -148,7 +149,7 @@ class Endpoint:
                     raise ExtractionError(f"{self._url}: the answer is larger than {MOST_ANSWER:,} bytes")
                 if answer.status == 200:
                     try:
-                        return json.loads(data)
+                        return parse_json(data)
                     except ValueError as error:
                         raise ExtractionError(f"{self._url}: the answer is no JSON ({error})") from error
                 said = f"answered {answer.status}: {data[:200].decode('utf-8', 'replace')!r}"

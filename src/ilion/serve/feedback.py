@@ -18,6 +18,7 @@ from pathlib import Path
 from ilion import storage
 from ilion.errors import ArtifactError, DatasetError, ImageError
 from ilion.images import probe
+from ilion.opening import parse_json
 from ilion.serve.answers import Answer
 from ilion.serve.index import Index
 from ilion.types import Value
@@ -198,7 +199,7 @@ class Feedback:
             if not right:
                 unconfirmed += 1
                 continue
-            confirmed = json.loads(shown)
+            confirmed = parse_json(shown)
             if not photo or not confirmed:
                 without += 1
                 continue

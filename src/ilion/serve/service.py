@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 import threading
@@ -28,6 +27,7 @@ from starlette.exceptions import HTTPException
 from ilion._version import __version__
 from ilion.errors import ArtifactError, DatasetError, IlionError, ImageError
 from ilion.images import probe
+from ilion.opening import parse_json
 from ilion.serve.answers import Answer
 from ilion.serve.feedback import Feedback
 from ilion.serve.guards import Guarded, Limits, Refused
@@ -431,8 +431,8 @@ def labels_of(text: str) -> dict[str, str]:
         Refused: They are not.
     """
     found: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(text) if text.strip() else {}
+    with contextlib.suppress(ValueError):
+        found = parse_json(text) if text.strip() else {}
     texts = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
     if not texts or len(found) > 50 or any(len(k) > 100 or len(v) > 500 or not k for k, v in found.items()):
         raise Refused(422, 'labels: write a JSON object of texts, such as {"site": "Osaka"}')

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from importlib import resources
+
+from ilion.opening import parse_toml
 
 
 @cache
@@ -12,7 +13,7 @@ def page_strings() -> dict[str, dict[str, str]]:
     """Return language -> name -> text."""
     folder = resources.files("ilion.serve") / "strings"
     return {
-        file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
+        file.name.removesuffix(".toml"): parse_toml(file.read_text("utf-8"))
         for file in sorted(folder.iterdir(), key=lambda f: f.name)
         if file.name.endswith(".toml")
     }

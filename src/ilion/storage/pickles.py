@@ -183,6 +183,7 @@ def scan(file: IO[bytes], where: str | Path) -> None:
 
     Raises:
         ArtifactError: It is deeper or larger than data is.
+        pickle.UnpicklingError: It is damaged.
     """
     start = file.tell()
     # depth and number of values of what would lie there

@@ -131,7 +131,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            zipfile.BadZipFile, UnicodeDecodeError, OverflowError, MemoryError) as error:  # fmt: skip
+            zipfile.BadZipFile, OverflowError, MemoryError, ArtifactError) as error:  # fmt: skip
         # what a damaged or hostile pickle can raise while it is read; nothing of it was run
         raise ArtifactError(f"{path}: not a plain state dict: {error}") from error
     for wrapper in ("state_dict", "model", "state"):
