@@ -149,7 +149,7 @@ def _distances(residual: Array, books: Array, table: Array) -> None:
                 row[code] += difference * difference
 
 
-SHORT = 64
+SHORT = 24
 """Postings up to which they are compared with directly: a table of all distances would take longer."""
 
 
@@ -376,55 +376,79 @@ def vote(
     return out
 
 
-HYPOTHESES, MATCHES = 128, 512
+HYPOTHESES, MATCHES = 64, 384
 """Strongest matches of an image that say a motion each, and those that are held against it."""
 TURN, OCTAVE = 0.6, 0.8
 """Largest difference of the rotation (radians) and scale (octaves) of a match and the motion it supports."""
+STRAIGHT = cos(TURN)
 REFINED = 3
 """Best motions that are refined."""
 ROUNDS = 4
+LEVER = 0.2
+"""Share of the distance from a match by which the motion that it alone says may be off."""
 
 
 @compiled
-def _agree(motion: Array, q: Array, d: Array, near: float, lever: float, at: Array) -> bool:
-    """Tell whether a match supports a motion (6,): a b x; c e y. The tolerance grows away from ``at``."""
-    a, b, c, e = motion[0], motion[1], motion[3], motion[4]
-    x = a * q[0] + b * q[1] + motion[2] - d[0]
-    y = c * q[0] + e * q[1] + motion[5] - d[1]
-    reach = near + lever * sqrt((d[0] - at[0]) ** 2 + (d[1] - at[1]) ** 2)
-    if x * x + y * y > reach * reach:
-        return False
-    area = a * e - b * c
-    if area <= 0 or abs(d[2] - q[2] - 0.5 * log2(area)) > OCTAVE:
-        return False
-    # where the motion takes the direction of the query's keypoint
-    u, v = cos(q[3]), sin(q[3])
-    turned_x, turned_y = a * u + b * v, c * u + e * v
-    towards = turned_x * cos(d[3]) + turned_y * sin(d[3])
-    agrees: bool = towards > cos(TURN) * sqrt(turned_x * turned_x + turned_y * turned_y)
-    return agrees
-
-
-@compiled
-def _supporters(
+def _agreeing(
     motion: Array,
     order: Array,
     query: Array,
     image: Array,
-    weights: Array,
-    spots: Array,
-    places: Array,
+    turns: Array,
     near: float,
+    lever: float,
+    at: int,
     kept: Array,
-) -> tuple[int, float]:
-    """Choose the matches that support a motion, each spot of the query and each feature of the image once."""
-    count, total = 0, 0.0
+) -> int:
+    """Choose the matches that agree with a motion (6,): a b x; c e y.
+
+    Args:
+        motion: The motion.
+        order: Matches to look at.
+        query: (P, 4) features of the query.
+        image: (P, 4) features of the image.
+        turns: (P, 4) cosine and sine of the angle of either.
+        near: Tolerance.
+        lever: What is added to it for a distance of 1 from match ``at``.
+        at: Match where the motion is known best.
+        kept: Filled with the matches, in their order.
+
+    Returns:
+        Number of matches; 0 for a motion that mirrors.
+    """
+    a, b, x0, c, e, y0 = motion[0], motion[1], motion[2], motion[3], motion[4], motion[5]
+    area = a * e - b * c
+    if area <= 0:
+        return 0
+    octaves, count = 0.5 * log2(area), 0
+    centre_x, centre_y = image[at, 0], image[at, 1]
+    most = (near + 1.5 * lever) ** 2  # no two places of an image are further apart
     for p in order:
-        if not _agree(motion, query[p], image[p], near, 0.0, image[p]):
+        x = a * query[p, 0] + b * query[p, 1] + x0 - image[p, 0]
+        y = c * query[p, 0] + e * query[p, 1] + y0 - image[p, 1]
+        far = x * x + y * y
+        if far > most or abs(image[p, 2] - query[p, 2] - octaves) > OCTAVE:
             continue
-        used = False
-        for k in range(count):
-            if spots[kept[k]] == spots[p] or places[kept[k]] == places[p]:
+        reach = near + lever * sqrt((image[p, 0] - centre_x) ** 2 + (image[p, 1] - centre_y) ** 2)
+        if far > reach * reach:
+            continue
+        # where the motion takes the direction of the query's keypoint
+        turned_x, turned_y = a * turns[p, 0] + b * turns[p, 1], c * turns[p, 0] + e * turns[p, 1]
+        towards = turned_x * turns[p, 2] + turned_y * turns[p, 3]
+        if towards > STRAIGHT * sqrt(turned_x * turned_x + turned_y * turned_y):
+            kept[count] = p
+            count += 1
+    return count
+
+
+@compiled
+def _once(kept: Array, found: int, weights: Array, spots: Array, places: Array) -> tuple[int, float]:
+    """Keep, of the first ``found`` matches, each spot of the query and each feature of the image once."""
+    count, total = 0, 0.0
+    for k in range(found):
+        p, used = kept[k], False
+        for other in range(count):
+            if spots[kept[other]] == spots[p] or places[kept[other]] == places[p]:
                 used = True
                 break
         if not used:
@@ -506,35 +530,37 @@ def verify(
     motions = np.zeros((len(sums), 6))
     supports = np.zeros(len(weights), np.bool_)
     motion, trial = np.empty(6), np.empty(6)
+    turns = np.empty((len(weights), 4), np.float32)
+    for p in range(len(weights)):
+        turns[p, 0], turns[p, 1] = cos(query[p, 3]), sin(query[p, 3])
+        turns[p, 2], turns[p, 3] = cos(image[p, 3]), sin(image[p, 3])
     for i in range(len(sums)):
         begin, end = starts[i], starts[i + 1]
         order = begin + np.argsort(-weights[begin:end], kind="mergesort")[:MATCHES]
         hypotheses = min(len(order), HYPOTHESES)
         support = np.zeros(hypotheses)
-        for h in range(hypotheses):
-            _similarity(query[order[h]], image[order[h]], trial)
-            for p in order:
-                if _agree(trial, query[p], image[p], near, 0.2, image[order[h]]):
-                    support[h] += weights[p]
         kept, best_kept = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+        for h in range(hypotheses):
+            at = order[h]
+            _similarity(query[at], image[at], trial)
+            for k in range(_agreeing(trial, order, query, image, turns, near, LEVER, at, kept)):
+                support[h] += weights[kept[k]]
         best_count = 0
         for _ in range(min(REFINED, hypotheses)):
             h = int(np.argmax(support))
             if support[h] <= sums[i]:
                 break
             support[h] = 0.0
-            _similarity(query[order[h]], image[order[h]], motion)
-            count = 0
-            for p in order:
-                if _agree(motion, query[p], image[p], near, 0.2, image[order[h]]):
-                    kept[count] = p
-                    count += 1
+            at = order[h]
+            _similarity(query[at], image[at], motion)
+            count = _agreeing(motion, order, query, image, turns, near, LEVER, at, kept)
             total = 0.0
             for _round in range(ROUNDS):
                 if not _fit(query, image, weights, kept, count, trial):
                     break
                 motion[:] = trial
-                count, total = _supporters(motion, order, query, image, weights, spots, places, near, kept)
+                count = _agreeing(motion, order, query, image, turns, near, 0.0, order[0], kept)
+                count, total = _once(kept, count, weights, spots, places)
                 if count > 1 and total > sums[i]:
                     sums[i], best_count = total, count
                     motions[i] = motion
