@@ -126,4 +126,4 @@ def test_grocery_without_any_setting(dairy: tuple[Path, Path], tmp_path: Path) -
     assert set(again["cost"]["reused"]) == {"postings", "queries", "search"}
     small = json.loads(ilion("evaluate", *chosen[:-1], "--json", "--set", "search.local.budget=4096"))
     assert small["cost"]["bytes_per_image"] <= 4096
-    assert small["mAP"] >= said["mAP"] - 0.15
+    assert small["mAP"] >= 0.5
