@@ -22,6 +22,7 @@ GIVEN = {
     "search": "search.k=7",
     "reading": "reading.use=fused",
     "rerank": "rerank.features=rootsift",
+    "ask": "ask.endpoint=http://127.0.0.1:9/v1",
     "evaluation": "evaluation.k=7",
     "compute": "compute.retries=1",
     "report": "report.gallery=3",

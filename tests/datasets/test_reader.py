@@ -428,7 +428,9 @@ def test_folders_that_cannot_be_read(tiny_dataset: Path, monkeypatch: pytest.Mon
 
 
 def test_an_unknown_layout(tiny_dataset: Path) -> None:
-    with pytest.raises(ConfigError, match="no data set layout is named 'plain'; known are folder, ids"):
+    with pytest.raises(
+        ConfigError, match="no data set layout is named 'plain'; known are folder, gldv2, icir, ids"
+    ):
         open_dataset(tiny_dataset, layout="plain")
 
 

@@ -190,6 +190,14 @@ def test_terminal_and_json_say_how_many_queries_have_no_evidence(capsys: pytest.
     assert "1 of 1 queries" in capsys.readouterr().out
     cost = judge(ranking, truth, 20)
     run = SimpleNamespace(
-        name="", design="", evaluation=result, cost=cost, ranking=ranking, skipped=(), missing=()
+        name="",
+        design="",
+        evaluation=result,
+        cost=cost,
+        ranking=ranking,
+        skipped=(),
+        missing=(),
+        provenance={},
+        protocols={},
     )
     assert summary(run)["without_evidence"] == ["q0"]

@@ -68,7 +68,7 @@ def test_asked_in_memory_it_answers_as_the_run(photos: Path, tmp_path: Path, nam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exact", "codes", "asmk", "local"])
+@pytest.mark.parametrize("name", ["exact", "codes", "asmk"])
 def test_only_allowed_rows_are_ranked(
     photos: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +87,31 @@ def test_only_allowed_rows_are_ranked(
             found = index.ask(queries, allowed=rows).ranking
             wanted = [[r for r in line if r in set(rows.tolist())][:40] for line in order.indices.tolist()]
             assert [line[:n] for line, n in zip(found.indices.tolist(), found.counts, strict=True)] == wanted
+
+
+@pytest.mark.slow
+def test_photos_that_are_hidden_leave_their_places_to_others(photos: Path, tmp_path: Path) -> None:
+    """A photo's score knows its place among the verified ones, so it moves; what was sure is still found."""
+    config = settings(photos, tmp_path, "local")
+    index = ready(config)
+    queries = Pipeline(config).queries
+    everything = index.ask(queries).ranking
+    whole = index.ask(queries, allowed=np.arange(len(index.ids))).ranking
+    assert whole.indices.tolist() == everything.indices.tolist()
+    sure = 0
+    for share in (0.5, 0.1, 0.0):
+        rows = np.flatnonzero(np.random.default_rng(0).random(len(index.ids)) < share)
+        found = index.ask(queries, allowed=rows).ranking
+        assert found.counts.tolist() == [min(40, len(rows))] * len(queries)
+        for line, before, values in zip(
+            found.indices.tolist(), everything.indices, everything.similarities, strict=True
+        ):
+            assert len(set(line)) == len(line)
+            assert set(line) <= set(rows.tolist())
+            beyond_doubt = set(before[values >= 0.75].tolist()) & set(rows.tolist())
+            assert beyond_doubt <= set(line[: 2 * len(beyond_doubt)])
+            sure += len(beyond_doubt)
+    assert sure > 0
 
 
 @pytest.mark.slow

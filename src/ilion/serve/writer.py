@@ -36,7 +36,7 @@ from ilion.serve.index import Index, StoredShard
 from ilion.serve.photos import BATCH, Batch, NewPhoto, Seen, dataset_batches, gather, look_at
 from ilion.serve.tables import FILE, LIVE, STAGED, Tables, changed, state
 from ilion.storage.runs import read_run
-from ilion.types import FileSource, ImageRecord, KnownSource, MemorySource, TarSource, Value
+from ilion.types import FileSource, ImageRecord, KnownSource, MemorySource, TarSource, Value, Where
 
 WAIT = 60.0
 """Seconds for which a writer waits for another one."""
@@ -159,7 +159,7 @@ def create_from_run(folder: Path, run: Path, progress: Progress | None = None) -
 
 def add(
     index: Index,
-    sources: Sequence[Path] = (),
+    sources: Sequence[Where] = (),
     *,
     photos: Iterable[NewPhoto] = (),
     objects: bool = True,
@@ -187,7 +187,7 @@ def add(
     given = list(photos)
     with writing(index, wait):
         batches = [
-            *gather(sources, objects=objects, shown=shown, labels=labels),
+            *gather([Path(source) for source in sources], objects=objects, shown=shown, labels=labels),
             *([Batch("", given)] if given else []),
         ]
         return _add(index, batches, progress=progress)
