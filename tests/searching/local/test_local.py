@@ -27,6 +27,7 @@ from ilion.searching.local import (
     search_photos,
     write_shard,
 )
+from ilion.searching.local.encode import Spots, choose_spots
 from ilion.types import RGB, Box, Ranking
 
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
@@ -230,3 +231,18 @@ def test_a_result_is_explained_in_pixels(photos: list[Encoded]) -> None:
     assert np.abs(every[:, :2] - by_hand).max() < 25
     nothing = compare(query, photos[4], small_model())
     assert nothing.supports.sum() < 6
+
+
+def test_a_small_budget_keeps_strong_features_and_some_of_every_part() -> None:
+    rng = np.random.default_rng(0)
+    frames = draw_frames(0, 200)
+    frames[:150, :2] = rng.uniform(0, 0.2, (150, 2))  # the strongest crowd in a corner
+    spots = Spots(
+        frames, np.zeros((200, 128), "f"), np.zeros((200, 3), "f"), np.arange(200, 0, -1).astype("f")
+    )
+    kept = choose_spots(spots, 60)
+    assert len(kept.scores) == 60
+    assert kept.scores[:30].tolist() == list(range(200, 170, -1))
+    assert (kept.frames[30:, :2] > 0.25).any(axis=1).sum() >= 15
+    assert len(np.unique(kept.scores)) == 60
+    assert choose_spots(spots, 200) is spots

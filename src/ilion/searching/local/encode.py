@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from ilion.descriptors.rootsift import CONTRAST
 from ilion.images import resize
+from ilion.localfeatures.select import select_features
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import pack
 from ilion.searching.local.settings import LocalSettings
-from ilion.types import RGB, Box, Float32, Int64, Value
+from ilion.types import RGB, Box, Float32, Int64, LocalFeatures, Value
 
+POOL = 1100
+"""Strongest features of a photo among which a small budget chooses; as many as the default keeps, so that
+describing a photo takes the same time."""
 QUERY_FEATURES = 1000
 """Largest number of features of a query at one size."""
 
@@ -87,6 +91,28 @@ def find_spots(image: RGB, count: int) -> Spots:
     return spots.take(order)
 
 
+def choose_spots(spots: Spots, count: int) -> Spots:
+    """Choose what is kept of a photo: half of it the strongest features, half the strongest of each part.
+
+    The strongest alone crowd on whatever has the strongest print; one of every part leaves little of a small
+    object.
+
+    Args:
+        spots: Features, the strongest first.
+        count: Largest number to keep.
+
+    Returns:
+        At most ``count`` features, all if there are not more.
+    """
+    if len(spots.scores) <= count:
+        return spots
+    places = 512 * spots.frames[:, :2]
+    placed = LocalFeatures(places, spots.descriptors, spots.scores, image_size=(512, 512))
+    first = count // 2
+    spread = select_features(placed, len(spots.scores), "spread")
+    return spots.take(np.concatenate([np.arange(first), spread[spread >= first][: count - first]]))
+
+
 def _colours(image: RGB, places: Float32) -> Float32:
     lab = cv2.cvtColor(cv2.blur(image, (5, 5)), cv2.COLOR_RGB2LAB)
     x, y = np.rint(places).astype(np.int64).T
@@ -103,7 +129,9 @@ def encode(image: RGB, size: tuple[int, int], model: LocalModel, settings: Local
         model: Words and codes.
         settings: The budget.
     """
-    spots = find_spots(fit(image, settings.side), settings.features)
+    spots = choose_spots(
+        find_spots(fit(image, settings.side), max(POOL, settings.features)), settings.features
+    )
     vectors = model.project(spots.descriptors)
     words = model.assign(vectors)[:, 0]
     codes = model.code(vectors, words, settings.code)

@@ -11,7 +11,7 @@ BUDGETS = (1024, 65536)
 """Least and largest bytes a photo that can be asked for."""
 LONG, SHORT = 8, 4
 """Bytes of a code of what a feature looks like."""
-LONG_FROM = 6144
+LONG_FROM = 12288
 """Budget from which on codes are `LONG`: below it, more features with shorter codes find more."""
 RESERVE, SHARE = 128, 128
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
