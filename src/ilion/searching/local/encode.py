@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from ilion.descriptors.rootsift import CONTRAST
 from ilion.images import resize
-from ilion.localfeatures.select import select_features
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import pack
 from ilion.searching.local.settings import LocalSettings
-from ilion.types import RGB, Box, Float32, Int64, LocalFeatures, Value
+from ilion.types import RGB, Box, Float32, Int64, Value
 
 POOL = 1100
 """Strongest features of a photo among which a small budget chooses; as many as the default keeps, so that
 describing a photo takes the same time."""
+CELLS = 12
+"""Parts of a photo along its longer side, from each of which something is kept; as in
+`ilion.localfeatures.select`."""
 QUERY_FEATURES = 1000
 """Largest number of features of a query at one size."""
 
@@ -106,10 +108,15 @@ def choose_spots(spots: Spots, count: int) -> Spots:
     """
     if len(spots.scores) <= count:
         return spots
-    places = 512 * spots.frames[:, :2]
-    placed = LocalFeatures(places, spots.descriptors, spots.scores, image_size=(512, 512))
     first = count // 2
-    spread = select_features(placed, len(spots.scores), "spread")
+    column, row = np.clip(np.floor(spots.frames[:, :2] * CELLS), 0, CELLS - 1).astype(np.int64).T
+    cell = column * CELLS + row
+    # features of one part, the strongest first, take their turns: first all parts' best, then all second ...
+    by_part = np.argsort(cell, kind="stable")
+    sizes = np.bincount(cell, minlength=CELLS**2)
+    turn = np.empty(len(cell), np.int64)
+    turn[by_part] = np.arange(len(cell)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    spread = np.argsort(turn, kind="stable")
     return spots.take(np.concatenate([np.arange(first), spread[spread >= first][: count - first]]))
 
 

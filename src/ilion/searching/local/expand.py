@@ -23,7 +23,7 @@ from ilion.searching.local.verified import Verified
 from ilion.types import Bool, Float32, Float64, Int64
 
 SURE = 0.5
-"""Probability from which on a result is asked along: 97% of the results above it were right on 31 real packages,
+"""Probability from which on a result is asked along: of the results above it 97% were right on 31 packages,
 all on 60 cut-outs. At 0.3 more is found where there are many photos of an object, but a query with a single
 one loses 0.04 among look-alikes (docs/local-first.md)."""
 MOST = 10
