@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from tests.networks import tiny_network
 
 from ilion import api, cli
 from ilion.config import ExperimentConfig, check_given, load_experiment
-from ilion.config.given import HEEDED
+from ilion.config.given import HEEDED, is_heeded
 from ilion.errors import ConfigError
 from ilion.storage import read_json
 
@@ -37,6 +37,15 @@ TAKING_SETTINGS = {
 }
 
 
+def settings_of(value: object, prefix: str = "") -> set[str]:
+    names: set[str] = set()
+    for f in fields(value):  # type: ignore[arg-type]
+        inner = getattr(value, f.name)
+        name = f"{prefix}{f.name}"
+        names |= settings_of(inner, f"{name}.") if is_dataclass(inner) else {name}
+    return names
+
+
 def command(*arguments: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> tuple[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["ilion", *arguments])
@@ -50,7 +59,9 @@ def command(*arguments: str, capsys: pytest.CaptureFixture[str], code: int = 0) 
 def test_the_table_knows_all_sections_and_all_verbs_that_take_settings() -> None:
     sections = {f.name for f in fields(ExperimentConfig)} - {"name", "output", "cache", "seed", "trust"}
     assert sections == set(GIVEN)
-    assert set().union(*HEEDED.values()) == sections
+    assert {part.partition(".")[0] for heeded in HEEDED.values() for part in heeded} == sections
+    single = {part for heeded in HEEDED.values() for part in heeded if "." in part}
+    assert single <= settings_of(ExperimentConfig())
 
     def takes(verb: object) -> bool:
         return "settings" in inspect.signature(verb).parameters  # type: ignore[arg-type]
@@ -72,12 +83,33 @@ def test_the_table_knows_all_sections_and_all_verbs_that_take_settings() -> None
 def test_a_verb_refuses_what_it_does_not_heed(
     verb: str, section: str, tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if section in HEEDED[verb]:
+    if is_heeded(verb, GIVEN[section].partition("=")[0]):
         check_given(verb, [GIVEN[section]], ExperimentConfig())
         return
     words = TAKING_SETTINGS.get(verb, (verb,))
     _, err = command(*words, str(tiny_dataset), "--set", GIVEN[section], capsys=capsys, code=1)
     assert f"does not carry out '{GIVEN[section].partition('=')[0]}'" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("verb", "setting", "heeded"),
+    [
+        ("extract", "search.method=asmk", True),
+        ("extract", "search.local.budget=4096", True),
+        ("extract", "search.asmk.words=64", True),
+        ("extract", "search.asmk.alpha=1", False),
+        ("extract", "search.local.shortlist=9", False),
+        ("extract", "search.threads=1", False),
+        ("import results", "search.k=7", True),
+        ("import results", "search.method=asmk", False),
+        ("import results", "search.expansion=alpha", False),
+    ],
+)
+def test_a_verb_refuses_single_settings_too(verb: str, setting: str, heeded: bool) -> None:
+    assert is_heeded(verb, setting.partition("=")[0]) == heeded
+    if not heeded:
+        with pytest.raises(ConfigError, match=f"'ilion {verb}' does not carry out"):
+            check_given(verb, [setting], ExperimentConfig())
 
 
 @pytest.mark.parametrize(

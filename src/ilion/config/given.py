@@ -15,22 +15,40 @@ from ilion.errors import ConfigError
 _FIRST_STAGE = ("dataset", "extraction", "adaptation", "search", "compute")
 _ALL = (*_FIRST_STAGE, "reading", "rerank", "ask", "evaluation", "report", "price")
 
+_STORED = (
+    "search.method",
+    *(f"search.local.{name}" for name in ("budget", "side", "sizes", "assignments")),
+    *(
+        f"search.asmk.{name}"
+        for name in ("features", "keypoints", "side", "enlarge", "words", "bits", "binary")
+    ),
+)  # what decides how photos and queries are described; the rest is how they are compared
+
 HEEDED: Mapping[str, tuple[str, ...]] = {
     "run": _ALL,
     "evaluate": _ALL,
     "sweep": _ALL,
     "config": _ALL,
     "rank": (*_FIRST_STAGE, "reading", "rerank", "evaluation"),
-    "extract": _FIRST_STAGE,
+    "extract": (*(section for section in _FIRST_STAGE if section != "search"), *_STORED),
     "tune": (*_FIRST_STAGE, "evaluation"),
     "adapt": (*_FIRST_STAGE, "evaluation"),
     "forecast": (*_FIRST_STAGE, "evaluation", "report", "price"),
-    "import results": ("dataset", "search", "evaluation", "report"),
+    "import results": ("dataset", "search.k", "evaluation", "report"),
     "export truth": ("dataset",),
     "export features": ("dataset", "extraction", "adaptation", "compute"),
 }
-"""Verb -> the sections of an experiment that it carries out. ``name``, ``output``, ``cache``, ``seed`` and
-``trust`` belong to every verb."""
+"""Verb -> the sections of an experiment, or single settings, that it carries out. ``name``, ``output``,
+``cache``, ``seed`` and ``trust`` belong to every verb."""
+
+
+def is_heeded(verb: str, key: str) -> bool:
+    """Tell whether a verb carries out a setting.
+
+    >>> is_heeded("extract", "search.method"), is_heeded("extract", "search.k"), is_heeded("rank", "search.k")
+    (True, False, True)
+    """
+    return any(key == part or key.startswith(f"{part}.") for part in HEEDED[verb])
 
 
 def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -> None:
@@ -52,10 +70,8 @@ def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -
     for override in overrides:
         key = override.partition("=")[0].strip()
         section = key.partition(".")[0]
-        if "." in key and section in _ALL and section not in HEEDED[verb]:
-            able = ", ".join(
-                name for name, heeded in HEEDED.items() if section in heeded and name != "config"
-            )
+        if "." in key and section in _ALL and not is_heeded(verb, key):
+            able = ", ".join(name for name in HEEDED if is_heeded(name, key) and name != "config")
             raise ConfigError(
                 f"'ilion {verb}' does not carry out '{key}'; leave it out, or give it to one of: {able}"
             )
