@@ -141,6 +141,24 @@ def test_a_shard_whose_values_do_not_fit_is_not_finished(tmp_path: Path, damage:
     assert path.read_bytes() == data
 
 
+def test_a_shard_whose_costs_are_gone_is_made_again(tmp_path: Path) -> None:
+    artifact = _shard(tmp_path)
+    path = artifact.folder / "s.stats.json"
+    head = (artifact.folder / "s.ids.json").read_bytes()
+    path.write_bytes(path.read_bytes() + b" ")  # it took longer
+    assert storage.has_descriptors(artifact, "s")
+    path.unlink()
+    assert not storage.has_descriptors(artifact, "s")
+    _shard(tmp_path)
+    assert storage.has_descriptors(artifact, "s")
+    assert (artifact.folder / "s.ids.json").read_bytes() == head
+
+
+def test_half_a_character_survives_in_json(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "a.json", {"name": "\ud800 é"})
+    assert storage.read_json(tmp_path / "a.json") == {"name": "\ud800 é"}
+
+
 def test_a_ranking_is_sealed(tmp_path: Path) -> None:
     ranking = Ranking(
         ("q",), ("a", "b"), np.array([[1, 0]]), np.array([[0.5, 0.25]], np.float32), np.array([2])

@@ -82,8 +82,9 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON like `write_bytes`."""
-    write_bytes(path, json.dumps(value, default=plain, ensure_ascii=False, indent=1).encode())
+    """Write JSON like `write_bytes`; half a character (a lone surrogate) is written as JSON escapes it."""
+    text = json.dumps(value, default=plain, ensure_ascii=False, indent=1)
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_head(path: Path, values: Mapping[str, Any], files: Iterable[Path]) -> None:
@@ -92,9 +93,10 @@ def write_head(path: Path, values: Mapping[str, Any], files: Iterable[Path]) -> 
     Args:
         path: The head; written like `write_bytes`.
         values: What it says.
-        files: Files in the same folder, written before.
+        files: Files in the same folder, written before; what a shard took (``.stats.json``) is one of them.
     """
-    write_bytes(path, seal_head(values, files, plain))
+    stats = path.with_name(f"{path.name.removesuffix('.ids.json')}.stats.json")
+    write_bytes(path, seal_head(values, [*files, *([stats] if stats.exists() else [])], plain))
 
 
 def read_json(path: Path, form: Any = Any) -> Any:

@@ -101,12 +101,15 @@ def seal_head(values: Mapping[str, Any], files: Iterable[Path], default: Callabl
 
     Args:
         values: What it says.
-        files: Files beside it that are written already.
+        files: Files beside it that are written already. Of what a shard took (``.stats.json``) no size is
+            kept, as it is another one each time.
         default: Turns other values into what JSON holds.
     """
-    sizes = {file.name: file.stat().st_size for file in files}
+    sizes = {f.name: None if f.name.endswith(".stats.json") else f.stat().st_size for f in files}
     content = {"checksum": _BLANK.decode(), "files": sizes, **values}
-    data = json.dumps(content, default=default, ensure_ascii=False, indent=1).encode()
+    data = json.dumps(content, default=default, ensure_ascii=False, indent=1).encode(
+        errors="backslashreplace"
+    )
     return data.replace(_BLANK, xxhash.xxh3_64_hexdigest(data).encode(), 1)
 
 
@@ -138,7 +141,8 @@ def is_finished(head: Path) -> bool:
         if found is None:
             return _fits_without_sizes(head)
         sizes = parse_json(found[1])
-        return all(os.stat(head.with_name(name)).st_size == size for name, size in sizes.items())
+        found_sizes = ((os.stat(head.with_name(name)).st_size, size) for name, size in sizes.items())
+        return all(size in (None, there) for there, size in found_sizes)
     except (OSError, ValueError):
         return False
 
