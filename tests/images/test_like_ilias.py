@@ -87,7 +87,7 @@ def test_descriptors_are_those_of_the_script(name: str) -> None:
         model=f"timm:{name}", weights="none", like="ilias", side=200, pooling=pooling, device="cpu"
     )
     extractor = extractor_of(settings, 0)
-    network = extractor.model  # type: ignore[attr-defined]
+    network = extractor.tower.module  # type: ignore[attr-defined]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (extractor.spec.mean, extractor.spec.std))
     least = 1.0
     for seed in range(24):
