@@ -198,7 +198,8 @@ def test_least_size_suffices_for_the_mode(mode: Resize) -> None:
         a, b = resize(decoded.image, mode, 200), resize(full.image, mode, 200)
         assert a.shape == b.shape
         assert np.abs(a.astype(int) - b).mean() < 1
-    assert decoded.image.size < full.image.size
+    # the benchmark's extractor decodes at full size
+    assert (decoded.image.size < full.image.size) == (mode != "ilias")
 
 
 # --- resize ------------------------------------------------------------------------------------------------
@@ -294,7 +295,7 @@ def test_the_cost_of_a_strip_is_bounded(shape: tuple[int, int], mode: Resize) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(geometry, "_low_pass", counted)
         result = resize(ramp(*shape), mode, 384, pad_multiple=14)
-    assert fits or mode == "none" or mode == "center-crop"
+    assert fits or mode in ("none", "center-crop", "ilias")  # Pillow's filter reads each pixel once
     assert max(result.shape) <= 100_014
     if mode != "none":
         assert max(result.shape) == 392

@@ -112,6 +112,8 @@ def _resize_as_ilias(image: RGB, side: int) -> RGB:
     height, width = image.shape[:2]
     ratio = height / width
     size = (side, max(1, int(side * ratio))) if ratio <= 1 else (max(1, int(side / ratio)), side)
+    if size == (width, height):
+        return image
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 

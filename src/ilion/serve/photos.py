@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ilion.datasets.layouts.base import LAYOUTS
+from ilion.datasets.layouts.base import known_layouts
 from ilion.datasets.listing import IMAGE_SUFFIXES, Listing, is_image_name, scan
 from ilion.datasets.reader import open_dataset
 from ilion.datasets.shards import TarShard
@@ -166,7 +166,7 @@ def _batches(path: Path, objects: bool, several: bool) -> Iterator[Batch]:
     if not path.exists():
         raise DatasetError(f"{path}: does not exist; give a folder, a tar, a table (.csv) or a photo")
     if path.is_dir():
-        if any(part.make().recognises(path) for part in LAYOUTS.parts()):
+        if any(part.make().recognises(path) for part in known_layouts()):
             yield from dataset_batches(open_dataset(path))
             return
         yield from _cut(_folder(path, objects, f"{path.resolve().name}/" if several else ""))

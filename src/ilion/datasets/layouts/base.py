@@ -44,6 +44,11 @@ LAYOUTS: Registry[type[Layout]] = Registry("data set layout", __package__)
 """The layouts; the note of a part is its name for people."""
 
 
+def known_layouts() -> tuple[Part[type[Layout]], ...]:
+    """Return the layouts that may be asked about any folder: code that one experiment names is not."""
+    return tuple(part for part in LAYOUTS.parts() if ":" not in part.name)
+
+
 def find_layout(folder: Path, name: str = "auto", trust: Sequence[str] = ()) -> Part[type[Layout]]:
     """Return the layout of a folder.
 
@@ -56,10 +61,7 @@ def find_layout(folder: Path, name: str = "auto", trust: Sequence[str] = ()) -> 
         ConfigError: No layout has that name.
         DatasetError: The folder lacks what the layout needs, or fits several layouts.
     """
-    if name == "auto":  # code that one experiment names is not asked about others
-        asked = tuple(part for part in LAYOUTS.parts() if ":" not in part.name)
-    else:
-        asked = (LAYOUTS.admit(name, trust),)
+    asked = known_layouts() if name == "auto" else (LAYOUTS.admit(name, trust),)
     for part in asked:
         if not (isinstance(part.make, type) and issubclass(part.make, Layout)):
             raise ConfigError(f"data set layout {part.name!r} is no subclass of ilion.datasets.Layout")
