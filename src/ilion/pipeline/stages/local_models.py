@@ -11,6 +11,30 @@ from ilion.reading.paddle import PaddleReader
 from ilion.searching import asmk
 
 
+def refuse_global_settings(config: ExperimentConfig) -> None:
+    """Refuse what needs global descriptors, for a first stage that has none.
+
+    Raises:
+        ConfigError: Texts, query expansion or adaptation are asked for; the message says which.
+    """
+    search = config.search
+    if config.dataset.queries == "text":
+        raise ConfigError(
+            f"search.method = {search.method!r} compares photos by local features, which a text query does "
+            "not have; set dataset.queries = 'image', or search.method = 'exact' with a model for texts"
+        )
+    if search.expansion != "none" or search.database_expansion_top:
+        raise ConfigError(
+            f"search.method = {search.method!r} has no global descriptors to average: leave out "
+            "search.expansion and search.database_expansion_top, or set search.method = 'exact'"
+        )
+    if config.adaptation.layer or config.adaptation.method != "none":
+        raise ConfigError(
+            f"search.method = {search.method!r} has no global descriptors to adapt: leave out the section "
+            "adaptation, or set search.method = 'exact'"
+        )
+
+
 def asmk_extractor(config: ExperimentConfig) -> LocalExtractor:
     """Build what finds local features, after a look at the settings.
 
@@ -18,21 +42,8 @@ def asmk_extractor(config: ExperimentConfig) -> LocalExtractor:
         ConfigError: Settings that do not go with ASMK; the message says which.
         MissingExtraError: A learned extractor without its extra.
     """
-    search, settings = config.search, config.search.asmk
-    if config.dataset.queries == "text":
-        raise ConfigError(
-            "search.method = 'asmk' compares images by local features, which a text query does not have; set "
-            "dataset.queries = 'image', or search.method = 'exact' with a model that takes texts"
-        )
-    if search.expansion != "none" or search.database_expansion_top:
-        raise ConfigError(
-            "search.method = 'asmk' has no global descriptors to average: leave out search.expansion and "
-            "search.database_expansion_top"
-        )
-    if config.adaptation.layer or config.adaptation.method != "none":
-        raise ConfigError(
-            "search.method = 'asmk' has no global descriptors to adapt: leave out the section adaptation"
-        )
+    settings = config.search.asmk
+    refuse_global_settings(config)
     settings_of(settings)
     options = LocalOptions(
         features=settings.keypoints,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ilion.config import ExperimentConfig, LocalConfig
-from ilion.errors import ConfigError
 from ilion.extraction.photos import PhotoDescription
+from ilion.pipeline.stages.local_models import refuse_global_settings
 from ilion.searching import local
 
 
@@ -14,23 +14,8 @@ def check_local(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: They do not; the message says which.
     """
-    search = config.search
-    if config.dataset.queries == "text":
-        raise ConfigError(
-            "search.method = 'local' compares photos by local features, which a text query does not have; "
-            "set dataset.queries = 'image', or search.method = 'exact' with a model that takes texts"
-        )
-    if search.expansion != "none" or search.database_expansion_top:
-        raise ConfigError(
-            "search.method = 'local' has no global descriptors to average: leave out search.expansion and "
-            "search.database_expansion_top, or set search.method = 'exact'"
-        )
-    if config.adaptation.layer or config.adaptation.method != "none":
-        raise ConfigError(
-            "search.method = 'local' has no global descriptors to adapt: leave out the section adaptation, "
-            "or set search.method = 'exact'"
-        )
-    local_settings(search.local)
+    refuse_global_settings(config)
+    local_settings(config.search.local)
 
 
 def local_settings(settings: LocalConfig) -> local.LocalSettings:
