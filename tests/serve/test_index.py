@@ -249,6 +249,29 @@ def test_a_new_design_stands_beside_the_old_and_can_go_back(
     assert reader.search(photo).photos[0].points
 
 
+def test_the_design_before_catches_up(
+    photos: Path, finished: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ilion.config.design import Design
+
+    index, photo = create_from_run(tmp_path / "index", quick), picture(photos)
+    switch(index, build(index, Design.of_run(finished), finished))
+    add(index, photos=[NewPhoto("soon", MemorySource("", photo))], before=False)
+    assert index.search(photo).photos[0].id == "soon"
+    assert index.status().behind == 1
+    compact(index)
+    assert index.status().behind == 0, "compaction needs both designs over all photos"
+    add(index, photos=[NewPhoto("later", MemorySource("", picture(photos, 1)))], before=False)
+    add(index, photos=[NewPhoto("last", MemorySource("", picture(photos, 2)))])
+    assert index.status().behind == 0
+    monkeypatch.setattr(
+        "ilion.pipeline.distributed.compute.describe_shard", lambda *args, **options: pytest.fail("late")
+    )
+    switch(index, 0)
+    assert index.search(picture(photos, 1)).photos[0].id == "later"
+    assert index.status().behind == 0
+
+
 def test_two_writers_wait_or_are_told(photos: Path, folder: Path) -> None:
     from ilion.serve.writer import writing
 

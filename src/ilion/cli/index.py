@@ -65,7 +65,7 @@ def index(
             if like is not None:
                 done["design"] = writer.build(found, Design.of_run(like), like, progress)
             if switch is not None or rollback:
-                done["answers"] = writer.switch(found, 0 if rollback else switch or 0)
+                done["answers"] = writer.switch(found, 0 if rollback else switch or 0, progress)
             if compact:
                 done["freed"] = writer.compact(found, progress)
         if not done:
@@ -116,22 +116,21 @@ def search(
     """Search an index by photos, a text, or both: the objects that were found, and why."""
     from ilion.serve.index import Index
     from ilion.serve.page import write_answers
+    from ilion.serve.request import SearchRequest
 
     found = Index.open(folder)
     asked: list[tuple[str, object]] = [(str(photo), photo) for photo in photos or ()] or [
         (like or text, None)
     ]
-    options: dict[str, Any] = {"text": text, "like": like, "where": where, "k": k}
-    if box is not None:
-        options["box"] = box_from(box)
-        if len(asked) > 1:
-            raise ConfigError("--box belongs to one photo")
+    part = None if box is None else box_from(box)
+    if part is not None and len(asked) > 1:
+        raise ConfigError("--box belongs to one photo")
     answers = []
     for name, photo in asked:
-        answer, matches = found.ask(photo, **options)
+        answer, matches = found.ask(SearchRequest(photo, part, text, like, where, k))
         answers.append((name, photo, answer, matches))
     if html is not None:
-        write_answers(html, found, answers, box_from(box) if box else None)
+        write_answers(html, found, answers, part)
     if as_json:
         say_json([{"query": name, **answer.as_dict()} for name, _, answer, _ in answers])
         return
@@ -262,6 +261,7 @@ def say_index(folder: Path, as_json: bool) -> None:
     for count, what in (
         (status.without_descriptor, "cannot be found: they could not be read"),
         (status.removed, "are removed; 'ilion index --compact' deletes them from the disk"),
+        (status.behind, "are not described by the design before yet; '--rollback' does that first"),
         (status.staged, "are being added, or were when a process ended"),
     ):
         if count:

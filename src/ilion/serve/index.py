@@ -15,148 +15,29 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ilion.config import DatasetConfig
 from ilion.config.design import Design
-from ilion.errors import ArtifactError, ConfigError, DatasetError
+from ilion.errors import ArtifactError, DatasetError
 from ilion.opening import parse_json
 from ilion.pipeline import Pipeline, Progress
-from ilion.pipeline.asking import Asked, Ready
-from ilion.serve.answers import Answer, FoundObject, FoundPhoto, Searched
-from ilion.serve.photos import known_source, memory_source
+from ilion.pipeline.asking import Ready
+from ilion.serve.answers import Answer, Searched
+from ilion.serve.found import Matches, group
+from ilion.serve.photos import known_source
+from ilion.serve.request import SearchRequest
+from ilion.serve.shards import StoredShard
+from ilion.serve.snapshot import Living, Snapshot, allowed_rows, numbers_of
+from ilion.serve.status import IndexStatus
 from ilion.serve.tables import LIVE, REMOVED, STAGED, Tables, state
-from ilion.serve.where import parse_where
-from ilion.types import Bool, Box, ImageRecord, Int64, Query, RetrievalDataset, Source, Value, Where
+from ilion.types import Box, RetrievalDataset, Source, Where
 
-if TYPE_CHECKING:
-    from ilion.reranking.base import Explanation
-
-PARTS = 500
-"""Rows that one statement asks about."""
 TRIES = 3
 """Attempts at a search while another process compacts the index."""
-
-
-@dataclass(frozen=True)
-class StoredShard:
-    """A part of an index, described once; its fingerprint is that of the photos as they were then.
-
-    Args:
-        name: Unique among the living shards of the index.
-        content: Fingerprint of its photos.
-        tables: Tables that hold the photos.
-        number: Its number there.
-        numbers: Numbers of its photos, for a shard that is not in the tables yet.
-    """
-
-    name: str
-    content: str
-    tables: Tables
-    number: int
-    numbers: tuple[int, ...] | None = None
-
-    def records(self) -> Iterator[ImageRecord]:
-        """Yield the photos in their fixed order."""
-        what = "SELECT stored_as, path, member, start, size, digest FROM photos WHERE"
-        ask = self.tables.connection.execute
-        if self.numbers is None:
-            rows = ask(f"{what} shard = ? ORDER BY place", (self.number,)).fetchall()
-        else:
-            rows = [ask(f"{what} number = ?", (number,)).fetchone() for number in self.numbers]
-        for stored, *place in rows:
-            yield ImageRecord(stored, known_source(*place))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Ids of the photos."""
-        return tuple(record.id for record in self.records())
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint that it was given."""
-        return self.content
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """What searches read until the layout changes.
-
-    Args:
-        layout: Counter of the tables.
-        ready: The design, with its database.
-        numbers: (N,) number of the photo of each database row.
-        design: Name of the design.
-        threshold: Score below which nothing is accepted; None without one.
-    """
-
-    layout: int
-    ready: Ready
-    numbers: Int64
-    design: str
-    threshold: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Living:
-    """Which photos of a snapshot can be found, in one state of the index.
-
-    Args:
-        revision: The state.
-        snapshot: The database.
-        shown: (N,) which rows are not removed.
-        photos: Number of them.
-        without_descriptor: Photos that are in the index and have no row.
-        labels: Names of all labels.
-    """
-
-    revision: int
-    snapshot: Snapshot
-    shown: Bool
-    photos: int
-    without_descriptor: int
-    labels: frozenset[str]
-
-
-@dataclass(frozen=True)
-class IndexStatus(Value):
-    """The state of an index.
-
-    Args:
-        folder: Its folder.
-        photos: Photos that can be found.
-        objects: Different objects that they show.
-        without_descriptor: Photos that are in the index and cannot be found, since they could not be read.
-        removed: Photos that are removed and still on the disk, until the index is compacted.
-        staged: Photos that another process is adding now, or that were being added when it died.
-        shards: Parts in which the photos are stored.
-        design: Name of the design that answers.
-        designs: Designs by number; ``current`` answers, ``previous`` answered before.
-        current: Number of the design that answers.
-        previous: Number of the one before; 0 without one.
-        revision: Number of changes so far.
-        bytes: Bytes on the disk: ``tables``, ``artifacts``, ``photos``.
-        labels: Labels that photos have, with the number of different values.
-    """
-
-    folder: str
-    photos: int
-    objects: int
-    without_descriptor: int
-    removed: int
-    staged: int
-    shards: int
-    design: str
-    designs: Mapping[int, str]
-    current: int
-    previous: int
-    revision: int
-    bytes: Mapping[str, int]
-    labels: Mapping[str, int]
 
 
 class Index:
@@ -205,14 +86,7 @@ class Index:
     ) -> Answer:
         """Search by a photo, by a text, by both, or by a photo of the index.
 
-        Args:
-            photo: A file, its encoded bytes, or an array (H, W, 3) RGB uint8.
-            box: Part of the photo that shows what is searched for, in pixels of the upright photo.
-            text: What is searched for, in words; beside a photo, both are asked together.
-            like: Id of a photo of the index, in place of a photo.
-            where: Filter, see `ilion.serve.where.parse_where`.
-            k: Number of objects, and of photos.
-            explain: Whether to look for the region in which each object was found.
+        The arguments are those of `ilion.serve.request.SearchRequest`.
 
         Raises:
             ImageError: The photo cannot be read.
@@ -220,33 +94,23 @@ class Index:
             ExtractionError: The design does not understand texts.
             DatasetError: The index has no photo of that id.
         """
-        answer, _ = self.ask(photo, box=box, text=text, like=like, where=where, k=k, explain=explain)
-        return answer
+        return self.ask(SearchRequest(photo, box, text, like, where, k, explain))[0]
 
-    def ask(
-        self,
-        photo: object = None,
-        *,
-        box: Box | None = None,
-        text: str = "",
-        like: str = "",
-        where: str = "",
-        k: int = 10,
-        explain: bool = True,
-    ) -> tuple[Answer, Matches]:
+    def ask(self, request: SearchRequest) -> tuple[Answer, Matches]:
         """Search like `search`, and keep what explains every result.
+
+        Args:
+            request: What is asked for.
 
         Returns:
             The answer, and what shows the matches of a photo of it.
         """
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}")
         for attempt in range(TRIES):
             seen = -1
             try:
                 with self.tables.read() as connection:
                     seen = state(connection)["layout"]
-                    return self._ask(connection, photo, box, text, like, where, k, explain)
+                    return self._ask(connection, request)
             except (ArtifactError, FileNotFoundError):
                 # files of the state before are deleted when an index is compacted
                 with self.tables.read() as connection:
@@ -254,63 +118,17 @@ class Index:
                         raise
         raise AssertionError("the last attempt answers or raises")
 
-    def _ask(
-        self,
-        connection: sqlite3.Connection,
-        photo: object,
-        box: Box | None,
-        text: str,
-        like: str,
-        where: str,
-        k: int,
-        explain: bool,
-    ) -> tuple[Answer, Matches]:
+    def _ask(self, connection: sqlite3.Connection, request: SearchRequest) -> tuple[Answer, Matches]:
         started = time.perf_counter()
-        text = text.strip()
-        query = self._query(connection, photo, box, text, like)
+        stored = self.source(request.like, connection) if request.like else None
+        query, companions = request.query(stored)
         living = self.living(connection)
         snapshot = living.snapshot
-        allowed = _allowed(connection, living, where)
-        companions = {query.id: text} if text and query.image is not None else {}
-        if allowed is not None and not len(allowed):
-            asked, rows, scores = None, [], []
-        else:
-            asked = snapshot.ready.ask([query], companions, allowed)
-            count = int(asked.ranking.counts[0])
-            rows = asked.ranking.indices[0, :count].tolist()
-            scores = asked.ranking.similarities[0, :count].tolist()
-        matches = Matches(asked, {})
-        points = asked.points[0] if asked is not None and asked.points is not None else None
-        photos: list[FoundPhoto] = []
-        objects: dict[str, FoundObject] = {}
-        alone = 0
-        for number, (row, score, found) in enumerate(
-            zip(rows, scores, self._found(connection, snapshot, rows), strict=True)
-        ):
-            names = found["objects"]
-            here = FoundPhoto(
-                rank=number + 1, score=score, points=None if points is None else points.get(row, 0), **found
-            )
-            matches.rows[here.id] = row
-            if len(photos) < k:
-                photos.append(here)
-            for name in names or ("",):
-                key = name or f"\0{here.id}"  # photos of nobody knows what stand for themselves
-                if key in objects:
-                    objects[key] = replace(objects[key], photos=objects[key].photos + 1)
-                elif len(objects) < k:
-                    objects[key] = FoundObject(name, here, 1)
-                    alone += not name
-            if len(objects) == k and number > SEEN * k:
-                break
-        if explain:
-            boxes = {o.photo.id: matches.region(o.photo.id) for o in objects.values() if o.photo.points}
-            objects = {
-                key: replace(o, photo=replace(o.photo, region=boxes.get(o.photo.id)))
-                for key, o in objects.items()
-            }
-            photos = [replace(found, region=boxes.get(found.id)) for found in photos]
-        best = max((o.score for o in objects.values()), default=-np.inf)
+        allowed = allowed_rows(connection, living, request.where)
+        nothing = allowed is not None and not len(allowed)
+        matches = Matches(None if nothing else snapshot.ready.ask([query], companions, allowed))
+        objects, photos = group(connection, matches, snapshot.numbers, request.k, explain=request.explain)
+        best = max((found.score for found in objects), default=-np.inf)
         none = None if snapshot.threshold is None else bool(best < snapshot.threshold)
         count = len(snapshot.numbers) if allowed is None else len(allowed)
         searched = Searched(
@@ -321,19 +139,7 @@ class Index:
             revision=living.revision,
             seconds=time.perf_counter() - started,
         )
-        return Answer(tuple(objects.values()), tuple(photos), none, searched), matches
-
-    def _query(
-        self, connection: sqlite3.Connection, photo: object, box: Box | None, text: str, like: str
-    ) -> Query:
-        if (photo is not None) + bool(like) > 1 or (photo is None and not like and not text):
-            raise ConfigError("ask with a photo, with a photo of the index, or with a text")
-        if photo is None and not like:
-            if box is not None:
-                raise ConfigError("a box belongs to a photo; there is none")
-            return Query("query", "", text=text)
-        source = self.source(like, connection) if like else memory_source(photo, "query")
-        return Query("query", "", ImageRecord("query", source, () if box is None else (box,)))
+        return Answer(objects, photos, none, searched), matches
 
     def source(self, photo: str, connection: sqlite3.Connection | None = None) -> Source:
         """Return where a photo of the index lies.
@@ -388,37 +194,6 @@ class Index:
         )
         return [name for (name,) in found.fetchall()]
 
-    def _found(
-        self, connection: sqlite3.Connection, snapshot: Snapshot, rows: Sequence[int]
-    ) -> Iterator[dict[str, Any]]:
-        """Yield what is known about the photos of rows, in their order, read some at a time."""
-        remaining = iter(snapshot.numbers[np.asarray(rows, np.int64)].tolist())
-        while numbers := list(islice(remaining, PARTS)):
-            marks = ",".join("?" * len(numbers))
-            facts = {
-                number: {"id": name, "source": f"{path}!{member}" if member else path, "size": (w, h)}
-                for number, name, path, member, w, h in connection.execute(
-                    f"SELECT number, id, path, member, width, height FROM photos WHERE number IN ({marks})",
-                    numbers,
-                )
-            }
-            shown: dict[int, dict[str, None]] = {}
-            for number, name in connection.execute(
-                f"SELECT photo, object FROM views WHERE photo IN ({marks}) ORDER BY rowid",
-                numbers,
-            ):
-                if name:
-                    shown.setdefault(number, {})[name] = None
-            labels: dict[int, dict[str, str]] = {}
-            for number, name, value in connection.execute(
-                f"SELECT photo, name, value FROM labels WHERE photo IN ({marks})",
-                numbers,
-            ):
-                labels.setdefault(number, {})[name] = value
-            for number in numbers:
-                objects, own = tuple(shown.get(number, ())), labels.get(number, {})
-                yield {**facts[number], "objects": objects, "labels": own}
-
     def snapshot(self, connection: sqlite3.Connection) -> Snapshot:
         """Return the design and database of the state that a connection reads, opened if they are new."""
         counters = state(connection)
@@ -454,7 +229,7 @@ class Index:
         design = self.design(counters["current"], connection)
         ready = Ready(self.pipeline(counters["current"], connection, sealed=True))
         return Snapshot(
-            counters["layout"], ready, _numbers(connection, ready.ids), design.name, design.threshold
+            counters["layout"], ready, numbers_of(connection, ready.ids), design.name, design.threshold
         )
 
     def design(self, number: int = 0, connection: sqlite3.Connection | None = None) -> Design:
@@ -542,6 +317,7 @@ class Index:
                 designs=names,
                 current=counters["current"],
                 previous=counters["previous"],
+                behind=counters.get("behind", 0),
                 revision=counters["revision"],
                 bytes={
                     "tables": sum(p.stat().st_size for p in self.folder.glob("index.sqlite*")),
@@ -550,71 +326,6 @@ class Index:
                 },
                 labels=dict(labels.fetchall()),
             )
-
-
-SEEN = 20
-"""Results that are looked at for one object, to count how many of its photos there are."""
-
-
-@dataclass(frozen=True)
-class Matches:
-    """What explains the results of one search.
-
-    Args:
-        asked: What the design answered; None where nothing could be found.
-        rows: Id of a photo -> its database row.
-    """
-
-    asked: Asked | None
-    rows: dict[str, int]
-
-    def explain(self, photo: str) -> Explanation | None:
-        """Return features and matches of the query and a photo; None where the design compares no points.
-
-        Raises:
-            DatasetError: The photo is not among the results.
-        """
-        if photo not in self.rows:
-            raise DatasetError(f"{photo!r} is not among the results of this search")
-        if self.asked is None or self.asked.explain is None:
-            return None
-        return self.asked.explain(0, self.rows[photo])
-
-    def region(self, photo: str) -> Box | None:
-        """Return where the query was found in a photo, in its pixels; None where that is not known."""
-        found = self.explain(photo)
-        return found.box if found is not None else None
-
-
-def _numbers(connection: sqlite3.Connection, ids: Sequence[str]) -> Int64:
-    """Return the number of the photo of each database row: both go by shard and place."""
-    numbers = np.empty(len(ids), np.int64)
-    stored = connection.execute(
-        "SELECT stored_as, photos.number FROM photos JOIN shards ON shard = shards.number "
-        "WHERE shards.status = ? ORDER BY shards.place, photos.place",
-        (LIVE,),
-    )
-    for row, name in enumerate(ids):
-        # photos without a descriptor have no row
-        number = next((number for found, number in stored if found == name), None)
-        if number is None:
-            raise ArtifactError(f"the stored id {name!r} is not in the tables of the index; make it again")
-        numbers[row] = number
-    return numbers
-
-
-def _allowed(connection: sqlite3.Connection, living: Living, where: str) -> Int64 | None:
-    """Return the database rows that may be found; None means all."""
-    shown = living.shown
-    if where.strip():
-        condition = parse_where(where, living.labels)
-        found = connection.execute(
-            f"SELECT number FROM photos WHERE status = 1 AND {condition.sql}",
-            condition.values,
-        )
-        kept = np.fromiter((number for (number,) in found), np.int64)
-        shown = shown & np.isin(living.snapshot.numbers, kept)
-    return None if shown.all() else np.flatnonzero(shown)
 
 
 def _bytes_below(folder: Path) -> int:

@@ -13,7 +13,8 @@ from ilion.report.sections.matches import Link, draw_link
 from ilion.report.words import load_words
 from ilion.reranking.base import Explanation
 from ilion.serve.answers import Answer
-from ilion.serve.index import Index, Matches
+from ilion.serve.found import Matches
+from ilion.serve.index import Index
 from ilion.serve.photos import memory_source
 from ilion.types import Box, ImageRecord, NoSource
 

@@ -30,10 +30,12 @@ from ilion.images import probe
 from ilion.opening import parse_json
 from ilion.serve.answers import Answer
 from ilion.serve.feedback import Feedback
+from ilion.serve.found import Matches
 from ilion.serve.guards import Guarded, Limits, Refused
-from ilion.serve.index import Index, Matches
+from ilion.serve.index import Index
 from ilion.serve.page import link_of
 from ilion.serve.photos import NewPhoto, digest_of, thumbnail
+from ilion.serve.request import SearchRequest
 from ilion.serve.strings import page_strings
 from ilion.serve.tokens import Token, find_token, tokens
 from ilion.serve.writer import add, remove
@@ -280,13 +282,8 @@ def make_app(
         data = await photo.read() if photo is not None and photo.filename is not None else b""
         if data:
             service.check_photo(data)
-        asked = data or None
-        region = box_of(box)
-
-        def job() -> tuple[Answer, Matches]:
-            return index.ask(asked, box=region, text=text, like=like, where=where, k=k)
-
-        answer, matches = await service.work(job)
+        wanted = SearchRequest(data or None, box_of(box), text, like, where, k)
+        answer, matches = await service.work(lambda: index.ask(wanted))
         service.measure(answer.searched.seconds)
         name = service.remember(answer, matches)
         if service.feedback is not None:
@@ -354,7 +351,7 @@ def make_app(
             if any(ord(c) < 32 or ord(c) == 127 for c in value):
                 raise Refused(422, "names must not have control characters")
         new = NewPhoto(name, MemorySource(name, data), {object: ()} if object else {}, labels_of(labels))
-        done = await service.work(lambda: add(index, photos=[new], wait=5.0))
+        done = await service.work(lambda: add(index, photos=[new], wait=5.0, before=False))
         if done.unreadable:
             raise ImageError(f"the photo cannot be read: {next(iter(done.unreadable.values()))}")
         return {"id": name, "added": done.added, "replaced": done.replaced, "unchanged": done.unchanged}

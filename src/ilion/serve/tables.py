@@ -2,7 +2,8 @@
 
 All values are bound as parameters. A photo is ``STAGED`` while it is being described, ``LIVE`` once it is
 acknowledged, ``REMOVED`` until the index is compacted. ``revision`` counts every change, ``layout`` those of
-the shards or of the design that answers.
+the shards or of the design that answers; ``current`` and ``previous`` are designs, ``behind`` counts photos
+that the previous one has not described.
 """
 
 from __future__ import annotations
@@ -179,3 +180,8 @@ def changed(connection: sqlite3.Connection, *, layout: bool = False) -> None:
     """Count a change, so that readers notice it."""
     names = ("revision", "layout") if layout else ("revision",)
     connection.executemany("UPDATE state SET value = value + 1 WHERE name = ?", [(n,) for n in names])
+
+
+def set_state(connection: sqlite3.Connection, name: str, value: int) -> None:
+    """Set one of the counters."""
+    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))

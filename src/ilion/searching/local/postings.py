@@ -43,6 +43,8 @@ from ilion.types import Int64, Value
 
 _ARRAYS = ("counts", "rows", "records", "sizes")
 _PARSING = Lock()
+HELD = 512
+"""Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
 SEGMENT = 16384
 """Photos a segment, at most 65,536; while one is written at 16 KB a photo, about 600 MB are held."""
 
@@ -196,6 +198,7 @@ class Postings:
             for part, size in enumerate(sizes):
                 self._segments.append((f"{key}.{part:04d}", start, size))
                 start += size
+        self._held: dict[int, Segment] = {}
         self._rows: Int64 | None = None
         self._stored = len(self.ids)
         self._starts = np.array([start for _, start, _ in self._segments], np.int64)
@@ -237,9 +240,15 @@ class Postings:
             yield self._open(number)
 
     def _open(self, number: int) -> Segment:
-        # numpy parses the heads of arrays by `ast`, which in Python 3.11 fails in two threads at once
-        with _PARSING:
-            return self._map(number)
+        """Map a segment; the first ones stay mapped, since every query looks into all of them."""
+        found = self._held.get(number)
+        if found is None:
+            # numpy parses the heads of arrays by `ast`, which in Python 3.11 fails in two threads at once
+            with _PARSING:
+                found = self._map(number)
+            if number < HELD:
+                self._held[number] = found
+        return found
 
     def _map(self, number: int) -> Segment:
         stem, start, size = self._segments[number]

@@ -1,0 +1,86 @@
+"""One state of an index, opened: the design with its database, and which photos of it can be found."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ilion.errors import ArtifactError
+from ilion.pipeline.asking import Ready
+from ilion.serve.tables import LIVE
+from ilion.serve.where import parse_where
+from ilion.types import Bool, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What searches read until the layout changes.
+
+    Args:
+        layout: Counter of the tables.
+        ready: The design, with its database.
+        numbers: (N,) number of the photo of each database row.
+        design: Name of the design.
+        threshold: Score below which nothing is accepted; None without one.
+    """
+
+    layout: int
+    ready: Ready
+    numbers: Int64
+    design: str
+    threshold: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Living:
+    """Which photos of a snapshot can be found, in one state of the index.
+
+    Args:
+        revision: The state.
+        snapshot: The database.
+        shown: (N,) which rows are not removed.
+        photos: Number of them.
+        without_descriptor: Photos that are in the index and have no row.
+        labels: Names of all labels.
+    """
+
+    revision: int
+    snapshot: Snapshot
+    shown: Bool
+    photos: int
+    without_descriptor: int
+    labels: frozenset[str]
+
+
+def numbers_of(connection: sqlite3.Connection, ids: Sequence[str]) -> Int64:
+    """Return the number of the photo of each database row: both go by shard and place."""
+    numbers = np.empty(len(ids), np.int64)
+    stored = connection.execute(
+        "SELECT stored_as, photos.number FROM photos JOIN shards ON shard = shards.number "
+        "WHERE shards.status = ? ORDER BY shards.place, photos.place",
+        (LIVE,),
+    )
+    for row, name in enumerate(ids):
+        # photos without a descriptor have no row
+        number = next((number for found, number in stored if found == name), None)
+        if number is None:
+            raise ArtifactError(f"the stored id {name!r} is not in the tables of the index; make it again")
+        numbers[row] = number
+    return numbers
+
+
+def allowed_rows(connection: sqlite3.Connection, living: Living, where: str) -> Int64 | None:
+    """Return the database rows that may be found; None means all."""
+    shown = living.shown
+    if where.strip():
+        condition = parse_where(where, living.labels)
+        found = connection.execute(
+            f"SELECT number FROM photos WHERE status = 1 AND {condition.sql}",
+            condition.values,
+        )
+        kept = np.fromiter((number for (number,) in found), np.int64)
+        shown = shown & np.isin(living.snapshot.numbers, kept)
+    return None if shown.all() else np.flatnonzero(shown)

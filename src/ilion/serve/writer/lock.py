@@ -1,0 +1,38 @@
+"""One writer at a time; what an earlier one left unfinished is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from ilion.errors import ArtifactError
+from ilion.serve.index import Index
+from ilion.serve.tables import STAGED
+
+WAIT = 60.0
+"""Seconds for which a writer waits for another one."""
+
+
+@contextmanager
+def writing(index: Index, wait: float = WAIT) -> Iterator[None]:
+    """Keep all other writers out; what an earlier one left unfinished is dropped.
+
+    Raises:
+        ArtifactError: Another process writes for longer than ``wait`` seconds.
+    """
+    lock = FileLock(index.folder / ".writer.lock")
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise ArtifactError(
+            f"{index.folder}: another process is writing to this index; try again when it is done"
+        ) from None
+    try:
+        with index.tables.write() as connection:
+            connection.execute("DELETE FROM photos WHERE status = ?", (STAGED,))
+            connection.execute("DELETE FROM shards WHERE status = ?", (STAGED,))
+        yield
+    finally:
+        lock.release()
