@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ilion.datasets.names import bad_characters, difference, loose
+from ilion.datasets.spans import Span
 from ilion.images import EXTENSIONS
 from ilion.opening import kind_of, read_text
 from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
@@ -139,6 +140,9 @@ class Listing:
         distractor_ids: File that lists distractors of which only the ids are known.
         labels: Axis -> instance -> label.
         declared: Objects that have a folder or a table row, with photos or not.
+        introduced: Object -> day on which it was introduced, where a table says so.
+        dates: Id of a photo -> day on which it was taken, where a table says so.
+        dated_prefixes: Beginning of ids -> the same for all of these photos.
         problems: Problems of names, tables and folders.
         layout: Name of the layout; the reader fills it in.
         encoding: Name of the encoding of all texts; "" finds it for each.
@@ -156,6 +160,9 @@ class Listing:
     distractor_ids: Path | None = None
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
+    introduced: dict[str, Span] = field(default_factory=dict)
+    dates: dict[str, Span] = field(default_factory=dict)
+    dated_prefixes: dict[str, Span] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     layout: str = ""
     encoding: str = field(default_factory=lambda: ENCODING.get())

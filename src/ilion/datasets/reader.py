@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ilion.datasets.dates import read_dates
 from ilion.datasets.ids import IdSet, count_tars, read_ids, safe_name, tar_key
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.listing import (
@@ -108,9 +109,10 @@ def list_dataset(
     before = ENCODING.set(encoding)
     try:
         found = part.make().read(path)
+        listing = list_images(found) if isinstance(found, RetrievalDataset) else found
     finally:
         ENCODING.reset(before)
-    listing = list_images(found) if isinstance(found, RetrievalDataset) else found
+    read_dates(listing)
     listing.layout = part.name
     if distractors is not None:
         if not listing.complete:

@@ -10,6 +10,8 @@ from ilion.datasets.listing import PACKED, Listing, is_hidden, shown_path
 from ilion.datasets.names import difference, loose
 from ilion.opening.tables import WORKBOOKS
 
+BESIDE = ("dates.csv", *("dates" + ending for ending in WORKBOOKS))
+"""Tables that may lie beside the files of any layout."""
 _DOCUMENTS = ("readme", "license", "licence", "copying", "changelog", "citation")
 """Beginnings of names of what is meant for people."""
 
@@ -26,7 +28,7 @@ def note_root(listing: Listing, used: Collection[str], distractors: str) -> None
         entries = sorted(os.scandir(listing.root), key=lambda entry: entry.name)
     except OSError:
         return
-    others = []
+    others, used = [], (*used, *BESIDE)
     for entry in entries:
         path = listing.root / entry.name
         if entry.name in used or is_hidden(entry.name) or entry.name.lower().startswith(_DOCUMENTS):

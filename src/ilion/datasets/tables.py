@@ -24,6 +24,8 @@ COLUMNS = {
         "clutter": ("個数", "物の数"),
         "description": ("説明", "説明文", "記述"),
         "category": ("カテゴリ", "カテゴリー", "分類"),
+        "date": ("日付", "撮影日", "撮影日時", "taken"),
+        "introduced": ("発売日", "導入日", "登場日", "launched"),
     }.items()
     for written in others
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from ilion.datasets.checking.copies import CopyFinder, judge
 from ilion.datasets.checking.facts import DatasetFacts, FactsBuilder
 from ilion.datasets.checking.inspect import Inspection, inspect
+from ilion.datasets.checking.time import TimeCheck, TimeFacts, TimeRule
 from ilion.datasets.listing import Listing, Photo, Problem, Severity, shown_path
 from ilion.datasets.reader import list_dataset
 from ilion.datasets.shards import UNREAD_REMEDY, TarShard
@@ -54,6 +55,7 @@ class DatasetCheck:
         problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
         totals: Severity -> kind -> number of problems.
         facts: Description of the set.
+        time: What the rule of time says; None where it was not asked for.
     """
 
     name: str
@@ -62,6 +64,7 @@ class DatasetCheck:
     problems: tuple[Problem, ...]
     totals: Mapping[Severity, Mapping[str, int]]
     facts: DatasetFacts
+    time: TimeFacts | None = None
 
     @property
     def ok(self) -> bool:
@@ -88,6 +91,7 @@ class _Item:
     shown: str
     source: Source
     photo: Photo | None = None
+    id: str = ""
 
 
 def check_dataset(
@@ -99,6 +103,7 @@ def check_dataset(
     trust: Sequence[str] = (),
     full_decode: bool = True,
     workers: int = 2,
+    time_rule: TimeRule | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DatasetCheck:
     """Check a data set: names, tables, every image, every box, and photos that are there twice.
@@ -114,6 +119,7 @@ def check_dataset(
         full_decode: Whether to decode every image. If not, only headers are read: damaged pixels, copies that
             were saved anew, and the clutter estimate stay unknown.
         workers: Number of threads that read and decode.
+        time_rule: Limits of the rule of time, which every distractor must then prove; None does not ask.
         progress: Callback that receives images done and images in all.
 
     Raises:
@@ -128,6 +134,7 @@ def check_dataset(
         problems.add(problem)
     shards, total = _usable_shards(listing, problems)
     copies, facts = CopyFinder(), FactsBuilder()
+    time = TimeCheck(listing, time_rule) if time_rule else None
     for done, (item, seen) in enumerate(_inspect_all(_items(listing, shards), workers, full_decode), 1):
         facts.add(item.photo, seen)
         for problem in (
@@ -136,10 +143,15 @@ def check_dataset(
             *_copy_problems(item, seen, copies),
         ):
             problems.add(problem)
+        for problem in time.judge(item.id, item.shown, item.photo, seen.taken) if time else ():
+            problems.add(problem)
         if item.photo:
             copies.add(item.photo, seen)
         if progress:
             progress(done, total)
+    times, unproven = time.finish() if time else (None, [])
+    for problem in unproven:
+        problems.add(problem)
     problems.kept.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
     return DatasetCheck(
         path.resolve().name,
@@ -148,6 +160,7 @@ def check_dataset(
         tuple(problems.kept),
         problems.totals,
         facts.finish(listing),
+        times,
     )
 
 
@@ -198,20 +211,20 @@ def _place(photo: Photo, record: ImageRecord | None) -> Photo:
 def _items(listing: Listing, shards: list[Shard]) -> Iterator[_Item]:
     # Photos of objects come first, so that the distractors can be compared with all of them as they pass.
     for photo in listing.photos:
-        yield _item(listing, listing.source(photo), photo)
+        yield _item(listing, photo.id, listing.source(photo), photo)
     own = {photo.id for photo in listing.photos} if listing.dataset else ()
     for shard in shards:
         for record in shard.records():
             if record.id not in own:
-                yield _item(listing, record.source)
+                yield _item(listing, record.id, record.source)
     for folder in listing.loose:
         for name in folder.names:
-            yield _item(listing, FileSource(folder.base / name))
+            yield _item(listing, folder.prefix + name, FileSource(folder.base / name))
 
 
-def _item(listing: Listing, source: Source, photo: Photo | None = None) -> _Item:
+def _item(listing: Listing, image_id: str, source: Source, photo: Photo | None = None) -> _Item:
     shown = source.id if isinstance(source, NoSource) else shown_path(Path(str(source)), listing.root)
-    return _Item(shown, source, photo)
+    return _Item(shown, source, photo, image_id)
 
 
 def _inspect_all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from hashlib import blake2b
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import DatasetError, ImageError
 from ilion.images import ImageFacts, decode, probe
+from ilion.images.taken import read_taken
 from ilion.types import RGB, Box, NoSource, Source
 
 SIDE = 256
@@ -35,6 +37,7 @@ class Inspection:
         hash: (16,) uint8, `picture_hash`; None if not decoded.
         thumb: (32, 32, 3) uint8; None if not decoded.
         clutter: `clutter_estimate`; None if not decoded, or if the boxes fill the image.
+        taken: What its EXIF block says of when it was taken, see `ilion.images.taken.read_taken`.
     """
 
     digest: bytes
@@ -43,6 +46,7 @@ class Inspection:
     hash: NDArray[np.uint8] | None = None
     thumb: RGB | None = None
     clutter: float | None = None
+    taken: tuple[date | None, date | None] = (None, None)
 
 
 def inspect(source: Source, boxes: Sequence[Box] = (), *, full_decode: bool = True) -> Inspection:
@@ -62,13 +66,14 @@ def inspect(source: Source, boxes: Sequence[Box] = (), *, full_decode: bool = Tr
     except OSError as error:
         return Inspection(b"", f"cannot be read ({error.strerror}); check the file and its permissions")
     digest = blake2b(data, digest_size=16).digest()
+    taken = read_taken(data)
     try:
         facts = probe(data)
         if not full_decode:
-            return Inspection(digest, "" if min(facts.size) else facts.warnings[-1], facts)
+            return Inspection(digest, "" if min(facts.size) else facts.warnings[-1], facts, taken=taken)
         image = decode(data, at_least=(SIDE, 1)).image
     except ImageError as error:
-        return Inspection(digest, str(error))
+        return Inspection(digest, str(error), taken=taken)
     scale = SIDE / max(image.shape[:2])
     height, width = (max(round(length * scale), 1) for length in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -76,7 +81,7 @@ def inspect(source: Source, boxes: Sequence[Box] = (), *, full_decode: bool = Tr
     sx, sy = width / facts.size[0], height / facts.size[1]
     shrunk = [Box(box.x * sx, box.y * sy, box.width * sx, box.height * sy) for box in boxes]
     thumb = np.asarray(cv2.resize(image, (THUMB, THUMB), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return Inspection(digest, "", facts, picture_hash(grey), thumb, clutter_estimate(grey, shrunk))
+    return Inspection(digest, "", facts, picture_hash(grey), thumb, clutter_estimate(grey, shrunk), taken)
 
 
 def picture_hash(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from ilion.datasets.checking.check import DatasetCheck
 from ilion.datasets.checking.facts import DatasetFacts, Histogram, SizeClutter
+from ilion.datasets.checking.time import render_time
 from ilion.datasets.layouts.base import LAYOUTS
 from ilion.datasets.listing import Problem, Severity
 
@@ -29,6 +30,8 @@ def render_check(check: DatasetCheck, *, shown: int = SHOWN) -> str:
     lines = [f"{check.name} ({(layout and layout.note) or check.layout}, {check.root})", ""]
     lines += _problems(check, shown)
     lines += _facts(check.facts)
+    if check.time is not None:
+        lines += [*render_time(check.time), ""]
     lines += _verdict(check)
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from ilion.datasets.dates import note_span, read_span
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.listing import (
     Description,
@@ -38,7 +39,7 @@ DISTRACTORS_FOLDER = "distractors"
 OBJECTS_TABLE = "objects.csv"
 PHOTOS_TABLE = "photos.csv"
 BOX_COLUMNS = ("x", "y", "width", "height")
-PHOTOS_COLUMNS = ("role", *BOX_COLUMNS, "clutter")
+PHOTOS_COLUMNS = ("role", *BOX_COLUMNS, "clutter", "date")
 ROLES: tuple[Role, ...] = get_args(Role)
 ROLE_NAMES = {
     column_name(written): name
@@ -142,6 +143,8 @@ def _read_photos(listing: Listing) -> dict[str, _Entry]:
             image_id = _locate(listing, row, finder)
             if image_id:
                 _add_row(listing, row, image_id, found.setdefault(image_id, _Entry()))
+                if (span := read_span(listing, row, "date")) is not None:
+                    note_span(listing, row, listing.dates, normal(image_id), span)
     return found
 
 
@@ -246,7 +249,10 @@ def _read_objects(listing: Listing) -> None:
             message = f"object {instance!r} has no description"
             listing.inform("empty-text", row.place, message, "write one if you want to search by text")
         for axis, label in row.values.items():
-            if axis and axis not in ("object", "description") and label:
+            if axis == "introduced":
+                if (span := read_span(listing, row, axis)) is not None:
+                    listing.introduced[instance] = span
+            elif axis and axis not in ("object", "description") and label:
                 listing.labels.setdefault(axis, {})[instance] = label
 
 
