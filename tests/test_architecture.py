@@ -24,6 +24,7 @@ ORDER = (
         "_version",
         "errors",
         "opening",
+        "wording",
         "types",
         "registry",
         "tasks",
@@ -90,11 +91,11 @@ OPENS_BY_ITSELF = {
     "synthetic.writer": "writes tars, and reads its own table",
     "storage.ids": "copies its own list",
     "report.build": "reads a resource of the package",
-    "report.words": "reads a resource of the package",
     "datasets.skeleton": "reads a resource of the package",
     "download.recipes": "reads resources of the package",
     "serve.service": "reads resources of the package",
-    "serve.strings": "reads resources of the package",
+    "wording.catalogue": "reads resources of the package",
+    "wording.glossary": "reads a resource of the package",
 }
 """Modules that open files without `ilion.opening`, and why no pipe comes in there."""
 

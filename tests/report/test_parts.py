@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator, Mapping
-from importlib import resources
 from itertools import pairwise
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markupsafe import Markup
 
-import ilion.report
 from ilion.errors import ConfigError
 from ilion.outcome import Interval
 from ilion.report.charts.bars import sorted_precisions
@@ -24,126 +17,7 @@ from ilion.report.charts.canvas import share_axis, ticks
 from ilion.report.charts.pareto import CostPoint, accuracy_axis, pareto_chart
 from ilion.report.sections.facts import choose
 from ilion.report.sections.verdict import slice_label
-from ilion.report.words import Words, load_words
-
-LANGUAGE = {"plural": "one-other", "thousands": ",", "decimal": ".", "between_sentences": " "}
-
-
-def words(**entries: str | Mapping[str, str]) -> Words:
-    return Words("test", {"language": LANGUAGE, "a": entries})
-
-
-def _keys_in_python() -> Iterator[str]:
-    """Yield every string of the package as a pattern: the variable parts of f-strings match anything."""
-    for path in Path(ilion.report.__file__).parent.rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-        parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
-        for node in nodes:
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
-                yield re.escape(node.value)
-            elif isinstance(node, ast.JoinedStr):
-                yield "".join(
-                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+"
-                    for part in node.values
-                )
-
-
-def _keys_in_templates() -> Iterator[str]:
-    folder = resources.files("ilion.report") / "templates"
-    for file in folder.iterdir():
-        for call in re.findall(r"""\bt\(((?:"[^"]*"|'[^']*'| ~ \w+ ~ )+)""", file.read_text("utf-8")):
-            yield re.sub(r" ~ \w+ ~ ", r"\\w+", call.replace('"', "").replace("'", "").replace(".", r"\."))
-
-
-@pytest.mark.slow
-def test_every_string_is_used_and_every_use_has_a_string() -> None:
-    known = load_words("en").entries
-    in_templates = set(_keys_in_templates())
-    assert len(in_templates) > 60
-    for pattern in in_templates:
-        assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
-    in_python = set(_keys_in_python())
-    sections = {key.partition(".")[0] for key in known}
-    for pattern in in_python:
-        section, dot, rest = pattern.partition(r"\.")
-        if dot and section in sections and re.fullmatch(r"[\w\\+@]+", rest):
-            assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
-    # The helper `say` of the caveats puts the section in front.
-    caveats = {rf"caveat\.{pattern}" for pattern in in_python}
-    used = in_templates | in_python | caveats
-    unused = [key for key in known if not any(re.fullmatch(pattern, key) for pattern in used)]
-    assert unused == []
-
-
-def test_a_missing_string_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"strings/test.toml: a.missing is missing; add it"):
-        words()("a.missing")
-    with pytest.raises(ConfigError, match=r"a.x lacks a value for who"):
-        words(x="for {who}")("a.x")
-    with pytest.raises(ConfigError, match=r"a.x has plural forms and needs a whole number as count"):
-        words(x={"one": "{count} photo", "other": "{count} photos"})("a.x", count="1")
-
-
-def test_plural_forms_follow_the_language() -> None:
-    entry = {"one": "{count} photo", "other": "{count} photos"}
-    english = words(x=entry)
-    assert [english("a.x", count=n) for n in (0, 1, 2, 12_345)] == [
-        "0 photos",
-        "1 photo",
-        "2 photos",
-        "12,345 photos",
-    ]
-    japanese = Words(
-        "ja", {"language": {**LANGUAGE, "plural": "none"}, "a": {"x": {"other": "写真{count}枚"}}}
-    )
-    assert [japanese("a.x", count=n) for n in (1, 2)] == ["写真1枚", "写真2枚"]
-    with pytest.raises(ConfigError, match=r"a\.x needs the plural forms one and other"):
-        words(x={"other": "photos"})
-    with pytest.raises(ConfigError, match="plural must be one of none, one-other"):
-        Words("test", {"language": {**LANGUAGE, "plural": "dual"}})
-
-
-def test_a_translation_must_match_the_english_strings() -> None:
-    reference = words(x="for {who}", y="yes", z="no")
-    other = words(x="für {wen}", y="ja", w="mehr")
-    assert other.differences(reference) == ["a.z is missing", "a.w is unknown", "a.x must use who"]
-    assert reference.differences(reference) == []
-
-
-def test_rich_text_escapes_values_and_the_string_itself() -> None:
-    rich = words(x="{a} < {b}").rich("a.x", a="<i>", b=Markup("<em>1</em>"))
-    assert rich == "<b>&lt;i&gt;</b> &lt; <em>1</em>"
-
-
-def test_numbers_for_people() -> None:
-    en = load_words("en")
-    assert [en.percent(v, 1) for v in (0, 0.4711, 1)] == ["0.0%", "47.1%", "100.0%"]
-    assert [en.milliseconds(v) for v in (0.0314, 3.14, 31.4, 314.2, 999, 1500, 95_000)] == [
-        "0.031 ms",
-        "3.1 ms",
-        "31 ms",
-        "314 ms",
-        "999 ms",
-        "1.5 s",
-        "1.6 min",
-    ]
-    assert [en.size(v) for v in (0, 999, 1000, 3584, 2_500_000_000, 3e12)] == [
-        "0 bytes",
-        "999 bytes",
-        "1.0 KB",
-        "3.6 KB",
-        "2.5 GB",
-        "3.0 TB",
-    ]
-    assert [en.duration(v) for v in (0.2, 61, 100, 60_000, 1e6)] == [
-        "0.20 s",
-        "61 s",
-        "1.7 min",
-        "17 hours",
-        "12 days",
-    ]
-    assert en.number(float("nan"), 1) == "–"
-    assert en.number(1234.5, 1) == "1,234.5"
+from ilion.wording import load_words
 
 
 @pytest.mark.parametrize(
@@ -160,7 +34,7 @@ def test_numbers_for_people() -> None:
     ],
 )
 def test_slice_labels(axis: str, label: str, shown: str) -> None:
-    assert slice_label(axis, label, load_words("en")) == shown
+    assert slice_label(axis, label, load_words("report", "en")) == shown
 
 
 @given(st.lists(st.floats(0, 1), max_size=40), st.integers(0, 50))
@@ -192,8 +66,8 @@ def test_the_axis_of_shares_holds_the_highest(highest: float) -> None:
 
 def test_many_queries_become_one_outline() -> None:
     aps = np.linspace(0, 1, 1000)
-    many = sorted_precisions("c", aps, 0.5, "title", load_words("en"))
-    few = sorted_precisions("c", aps[:30], 0.5, "title", load_words("en"))
+    many = sorted_precisions("c", aps, 0.5, "title", load_words("report", "en"))
+    few = sorted_precisions("c", aps[:30], 0.5, "title", load_words("report", "en"))
     assert (many.count('class="bar"'), few.count('class="bar"')) == (1, 30)
 
 
@@ -203,7 +77,7 @@ def design(series: str, cost: float, accuracy: float, on_front: bool, label: str
 
 
 def pareto(points: list[CostPoint], **more: tuple[str, float]) -> ElementTree.Element:
-    chart = pareto_chart("c", points, "title", "bytes", "Stored a photo", load_words("en"), **more)
+    chart = pareto_chart("c", points, "title", "bytes", "Stored a photo", load_words("report", "en"), **more)
     return ElementTree.fromstring(chart)
 
 

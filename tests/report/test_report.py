@@ -25,8 +25,8 @@ from ilion.report import build, write_report
 from ilion.report.context import select
 from ilion.report.sections.facts import outcome, recall_by_rank
 from ilion.report.sections.verdict import best_first
-from ilion.report.words import Words, languages, load_words
 from ilion.types import Box, FileSource, ImageRecord, Query, Ranking, RetrievalDataset
+from ilion.wording import Words, languages, load_words
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
@@ -460,7 +460,7 @@ def test_runs_of_different_cutoffs_keep_their_order(make: Maker) -> None:
 
 
 def test_every_language_of_the_settings_has_its_words() -> None:
-    assert set(get_args(get_type_hints(ReportConfig)["language"])) == set(languages())
+    assert set(get_args(get_type_hints(ReportConfig)["language"])) == set(languages("report"))
 
 
 def test_wide_tables_hint_at_what_is_to_the_right(make: Maker, report: Callable[..., Page]) -> None:
@@ -551,7 +551,7 @@ def test_mistaken_arguments(make: Maker, tmp_path: Path) -> None:
         write_report([], tmp_path / "r.html")
     with pytest.raises(ConfigError, match="gallery must be 0 or more queries, got -1"):
         write_report([make()], tmp_path / "r.html", gallery=-1)
-    with pytest.raises(ConfigError, match=r"no language 'xx'; choose one of en"):
+    with pytest.raises(ConfigError, match=r"report has no text in the language 'xx'; choose one of en"):
         write_report([make()], tmp_path / "r.html", language="xx")
     empty = write_report([make()], tmp_path / "r.html", gallery=0)
     assert Page(empty.read_text("utf-8")).all("image") == []
@@ -561,8 +561,9 @@ def test_every_word_comes_from_the_catalogue(
     make: Maker, report: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Translate every string into Greek letters: no Latin word may remain but the data's own."""
-    english = load_words("en").entries
-    catalogue: dict[str, dict[str, str | Mapping[str, str]]] = {}
+    english = load_words("report", "en").entries
+    rules = {"plural": "none", "thousands": " ", "decimal": ",", "between_sentences": " "}
+    catalogue: dict[str, dict[str, str | Mapping[str, str]]] = {"language": dict(rules)}
     for key, entry in english.items():
         section, _, name = key.partition(".")
         text = entry if isinstance(entry, str) else entry["other"]
@@ -571,8 +572,7 @@ def test_every_word_comes_from_the_catalogue(
             for part in re.split(r"(\{\w+\})", text)
         )
         catalogue.setdefault(section, {})[name] = greek if isinstance(entry, str) else {"other": greek}
-    catalogue["language"].update(plural="none", thousands=" ", decimal=",")
-    monkeypatch.setattr(build, "load_words", lambda language: Words(language, catalogue))
+    monkeypatch.setattr(build, "load_words", lambda room, language: Words(language, catalogue))
 
     run = make(queries=5, texts=2, names=str, values=True, labels={"7": {"0": "8", "1": "9", "2": "8"}})
     machine = Machine("1", 2, 3, "4", "5")

@@ -26,9 +26,9 @@ from ilion.report.sections.reading import kinds_section, reading_section
 from ilion.report.sections.reranking import reranking_section
 from ilion.report.sections.runs import runs_section
 from ilion.report.sections.verdict import best_first, verdict_section
-from ilion.report.words import Words, load_words
 from ilion.storage import write_bytes
 from ilion.types import ImageRecord
+from ilion.wording import Words, load_words
 
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     verdict_section,
@@ -65,7 +65,7 @@ def write_report(
         results: The runs. The report is about the best of them, where they measure the same thing, else about
             the first; the others are shown beside it in the table and the plots of accuracy against cost.
         path: The file; written aside and renamed.
-        language: See `ilion.report.words.languages`.
+        language: See `ilion.wording.languages`.
         gallery: Number of queries in the gallery (the worst, typical and best ones, a third each), and of
             wrong answers.
         max_bytes: The file is not larger. Thumbnails get smaller first; then the last ones are left out,
@@ -84,7 +84,7 @@ def write_report(
         raise ConfigError("a report needs at least one result; pass the result of a run")
     if gallery < 0:
         raise ConfigError(f"gallery must be 0 or more queries, got {gallery}")
-    words = load_words(language)
+    words = load_words("report", language)
     results = best_first(results)
     main = results[0]
     outcome, selection = select(main, gallery)

@@ -17,8 +17,8 @@ from ilion.report.sections.facts import (
     wrong_answers,
 )
 from ilion.report.sections.moves import Moves, choose_moves
-from ilion.report.words import Words
 from ilion.types import ImageRecord
+from ilion.wording import Words
 
 TOP = 12
 """Number of results of a query in the gallery."""

@@ -12,7 +12,7 @@ from ilion.forecast import ForecastResult, format_size
 from ilion.outcome import Interval
 from ilion.report.build import write_page
 from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, ticks
-from ilion.report.words import Words, load_words
+from ilion.wording import Words, load_words
 
 
 def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") -> Path:
@@ -21,13 +21,13 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
     Args:
         result: The forecast.
         path: The file; written aside and renamed.
-        language: See `ilion.report.words.languages`.
+        language: See `ilion.wording.languages`.
 
     Raises:
         ConfigError: There is no such language.
         ArtifactError: The file cannot be written.
     """
-    words = load_words(language)
+    words = load_words("report", language)
     return write_page(
         path,
         "forecast.html.j2",
@@ -47,7 +47,7 @@ def warning_sentences(result: ForecastResult, words: Words | None = None) -> lis
         result: The forecast.
         words: The catalogue; None for English.
     """
-    words = words or load_words("en")
+    words = words or load_words("report", "en")
     return [words(f"forecast.warn_{kind}", **values) for kind, values in result.warnings.items()]
 
 

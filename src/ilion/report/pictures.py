@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from ilion.errors import ArtifactError, IlionError
 from ilion.images import decode
-from ilion.report.words import Words
 from ilion.types import RGB, ImageRecord, NoSource, RetrievalDataset, Shard, Source
+from ilion.wording import Words
 
 LADDER = ((224, 82), (160, 78), (112, 70), (72, 60), (40, 50))
 """Longer side in pixels and JPEG quality, from the best to what a very full report can afford."""

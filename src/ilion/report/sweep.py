@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ilion.outcome import Sweep, SweepRun
 from ilion.report.build import write_page
 from ilion.report.charts.pareto import COLOURS, SHAPES, CostPoint, pareto_chart
-from ilion.report.words import Words, load_words
+from ilion.wording import Words, load_words
 
 WORTH = 0.005
 """Least gain in mAP of a dearer run to be advised: smaller ones come by chance alone."""
@@ -24,13 +24,13 @@ def write_sweep_report(found: Sweep, path: Path, *, language: str = "en") -> Pat
     Args:
         found: The sweep.
         path: The file; written aside and renamed.
-        language: See `ilion.report.words.languages`.
+        language: See `ilion.wording.languages`.
 
     Raises:
         ConfigError: There is no such language.
         ArtifactError: The file cannot be written.
     """
-    words = load_words(language)
+    words = load_words("report", language)
     kinds: tuple[Literal["bytes", "ms"], ...] = ("bytes", "ms")
     return write_page(
         path,

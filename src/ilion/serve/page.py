@@ -10,13 +10,13 @@ from markupsafe import Markup
 from ilion import storage
 from ilion.report.pictures import Pictures
 from ilion.report.sections.matches import Link, draw_link
-from ilion.report.words import load_words
 from ilion.reranking.base import Explanation
 from ilion.serve.answers import Answer
 from ilion.serve.found import Matches
 from ilion.serve.index import Index
 from ilion.serve.photos import memory_source
 from ilion.types import Box, ImageRecord, NoSource
+from ilion.wording import load_words
 
 MOST_BYTES = 8 << 20
 """Bytes that the pictures of a page may take."""
@@ -58,7 +58,7 @@ def write_answers(
         answers: Name of what was asked, the photo (None for a text), the answer, and its matches.
         box: Box of the one photo that was asked with.
     """
-    words = load_words("en")
+    words = load_words("report", "en")
     asked, shown = [], {}
     for name, photo, answer, _ in answers:
         source = memory_source(photo, name) if photo is not None else NoSource(name)

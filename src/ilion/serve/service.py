@@ -36,10 +36,10 @@ from ilion.serve.index import Index
 from ilion.serve.page import link_of
 from ilion.serve.photos import NewPhoto, digest_of, thumbnail
 from ilion.serve.request import SearchRequest
-from ilion.serve.strings import page_strings
 from ilion.serve.tokens import Token, find_token, tokens
 from ilion.serve.writer import add, remove
 from ilion.types import Box, MemorySource
+from ilion.wording import languages, load_words
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -209,7 +209,8 @@ def make_app(
 
     @app.get("/assets/strings.json", include_in_schema=False)
     async def strings() -> Response:
-        return JSONResponse(page_strings(), headers={"cache-control": "no-cache"})
+        said = {language: load_words("serve", language).section("page") for language in languages()}
+        return JSONResponse(said, headers={"cache-control": "no-cache"})
 
     @app.get("/assets/{name}", include_in_schema=False)
     async def assets(name: str) -> Response:

@@ -22,7 +22,7 @@ from ilion.extraction.local import describe_local
 from ilion.outcome import Cost, Evaluation, Interval, Machine, Sweep, SweepRun
 from ilion.pipeline.jobs.sweep import axes_of
 from ilion.report.sweep import advice, write_sweep_report
-from ilion.report.words import load_words
+from ilion.wording import load_words
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_the_front_is_what_its_definition_says() -> None:
 
 
 def test_advice_names_what_is_worth_its_cost() -> None:
-    words = load_words("en")
+    words = load_words("report", "en")
     found = sweep_of(
         run(1000, 0.60, budget="1"),
         run(2000, 0.602, budget="2"),

@@ -14,7 +14,7 @@ from ilion import api
 from ilion.config import load_experiment
 from ilion.outcome import RunResult
 from ilion.report.sections.domains import domain_of, domain_rows, paired_difference
-from ilion.report.words import load_words
+from ilion.wording import load_words
 
 CATEGORIES = {"cups": 9, "tools": 7, "one <b>only</b>": 1}
 
@@ -121,7 +121,7 @@ def test_the_report_has_one_table_of_all_runs(runs: tuple[Path, list[RunResult]]
     assert section.count('class="number best"') >= 8
     assert "one &lt;b&gt;only" in section
     assert "for cups" in section
-    words = load_words("en")
+    words = load_words("report", "en")
     assert words("domains.best_in", count=1, of=3, design="cupmodel.json") in section
     assert words("domains.best_in", count=2, of=3, design="general.json") in section
     assert re.search(r'class="change clear">[+−][\d.]+ \([+−][\d.]+ to [+−][\d.]+\)', section)

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from ilion.outcome import Interval
 from ilion.report.charts.canvas import WIDTH, Canvas, short
-from ilion.report.words import Words
 from ilion.types import Float64
+from ilion.wording import Words
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ilion.outcome import Interval
 from ilion.report.charts.canvas import TICK_GLYPH, Canvas, share_axis, ticks
-from ilion.report.words import Words
+from ilion.wording import Words
 
 _PANEL = 320
 

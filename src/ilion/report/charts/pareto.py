@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ilion.errors import ConfigError
 from ilion.outcome import Interval
 from ilion.report.charts.canvas import TICK_GLYPH, WIDTH, Canvas, ticks
-from ilion.report.words import Words
+from ilion.wording import Words
 
 SHAPES = ("disc", "square", "triangle", "diamond", "plus", "bowtie")
 COLOURS = ("main", "miss", "other")

@@ -8,8 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ilion.report.charts.canvas import WIDTH, Canvas
-from ilion.report.words import Words
 from ilion.types import Float64
+from ilion.wording import Words
 
 
 def positives_by_rank(name: str, recall: Float64, any_hit: Float64, title: str, words: Words) -> Markup:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ilion.outcome import Interval
 from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, short
-from ilion.report.words import Words
+from ilion.wording import Words
 
 _PITCH = 46.0
 

@@ -12,8 +12,8 @@ from ilion.outcome import Evaluation, Interval, ReadPair
 from ilion.outcome import Reading as Outcome
 from ilion.report.context import Context, Section
 from ilion.report.sections.gallery import Tile, query_tile, result_tile
-from ilion.report.words import Words
 from ilion.types import Float64
+from ilion.wording import Words
 
 RESULTS = 4
 """Results of a query whose words are shown."""

@@ -16,8 +16,8 @@ from ilion.report.context import Context, Section
 from ilion.report.sections.matches import MOST_INLIERS, Link, draw_link
 from ilion.report.sections.moves import Move
 from ilion.report.sections.verdict import known_slices, slice_label
-from ilion.report.words import Words
 from ilion.types import Box
+from ilion.wording import Words
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 from ilion.outcome import Evaluation, RunResult, Skipped, SliceResult
 from ilion.report.context import Context, Section
 from ilion.report.sections.facts import Outcome
-from ilion.report.words import Words
 from ilion.types import NoSource
+from ilion.wording import Words
 
 UNKNOWN = "unknown"
 """The label of a slice whose value the data set does not say."""
@@ -32,8 +32,8 @@ _NAMES = 8
 def slice_label(axis: str, label: str, words: Words) -> str:
     """Write the label of a slice for people: fractions of the image as percent, bounds in words.
 
-    >>> from ilion.report.words import load_words
-    >>> slice_label("scale", "0.0688 to 0.135", load_words("en"))
+    >>> from ilion.wording import load_words
+    >>> slice_label("scale", "0.0688 to 0.135", load_words("report", "en"))
     '6.9% to 14%'
     """
     if label == UNKNOWN:

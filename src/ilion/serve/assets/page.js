@@ -10,8 +10,14 @@ let photo = null; // { blob, url, width, height }: upright, as it is sent
 let box = null; // in pixels of that photo
 let asked = null; // the last answer, with the photo it was asked with
 
-const say = (name, values = {}) =>
-  (words[language][name] ?? name).replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+// Plural forms are chosen by the value `count`; numbers are written as the language does.
+function say(name, values = {}) {
+  const entry = words[language][name] ?? name;
+  const text = typeof entry === "string" ? entry : entry[values.count === 1 ? "one" : "other"];
+  const number = new Intl.NumberFormat(language);
+  const shown = (value) => (typeof value === "number" ? number.format(value) : value ?? "");
+  return text.replace(/\{(\w+)\}/g, (_, key) => shown(values[key]));
+}
 
 function translate() {
   document.documentElement.lang = language;
@@ -213,18 +219,17 @@ const small = (id, size = "small") => `/api/photo?id=${encodeURIComponent(id)}&s
 function reason(found) {
   if (found.points === null) return say("score_global");
   if (found.points === 0) return say("score_no_points");
-  return say(found.points < 12 ? "score_few" : "score_points", { points: found.points });
+  return say(found.points < 12 ? "score_few" : "score_points", { count: found.points });
 }
 
 function show(answer) {
   $("results").hidden = false;
   $("none").hidden = !answer.none;
   const { photos, seconds, filtered, without_descriptor: without } = answer.searched;
-  const number = new Intl.NumberFormat(language);
-  const said = [say("searched", { photos: number.format(photos), seconds: seconds.toFixed(2) })];
-  if (filtered) said.push(say("filtered", { count: number.format(filtered) }));
-  if (without) said.push(say("without", { count: number.format(without) }));
-  $("searched").textContent = said.join(language === "ja" ? "、" : "; ");
+  const said = [say("searched", { count: photos, seconds: seconds.toFixed(2) })];
+  if (filtered) said.push(say("filtered", { count: filtered }));
+  if (without) said.push(say("without", { count: without }));
+  $("searched").textContent = said.join(say("between"));
   if (!answer.objects.length) tell(say("nothing"));
   $("objects").replaceChildren(...answer.objects.map((found) => item(answer, found)));
   $("adding").hidden = !(answer.photo && status?.role === "write");
@@ -298,7 +303,7 @@ function sideBySide(answer, found, name, pairs) {
   const high = 1000, left = high / own.height, right = high / height, gap = 40;
   const from = own.width * left + gap;
   const picture = draw("svg", { viewBox: `0 0 ${from + width * right} ${high}`, role: "img", class: "why-picture",
-    "aria-label": pairs.lines.length ? say("matches_label", { points: pairs.points, name }) : say("no_matches") },
+    "aria-label": pairs.lines.length ? say("matches_label", { count: pairs.points, name }) : say("no_matches") },
     draw("image", { href: own.url, width: own.width * left, height: high }),
     draw("image", { href: small(found.photo.id, "large"), x: from, width: width * right, height: high }));
   if (pairs.outline) {

@@ -1,17 +1,20 @@
-"""All words of the report: a catalogue for each language, and numbers written for people.
+"""Catalogues of strings, one for each room and language, and numbers written for people.
 
-A sentence is one whole entry with named placeholders, never put together from pieces, so that a language
-with another word order can follow. An entry with plural forms is a table (``one``, ``other``), chosen by the
-value of the placeholder ``count``.
+A room that shows text has ``strings/en.toml`` and ``strings/ja.toml``. A sentence is one whole entry with
+named placeholders, never put together from pieces, so that a language with another word order can follow. An
+entry with plural forms is a table (``one``, ``other``), chosen by the value of the placeholder ``count``.
+What all rooms need (units, money, the rules of a language) stands in ``wording/strings``.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
 import string
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -24,38 +27,63 @@ _BYTES = (("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12))
 _SECONDS = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0))
 
 
-def languages() -> tuple[str, ...]:
-    """Return the languages that have a catalogue.
+def languages(room: str = "wording") -> tuple[str, ...]:
+    """Return the codes of the languages that a room speaks.
 
-    >>> "en" in languages()
-    True
+    >>> languages()
+    ('en', 'ja')
     """
-    folder = resources.files("ilion.report") / "strings"
+    folder = resources.files("ilion") / room / "strings"
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
+def rooms() -> tuple[str, ...]:
+    """Return the folders of the package that have catalogues of their own.
+
+    >>> "report" in rooms()
+    True
+    """
+    top = [f for f in resources.files("ilion").iterdir() if f.is_dir()]
+    inner = [(f"{f.name}/{g.name}", g) for f in top for g in f.iterdir() if g.is_dir()]
+    every = [(f.name, f) for f in top] + inner
+    return tuple(sorted(name for name, f in every if (f / "strings" / "en.toml").is_file()))
+
+
 @cache
-def load_words(language: str) -> Words:
+def load_words(room: str, language: str) -> Words:
     """Load a catalogue and check that it says everything that the English one says.
+
+    Args:
+        room: One of `rooms`: the folder that shows the text, such as ``report`` or ``report/decision``.
+        language: One of `languages`.
 
     Raises:
         ConfigError: There is no such language, or its catalogue does not match the English one.
 
-    >>> load_words("en")("unit.ms", value="12")
+    >>> load_words("serve", "en").milliseconds(12)
     '12 ms'
     """
-    if language not in languages():
-        raise ConfigError(f"the report has no language {language!r}; choose one of {', '.join(languages())}")
-    words = _read(language)
-    problems = words.differences(_read("en"))
+    if language not in languages(room):
+        raise ConfigError(
+            f"{room} has no text in the language {language!r}; choose one of {', '.join(languages(room))}"
+        )
+    words = _read(room, language)
+    problems = words.differences(_read(room, "en"))
     if problems:
-        raise ConfigError(f"strings/{language}.toml does not match strings/en.toml: {'; '.join(problems)}")
+        raise ConfigError(f"{room}/strings/{language}.toml does not match en.toml: {'; '.join(problems)}")
     return words
 
 
-def _read(language: str) -> Words:
-    text = (resources.files("ilion.report") / "strings" / f"{language}.toml").read_text("utf-8")
-    return Words(language, parse_toml(text))
+def _read(room: str, language: str) -> Words:
+    both = [
+        parse_toml((resources.files("ilion") / of / "strings" / f"{language}.toml").read_text("utf-8"))
+        for of in dict.fromkeys(("wording", room))
+    ]
+    merged: dict[str, dict[str, Any]] = {}
+    for part in both:
+        for section, entries in part.items():
+            merged.setdefault(section, {}).update(entries)
+    return Words(language, merged)
 
 
 def placeholders(entry: Entry) -> set[str]:
@@ -73,11 +101,12 @@ class Words:
 
     Args:
         language: Code such as ``en``, for the ``lang`` attribute and for messages.
-        catalogue: Section -> name -> entry. ``[language] plural`` is ``one-other`` or ``none``,
-            ``[language] thousands`` and ``[language] decimal`` are the separators.
+        catalogue: Section -> name -> entry. Section ``language`` holds the rules: ``plural`` is ``one-other``
+            or ``none``, ``thousands``, ``decimal`` and ``between_sentences`` are separators, ``date`` and
+            ``months`` write a date, ``large`` names powers of ten as pairs of a value and a text.
 
     Raises:
-        ConfigError: An entry is neither a string nor a table with the language's plural forms.
+        ConfigError: An entry is empty, or has other plural forms than the language.
 
     >>> words = Words("en", {"language": {"plural": "one-other", "thousands": ",", "decimal": "."},
     ...     "a": {"x": {"one": "{count} photo", "other": "{count} photos"}}})
@@ -85,36 +114,37 @@ class Words:
     ('1 photo', '1,200 photos')
     """
 
-    def __init__(self, language: str, catalogue: Mapping[str, Mapping[str, Entry]]) -> None:
+    def __init__(self, language: str, catalogue: Mapping[str, Mapping[str, Any]]) -> None:
         self.language = language
+        self.rules: Mapping[str, Any] = catalogue["language"]
         self.entries: dict[str, Entry] = {
             f"{section}.{name}": entry
             for section, names in catalogue.items()
             for name, entry in names.items()
+            if section != "language"
         }
-        self._rule = str(self._entry("language.plural"))
-        if self._rule not in _FORMS:
+        rule = self.rules["plural"]
+        if rule not in _FORMS:
             raise ConfigError(
                 f"strings/{language}.toml: [language] plural must be one of {', '.join(_FORMS)}"
             )
         for key, entry in self.entries.items():
-            if isinstance(entry, Mapping) and tuple(sorted(entry)) != _FORMS[self._rule]:
-                wanted = " and ".join(_FORMS[self._rule])
+            if isinstance(entry, Mapping) and tuple(sorted(entry)) != _FORMS[rule]:
+                wanted = " and ".join(_FORMS[rule])
                 raise ConfigError(f"strings/{language}.toml: {key} needs the plural forms {wanted}")
-
-    def _entry(self, key: str) -> Entry:
-        if key not in self.entries:
-            raise ConfigError(f"strings/{self.language}.toml: {key} is missing; add it")
-        return self.entries[key]
+            if not all(form.strip() for form in ([entry] if isinstance(entry, str) else entry.values())):
+                raise ConfigError(f"strings/{language}.toml: {key} is empty; write what it says")
 
     def _form(self, key: str, values: Mapping[str, object]) -> str:
-        entry = self._entry(key)
+        if key not in self.entries:
+            raise ConfigError(f"strings/{self.language}.toml: {key} is missing; add it")
+        entry = self.entries[key]
         wanted = placeholders(entry)
         if not isinstance(entry, str):
             count = values.get("count")
             if not isinstance(count, int):
                 raise ConfigError(f"the string {key} has plural forms and needs a whole number as count")
-            entry = entry["one" if self._rule == "one-other" and count == 1 else "other"]
+            entry = entry["one" if self.rules["plural"] == "one-other" and count == 1 else "other"]
         if not wanted <= set(values):
             raise ConfigError(f"the string {key} lacks a value for {', '.join(sorted(wanted - set(values)))}")
         return entry
@@ -138,6 +168,11 @@ class Words:
         }
         return Markup(escape(self._form(key, values))).format(**bold)
 
+    def section(self, name: str) -> dict[str, Entry]:
+        """Return the entries of a section by name, as a script of a page takes them."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): e for key, e in self.entries.items() if key.startswith(prefix)}
+
     def differences(self, reference: Words) -> list[str]:
         """Return what is missing, unknown or filled in differently, compared with another catalogue."""
         mine, theirs = self.entries, reference.entries
@@ -152,21 +187,64 @@ class Words:
 
     def integer(self, value: int) -> str:
         """Write a whole number with separators."""
-        return f"{value:,}".replace(",", str(self.entries["language.thousands"]))
+        return f"{value:,}".replace(",", str(self.rules["thousands"]))
 
     def number(self, value: float, decimals: int) -> str:
         """Write a number with fixed decimals; what is not a number becomes a dash."""
         if not math.isfinite(value):
             return self("table.none")
         whole, _, rest = f"{value:,.{decimals}f}".partition(".")
-        whole = whole.replace(",", str(self.entries["language.thousands"]))
-        return f"{whole}{self.entries['language.decimal']}{rest}" if rest else whole
+        whole = whole.replace(",", str(self.rules["thousands"]))
+        return f"{whole}{self.rules['decimal']}{rest}" if rest else whole
 
     def significant(self, value: float, digits: int = 2) -> str:
         """Write a number with so many significant digits, never cutting a whole number short."""
         if value == 0 or not math.isfinite(value):
             return self.number(value, 0)
         return self.number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)) + 1e-9)))
+
+    def large(self, value: float, digits: int = 3) -> str:
+        """Write a number that is only wanted roughly, with the language's word for its power of ten.
+
+        >>> load_words("serve", "en").large(1_200_000), load_words("serve", "ja").large(1_200_000)
+        ('1.2 million', '120万')
+        """
+        if not math.isfinite(value):
+            return self("table.none")
+        value = float(f"{value:.{digits}g}")
+        named = [(power, text) for power, text in self.rules["large"] if abs(value) >= power]
+        power, text = named[-1] if named else (1.0, "{value}")
+        scaled = value / power
+        decimals = next((d for d in range(digits) if math.isclose(round(scaled, d), scaled)), digits)
+        return str(text).format(value=self.number(scaled, decimals))
+
+    def money(self, value: float, currency: str) -> str:
+        """Write an amount of money with three digits at least.
+
+        Args:
+            value: Amount in whole units of the currency.
+            currency: Code such as ``JPY``, or any other name, which is written behind.
+
+        >>> load_words("serve", "ja").money(1_250_000, "JPY"), load_words("serve", "en").money(0.5, "EUR")
+        ('125万円', '€0.50')
+        """
+        if not math.isfinite(value):
+            return self("table.none")
+        shown = (
+            self.large(abs(value)) if abs(value) >= 100 else self.number(abs(value), 2 if value % 1 else 0)
+        )
+        key = f"currency.{currency}"
+        text = self(key, value=shown) if key in self.entries else f"{shown} {currency}"
+        return f"−{text}" if value < 0 else text
+
+    def date(self, day: datetime.date) -> str:
+        """Write a date.
+
+        >>> load_words("serve", "ja").date(datetime.date(2026, 11, 29))
+        '2026年11月29日'
+        """
+        month = self.rules["months"][day.month - 1]
+        return str(self.rules["date"]).format(year=day.year, month=month, day=day.day)
 
     def percent(self, fraction: float, decimals: int = 0) -> str:
         """Write a fraction as percent."""
@@ -178,7 +256,7 @@ class Words:
 
     def sentences(self, sentences: Iterable[str]) -> str:
         """Put whole sentences one after the other."""
-        return str(self.entries["language.between_sentences"]).join(sentences)
+        return str(self.rules["between_sentences"]).join(sentences)
 
     def milliseconds(self, value: float, digits: int = 2) -> str:
         """Write a short time."""

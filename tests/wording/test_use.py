@@ -1,0 +1,68 @@
+"""Every string of the report and its like is shown somewhere, and everything shown has a string."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ilion
+from ilion.opening import parse_toml
+from ilion.wording import load_words, rooms
+
+PACKAGE = Path(ilion.__file__).parent
+
+
+def _files(room: str, *patterns: str) -> list[Path]:
+    """Return the files of a room, but of no room inside it."""
+    inner = [PACKAGE / other for other in rooms() if other.startswith(f"{room}/")]
+    found = [path for pattern in patterns for path in (PACKAGE / room).rglob(pattern)]
+    return [path for path in found if not any(path.is_relative_to(other) for other in inner)]
+
+
+def _keys_in_python(room: str) -> Iterator[str]:
+    """Yield every string of the room as a pattern: the variable parts of f-strings match anything."""
+    for path in _files(room, "*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                yield re.escape(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"[\w-]+"
+                    for part in node.values
+                )
+
+
+def _keys_in_templates(room: str) -> Iterator[str]:
+    for file in _files(room, "*.j2"):
+        text = file.read_text("utf-8")
+        for call in re.findall(r"""\bt(?:\.rich)?\(((?:"[^"]*"|'[^']*'| ~ [\w.]+(?: ~ )?)+)""", text):
+            key = call.replace('"', "").replace("'", "").replace(".", r"\.")
+            yield re.sub(r" ~ [\w.\\]+(?: ~ )?", r"[\\w-]+", key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [room for room in rooms() if room.startswith("report")])
+def test_every_string_is_used_and_every_use_has_a_string(room: str) -> None:
+    known = load_words(room, "en").entries
+    in_templates = set(_keys_in_templates(room))
+    assert len(in_templates) > 15
+    for pattern in in_templates:
+        assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
+    in_python = set(_keys_in_python(room))
+    sections = {key.partition(".")[0] for key in known}
+    for pattern in in_python:
+        section, dot, rest = pattern.partition(r"\.")
+        if dot and section in sections and re.fullmatch(r"[\w\\+@-]+", rest):
+            assert any(re.fullmatch(pattern, key) for key in known), f"no string for {pattern}"
+    # The helper `say` of the caveats puts the section in front.
+    caveats = {rf"caveat\.{pattern}" for pattern in in_python}
+    used = in_templates | in_python | caveats
+    own = parse_toml((PACKAGE / room / "strings" / "en.toml").read_text("utf-8"))
+    keys = [f"{section}.{name}" for section, names in own.items() for name in names]
+    assert [key for key in keys if not any(re.fullmatch(pattern, key) for pattern in used)] == []
