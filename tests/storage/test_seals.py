@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
@@ -190,3 +194,69 @@ def test_a_head_with_very_many_files_is_read_whole(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "head.json").read_bytes())["files"][files[0].name] == 0
     files[-1].unlink()
     assert not storage.is_finished(tmp_path / "head.json")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 3), np.int64),
+        np.zeros((2, 3), "<U3"),
+        np.zeros(6, np.float32),
+        np.zeros((1, 2, 3), np.float32),
+    ],
+    ids=lambda a: f"{a.dtype}{a.shape}",
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_arrays_without_a_checksum_are_looked_at_too(
+    tmp_path: Path, array: NDArray[np.generic], mapped: bool
+) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ArtifactError, match=r"a\.npy: damaged \(.*delete it and run again"):
+        storage.read_array(tmp_path / "a.npy", ("f", 2), mapped=mapped)
+    np.savez(tmp_path / "a.npz", values=array, more=array)
+    with pytest.raises(ArtifactError, match=r"a\.npz: values: damaged \(.*delete it and run again"):
+        storage.read_arrays(tmp_path / "a.npz", {"values": ("f", 2)})
+    with pytest.raises(ArtifactError, match=r"a\.npz: damaged \(lacks counts, rows\)"):
+        storage.read_arrays(tmp_path / "a.npz", {"rows": ("i", 1), "counts": ("i", 1)})
+
+
+@pytest.mark.parametrize("name", ["indices", "similarities", "counts"])
+def test_a_ranking_of_other_numbers_is_refused(tmp_path: Path, name: str) -> None:
+    ranking = Ranking.from_dict({"q": {"a": 0.5, "b": 0.25}})
+    storage.write_ranking(tmp_path, ranking)
+    array = getattr(ranking, name)
+    np.save(tmp_path / f"{name}.npy", array.astype(np.float32 if array.dtype.kind == "i" else np.int64))
+    with pytest.raises(ArtifactError, match=rf"{name}\.npy: damaged .*delete it and run again"):
+        storage.read_ranking(tmp_path)
+
+
+def test_headers_are_parsed_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that parse by `ast` at once end in a SystemError in some versions of Python."""
+    storage.write_array(tmp_path / "a.npy", np.zeros(3))
+    storage.write_arrays(tmp_path / "a.npz", {"a": np.zeros(3)})
+    np.save(tmp_path / "old.npy", np.zeros(3))
+    (tmp_path / "old.ids.json").write_text('{"ids": ["a", "b", "c"], "shape": [3]}')
+    parse, busy, together = ast.literal_eval, Lock(), []
+
+    def watched(text: str) -> object:
+        if not busy.acquire(blocking=False):
+            together.append(text)
+            return parse(text)
+        try:
+            return parse(text)
+        finally:
+            sleep(0.001)
+            busy.release()
+
+    def look(number: int) -> None:
+        if number % 3 == 0:
+            storage.read_array(tmp_path / "a.npy", mapped=number % 2 == 0)
+        elif number % 3 == 1:
+            storage.read_arrays(tmp_path / "a.npz")
+        else:
+            assert storage.is_finished(tmp_path / "old.ids.json")
+
+    monkeypatch.setattr(ast, "literal_eval", watched)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(look, range(60)))
+    assert not together

@@ -156,7 +156,8 @@ def read_photo_queries(artifact: Artifact, key: str) -> dict[str, QuerySpots]:
         ArtifactError: A file is missing or damaged.
     """
     ids = read_json(artifact.folder / f"{key}.ids.json", _Head)["ids"]
-    arrays = read_arrays(artifact.folder / f"{key}.npz")
+    forms = {"counts": ("iu", 1), "parts": ("f", 2), "photo_sizes": ("iu", 2)} if ids else {}
+    arrays = read_arrays(artifact.folder / f"{key}.npz", forms)
     ends = np.cumsum(arrays["counts"])
     parts = {
         name: np.split(arrays[name], ends[:-1])

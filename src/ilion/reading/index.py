@@ -40,7 +40,10 @@ RARITY = 5.0
 SHARPNESS = 2.0
 """Exponent of the likeness."""
 
-_ARRAYS = ("grams", "gram_starts", "gram_terms", "starts", "lines", "rows", "confidences", "counts")
+_ARRAYS = dict.fromkeys(
+    ("grams", "gram_starts", "gram_terms", "starts", "lines", "rows", "confidences", "counts"), "iu"
+) | {"confidences": "f"}
+"""Names of the arrays, and the kind of number in each."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class TextIndex:
             ArtifactError: It is missing or damaged.
         """
         head: _Head = read_json(folder / "index.json", _Head)
-        arrays = {name: read_array(folder / f"{name}.npy") for name in _ARRAYS}
+        arrays = {name: read_array(folder / f"{name}.npy", (kind, 1)) for name, kind in _ARRAYS.items()}
         terms, postings = len(head["vocabulary"]), len(arrays["lines"])
         if len(arrays["starts"]) != terms + 1 or arrays["starts"][-1] != postings:
             raise ArtifactError(f"{folder}: the parts of the index do not fit together; delete the folder")

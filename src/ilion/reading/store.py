@@ -86,6 +86,12 @@ def write_texts(
     write_head(artifact.folder / f"{key}.ids.json", head, [artifact.folder / f"{key}.texts.npz"])
 
 
+_FORMS = {
+    "text": ("u", 1), "ends": ("u", 1), "counts": ("u", 1), "sizes": ("u", 2), "confidences": ("u", 1),
+    "quads": ("u", 3),
+}  # fmt: skip
+
+
 class _Head(TypedDict):
     ids: list[str]
     lines: int
@@ -98,14 +104,11 @@ class _Shard:
         head: _Head = read_json(artifact.folder / f"{key}.ids.json", _Head)
         self.ids = head["ids"]
         path = artifact.folder / f"{key}.texts.npz"
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, _FORMS)
         again = f"delete {artifact.folder / key}.* and run again"
-        try:
-            self.sizes, self.confidences, self.quads = (arrays[n] for n in ("sizes", "confidences", "quads"))
-            self.text = arrays["text"].tobytes()
-            counts, ends = arrays["counts"].astype(np.int64), arrays["ends"].astype(np.int64)
-        except KeyError as error:
-            raise ArtifactError(f"{path}: it has no {error}; {again}") from None
+        self.sizes, self.confidences, self.quads = (arrays[n] for n in ("sizes", "confidences", "quads"))
+        self.text = arrays["text"].tobytes()
+        counts, ends = arrays["counts"].astype(np.int64), arrays["ends"].astype(np.int64)
         self.firsts = np.concatenate([[0], np.cumsum(counts)])
         self.starts = np.concatenate([[0], ends])
         lines = {int(self.firsts[-1]), len(ends), len(self.confidences), len(self.quads), head["lines"]}

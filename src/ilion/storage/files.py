@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from tokenize import TokenError
+from types import MappingProxyType
 from typing import IO, Any
 from zipfile import BadZipFile
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.opening import check_regular, find_misfit, open_regular, parse_json, read_bytes
-from ilion.storage.seals import check_array, check_head, npy_header, seal_head
+from ilion.storage.seals import PARSING, check_array, check_head, npy_header, seal_head
 
 _DAMAGE = (
     ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError, RecursionError,
@@ -34,6 +35,8 @@ _DAMAGE = (
     BadZipFile, zlib.error, NotImplementedError, RuntimeError,  # unknown or encrypted members of a zip
 )  # fmt: skip
 """What damaged arrays raise."""
+Form = tuple[str, int]
+"""What an array must be: the kinds of number that it may hold (`numpy.dtype.kind`), and its dimensions."""
 
 
 def plain(value: object) -> object:
@@ -134,11 +137,14 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
             file.write(values.reshape(-1).view(np.uint8).data)
 
 
-def read_array(path: Path, *, mapped: bool = False, checked: bool = True) -> NDArray[Any]:
-    """Read a ``.npy`` array, memory-mapped if asked.
+def read_array(
+    path: Path, form: Form | None = None, *, mapped: bool = False, checked: bool = True
+) -> NDArray[Any]:
+    """Read a ``.npy`` array, memory-mapped if asked. Threads may read at once.
 
     Args:
         path: The file.
+        form: What it must be, as checksums are not all that there is: older files have none.
         mapped: Whether to map it instead of reading it.
         checked: Whether to compare it with its checksum; a file that did not change since is compared once
             by a process. Without, the caller calls `check_mapped` before it looks at values.
@@ -148,14 +154,25 @@ def read_array(path: Path, *, mapped: bool = False, checked: bool = True) -> NDA
     """
     try:
         check_regular(path)
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        with PARSING:
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        if not mapped:
+            array = np.array(array, order="K")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
     except _DAMAGE as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+    _check_form(path, array, form)
     if checked:
         check_mapped(path, array)
     return array
+
+
+def _check_form(where: Path | str, array: NDArray[Any], form: Form | None) -> None:
+    if form is not None and (array.dtype.kind not in form[0] or array.ndim != form[1]):
+        raise ArtifactError(
+            f"{where}: damaged ({array.dtype} in {array.ndim} dimensions); delete it and run again"
+        )
 
 
 _SOUND: set[tuple[str, int, int, int]] = set()
@@ -183,19 +200,28 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, forms: Mapping[str, Form] = MappingProxyType({})) -> dict[str, NDArray[Any]]:
     """Read what `write_arrays` wrote.
+
+    Args:
+        path: The file.
+        forms: Arrays that must be there, and what they must be.
 
     Raises:
         ArtifactError: The file is missing or damaged.
     """
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with PARSING, open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None
     except _DAMAGE as error:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from None
+    if missing := forms.keys() - found:
+        raise ArtifactError(f"{path}: damaged (lacks {', '.join(sorted(missing))}); delete it and run again")
+    for name, form in forms.items():
+        _check_form(f"{path}: {name}", found[name], form)
+    return found
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def read_ranking(folder: Path) -> Ranking:
     return Ranking(
         tuple(head["query_ids"]),
         ids,
-        read_array(folder / "indices.npy"),
-        read_array(folder / "similarities.npy"),
-        read_array(folder / "counts.npy"),
+        read_array(folder / "indices.npy", ("i", 2)),
+        read_array(folder / "similarities.npy", ("f", 2)),
+        read_array(folder / "counts.npy", ("i", 1)),
     )

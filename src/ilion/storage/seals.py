@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ _SEAL = re.compile(rb" # xxh3:([0-9a-f]{16}) *\n\Z")
 _HEAD = re.compile(rb'\A\{\n "checksum": "([0-9a-f]{16})"')
 _FILES = re.compile(rb'\A\{\n "checksum": "[0-9a-f]{16}",\n "files": (\{[^}]*\})')
 _BLANK = b"0" * 16
+PARSING = Lock()
+"""Held while NumPy reads the header of an array, which it parses by `ast`: two threads that do this at once
+can end in a SystemError in Python before 3.11.8 and 3.12.2 (python/cpython issue 106905)."""
 _FIRST = 65_536
 """Bytes of a head that surely hold the sizes of a shard's files, unless there are very many."""
 
@@ -159,7 +163,8 @@ def _fits_without_sizes(head: Path) -> bool:
     with open_regular(values) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             return True
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        with PARSING:
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         return file.tell() + math.prod(shape) * dtype.itemsize <= values.stat().st_size
 
 

@@ -128,7 +128,7 @@ def _search(values: Mapping[str, Any], advance: Advance) -> None:
     # the driver has checked the ids of the whole, and nobody asks for those of a part
     database = DescriptorSet(storage.load_artifact(Path(values["database"])), values["keys"], listed=False)
     part = Path(values["part"])
-    queries = storage.read_array(part.parent / "queries.npy")
+    queries = storage.read_array(part.parent / "queries.npy", ("f", 2))
     found = search(
         [str(number) for number in range(len(queries))],
         queries,

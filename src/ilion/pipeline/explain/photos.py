@@ -87,7 +87,8 @@ def explain_verification(
 
 
 def _evidence(folder: Path) -> local.Evidence:
-    return local.Evidence(**storage.read_arrays(folder / EVIDENCE))
+    forms = {"rows": ("i", 2), "votes": ("f", 2), "inliers": ("i", 2)}
+    return local.Evidence(**storage.read_arrays(folder / EVIDENCE, forms))
 
 
 def _by_votes(ranking: Ranking, evidence: local.Evidence) -> Ranking:

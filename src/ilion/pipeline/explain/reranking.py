@@ -27,6 +27,7 @@ from ilion.pipeline.stages.rerank import (
     Reranked,
     evidence_inputs,
     extract_local,
+    read_evidence,
     rerank_stage,
 )
 from ilion.pipeline.stages.results import Search
@@ -200,8 +201,7 @@ def reread_reranking(experiment: Experiment, stored: Reranking) -> Reranking:
     root = experiment.artifacts
     try:
         evidence = storage.load_artifact(root / stored.sources["evidence"], "evidence")
-        arrays = storage.read_arrays(evidence.folder / EVIDENCE)
-        inliers = arrays["inliers"]
+        inliers = read_evidence(evidence.folder).inliers
         ranking = storage.read_ranking(root / stored.sources["ranking"])
     except (ArtifactError, KeyError):
         return stored

@@ -37,6 +37,7 @@ from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Query,
 log = logging.getLogger(__name__)
 
 EVIDENCE = "evidence.npz"
+_FORMS = {"rows": ("i", 2), "inliers": ("i", 2), "scores": ("f", 2), "clock": ("f", 2)}
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ def rerank_stage(
         if not reused:
             _gather(experiment, plan, local, ranking, asked, artifact)
         stats = storage.read_json(artifact.folder / "stats.json", _Stats)
-        evidence = Evidence(**storage.read_arrays(artifact.folder / EVIDENCE))
+        evidence = read_evidence(artifact.folder)
     weights, folds = np.full(len(instances), plan.weight, np.float32), np.zeros(len(instances), np.int64)
     if settings.fusion == "rank":
         weights = np.full(len(instances), np.nan, np.float32)
@@ -281,6 +282,20 @@ def rerank_stage(
     )
 
 
+def read_evidence(folder: Path) -> Evidence:
+    """Read the evidence in the folder of an artifact.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    arrays = storage.read_arrays(folder / EVIDENCE, _FORMS)
+    if len({array.shape for array in arrays.values()}) > 1:
+        raise ArtifactError(
+            f"{folder / EVIDENCE}: its parts do not fit together; delete {folder} and run again"
+        )
+    return Evidence(**{name: arrays[name] for name in _FORMS})
+
+
 def evidence_inputs(
     plan: LocalPlan, local: Mapping[str, object], search_fingerprint: str, shortlist: int
 ) -> dict[str, object]:
@@ -301,7 +316,7 @@ def _gather(
     longer = _longer(experiment.artifacts, artifact)
     rows = local.rows_of(ranking)
     if longer is not None:
-        whole = Evidence(**storage.read_arrays(longer.folder / EVIDENCE))
+        whole = read_evidence(longer.folder)
         found, stats = whole.first(shortlist), storage.read_json(longer.folder / "stats.json", _Stats)
         share = float(found.clock.sum(dtype=np.float64) / max(whole.clock.sum(dtype=np.float64), 1e-12))
         stats["seconds"] *= share

@@ -219,8 +219,6 @@ def read_codebook(folder: Path) -> Codebook:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    arrays = read_arrays(folder / "codebook.npz")
-    missing = {"words", "projection", "weights", "binary"} - set(arrays)
-    if missing:
-        raise ArtifactError(f"{folder / 'codebook.npz'}: lacks {sorted(missing)}; delete it and run again")
+    forms = {"words": ("f", 2), "projection": ("f", 2), "weights": ("f", 1), "binary": ("b", 0)}
+    arrays = read_arrays(folder / "codebook.npz", forms)
     return Codebook(arrays["words"], arrays["projection"], arrays["weights"], bool(arrays["binary"]))

@@ -206,12 +206,12 @@ class InvertedFile:
         start = 0
         for stem, size in self._segments:
             # an empty file cannot be mapped, and an empty segment has empty ones
-            norms = read_array(self._folder / f"{stem}.norms.npy")
-            offsets = read_array(self._folder / f"{stem}.offsets.npy", mapped=True)
+            norms = read_array(self._folder / f"{stem}.norms.npy", ("f", 1))
+            offsets = read_array(self._folder / f"{stem}.offsets.npy", ("i", 1), mapped=True)
             count = int(offsets[-1])
             rows, codes, frames = (
-                read_array(self._folder / f"{stem}.{name}.npy", mapped=count > 0)
-                for name in ("rows", "codes", "frames")
+                read_array(self._folder / f"{stem}.{name}.npy", form, mapped=count > 0)
+                for name, form in (("rows", ("u", 1)), ("codes", ("uf", 2)), ("frames", ("u", 2)))
             )
             lengths = [len(norms), len(offsets), len(rows), len(codes), len(frames)]
             if lengths != [size, len(self.codebook) + 1, count, count, count]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
@@ -42,7 +41,6 @@ from ilion.storage.ids import PickedIds
 from ilion.types import Int64, Value
 
 _ARRAYS = ("counts", "rows", "records", "sizes")
-_PARSING = Lock()
 HELD = 512
 """Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
 SEGMENT = 16384
@@ -243,21 +241,19 @@ class Postings:
         """Map a segment; the first ones stay mapped, since every query looks into all of them."""
         found = self._held.get(number)
         if found is None:
-            # numpy parses the heads of arrays by `ast`, which in Python 3.11 fails in two threads at once
-            with _PARSING:
-                found = self._map(number)
+            found = self._map(number)
             if number < HELD:
                 self._held[number] = found
         return found
 
     def _map(self, number: int) -> Segment:
         stem, start, size = self._segments[number]
-        counts = unpack_counts(read_array(self.folder / f"{stem}.counts.npy"), self.words)
+        counts = unpack_counts(read_array(self.folder / f"{stem}.counts.npy", ("u", 1)), self.words)
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         # an empty file cannot be mapped
         rows, records = (
-            read_array(self.folder / f"{stem}.{name}.npy", mapped=offsets[-1] > 0)
-            for name in ("rows", "records")
+            read_array(self.folder / f"{stem}.{name}.npy", form, mapped=offsets[-1] > 0)
+            for name, form in (("rows", ("u", 1)), ("records", ("u", 2)))
         )
         shape = (int(offsets[-1]), self.code + GEOMETRY)
         if len(counts) != self.words or rows.shape != shape[:1] or records.shape != shape:
@@ -275,8 +271,7 @@ class Postings:
         segment = self._open(number)
         own = row - segment.start
         found = read_row(own, segment.offsets, segment.rows)
-        with _PARSING:
-            sizes = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy")
+        sizes = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy", ("u", 2))
         width, height = sizes[own].tolist()
         return Encoded(found[:, 1].astype(np.uint16), segment.records[found[:, 0]], (width, height))
 
