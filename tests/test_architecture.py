@@ -36,7 +36,7 @@ ORDER = (
     "runtime",
     # the pipeline, in the order in which data flows
     *("evaluation", "datasets", "synthetic", "interop", "descriptors", "searching", "localfeatures"),
-    *("reading", "adapt", "reranking", "extraction", "forecast", "report"),
+    *("reading", "adapt", "reranking", "extraction", "forecast", "poc", "report"),
     # what puts it together
     *("config", "download", "pipeline", "serve", "api", "", "cli", "__main__"),
 )

@@ -12,6 +12,7 @@ from ilion.pipeline.jobs.interop import (
     import_layer,
     import_results,
 )
+from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.pipeline.jobs.run import demo, evaluate, extract, rank, run
 from ilion.pipeline.jobs.runs import compare, load_run, report, status
 from ilion.pipeline.jobs.sweep import sweep
@@ -21,7 +22,9 @@ from ilion.serve.verbs import add, index, remove
 __all__ = [
     "adapt",
     "add",
+    "check_poc",
     "compare",
+    "decide_poc",
     "demo",
     "download",
     "evaluate",
@@ -36,11 +39,13 @@ __all__ = [
     "import_results",
     "index",
     "load_run",
+    "new_poc",
     "rank",
     "recipes",
     "remove",
     "report",
     "run",
+    "run_poc",
     "status",
     "sweep",
     "tune",

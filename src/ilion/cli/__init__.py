@@ -24,6 +24,7 @@ from ilion.cli import (
     forecast,
     index,
     interop,
+    poc,
     reproduce,
     run,
     serve,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(interop.import_app, name="import")
 app.add_typer(interop.export_app, name="export")
+app.add_typer(poc.app, name="poc")
 app.add_typer(serve.feedback_app, name="feedback")
 for _command in (
     run.run,

@@ -6,7 +6,9 @@ its queries come along. Letters: I instances, S statistics computed together, B 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -189,3 +191,104 @@ def sign_flip_p_value(differences: Float64, permutations: int, seed: int) -> flo
         signs = rng.integers(0, 2, size=(rows, len(moved)), dtype=np.int8) * 2.0 - 1.0
         as_far += int((np.abs(signs @ moved) >= seen).sum())
     return (1 + as_far) / (1 + permutations)
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(tail: float, freedom: int) -> float:
+    """Return the value that Student's t exceeds with a given probability.
+
+    Bisection of the finite sums 26.7.3 and 26.7.4 in Abramowitz and Stegun, "Handbook of Mathematical
+    Functions"; above 1,000 degrees of freedom the normal quantile.
+
+    Args:
+        tail: Probability on one side, in (0, 0.5).
+        freedom: Degrees of freedom, at least 1.
+
+    >>> round(student_quantile(0.025, 14), 3), round(student_quantile(0.025, 10**6), 3)
+    (2.145, 1.96)
+    """
+    if freedom > 1000:
+        return -NormalDist().inv_cdf(tail)
+    low, high = 0.0, 1.0
+    while _beyond(high, freedom) > tail:
+        high *= 2.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _beyond(middle, freedom) > tail else (low, middle)
+    return (low + high) / 2.0
+
+
+def _beyond(t: float, freedom: int) -> float:
+    """Return the probability that Student's t exceeds a value that is not negative."""
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, square = math.sin(angle), math.cos(angle) ** 2
+    odd = freedom % 2
+    term, total = (math.cos(angle), 0.0) if odd else (1.0, 0.0)
+    for step in range(freedom // 2):
+        total += term
+        term *= square * (2 * step + 1 + odd) / (2 * step + 2 + odd)
+    inside = 2.0 / math.pi * (angle + sine * total) if odd else sine * total
+    return (1.0 - inside) / 2.0
+
+
+def cautious_interval(values: Float64, tail: float = TAIL) -> Interval:
+    """Return the interval of a mean of few bounded values, such as paired differences of AP or R@1.
+
+    Student's interval with one more value of weight one half at either end of a range: the largest difference
+    seen, at least one half, or 1 where no value differs from 0. It is the adjustment of Agresti and Caffo
+    ("Simple and Effective Confidence Intervals for Proportions", The American Statistician 54(4), 2000; for
+    paired ones Bonett and Price, JEBS 37(4), 2012), with half its weight. Without it, values that are mostly
+    0 and seldom 1 have intervals that are far too short, and 15 equal ones have none.
+
+    Args:
+        values: (n,) one value an instance, in [-1, 1], at least 2.
+        tail: Probability on each side.
+
+    >>> interval = cautious_interval(np.zeros(15))
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (-0.138, 0.138)
+    """
+    n = len(values)
+    largest = float(np.abs(values).max())
+    reach = max(largest, 0.5) if largest > 1e-12 else 1.0
+    mean = float(values.sum()) / (n + 1)
+    variance = max((float((values**2).sum()) + reach**2 - (n + 1) * mean**2) / n, 0.0)
+    half = student_quantile(tail, n - 1) * math.sqrt(variance / (n + 1))
+    return Interval(mean - half, mean + half)
+
+
+def simultaneous_tail(values: Float64, draws: int = 20_000, seed: int = 0) -> float:
+    """Return the tail at which intervals of several means of the same instances hold all at once with 95%.
+
+    The smallest p-value of correlated normal estimates is simulated: single-step min-P of Westfall and Young,
+    "Resampling-Based Multiple Testing", 1993, with the normal law of Hothorn, Bretz and Westfall,
+    "Simultaneous Inference in General Parametric Models", Biometrical Journal 50(3), 2008. Correlations of
+    few instances are drawn towards none by the inverse root of their number, which makes the intervals wider.
+
+    Args:
+        values: (I, S) values of I instances in S comparisons; NaN where an instance takes no part.
+        draws: Number of simulated sets of estimates.
+        seed: Seed of these.
+
+    Returns:
+        Between 0.025 / S and 0.025.
+
+    >>> bool(simultaneous_tail(np.random.default_rng(0).normal(size=(20, 1))) > 0.024)
+    True
+    """
+    part = ~np.isnan(values)
+    counts = np.maximum(part.sum(axis=0), 1)
+    centred = np.where(part, values - np.nansum(values, axis=0) / counts, 0.0)
+    covariance = centred.T @ centred / np.outer(counts, counts)
+    scale = np.sqrt(np.diag(covariance))
+    known = scale > 1e-12
+    safe = np.where(known, scale, 1.0)
+    correlation = covariance / np.outer(safe, safe) * (1.0 - 1.0 / math.sqrt(max(len(values), 2)))
+    np.fill_diagonal(correlation, 1.0)
+    roots, directions = np.linalg.eigh(correlation)
+    factor = directions * np.sqrt(np.maximum(roots, 0.0))
+    drawn = np.random.default_rng(seed).standard_normal((draws, values.shape[1])) @ factor.T
+    drawn /= np.sqrt(np.maximum((factor**2).sum(axis=1), 1e-12))
+    largest = float(np.quantile(np.abs(drawn).max(axis=1), 1.0 - 2 * TAIL))
+    tail = 1.0 - NormalDist().cdf(largest)
+    return float(min(max(tail, TAIL / values.shape[1]), TAIL))

@@ -1,0 +1,238 @@
+"""Proofs of concept: plan the photos, look at what they cover, run the designs, decide."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ilion.cli.common import AsJson, Set, progress_bars, say_json
+
+if TYPE_CHECKING:
+    from ilion.poc.decision import Decision
+    from ilion.poc.shots import ShotList
+
+app = typer.Typer(
+    help="Plan a small proof of concept, run it, and decide what pays.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the proof of concept.")]
+
+_QUESTIONS = (
+    ("photos.sizes", "Sizes of the object on the photo, from small to large"),
+    ("photos.size_edges", "Shares of the photo's area at which they meet, one less"),
+    ("photos.backgrounds", "Backgrounds, from plain to crowded"),
+    ("photos.clutter_edges", "Numbers of things on the photo at which they meet, one less"),
+    ("goal.gain", "Gain worth paying for (0.05 is 5 points)"),
+    ("goal.width", "Half the width of an interval that you want (0.1 is ±10 points)"),
+    ("plan.objects", "Objects that you can photograph (0: as many as are needed)"),
+    ("money.currency", "Currency of the prices (empty: nothing is said in money)"),
+    ("money.searches_a_day", "Searches a day (0: not known)"),
+    ("money.find", "Value of a right first answer (0: not known)"),
+    ("money.wrong_pick", "Cost of a wrong pick (0: not known)"),
+)
+"""Settings that are asked for at a terminal."""
+
+
+@app.command("new")
+def new(
+    folder: Folder,
+    language: Annotated[str | None, typer.Option(help="Language of the pages: en or ja.")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Names of the sizes, as small,medium,large.")] = None,
+    size_edges: Annotated[
+        str | None, typer.Option(help="Shares of the photo at which sizes meet, as 0.03,0.1.")
+    ] = None,
+    backgrounds: Annotated[
+        str | None, typer.Option(help="Names of the backgrounds, as plain,crowded.")
+    ] = None,
+    clutter_edges: Annotated[
+        str | None, typer.Option(help="Numbers of things at which backgrounds meet, as 15.")
+    ] = None,
+    gain: Annotated[float | None, typer.Option(help="Gain worth paying for; 0.05 is 5 points.")] = None,
+    width: Annotated[float | None, typer.Option(help="Half the width of an interval that you want.")] = None,
+    measure: Annotated[str | None, typer.Option(help="AP or R@1.")] = None,
+    objects: Annotated[
+        int | None, typer.Option(help="Objects that you can photograph; 0: as needed.")
+    ] = None,
+    currency: Annotated[str | None, typer.Option(help="Currency of all prices.")] = None,
+    searches_a_day: Annotated[float | None, typer.Option(help="Number of searches a day.")] = None,
+    find: Annotated[float | None, typer.Option(help="Value of a right first answer.")] = None,
+    wrong_pick: Annotated[float | None, typer.Option(help="Cost of a wrong pick.")] = None,
+    settings: Set = None,
+    ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask for what is not given.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make poc.toml, the folders for photos, and a shot list: how many objects and photos of which kind.
+
+    At a terminal it asks for what no option says. In the folder of a proof of concept without options, the
+    shot list is written anew from its poc.toml.
+    """
+    from ilion import api
+    from ilion.config import apply_overrides, from_dict
+    from ilion.config.poc import FILE
+    from ilion.poc.settings import PocConfig
+    from ilion.storage.files import plain
+
+    given: dict[str, Any] = {
+        "language": language,
+        "photos.sizes": sizes,
+        "photos.size_edges": size_edges,
+        "photos.backgrounds": backgrounds,
+        "photos.clutter_edges": clutter_edges,
+        "goal.gain": gain,
+        "goal.width": width,
+        "goal.measure": measure,
+        "plan.objects": objects,
+        "money.currency": currency,
+        "money.searches_a_day": searches_a_day,
+        "money.find": find,
+        "money.wrong_pick": wrong_pick,
+    }
+    values = {name: value for name, value in given.items() if value is not None}
+    old = (folder / FILE).exists()
+    if not old and ask and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        for name, question in _QUESTIONS:
+            if name not in values:
+                values[name] = typer.prompt(question, default=_shown(PocConfig(), name), show_default=True)
+    chosen = None
+    if values or settings or not old:
+        table: dict[str, Any] = {"name": folder.resolve().name}
+        written = [f"{name}={_toml(name, value)}" for name, value in values.items()]
+        chosen = from_dict(PocConfig, apply_overrides(table, [*written, *(settings or ())]))
+    shots, files = api.new_poc(folder, chosen)
+    if as_json:
+        say_json({**dict(_fields(shots)), "files": plain([str(file) for file in files])})
+        return
+    _say_shots(shots)
+    for file in files:
+        print(file)
+
+
+def _shown(config: Any, name: str) -> str:
+    value = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return (
+        ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+        if isinstance(value, tuple)
+        else (f"{value:g}" if isinstance(value, float) else str(value))
+    )
+
+
+def _toml(name: str, value: object) -> str:
+    """Write a value of an option or an answer as TOML: lists by commas, text in quotes."""
+    import json
+
+    if name in ("photos.sizes", "photos.backgrounds"):
+        return json.dumps(
+            [part.strip() for part in str(value).split(",") if part.strip()], ensure_ascii=False
+        )
+    if name in ("photos.size_edges", "photos.clutter_edges"):
+        return f"[{value}]"
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if name
+        in (
+            "language",
+            "money.currency",
+            "goal.measure",
+        )
+        else str(value)
+    )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    from ilion.poc.decision import to_plain
+
+    plain: dict[str, Any] = to_plain(value)
+    return plain
+
+
+def _say_shots(shots: ShotList) -> None:
+    print(
+        f"{shots.name}: {shots.objects} objects, {shots.photos} photos of them, "
+        f"{shots.distractors} photos without them"
+    )
+    for shot in shots.shots:
+        print(
+            f"  {shot.cell}: {shot.photos} photos of each of {shot.objects} objects, which take "
+            f"{100 * shot.size_range[0]:g} to {100 * shot.size_range[1]:g}% of the photo"
+        )
+    wanted = f"for ±{100 * shots.wanted:g} points {shots.needed} objects"
+    if shots.objects == shots.needed:
+        gain = f"a true gain of {100 * shots.planned.detects:.0f} points"
+        print(f"  {wanted}; {gain} is then most likely shown to pay")
+    elif shots.planned.width >= 1:
+        print(f"  {wanted}; with your {shots.objects} nothing can be decided")
+    else:
+        print(f"  {wanted}; with your {shots.objects} you get ±{100 * shots.planned.width:.0f}")
+
+
+@app.command("check")
+def check(folder: Folder, as_json: AsJson = False) -> None:
+    """Say what the photos cover, cell by cell, what is missing, and what is wrong. Exit code 1 on errors."""
+    from ilion import api
+    from ilion.poc.coverage import render
+
+    with progress_bars() as progress:
+        found = api.check_poc(folder, progress)
+    if as_json:
+        say_json(_fields(found))
+    else:
+        print(render(found))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@app.command("run")
+def run(folder: Folder, settings: Set = None, as_json: AsJson = False) -> None:
+    """Run the designs, cheapest first, until none can win any more; what is done is not done again."""
+    from ilion import api
+
+    with progress_bars() as progress:
+        done, not_run = api.run_poc(folder, settings or (), progress)
+    if as_json:
+        say_json({"run": list(done), "not_run": dict(not_run)})
+        return
+    print(f"run: {', '.join(done)}")
+    for name, reason in not_run.items():
+        print(f"  not run: {name}: {reason}")
+
+
+@app.command("decide")
+def decide(folder: Folder, as_json: AsJson = False) -> None:
+    """Say which design pays in which cell, and write decision.json; nothing is said that is not certain."""
+    from ilion import api
+
+    found, path = api.decide_poc(folder)
+    if as_json:
+        say_json(_fields(found))
+        return
+    _say_decision(found)
+    print(f"decision: {path}")
+
+
+def _say_decision(found: Decision) -> None:
+    print(f"{found.name}: {found.objects} objects, {found.database:,} photos searched, {found.measure}")
+    said = [each for each in (found.recommendation, found.change, *found.statements) if each.said]
+    for statement in said:
+        print(f"  {statement.text}")
+    width = max((len(v.cell) for v in found.verdicts), default=0)
+    names = max((len(v.design) for v in found.verdicts), default=0)
+    for v in found.verdicts:
+        gain = f"{100 * v.gain.value:+4.0f} [{100 * v.gain.low:+4.0f} to {100 * v.gain.high:+4.0f}]"
+        print(f"  {v.cell:<{width}}  {v.design:<{names}}  {gain}  {v.answer.replace('-', ' ')}")
+    if found.money.missing:
+        print(f"  nothing is said in money without {', '.join(found.money.missing)}")
+    for line in found.money.lines:
+        print(
+            f"  {line.design}: {line.net.value:+,.0f} {found.money.currency} a month "
+            f"(95%: {line.net.low:+,.0f} to {line.net.high:+,.0f})"
+        )
+    for design in found.designs:
+        if not design.ran:
+            print(f"  not run: {design.name}: {design.reason}")

@@ -1,0 +1,110 @@
+"""A gain in money: more finds and fewer wrong picks against bytes and machines. No price is assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ilion.poc.decision import Estimate, MoneyLine
+from ilion.poc.settings import MoneyConfig
+
+DAYS = 365.25 / 12
+"""Days of a month."""
+GIGABYTE = 1e9
+HOUR_MS = 3_600_000.0
+
+
+@dataclass(frozen=True)
+class DesignCost:
+    """What a design was measured to cost.
+
+    Args:
+        bytes_per_photo: Stored bytes of a photo.
+        ms_per_search: Milliseconds of a search, describing the query included.
+        ms_per_photo: Milliseconds to describe a photo.
+        photos: Number of photos searched when that was measured.
+    """
+
+    bytes_per_photo: float
+    ms_per_search: float
+    ms_per_photo: float
+    photos: int
+
+
+def missing_prices(money: MoneyConfig) -> tuple[str, ...]:
+    """Return the settings without which nothing can be said in money.
+
+    >>> missing_prices(MoneyConfig(currency="EUR", searches_a_day=100, photos=10**6, find=1))
+    ('money.gigabyte_month', 'money.core_month')
+    """
+    needed = {
+        "money.currency": money.currency.strip(),
+        "money.searches_a_day": money.searches_a_day,
+        "money.photos": money.photos,
+        "money.gigabyte_month": money.gigabyte_month,
+        "money.core_month": money.core_month,
+        "money.find": value_of_right(money),
+    }
+    return tuple(name for name, value in needed.items() if not value)
+
+
+def value_of_right(money: MoneyConfig) -> float:
+    """Return what a right first answer in place of a wrong one is worth: find, wrong pick and minutes."""
+    return money.find + money.wrong_pick + money.minute * money.minutes_lost
+
+
+def monthly_costs(cost: DesignCost, money: MoneyConfig) -> tuple[float, float]:
+    """Return the price of storage and of processor cores a month.
+
+    Cores are those that the busiest hour keeps busy; a fraction of a core has its fraction of the price. The
+    time of a search is taken as measured, though it grows with the photos (``ilion forecast``).
+
+    >>> monthly_costs(DesignCost(1e4, 360, 50, 10**5), MoneyConfig(photos=10**6, gigabyte_month=0.5,
+    ...     core_month=20, searches_a_day=50_000))
+    (5.0, 20.0)
+    """
+    storage = money.photos * cost.bytes_per_photo / GIGABYTE * money.gigabyte_month
+    cores = money.searches_a_day * money.peak * cost.ms_per_search / HOUR_MS
+    return storage, cores * money.core_month
+
+
+def break_even(cost: DesignCost, baseline: DesignCost, money: MoneyConfig) -> float | None:
+    """Return the share of searches that must newly be right for a design to pay; None without prices.
+
+    It is negative for a design that is cheaper than the baseline.
+    """
+    if missing_prices(money):
+        return None
+    extra = sum(monthly_costs(cost, money)) - sum(monthly_costs(baseline, money))
+    return extra / (money.searches_a_day * DAYS * value_of_right(money))
+
+
+def money_line(
+    design: str, gain: Estimate, cost: DesignCost, baseline: DesignCost, money: MoneyConfig
+) -> MoneyLine:
+    """Return what a design changes a month, in money.
+
+    Args:
+        design: Name of the design.
+        gain: Gain of R@1, as a share of searches.
+        cost: Its cost.
+        baseline: Cost of the baseline.
+        money: Prices.
+    """
+    searches = money.searches_a_day * DAYS
+    storage, machines = (
+        before - after
+        for before, after in zip(monthly_costs(baseline, money), monthly_costs(cost, money), strict=True)
+    )
+
+    def times(factor: float, plus: float = 0.0) -> Estimate:
+        value, low, high = (factor * v + plus for v in (gain.value, gain.low, gain.high))
+        return Estimate(value, low, high, gain.objects, gain.photos)
+
+    return MoneyLine(
+        design,
+        times(searches * money.find),
+        times(searches * (money.wrong_pick + money.minute * money.minutes_lost)),
+        storage,
+        machines,
+        times(searches * value_of_right(money), storage + machines),
+    )
