@@ -162,6 +162,10 @@ def test_paths_may_be_strings_and_results_print_briefly(tiny_dataset: Path, tmp_
     loaded = ilion.load_run(str(tmp_path / "run"))
     assert loaded.evaluation.mean == result.evaluation.mean
     assert api.report([str(tmp_path / "run")], str(tmp_path / "again.html")) == tmp_path / "again.html"
+    japanese = api.report([str(tmp_path / "run")], str(tmp_path / "ja.html"), language="ja")
+    assert '<html lang="ja">' in japanese.read_text("utf-8")
+    with pytest.raises(ConfigError, match="the report has no language 'xx'; choose of en, ja"):
+        api.report([str(tmp_path / "run")], language="xx")
     again, _ = ilion.run(str(tmp_path / "run" / "experiment.toml"))
     assert again.evaluation.mean == result.evaluation.mean
     assert api.status(str(tmp_path / "run"))

@@ -14,7 +14,7 @@ from ilion.wording import Words, languages, load_words, rooms
 
 RULES = {"plural": "one-other", "thousands": ",", "decimal": ".", "between_sentences": " "}
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-SAME = re.compile(r"[^A-Za-z]*|(\W|\{\w+\})*( [KMGT]B)?|mAP.*|R@n|P@n|.*@\{k\}|AP( \{value\})?|Python")
+SAME = re.compile(r"\{\w+\}|mAP|AP|[KMGT]B|Python")
 """What may stand in Japanese without a Japanese letter: numbers, units and names of metrics."""
 
 
@@ -32,7 +32,7 @@ def test_nothing_is_left_in_english(room: str) -> None:
     for key, entry in load_words(room, "ja").entries.items():
         for form in [entry] if isinstance(entry, str) else entry.values():
             if not key.startswith("currency."):
-                assert JAPANESE.search(form) or SAME.fullmatch(form), f"{key}: {form}"
+                assert JAPANESE.search(form) or not re.search("[A-Za-z]{2}", SAME.sub("", form)), key
 
 
 @pytest.mark.parametrize("room", [r for r in rooms() if "ja" in languages(r)])

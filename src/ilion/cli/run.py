@@ -95,12 +95,15 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="File to write; default: report.html in the first folder."),
     ] = None,
+    language: Annotated[
+        str, typer.Option(help="Language of the text: en or ja; default: that of the first run's settings.")
+    ] = "",
 ) -> None:
     """Write a report of finished runs side by side."""
     from ilion import api
 
     with progress_bars() as progress:
-        print(f"report: {api.report(runs, output, progress)}")
+        print(f"report: {api.report(runs, output, progress, language)}")
 
 
 def compare(

@@ -44,10 +44,10 @@ class ReportConfig:
 
     Args:
         gallery: Number of queries in the gallery: a third each of the best, the worst and typical ones.
-        language: Language of the text.
+        language: Language of the text: ``en`` or ``ja``.
         domain: Field in which the model is specialised, for tables by domain; "" means what is known of it.
     """
 
     gallery: Annotated[int, Between(0, 10000)] = 12
-    language: Literal["en"] = "en"
+    language: Literal["en", "ja"] = "en"
     domain: str = ""

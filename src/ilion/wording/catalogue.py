@@ -102,8 +102,9 @@ class Words:
     Args:
         language: Code such as ``en``, for the ``lang`` attribute and for messages.
         catalogue: Section -> name -> entry. Section ``language`` holds the rules: ``plural`` is ``one-other``
-            or ``none``, ``thousands``, ``decimal`` and ``between_sentences`` are separators, ``date`` and
-            ``months`` write a date, ``large`` names powers of ten as pairs of a value and a text.
+            or ``none``, ``thousands``, ``decimal``, ``between_sentences`` and ``between_items`` are
+            separators, ``date`` and ``months`` write a date, ``large`` names powers of ten as pairs of value
+            and text.
 
     Raises:
         ConfigError: An entry is empty, or has other plural forms than the language.
@@ -257,6 +258,10 @@ class Words:
     def sentences(self, sentences: Iterable[str]) -> str:
         """Put whole sentences one after the other."""
         return str(self.rules["between_sentences"]).join(sentences)
+
+    def items(self, items: Iterable[str]) -> str:
+        """Put names one after the other."""
+        return str(self.rules["between_items"]).join(items)
 
     def milliseconds(self, value: float, digits: int = 2) -> str:
         """Write a short time."""

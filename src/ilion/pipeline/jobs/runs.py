@@ -23,6 +23,7 @@ from ilion.runtime import machine
 from ilion.storage.runs import from_plain, read_asked, read_evaluation, read_run
 from ilion.tasks import StageStatus, read_status
 from ilion.types import RetrievalDataset, Where
+from ilion.wording import languages
 
 log = logging.getLogger(__name__)
 
@@ -104,18 +105,33 @@ def _as_it_was(now: RetrievalDataset, asked: RetrievalDataset) -> RetrievalDatas
     )
 
 
-def report(runs: Sequence[Where], output: Where | None = None, progress: Progress | None = None) -> Path:
+def report(
+    runs: Sequence[Where],
+    output: Where | None = None,
+    progress: Progress | None = None,
+    language: str = "",
+) -> Path:
     """Write a report of finished runs; the best is shown in full, the others beside it.
 
     Args:
         runs: Output folders of runs on the same queries.
         output: The file to write; by default ``report.html`` in the first run's folder.
         progress: Callback that receives stage, done and total.
+        language: Language of the text, such as ``ja``; "" means that of the first run's settings.
+
+    Raises:
+        ConfigError: No run is named, or there is no such language.
     """
     if not runs:
         raise ConfigError("name at least one run folder")
+    if language and language not in languages("report"):
+        raise ConfigError(
+            f"the report has no language {language!r}; choose of {', '.join(languages('report'))}"
+        )
     results = [load_run(folder) for folder in runs]
     config = from_dict(ExperimentConfig, results[0].provenance["config"])  # type: ignore[arg-type]
+    if language:
+        config = replace(config, report=replace(config.report, language=language))  # type: ignore[arg-type]
     path = Path(output or Path(runs[0]) / "report.html")
     pipeline = Pipeline(config, progress, finished=True, dataset=results[0].dataset)
     return pipeline.write_report(*results, path=path)

@@ -83,7 +83,7 @@ def _summary(reading: Outcome, context: Context) -> list[str]:
 def _weights(reading: Outcome, words: Words) -> str:
     if reading.fusion == "rank":
         return words("reading.fused_rank")
-    used = ", ".join(words.number(float(weight), 3) for weight in np.unique(reading.weights))
+    used = words.items(words.number(float(weight), 3) for weight in np.unique(reading.weights))
     if reading.folds.any():
         return words("reading.fused_learnt", weights=used, count=int(reading.folds.max()) + 1)
     return words("reading.fused_fixed", weights=used)

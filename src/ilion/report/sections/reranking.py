@@ -119,7 +119,7 @@ def _facts(reranking: Reranking, words: Words) -> list[str]:
         facts.append(words("reranking.fusion_rank"))
     elif reranking.fusion == "calibrated":
         used, counts = np.unique(weights.round(6), return_counts=True)
-        several = words("reranking.between").join(
+        several = words.items(
             words("reranking.weight", weight=words.significant(float(w)), count=int(c))
             for w, c in zip(used, counts, strict=True)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ilion.outcome import RunResult
 from ilion.report.context import Context, Section
-from ilion.report.sections.verdict import is_telling, slice_label, telling_cutoff
+from ilion.report.sections.verdict import axis_name, is_telling, slice_label, telling_cutoff
 
 _USUAL = ("R", "P", "recall", "oracle")
 """Metrics of every run, without their cut-off; others have a column of their own."""
@@ -21,7 +21,9 @@ def runs_section(context: Context) -> Section:
         "oracle": all(is_telling(f"oracle@{r.evaluation.k}", r) for r in context.results),
         "metrics": {n: v for n, v in main.evaluation.metrics.items() if is_telling(n, main)},
         "machines": [_machine(r, context) for r in context.results],
-        "slices": [(s, slice_label(s.axis, s.label, words)) for s in main.evaluation.slices],
+        "slices": [
+            (s, axis_name(s.axis, words), slice_label(s.axis, s.label, words)) for s in main.evaluation.slices
+        ],
         "definitions": _definitions(context),
         "extra": [name for name in main.evaluation.metrics if name.partition("@")[0] not in _USUAL],
     }

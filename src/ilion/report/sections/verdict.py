@@ -53,6 +53,11 @@ def slice_label(axis: str, label: str, words: Words) -> str:
     return words(f"slice.{axis}_between", low=shown(match["from"]), high=shown(match["to"]))
 
 
+def axis_name(axis: str, words: Words) -> str:
+    """Return what an axis is called: those of values have a name in every language, labels are the data's."""
+    return words(f"slice.{axis}_axis") if axis in VALUE_AXES else axis
+
+
 def known_slices(evaluation: Evaluation, axis: str) -> list[SliceResult]:
     """Return the slices of an axis whose value is known, in the order of the evaluation."""
     return [s for s in evaluation.slices if s.axis == axis and s.label != UNKNOWN]
@@ -194,7 +199,7 @@ def _weak_spot(evaluation: Evaluation, words: Words) -> list[Markup]:
         sentences.append(
             words.rich(
                 "verdict.label",
-                axis=escape(weakest.axis),
+                axis=escape(axis_name(weakest.axis, words)),
                 label=escape(weakest.label),
                 value=words.percent(weakest.mean),
                 count=weakest.instances,
@@ -230,7 +235,7 @@ def caveats(
     never = outcome.never_found
     if never:
         key = "never_found" if len(never) <= _NAMES else "never_found_many"
-        say(key, count=len(never), k=outcome.k, names=", ".join(never[:_NAMES]))
+        say(key, count=len(never), k=outcome.k, names=words.items(never[:_NAMES]))
     skipped = all_skipped(results)
     if skipped:
         say("skipped", count=len(skipped))
@@ -238,7 +243,7 @@ def caveats(
     if missing:
         images = sum(part.images for part in missing)
         key = "missing" if all(part.images for part in missing) else "missing_at_least"
-        say(key, count=len(missing), images=images, names=", ".join(part.name for part in missing[:_NAMES]))
+        say(key, count=len(missing), images=images, names=words.items(part.name for part in missing[:_NAMES]))
     if evaluation.unreachable:
         say("unreachable", count=evaluation.unreachable)
     texts = sum(facts.query.text is not None for facts in outcome.queries)
@@ -249,7 +254,7 @@ def caveats(
     if evaluation.ties != "rank":
         say("ties" if evaluation.ties == "step" else "ties_trec")
     if main.cost.reused:
-        say("reused", stages=", ".join(main.cost.reused))
+        say("reused", stages=words.items(main.cost.reused))
     if len(results) > 1 and comparable(results):
         say("paired")
     if unreadable:
