@@ -30,6 +30,7 @@ from ilion.cli import (
     serve,
     status,
     sweep,
+    threshold,
     tune,
 )
 from ilion.cli.common import console
@@ -75,6 +76,7 @@ for _command in (
     reproduce.reproduce,
 ):
     app.command()(_command)
+poc.app.command()(threshold.threshold)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 from ilion.config.settle import settle
 from ilion.errors import ConfigError
 from ilion.storage import fingerprint
-from ilion.storage.runs import read_run
+from ilion.storage.runs import THRESHOLD, read_run, read_threshold
 from ilion.types import Between, Value
 
 
@@ -33,8 +33,8 @@ class Design(Value):
         search: First stage and its codes.
         reading: Words in photos.
         rerank: Local descriptors on the first results.
-        threshold: Score below which an answer is "none of these"; None as long as nobody has set one, so that
-            every search answers.
+        threshold: Score below which an answer is "none of these", as ``ilion poc threshold`` sets it; None as
+            long as nobody has set one, so that every search answers.
     """
 
     name: str = "default"
@@ -65,9 +65,27 @@ class Design(Value):
 
         Raises:
             ArtifactError: The folder holds no finished run.
-            ConfigError: Its results were made elsewhere, so nothing can be asked.
+            ConfigError: Its results were made elsewhere, so nothing can be asked; or its threshold was set
+                for another result.
         """
         plain = read_run(folder)
+        design, found = cls._of_run(folder, plain), read_threshold(folder)
+        if found is None:
+            return design
+        if (found["design"], found["fingerprints"]) != (design.digest, plain["provenance"]["fingerprints"]):
+            raise ConfigError(
+                f"{folder / THRESHOLD}: was set for another result than this run now has; set it again "
+                f"(ilion poc threshold {folder}) or delete it"
+            )
+        return replace(design, threshold=found["threshold"])
+
+    @classmethod
+    def without_threshold(cls, folder: Path) -> Design:
+        """Return the design of a finished run as `of_run` does, whatever threshold was set for it."""
+        return cls._of_run(folder, read_run(folder))
+
+    @classmethod
+    def _of_run(cls, folder: Path, plain: Mapping[str, Any]) -> Design:
         design = cls.of(from_dict(ExperimentConfig, plain["provenance"]["config"]))
         model = design.extraction.model
         if model.startswith(("results:", "imported:")):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,52 @@ from ilion.pipeline.stages.local_rows import Rows
 from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
 from ilion.pipeline.stages.read import ReadingStage, read, read_asked
 from ilion.pipeline.stages.rerank import LocalStage, describe_asked_locally, extract_local, rerank_asked
-from ilion.pipeline.stages.results import Prepared
+from ilion.pipeline.stages.results import Extraction, Prepared
 from ilion.pipeline.stages.search import keep_rows
 from ilion.reading.combine import combine
 from ilion.reading.index import search_texts
 from ilion.reranking.base import Explanation
-from ilion.types import Float64, Int64, Query, Ranking, Value
+from ilion.types import Descriptors, Float64, Int64, LocalFeatures, Query, Ranking, Value
 
 Explain = Callable[[int, int], Explanation]
+
+
+@dataclass(frozen=True)
+class Described(Value):
+    """Queries as the stages of a design take them.
+
+    Args:
+        queries: The queries.
+        prepared: Database and queries of the first stage; None where reading alone ranks.
+        reading: What was read; None without reading.
+        local: Local features of the queries; None where nothing is re-ranked.
+    """
+
+    queries: tuple[Query, ...]
+    prepared: Any
+    reading: ReadingStage | None
+    local: tuple[LocalFeatures, ...] | None
+
+    def take(self, numbers: Sequence[int]) -> Described:
+        """Return some of the queries, by their numbers."""
+        prepared, reading = self.prepared, self.reading
+        if isinstance(prepared, Extraction):
+            own = prepared.queries
+            some = Descriptors(tuple(own.ids[n] for n in numbers), own.values[list(numbers)])
+            prepared = replace(prepared, queries=some)
+        elif prepared is not None:
+            prepared = replace(
+                prepared,
+                queries=tuple(prepared.queries[n] for n in numbers),
+                query_ids=tuple(prepared.query_ids[n] for n in numbers),
+            )
+        if reading is not None:
+            reading = replace(reading, queries=tuple(reading.queries[n] for n in numbers))
+        queries = tuple(self.queries[n] for n in numbers)
+        # texts keep the results of the first stage
+        pictures = self.local is not None and all(query.image is not None for query in queries)
+        local = tuple(self.local[n] for n in numbers) if pictures and self.local is not None else None
+        return Described(queries, prepared, reading, local)
 
 
 @dataclass(frozen=True)
@@ -55,7 +94,7 @@ class Ready:
     """A design with its database, open and ready to be asked. Safe to share among threads.
 
     Args:
-        pipeline: Its stages; the queries of its data set are left alone.
+        pipeline: Its stages; the queries of its data set are asked only by `stored`.
     """
 
     pipeline: Pipeline
@@ -117,8 +156,11 @@ class Ready:
             ImageError: A photo is unreadable.
             ExtractionError: The design cannot be asked with a text.
         """
-        experiment, companions = self.pipeline.experiment, companions or {}
-        ids = tuple(query.id for query in queries)
+        return self.answer(self.describe(queries, companions or {}), allowed)
+
+    def describe(self, queries: Sequence[Query], companions: Mapping[str, str]) -> Described:
+        """Describe queries in memory; arguments as those of `ask`."""
+        experiment = self.pipeline.experiment
         texts = [query.id for query in queries if query.image is None]
         if texts and len(texts) < len(queries):
             raise ExtractionError("ask with photos or with texts, not with both kinds at once")
@@ -131,25 +173,37 @@ class Ready:
                 reading = read_asked(experiment, self.reading, queries, companions)
             local = None
             if self.plan is not None and self.local is not None and not texts:
-                local = describe_asked_locally(experiment, self.plan, self.local, queries)
+                local = describe_asked_locally(experiment, self.plan, self.local, queries).queries
+        return Described(tuple(queries), prepared, reading, local)
+
+    def stored(self) -> Described:
+        """Return the queries of the data set, as they were described for its run."""
+        local = None if self.local is None else self.local.queries
+        return Described(self.pipeline.queries, self.prepared, self.reading, local)
+
+    def answer(self, described: Described, allowed: Int64 | None = None) -> Asked:
+        """Rank the database for queries that were described; see `ask`."""
+        experiment, queries = self.pipeline.experiment, described.queries
+        ids = tuple(query.id for query in queries)
+        reading = described.reading
         said = tuple(len(words) for words in reading.queries) if reading else None
-        if prepared is None:
+        if described.prepared is None:
             assert reading is not None
             ranked = Ranked(self._rank_by_reading(ids, reading, allowed))
         else:
-            ranked = self.pipeline.first.rank(experiment, prepared, allowed)
+            ranked = self.pipeline.first.rank(experiment, described.prepared, allowed)
             if reading is not None:
                 settings = experiment.config.reading
                 shares = np.full(len(ids), settings.weight, np.float32)
                 words = _among(reading.evidence_in(self._read_rows), allowed)
                 fused = combine(ranked.ranking, words, None if settings.fusion == "rank" else shares)
                 ranked = replace(ranked, ranking=fused)
-        if self.plan is None or local is None:
+        if self.plan is None or self.local is None or described.local is None:
             return Asked(ranked.ranking, ranked.points, ranked.explain, said)
-        nothing = local.queries[0].take(np.empty(0, np.int64))
-        rows = Rows(local.database, self._local_rows, nothing, local.original)
-        ranking, evidence = rerank_asked(experiment, self.plan, local.queries, rows, ranked.ranking)
-        explain = explain_pairs(experiment.config, queries, self.plan, local.queries, rows)
+        nothing = described.local[0].take(np.empty(0, np.int64))
+        rows = Rows(self.local.database, self._local_rows, nothing, self.local.original)
+        ranking, evidence = rerank_asked(experiment, self.plan, described.local, rows, ranked.ranking)
+        explain = explain_pairs(experiment.config, queries, self.plan, described.local, rows)
         points = tuple(
             {row: count for row, count in zip(*line, strict=True) if row >= 0}
             for line in zip(evidence.rows.tolist(), evidence.inliers.tolist(), strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 from ilion.errors import ArtifactError
 from ilion.opening import find_misfit
 from ilion.outcome import Cost, Evaluation, MissingShard, Reading, Reranking, RunResult, Skipped
-from ilion.storage.files import read_json, write_json
+from ilion.storage.files import read_json, write_head, write_json
 from ilion.types import ImageRecord, NoSource, Query, RetrievalDataset
 
 T = TypeVar("T")
@@ -23,6 +23,8 @@ FORMAT = 1
 FILE = "run.json"
 ASKED = "asked.json"
 """Queries and ground truth of a run, so that it can be looked at when its data set has gone or changed."""
+THRESHOLD = "threshold.json"
+"""Score below which the design of a run answers "none of these", and what was promised of it."""
 _IN_ARTIFACTS = ("ranking", "inliers", "explain")
 """Fields of a result that are not written here, because artifacts hold what they are made of."""
 
@@ -36,6 +38,20 @@ class _Run(TypedDict):
     skipped: list[Skipped]
     provenance: Mapping[str, Any]
     missing: NotRequired[list[MissingShard]]
+
+
+class Threshold(TypedDict):
+    """What ``threshold.json`` holds.
+
+    ``threshold`` is None where nothing could be promised; ``promise`` is None where a person set it;
+    ``design`` is the digest of the design without its threshold, ``fingerprints`` are those of the run.
+    """
+
+    format: int
+    design: str
+    fingerprints: Mapping[str, str]
+    threshold: float | None
+    promise: Mapping[str, Any] | None
 
 
 class _Query(TypedDict):
@@ -130,6 +146,26 @@ def read_asked(folder: Path, root: Path) -> RetrievalDataset | None:
         for table in (plain["positives"], plain["ignored"])
     )
     return RetrievalDataset(plain["name"], root, tuple(queries), (), positives, ignored, plain["labels"])
+
+
+def write_threshold(folder: Path, threshold: Threshold) -> None:
+    """Store the threshold of a run, with a checksum."""
+    write_head(folder / THRESHOLD, threshold, ())
+
+
+def read_threshold(folder: Path) -> Threshold | None:
+    """Read the threshold of a run; None where none was set.
+
+    Raises:
+        ArtifactError: The file is damaged.
+    """
+    path = folder / THRESHOLD
+    if not path.exists():
+        return None
+    found: Threshold = read_json(path, Threshold)
+    if found["format"] != FORMAT:
+        raise ArtifactError(f"{path}: not of format {FORMAT}; set the threshold again: ilion poc threshold")
+    return found
 
 
 def read_evaluation(folder: Path) -> Evaluation:
