@@ -444,6 +444,19 @@ def test_cutoffs_beyond_the_database_are_not_shown(make: Maker, report: Callable
     assert f"among the first {images - 1} results" in report(small).visible
 
 
+def test_cutoffs_beyond_the_database_are_not_in_the_table_of_kinds(
+    make: Maker, report: Callable[..., Page]
+) -> None:
+    """29 photos and lists of 20 and of 1,000: what the first 1,000 hold of 29 says nothing."""
+    for k, shown in ((20, True), (1000, False)):
+        page = report(make(texts=1, k=k))
+        assert "image" in page.visible
+        heads = [text for tag, text in page.texts if tag == "th"]
+        # once in the table of runs, once in that of kinds
+        assert heads.count(f"Recall@{k}") == 2 * shown
+        assert heads.count(f"mAP@{k}") == 1
+
+
 def test_the_best_design_is_the_headline(make: Maker, report: Callable[..., Page]) -> None:
     weak, strong = make(gain=0.0), replace(make(gain=0.9), design="the better one")
     assert strong.evaluation.mean > weak.evaluation.mean

@@ -12,6 +12,7 @@ from ilion.outcome import Evaluation, Interval, ReadPair
 from ilion.outcome import Reading as Outcome
 from ilion.report.context import Context, Section
 from ilion.report.sections.gallery import Tile, query_tile, result_tile
+from ilion.report.sections.verdict import shared_cutoff
 from ilion.types import Float64
 from ilion.wording import Words
 
@@ -115,28 +116,26 @@ class Kind:
     design: str
     name: str
     queries: int
-    precision: tuple[float, Interval]
-    first: tuple[float, Interval]
-    recall: tuple[float, Interval]
+    figures: tuple[tuple[float, Interval] | None, ...]
 
 
 def kinds_section(context: Context) -> Section | None:
     """Set image and text queries side by side, where a run has both."""
     words = context.words
-    rows = []
+    rows, cut = [], shared_cutoff(context.results)
     for result in context.results:
         texts = {query.id for query in result.dataset.queries if query.text is not None}
         e = result.evaluation
         is_text = np.array([name in texts for name in e.query_ids])
         for name, chosen in (("image", ~is_text), ("text", is_text)):
             if chosen.any():
-                recall = e.per_query_metrics[f"recall@{e.k}"]
-                first = e.per_query_metrics["R@1"]
-                figures = [_mean(e, values, chosen) for values in (e.per_query, first, recall)]
-                rows.append(Kind(result.design, words(f"kinds.{name}"), int(chosen.sum()), *figures))
+                of = e.per_query_metrics
+                measured = (e.per_query, of["R@1"], *([of.get(f"recall@{cut}")] if cut else []))
+                means = tuple(None if values is None else _mean(e, values, chosen) for values in measured)
+                rows.append(Kind(result.design, words(f"kinds.{name}"), int(chosen.sum()), means))
     if len({row.name for row in rows}) < 2:
         return None
-    data = {"rows": rows, "k": context.main.evaluation.k, "note": long_texts(context)}
+    data = {"rows": rows, "k": context.main.evaluation.k, "cut": cut, "note": long_texts(context)}
     return Section("kinds", words("kinds.title"), data)
 
 

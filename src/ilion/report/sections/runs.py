@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ilion.outcome import RunResult
 from ilion.report.context import Context, Section
-from ilion.report.sections.verdict import axis_name, is_telling, slice_label, telling_cutoff
+from ilion.report.sections.verdict import axis_name, is_telling, shared_cutoff, slice_label
 
 _USUAL = ("R", "P", "recall", "oracle")
 """Metrics of every run, without their cut-off; others have a column of their own."""
@@ -17,7 +17,7 @@ def runs_section(context: Context) -> Section:
         "runs": list(enumerate(context.results, start=1)),
         "datasets_differ": len({r.dataset.name for r in context.results}) > 1,
         "cutoffs_differ": len({(r.evaluation.definition, r.evaluation.k) for r in context.results}) > 1,
-        "cut": min(filter(None, map(telling_cutoff, context.results)), default=0),
+        "cut": shared_cutoff(context.results),
         "oracle": all(is_telling(f"oracle@{r.evaluation.k}", r) for r in context.results),
         "metrics": {n: v for n, v in main.evaluation.metrics.items() if is_telling(n, main)},
         "machines": [_machine(r, context) for r in context.results],

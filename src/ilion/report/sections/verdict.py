@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -138,6 +138,11 @@ def telling_cutoff(result: RunResult) -> int:
     """Return the largest cut-off of recall that is smaller than the database; 0 where there is none."""
     names = [name for name in result.evaluation.metrics if name.startswith("recall@")]
     return max((int(name.partition("@")[2]) for name in names if is_telling(name, result)), default=0)
+
+
+def shared_cutoff(results: Iterable[RunResult]) -> int:
+    """Return the largest cut-off of recall that is smaller than every database that has one; 0 without any."""
+    return min(filter(None, map(telling_cutoff, results)), default=0)
 
 
 def best_first(results: Sequence[RunResult]) -> list[RunResult]:
