@@ -6,7 +6,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def write(path: Path, content: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """Let no test leave a thread that writes notes of a run: it would meet what later tests replace."""
+    yield
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "notes of a run"]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.bad_images import SMOOTH, encode, orientation_exif, png_chunk, stored
 
 from ilion.datasets.checking.inspect import inspect
+from ilion.errors import ImageError
 from ilion.images import decode, probe
 from ilion.types import RGB, MemorySource
 
@@ -24,6 +25,7 @@ XMP = (
     b"</rdf:RDF></x:xmpmeta>"
 )
 Samples = NDArray[Any]
+Order = Literal["<", ">"]
 ROWS, COLUMNS = np.mgrid[:32, :48]
 PICTURE: RGB = SMOOTH
 GREY = (20 + COLUMNS * 4 + ROWS).astype(np.uint8)
@@ -119,17 +121,17 @@ def test_probe_check_and_decode_agree_on_the_size(kind: str) -> None:
         assert probe(data).size == seen.facts.size == (width, height) == (48, 32)
 
 
-def tiff(samples: Samples, photometric: int, form: int) -> bytes:
-    """A plain TIFF of one strip."""
-    body = samples.tobytes()
+def tiff(samples: Samples, photometric: int, form: int, order: Order = "<") -> bytes:
+    """A plain TIFF of one strip, in either order of bytes."""
+    body = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
     height, width = samples.shape
     bits = samples.dtype.itemsize * 8
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1}
     tags |= {278: height, 279: len(body), 339: form}
-    ifd = struct.pack("<H", len(tags))
+    ifd = struct.pack(f"{order}H", len(tags))
     for tag, value in tags.items():
-        ifd += struct.pack("<HHII", tag, 4, 1, value)
-    head = b"II" + struct.pack("<HI", 42, 8 + len(body))
+        ifd += struct.pack(f"{order}HHII", tag, 4, 1, value)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(body))
     return head + body + ifd + bytes(4)
 
 
@@ -139,12 +141,20 @@ def tiff(samples: Samples, photometric: int, form: int) -> bytes:
     ids=["8", "16", "float"],
 )
 @pytest.mark.parametrize("zero_is_white", [False, True])
-def test_white_is_zero_is_turned_at_every_depth(samples: Samples, form: int, zero_is_white: bool) -> None:
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+def test_white_is_zero_is_turned_at_every_depth(
+    samples: Samples, form: int, zero_is_white: bool, order: Order
+) -> None:
     top = 1 if form == 3 else np.iinfo(samples.dtype).max
     stored_so = (top - samples).astype(samples.dtype) if zero_is_white else samples
-    data = tiff(stored_so, 1 - zero_is_white, form)
+    data = tiff(stored_so, 1 - zero_is_white, form, order)
     assert np.abs(decode(data).image[:, :, 0].astype(int) - GREY).max() <= 1
     assert probe(data).size == (48, 32)
+
+
+def test_samples_that_nothing_reads_are_not_called_damaged() -> None:
+    with pytest.raises(ImageError, match="samples that Pillow does not read; save it with 8 or 16 bits"):
+        decode(tiff(GREY.astype(np.uint64), 1, 1))
 
 
 def test_one_bit_and_packed_white_is_zero() -> None:

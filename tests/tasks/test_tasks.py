@@ -216,6 +216,8 @@ def test_stages_without_tasks_are_seen_too(tmp_path: Path) -> None:
     record.passed("search", 1, 2)
     record.begin()
     assert [s.stage for s in read_status(tmp_path)] == ["search"]
+    record.close(whole=False)
+    assert read_status(tmp_path)[0].state == "stopped"
 
 
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:

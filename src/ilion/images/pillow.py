@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from ilion.errors import ImageError
 
@@ -70,6 +70,10 @@ def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
     Image.init()
     if kind == "heic":
         _register_heif()
+    if kind == "tiff":
+        # of 16-bit samples in which 0 is white Pillow knows one order of bytes only
+        tiff = TiffImagePlugin
+        tiff.OPEN_INFO.setdefault((tiff.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
     plugin = Image.OPEN.get(FORMATS[kind])
     if plugin is None:
         raise ImageError(
@@ -89,6 +93,10 @@ def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
     # Plugins raise what they stumble over: OSError, SyntaxError, ValueError, struct.error, KeyError ...
     except Exception as error:
         seen = str(error).replace("not identified by this driver", "its header makes no sense")
+        if seen == "unknown pixel mode":
+            raise ImageError(
+                f"a {name(kind)} of samples that Pillow does not read; save it with 8 or 16 bits a sample"
+            ) from error
         raise ImageError(
             f"damaged or truncated {name(kind)} ({seen or type(error).__name__}); fetch the file again or "
             "save it anew"

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -100,6 +101,27 @@ class Found:
         """Parts of the database that could not be described."""
         found = self.extracted or self.stage
         return found.missing if found else ()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _recorded(method: Callable[Concatenate[Pipeline, P], T]) -> Callable[Concatenate[Pipeline, P], T]:
+    """Leave no stage open in the record of the run, however the method ends."""
+
+    @wraps(method)
+    def recorded(self: Pipeline, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        whole = False
+        try:
+            found = method(self, *args, **kwargs)
+            whole = True
+            return found
+        finally:
+            if "experiment" in vars(self):
+                self.experiment.record.close(whole=whole)
+
+    return recorded
 
 
 class Pipeline:
@@ -236,16 +258,19 @@ class Pipeline:
         extractor = self.extractor  # first: a misspelt model is said before any folder is read
         return DescriptorStage(self.config, extractor, self.layer)
 
+    @_recorded
     def prepare(self) -> Any:
         """Do whatever the first stage searches in: global descriptors, an inverted file ..."""
         first = self.first
         return first.prepare(self.experiment)
 
+    @_recorded
     def extract(self) -> Extraction:
         """Describe queries and database, adapted where there is a layer."""
         stage = self._descriptors
         return stage.prepare(self.experiment)
 
+    @_recorded
     def rank(self) -> Search:
         """Rank the database for every query by all stages of the experiment, and store the ranking."""
         if self.config.rerank.features == "none":
@@ -264,6 +289,7 @@ class Pipeline:
         }
         return open_ranking(self.experiment, "reranked-ranking", inputs, lambda _: reranked.ranking)
 
+    @_recorded
     def search(self, extracted: Extraction | Index | Photos | None = None) -> Search:
         """Rank the database for every query by the first stage."""
         return self._found(extracted).final
@@ -291,6 +317,7 @@ class Pipeline:
         """Judge a ranking of the queries by the data set."""
         return self._judge(ranking, *self._truth(ranking))
 
+    @_recorded
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
         plan = plan_local(self.config) if self.config.rerank.features != "none" else None
@@ -361,6 +388,7 @@ class Pipeline:
         self._keep(result)
         return result
 
+    @_recorded
     def evaluate_results(self, results: Results) -> RunResult:
         """Judge the results of others as if a search had given them, and store the run in the output folder.
 
@@ -436,6 +464,7 @@ class Pipeline:
         """A short name of the method."""
         return cost.design(self.config)
 
+    @_recorded
     def write_report(self, *results: RunResult, path: Path | None = None) -> Path:
         """Write the report of this experiment's result, with other runs beside it."""
         settings = self.config.report

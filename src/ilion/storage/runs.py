@@ -108,6 +108,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         ArtifactError: The folder holds no finished run, or one of another format.
     """
     if not (folder / FILE).exists():
+        if (folder / "sweep.json").exists():
+            raise ArtifactError(f"{folder}: is a sweep, whose page is sweep.html; name its folders")
         raise ArtifactError(f"{folder}: holds no finished run ({FILE}); run 'ilion run' first")
     plain = read_json(folder / FILE)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:

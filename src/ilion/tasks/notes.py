@@ -53,7 +53,7 @@ class Beating:
         self._path, self._value = path, value
         self._stop, self._wake = threading.Event(), threading.Event()
         write_note(path, value())
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="notes of a run", daemon=True)
         self._thread.start()
 
     def _beat(self) -> None:

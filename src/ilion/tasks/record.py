@@ -156,10 +156,10 @@ class RunRecord:
         if done >= total:
             self.close()
 
-    def close(self) -> None:
-        """End the record of what is going on."""
+    def close(self, *, whole: bool = True) -> None:
+        """End the record of what is going on, whole or broken off."""
         if self._passing is not None:
-            self._passing.close()
+            self._passing.close(whole=whole)
             self._passing = None
 
     def begin(self) -> None:

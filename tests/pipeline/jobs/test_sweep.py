@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from ilion import api, cli
 from ilion.cli import sweep
 from ilion.config import dump_toml, load_experiment
-from ilion.errors import ConfigError
+from ilion.errors import ArtifactError, ConfigError
 from ilion.extraction.local import describe_local
 from ilion.outcome import Cost, Evaluation, Interval, Machine, Sweep, SweepRun
 from ilion.pipeline.jobs.sweep import axes_of
@@ -102,9 +103,10 @@ def test_equal_runs_are_recognised_and_named_by_what_they_store(
     from ilion.cli.sweep import _say
 
     over = ["rerank.budget=0,1024", "evaluation.bootstrap=20,30"]
-    found, path = api.sweep(
-        folder / "experiment.toml", over, [f"cache={tmp_path / 'cache'}"], tmp_path / "out"
-    )
+    # a copy, which is moved below
+    photos = shutil.copytree(folder / "photos", tmp_path / "photos")
+    settings = [f"cache={tmp_path / 'cache'}", f"dataset.path={photos}"]
+    found, path = api.sweep(folder / "experiment.toml", over, settings, tmp_path / "out")
     assert [run.same_as for run in found.runs] == [None, 0, None, 2]
     assert "at full precision" in found.runs[0].design
     assert "in 1024 B" in found.runs[2].design
@@ -117,6 +119,15 @@ def test_equal_runs_are_recognised_and_named_by_what_they_store(
     out = capsys.readouterr().out
     assert out.count("the same run as") == 2
     assert "rerank.budget=0 (full precision)" in out
+
+    # its runs are reported wherever the photos are now
+    photos.rename(tmp_path / "moved")
+    runs = [Path(run.folder) for run in found.runs]
+    page = api.report(runs, tmp_path / "report.html").read_text()
+    assert all(run.design in page for run in found.runs)
+    assert api.compare(runs[0], runs[2]).difference == found.runs[2].difference
+    with pytest.raises(ArtifactError, match=r"is a sweep, whose page is sweep\.html"):
+        api.report([tmp_path / "out"])
 
 
 @pytest.mark.slow

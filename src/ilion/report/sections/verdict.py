@@ -141,7 +141,7 @@ def telling_cutoff(result: RunResult) -> int:
 
 
 def shared_cutoff(results: Iterable[RunResult]) -> int:
-    """Return the largest cut-off of recall that is smaller than every database that has one; 0 without any."""
+    """Return the least of the largest telling cut-offs of runs; 0 where none has any."""
     return min(filter(None, map(telling_cutoff, results)), default=0)
 
 
