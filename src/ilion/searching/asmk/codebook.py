@@ -208,7 +208,7 @@ def write_codebook(folder: Path, codebook: Codebook) -> None:
             "words": codebook.words,
             "projection": codebook.projection,
             "weights": codebook.weights,
-            "binary": np.array(codebook.binary),
+            "binary": np.array([codebook.binary]),
         },
     )
 
@@ -219,6 +219,6 @@ def read_codebook(folder: Path) -> Codebook:
     Raises:
         ArtifactError: It is missing or damaged.
     """
-    forms = {"words": ("f", 2), "projection": ("f", 2), "weights": ("f", 1), "binary": ("b", 0)}
+    forms = {"words": ("f", 2), "projection": ("f", 2), "weights": ("f", 1), "binary": ("b", 1)}
     arrays = read_arrays(folder / "codebook.npz", forms)
-    return Codebook(arrays["words"], arrays["projection"], arrays["weights"], bool(arrays["binary"]))
+    return Codebook(arrays["words"], arrays["projection"], arrays["weights"], bool(arrays["binary"][0]))
