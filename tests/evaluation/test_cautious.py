@@ -42,7 +42,7 @@ def test_intervals_cover_the_truth(n: int) -> None:
         share = np.mean([interval.low <= mean <= interval.high for interval in found])
         assert share > 0.93 - 0.015, name
         covered.append(share)
-    assert 0.93 <= np.mean(covered) <= (0.99 if n < 15 else 0.98)
+    assert 0.93 <= np.mean(covered) <= 0.98
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from ilion.cli import app
 from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.poc.coverage import render
-from ilion.poc.settings import PlanConfig, PocConfig
+from ilion.poc.settings import DesignsConfig, PhotosConfig, PlanConfig, PocConfig
+from tests.scenes import scene, thing, write_photos
 
 
 def test_new_makes_what_check_can_read(tmp_path: Path) -> None:
@@ -52,3 +55,84 @@ def test_new_asks_nothing_without_a_terminal(tmp_path: Path, capsys: pytest.Capt
     app(["poc", "new", str(tmp_path / "x"), "--objects", "20", "--gain", "0.1"], standalone_mode=False)
     assert "20 objects" in capsys.readouterr().out
     assert "gain = 0.1" in (tmp_path / "x" / "poc.toml").read_text("utf-8")
+
+
+def settings(**plan: int) -> PocConfig:
+    """Return settings whose designs are quick, for `tests.scenes.write_photos`."""
+    return PocConfig(
+        name="scenes",
+        photos=PhotosConfig(sizes=("small", "large"), size_edges=(0.05,), backgrounds=(), clutter_edges=()),
+        plan=PlanConfig(**plan),
+        designs=DesignsConfig(names=("local-1k", "local-2k", "few-shot"), baseline="local-1k"),
+    )
+
+
+@pytest.mark.slow
+def test_three_objects_give_a_plan_and_no_recommendation(tmp_path: Path) -> None:
+    write_photos(tmp_path, objects=3, distractors=10)
+    new_poc(tmp_path / "poc", settings(objects=20))
+    link_photos(tmp_path)
+    found = check_poc(tmp_path / "poc")
+    assert (found.objects, found.positives, found.can_decide) == (3, 9, False)
+    assert found.without_size == 9
+    done, not_run = run_poc(tmp_path / "poc")
+    assert done == ("local-1k", "local-2k")
+    assert "designs.labels" in not_run["few-shot"]
+    decision, path = decide_poc(tmp_path / "poc")
+    assert decision.recommendation.kind == "plan"
+    assert decision.recommendation.values["why"] == "few-objects"
+    assert decision.recommendation.values["objects"] >= 10
+    assert not any(statement.said for statement in (decision.change, *decision.statements))
+    assert {verdict.answer for verdict in decision.verdicts} == {"not-enough-photos"}
+    assert decision.money.lines == ()
+    assert "money.currency" in decision.money.missing
+    plain = json.loads(path.read_text("utf-8"))
+    assert plain["format"] == 1
+    assert plain["recommendation"]["said"]
+    assert plain["change"]["withheld"] == "few-objects"
+
+
+@pytest.mark.slow
+def test_a_proof_of_concept_from_folder_to_decision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = (90, 40, 26)
+    write_photos(tmp_path, objects=12, distractors=10)
+    for number in range(12):
+        for view, side in enumerate(sides):
+            home = tmp_path / "photos" / "objects" / f"object {number}" / "positive"
+            (home / f"{view}.png").write_bytes(scene(10 * number + view, thing(number), side))
+    new_poc(tmp_path / "poc", settings(objects=12))
+    link_photos(tmp_path)
+    rows = ["file,object,role,x,y,width,height"]
+    for number in range(12):
+        for view, side in enumerate(sides):
+            photo = f"objects/object {number}/positive/{view}.png"
+            rows.append(f"{photo},object {number},positive,60,30,{side},{side}")
+    (tmp_path / "poc" / "photos" / "photos.csv").write_text("\n".join(rows), "utf-8")
+    covered = {cell.cell: cell for cell in check_poc(tmp_path / "poc").cells}
+    assert (covered["small"].photos, covered["large"].photos) == (24, 12)
+    assert covered["large"].wanted_photos == 24
+    run_poc(tmp_path / "poc")
+    (tmp_path / "poc" / "results" / "threshold.json").write_text('{"risk": 0.05}', "utf-8")
+    app(["poc", "decide", str(tmp_path / "poc")], standalone_mode=False)
+    assert "local-2k" in capsys.readouterr().out
+    plain = json.loads((tmp_path / "poc" / "decision.json").read_text("utf-8"))
+    assert plain["threshold"] == {"risk": 0.05}
+    assert [cell["name"] for cell in plain["cells"]] == ["small", "large", "all"]
+    assert plain["objects"] == 12
+    for verdict in plain["verdicts"]:
+        assert verdict["gain"]["low"] <= verdict["gain"]["value"] <= verdict["gain"]["high"]
+        assert verdict["gain"]["objects"] == 12
+    assert plain["spreads"]["all"] >= 0
+    (tmp_path / "next").mkdir()
+    again = settings()
+    shots, _ = new_poc(tmp_path / "next", replace(again, plan=PlanConfig(pilot=str(tmp_path / "poc"))))
+    assert shots.spread == pytest.approx(plain["spreads"]["all"])
+    assert shots.spread_from == str(tmp_path / "poc")
+
+
+def link_photos(folder: Path) -> None:
+    """Put drawn photos where a proof of concept looks for them."""
+    shutil.rmtree(folder / "poc" / "photos")
+    (folder / "photos").rename(folder / "poc" / "photos")

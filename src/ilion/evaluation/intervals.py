@@ -235,10 +235,11 @@ def cautious_interval(values: Float64, tail: float = TAIL) -> Interval:
     """Return the interval of a mean of few bounded values, such as paired differences of AP or R@1.
 
     Student's interval with one more value of weight one half at either end of a range: the largest difference
-    seen, at least one half, or 1 where no value differs from 0. It is the adjustment of Agresti and Caffo
-    ("Simple and Effective Confidence Intervals for Proportions", The American Statistician 54(4), 2000; for
-    paired ones Bonett and Price, JEBS 37(4), 2012), with half its weight. Without it, values that are mostly
-    0 and seldom 1 have intervals that are far too short, and 15 equal ones have none.
+    seen, or 1 where no value differs from 0. It is the adjustment of Agresti and Caffo ("Simple and Effective
+    Confidence Intervals for Proportions", The American Statistician 54(4), 2000; for paired ones Bonett and
+    Price, JEBS 37(4), 2012), with half its weight. Without it, values that are mostly 0 and seldom 1 have
+    intervals that are far too short, and 15 equal ones have none. A gain that one object in ten has, and that
+    none of a few objects shows, is beyond any interval of this kind.
 
     Args:
         values: (n,) one value an instance, in [-1, 1], at least 2.
@@ -250,7 +251,7 @@ def cautious_interval(values: Float64, tail: float = TAIL) -> Interval:
     """
     n = len(values)
     largest = float(np.abs(values).max())
-    reach = max(largest, 0.5) if largest > 1e-12 else 1.0
+    reach = largest if largest > 1e-12 else 1.0
     mean = float(values.sum()) / (n + 1)
     variance = max((float((values**2).sum()) + reach**2 - (n + 1) * mean**2) / n, 0.0)
     half = student_quantile(tail, n - 1) * math.sqrt(variance / (n + 1))

@@ -263,6 +263,8 @@ def _spreads(compared: Comparisons) -> dict[str, float]:
     cells = [c[~np.isnan(c)] for c in compared.gains[best].T]
     inside = [float(c.std(ddof=1)) for c in cells if len(c) >= LEAST_OBJECTS]
     found = {"all": float(np.nanstd(known[best], ddof=1))}
+    if found["all"] < 1e-9:  # no object differs, which says nothing about how much others do
+        return {}
     return found | ({"cell": max(inside)} if inside else {})
 
 

@@ -213,7 +213,7 @@ class Decision(Value):
         change: What would change it: ``change-share`` or ``change-gain``.
         statements: Further sentences.
         spreads: Standard deviations over objects that a further plan can take: ``cell`` and ``all``, of the
-            gain of the best design; empty where there are too few objects.
+            gain of the best design; empty where there are too few objects, or none differs.
         threshold: Part of "none of these"; None where it was not made.
         lookalikes: Part of look-alikes; None where it was not made.
         stages: Stage plan; None where it was not made.

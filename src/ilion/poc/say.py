@@ -164,12 +164,12 @@ def change_of(
     }
     if verdict.answer == "pays":
         text = (
-            f"If a gain of less than {percent(verdict.gain.low)} is not worth its price to you, "
-            f"{verdict.design} is no longer certain to pay."
+            f"If only gains above {100 * verdict.gain.low:.0f} points were worth their price to you, "
+            f"{verdict.design} would no longer be certain to pay."
         )
         return Statement("change-gain", True, "", values, text)
     if verdict.answer == "does-not-pay":
-        most = percent(max(verdict.gain.high, 0))
+        most = f"{100 * max(verdict.gain.high, 0):.0f} points"
         text = f"If a gain of {most} or less were worth its price to you, look again."
         return Statement("change-gain", True, "", values, text)
     withheld = "few-objects" if verdict.gain.objects < LEAST_OBJECTS else "not-settled"

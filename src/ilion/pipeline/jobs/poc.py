@@ -108,7 +108,8 @@ def spread_of(config: PocConfig) -> Spread:
     spreads = plain.get("spreads") if isinstance(plain, dict) else None
     if not isinstance(spreads, dict) or not isinstance(spreads.get("all"), float):
         raise ConfigError(
-            f"plan.pilot: {file} has too few objects to say how they differ; leave plan.pilot out"
+            f"plan.pilot: {file} does not say how gains differ between objects (too few objects, or equal "
+            "designs); leave plan.pilot out"
         )
     if plain.get("measure") != config.goal.measure:
         raise ConfigError(
