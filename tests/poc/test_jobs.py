@@ -57,12 +57,12 @@ def test_new_asks_nothing_without_a_terminal(tmp_path: Path, capsys: pytest.Capt
     assert "gain = 0.1" in (tmp_path / "x" / "poc.toml").read_text("utf-8")
 
 
-def settings(**plan: int) -> PocConfig:
+def settings(objects: int = 0) -> PocConfig:
     """Return settings whose designs are quick, for `tests.scenes.write_photos`."""
     return PocConfig(
         name="scenes",
         photos=PhotosConfig(sizes=("small", "large"), size_edges=(0.05,), backgrounds=(), clutter_edges=()),
-        plan=PlanConfig(**plan),
+        plan=PlanConfig(objects=objects),
         designs=DesignsConfig(names=("local-1k", "local-2k", "few-shot"), baseline="local-1k"),
     )
 

@@ -208,7 +208,8 @@ def decide(folder: Folder, as_json: AsJson = False) -> None:
     """Say which design pays in which cell, and write decision.json; nothing is said that is not certain."""
     from ilion import api
 
-    found, path = api.decide_poc(folder)
+    with progress_bars() as progress:
+        found, path = api.decide_poc(folder, progress)
     if as_json:
         say_json(_fields(found))
         return

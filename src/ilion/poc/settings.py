@@ -101,6 +101,8 @@ class GoalConfig:
         hoped: Gain that is hoped for and should be shown if it is there, a fraction above ``gain``.
         width: Half the width of a gain's 95% interval that is wanted, a fraction.
         power: Probability with which the hoped gain should be shown.
+        risk: Largest share of searches that may end in a wrong answer that is accepted (docs/threshold.md).
+        confidence: Probability with which that is to hold.
     """
 
     measure: Measure = "AP"
@@ -108,6 +110,8 @@ class GoalConfig:
     hoped: Annotated[float, Between(0.001, 1)] = 0.2
     width: Annotated[float, Between(0.005, 0.5)] = 0.1
     power: Annotated[float, Between(0.1, 0.99)] = 0.8
+    risk: Annotated[float, Between(0.001, 0.9)] = 0.05
+    confidence: Annotated[float, Between(0.5, 0.999)] = 0.9
 
     def __post_init__(self) -> None:
         if self.hoped <= self.gain:

@@ -25,6 +25,7 @@ from ilion.errors import ConfigError, DatasetError, IlionError
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.runs import load_run
+from ilion.pipeline.jobs.threshold import set_threshold
 from ilion.pipeline.order import Pipeline
 from ilion.poc.cells import CellsOfPhotos, measure_cells, sort_photos
 from ilion.poc.compare import shares_of
@@ -36,6 +37,7 @@ from ilion.poc.sample import Spread, prior_spread
 from ilion.poc.settings import DESIGNS, PocConfig
 from ilion.poc.shots import ShotList, list_shots
 from ilion.storage.runs import FILE as RUN_FILE
+from ilion.storage.runs import read_threshold
 from ilion.types import Where
 
 log = logging.getLogger(__name__)
@@ -308,11 +310,15 @@ def _measured(name: str, result: RunResult, sorted_photos: CellsOfPhotos) -> Tri
     )
 
 
-def decide_poc(folder: Where) -> tuple[Decision, Path]:
+def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decision, Path]:
     """Decide from finished designs, and write ``decision.json``.
+
+    The design that is decided for gets the threshold for "none of these" that keeps the promise asked for
+    (`ilion.pipeline.jobs.threshold`), if there are enough objects for one.
 
     Args:
         folder: Folder of the proof of concept.
+        progress: Callback that receives stage, done and total.
 
     Returns:
         The decision, and the path of its file.
@@ -350,8 +356,21 @@ def decide_poc(folder: Where) -> tuple[Decision, Path]:
     }
     tried = [_measured(name, run, sorted_photos) for name, run in runs.items()]
     found = decide(config, sorted_photos, tried, not_run, counts, parts)
+    chosen = found.recommendation.values.get("design")
+    if chosen and found.threshold is None:
+        found = replace(found, threshold=_threshold(config, results / chosen, progress))
     storage.write_json(home / DECISION, {"format": FORMAT, **_table(found)})
     return found, home / DECISION
+
+
+def _threshold(config: PocConfig, run: Path, progress: Progress | None) -> Any:
+    """Set the threshold of a run, and return its file; None where its search allows none."""
+    try:
+        set_threshold(run, config.goal.risk, config.goal.confidence, progress=progress)
+    except ConfigError as error:
+        log.warning("no threshold: %s", error)
+        return None
+    return read_threshold(run)
 
 
 def _table(value: Any) -> dict[str, Any]:
