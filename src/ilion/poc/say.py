@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -136,6 +137,7 @@ def change_of(
         large = np.array([cell.size in sizes[cut:] for cell in cells]) & (shares.weights > 0)
         turn = _turning_share(gains, shares, small, large, least, TAIL / (len(sizes) - 1))
         if turn is not None:
+            turn = replace(turn, photos=sum(cell.photos for cell in cells))
             names = [cell.name for cell, inside in zip(cells, small, strict=True) if inside]
             edge = max(cell.size_range[1] for cell in cells if cell.name in names)
             found.append((turn.high - turn.low, turn, names, edge))
