@@ -91,6 +91,7 @@ OPENS_BY_ITSELF = {
     "synthetic.writer": "writes tars, and reads its own table",
     "storage.ids": "copies its own list",
     "report.build": "reads a resource of the package",
+    "report.decision.names": "reads resources of the package",
     "datasets.skeleton": "reads a resource of the package",
     "download.recipes": "reads resources of the package",
     "serve.service": "reads resources of the package",

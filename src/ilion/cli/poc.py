@@ -184,6 +184,8 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
         say_json(_fields(found))
     else:
         print(render(found))
+        if found.without_size and (folder / "boxes.html").exists():
+            print(f"  draw boxes in {folder / 'boxes.html'}")
     if found.problems:
         raise typer.Exit(1)
 
@@ -215,6 +217,7 @@ def decide(folder: Folder, as_json: AsJson = False) -> None:
         return
     _say_decision(found)
     print(f"decision: {path}")
+    print(f"page: {path.with_suffix('.html')}")
 
 
 def _say_decision(found: Decision) -> None:

@@ -96,6 +96,12 @@ def placeholders(entry: Entry) -> set[str]:
     return {name for form in forms for _, name, _, _ in string.Formatter().parse(form) if name is not None}
 
 
+def _replace(entry: Entry, old: str, new: str) -> Entry:
+    if isinstance(entry, str):
+        return entry.replace(old, new)
+    return {form: text.replace(old, new) for form, text in entry.items()}
+
+
 class Words:
     """One language's catalogue; calling it gives a string.
 
@@ -103,8 +109,8 @@ class Words:
         language: Code such as ``en``, for the ``lang`` attribute and for messages.
         catalogue: Section -> name -> entry. Section ``language`` holds the rules: ``plural`` is ``one-other``
             or ``none``, ``thousands``, ``decimal``, ``between_sentences`` and ``between_items`` are
-            separators, ``date`` and ``months`` write a date, ``large`` names powers of ten as pairs of value
-            and text.
+            separators, ``unbroken`` marks beside which no line ends, ``date`` and ``months`` write a date,
+            ``large`` names powers of ten as pairs of value and text.
 
     Raises:
         ConfigError: An entry is empty, or has other plural forms than the language.
@@ -124,6 +130,8 @@ class Words:
             for name, entry in names.items()
             if section != "language"
         }
+        for mark in self.rules.get("unbroken", ""):  # no line ends beside it
+            self.entries = {key: _replace(e, mark, f"\u2060{mark}\u2060") for key, e in self.entries.items()}
         rule = self.rules["plural"]
         if rule not in _FORMS:
             raise ConfigError(

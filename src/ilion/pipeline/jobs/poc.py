@@ -1,6 +1,7 @@
 """A proof of concept from the first question to the decision: plan, look at the photos, run, decide.
 
-    poc.toml, shots.json, shots.csv -> photos/ -> results/<design>/ -> decision.json
+    poc.toml, shots.json, shots.csv, shots.html -> photos/, boxes.html -> results/<design>/
+        -> decision.json, decision.html
 
 All designs share one folder of artifacts (``results/cache``). Nothing is deleted, and what is done is not
 done again.
@@ -36,6 +37,7 @@ from ilion.poc.money import DesignCost
 from ilion.poc.sample import Spread, prior_spread
 from ilion.poc.settings import DESIGNS, PocConfig
 from ilion.poc.shots import ShotList, list_shots
+from ilion.report.decision import write_boxes, write_decision, write_shots
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_threshold
 from ilion.types import Where
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 RESULTS = "results"
 CACHE = "cache"
 DECISION = "decision.json"
+PAGE = "decision.html"
+BOXES = "boxes.html"
 SHOTS = "shots.json"
 PARTS = ("threshold", "lookalikes", "stages")
 """Parts of a decision that other verbs leave in the folder of results."""
@@ -91,7 +95,8 @@ def new_poc(folder: Where, settings: PocConfig | None = None) -> tuple[ShotList,
     shots = list_shots(config, spread_of(config))
     storage.write_json(home / SHOTS, {"format": FORMAT, **_table(shots)})
     storage.write_bytes(home / "shots.csv", _csv(shots))
-    return shots, (*made, home / SHOTS, home / "shots.csv")
+    write_shots(_table(shots), home / "shots.html")
+    return shots, (*made, home / SHOTS, home / "shots.csv", home / "shots.html")
 
 
 def spread_of(config: PocConfig) -> Spread:
@@ -150,6 +155,8 @@ def _csv(shots: ShotList) -> bytes:
 def check_poc(folder: Where, progress: Progress | None = None) -> Coverage:
     """Say what the photos of a proof of concept cover, what is missing, and what is wrong with them.
 
+    Photos in the plain form get a page on which boxes can be drawn (``boxes.html``).
+
     Args:
         folder: Folder of the proof of concept.
         progress: Callback that receives stage, done and total.
@@ -174,6 +181,12 @@ def check_poc(folder: Where, progress: Progress | None = None) -> Coverage:
     )
     warnings = sum(checked.totals["warning"].values())
     shots = list_shots(config, spread)
+    if (photos / "objects").is_dir():
+        home = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        try:
+            write_boxes(photos, home / BOXES, language=config.language, name=config.name)
+        except DatasetError as error:
+            log.warning("%s was not written: %s", BOXES, error)
     try:
         dataset = open_dataset(photos)
     except DatasetError:
@@ -311,7 +324,7 @@ def _measured(name: str, result: RunResult, sorted_photos: CellsOfPhotos) -> Tri
 
 
 def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decision, Path]:
-    """Decide from finished designs, and write ``decision.json``.
+    """Decide from finished designs, and write ``decision.json`` and the page ``decision.html``.
 
     The design that is decided for gets the threshold for "none of these" that keeps the promise asked for
     (`ilion.pipeline.jobs.threshold`), if there are enough objects for one.
@@ -359,7 +372,9 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
     chosen = found.recommendation.values.get("design")
     if chosen and found.threshold is None:
         found = replace(found, threshold=_threshold(config, results / chosen, progress))
-    storage.write_json(home / DECISION, {"format": FORMAT, **_table(found)})
+    plain = {"format": FORMAT, **_table(found)}
+    storage.write_json(home / DECISION, plain)
+    write_decision(plain, home / PAGE, dataset=first.dataset)
     return found, home / DECISION
 
 
