@@ -129,6 +129,19 @@ def tiny_dataset(_tiny_master: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_tiny_master, tmp_path / "tiny"))
 
 
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render a synthetic data set of small photos, which tests only read; 4 objects, 44 distractors.
+
+    What is computed of it may be kept in the folder ``cache`` beside it.
+    """
+    from ilion.synthetic import synthesize
+
+    folder = tmp_path_factory.mktemp("rendered") / "set"
+    synthesize(folder, instances=4, distractors=44, image_side=160, workers=1)
+    return folder
+
+
 @pytest.fixture
 def plain_dataset(tmp_path: Path) -> Path:
     """Write a sound data set in the plain form: 2 objects, 3 distractors, descriptions, a label."""

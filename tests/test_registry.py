@@ -208,6 +208,7 @@ def test_wrong_names_are_said_before_any_folder_is_read(setting: str, tmp_path: 
     Pipeline(config, finished=True)
 
 
+@pytest.mark.slow
 def test_code_is_found_from_the_experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "house" / "mine.py", "def model(info, options): ...\n")
     write(tmp_path / "house" / "mypack" / "__init__.py", "def model(info, options): ...\n")

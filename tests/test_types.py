@@ -23,6 +23,7 @@ SCORES = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(SCORES)
 def test_a_ranking_survives_dicts_and_files(
     tmp_path_factory: pytest.TempPathFactory, scores: dict[str, dict[str, float]]

@@ -79,6 +79,7 @@ def test_only_images_of_the_size_of_a_labelled_photo_are_read(
     assert read == ["same.jpg"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ridge", "linear"])
 def test_a_guard_leaves_results_as_they_were(folder: Path, network: Path, method: str) -> None:
     plain = api.evaluate(experiment(folder, network))
@@ -93,6 +94,7 @@ def test_a_guard_leaves_results_as_they_were(folder: Path, network: Path, method
     assert told["held-out estimate"]["classes"] == 5
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on(folder: Path, network: Path) -> None:
     settings: dict[str, Any] = {
         "method": "linear",

@@ -66,6 +66,7 @@ def test_a_run_and_the_same_calls_give_the_same_numbers(shop: Path, tmp_path: Pa
     assert ilion.search(str(tmp_path / "run"), tmp_path / "run").to_dict() == first.to_dict()
 
 
+@pytest.mark.slow
 def test_a_file_and_its_pixels_give_the_same_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(draw_photo(3, kind="PNG"))
@@ -111,6 +112,7 @@ def test_a_scorer_of_ones_own_decides() -> None:
     assert list(weighted.to_dict()["q"]) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     model = ilion.load_model(MODEL)
     ranking = Ranking.from_dict({"q": {"a": 0.9}})

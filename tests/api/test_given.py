@@ -131,6 +131,7 @@ def experiment(tiny_dataset: Path, tmp_path: Path) -> ExperimentConfig:
     return replace(config, output=str(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_rank_re_ranks_as_a_run_does(experiment: ExperimentConfig) -> None:
     local = replace(experiment.rerank, features="orb", shortlist=6, keypoints=200, fusion="rank")
     reranked = replace(experiment, rerank=local)
@@ -163,6 +164,7 @@ def test_a_forecast_of_finished_runs_takes_no_settings(
     assert "finished runs are as they are" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_an_old_report_does_not_stay_beside_new_numbers(
     experiment: ExperimentConfig, caplog: pytest.LogCaptureFixture
 ) -> None:

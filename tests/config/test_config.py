@@ -37,7 +37,7 @@ def test_defaults_survive_a_round_trip(tmp_path: Path) -> None:
             {"extraction": {"pooling": "max"}},
             "'extraction.pooling' must be one of .* got 'max'; did you mean",
         ),
-        ({"report": {"language": "de"}}, "'report.language' must be one of en, got 'de'"),
+        ({"report": {"language": "de"}}, "'report.language' must be one of en, ja, got 'de'"),
         ({"extraction": {"scales": 1.0}}, "'extraction.scales' must be a list, got 1.0"),
         ({"extraction": {"rotations": [0, "x"]}}, r"'extraction.rotations\[1\]' must be int, got 'x'"),
     ],

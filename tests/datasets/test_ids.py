@@ -11,6 +11,7 @@ from ilion.datasets.ids import IdSet, count_tars, escape_id, read_ids, safe_name
 from ilion.errors import DatasetError
 
 
+@pytest.mark.slow
 @given(st.text() | st.text(alphabet="#U0e9é\\x"))
 def test_escape_round_trip(image_id: str) -> None:
     escaped = escape_id(image_id)

@@ -126,6 +126,7 @@ def test_a_package_that_is_not_there_names_its_install_line(monkeypatch: pytest.
         build("efficientnet-lite0", OPTIONS)
 
 
+@pytest.mark.slow
 def test_the_default_is_the_weighted_sum_of_its_parts() -> None:
     extractor = build("default", OPTIONS)
     assert isinstance(extractor, DefaultExtractor)

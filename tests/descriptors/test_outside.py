@@ -166,6 +166,7 @@ def test_models_with_texts_lend_their_tower() -> None:
         TEXT_TOWERS.find("dinov3-l")
 
 
+@pytest.mark.slow
 def test_a_method_of_adaptation_of_ones_own(tiny_dataset: Path) -> None:
     lines = [f"distractors/loose/d{number}.jpg,{'ab'[number % 2]}" for number in range(4)]
     (tiny_dataset.parent / "labels.csv").write_text("\n".join(lines), encoding="utf-8")

@@ -124,6 +124,7 @@ def test_the_words_of_a_prompt_count_against_the_limit() -> None:
     assert asked == ["a photo of one two", "a photo of three four"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long", ["cut", "average"])
 @pytest.mark.parametrize("queries", ["text", "both", "image+text"])
 def test_the_report_says_how_many_texts_exceed_the_limit(

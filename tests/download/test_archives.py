@@ -109,6 +109,7 @@ def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
         out(tmp_path, tmp_path / "a.tar")
 
 
+@pytest.mark.slow
 def test_a_compression_bomb_is_refused(tmp_path: Path) -> None:
     archive = tar_of(tmp_path / "a.tar.gz", (member("zeros"), bytes(50 << 20)), mode="w:gz")
     assert archive.stat().st_size < 100_000

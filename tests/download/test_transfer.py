@@ -383,6 +383,7 @@ def test_a_partial_file_goes_on_exactly(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_sound_bytes(tmp_path: Path) -> None:
     """Any prefix of the journal with any length of the file, as after a kill or a power cut."""
     data, rng = content(25, 10_000), random.Random(3)

@@ -37,6 +37,7 @@ def mean_precision(lists: list[list[int]], truth: GroundTruth, k: int) -> float:
     return total / len(lists)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 30))
 def test_the_ledger_adds_up_and_agrees_with_the_definitions(seed: int, size: int, k: int) -> None:
     rng = np.random.default_rng(seed)

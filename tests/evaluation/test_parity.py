@@ -211,6 +211,7 @@ def test_definitions_and_slices_equal_loops(definition: Definition, seed: int) -
         assert_equal_to_loops(made, definition, k)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -103,6 +103,7 @@ def test_a_cutoff_may_be_the_number_of_positives() -> None:
         metric("MAP@10", [1], 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nDCG@8", "RR@8", "mP@8", "MAP@R", "trec@8"])
 def test_open_ties_have_their_expected_value(name: str) -> None:
     """Two results in front, then eight images of which nothing is known, three of them positive."""

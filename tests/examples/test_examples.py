@@ -24,6 +24,7 @@ def numbers(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"[-+]?\d+\.\d+", text)]
 
 
+@pytest.mark.slow
 def test_arrays_only() -> None:
     mean, low, high, change, *_ = numbers(run("arrays_only.py"))
     assert 0.5 < low < mean < high < 0.9
@@ -41,6 +42,7 @@ def test_a_reranker_of_ones_own() -> None:
     assert 0.1 < before < after <= 1
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own() -> None:
     assert "'reciprocal_rank@1000': 0.75" in run("own_metric.py")
 

@@ -109,6 +109,7 @@ def test_what_a_model_learnt_stays_until_asked(tmp_path: Path, looked_at: list[s
     np.testing.assert_array_equal(anew.ranking.similarities, fresh.ranking.similarities)
 
 
+@pytest.mark.slow
 def test_a_subset_of_what_is_described_looks_at_no_image(tmp_path: Path, looked_at: list[str]) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
     api.evaluate(experiment(data, model, tmp_path / "whole", rerank=RERANK))

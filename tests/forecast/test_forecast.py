@@ -112,6 +112,7 @@ def test_rankings_that_allow_no_forecast_are_refused(known: DistractorCounts) ->
         forecast(known, [1000])
 
 
+@pytest.mark.slow
 def test_thinning_is_a_search_of_a_random_part(world: World) -> None:
     """Means over draws agree with those of real searches of random parts."""
     distractors = world.distractors(2000)
@@ -317,6 +318,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
     return from_dict(ExperimentConfig, values)
 
 
+@pytest.mark.slow
 def test_an_experiment_is_described_once_and_measured_at_sizes(experiment: ExperimentConfig) -> None:
     result, page = api.forecast(experiment, (1000, 10_000), (100, 200, 330))
     assert [size for size, _ in result.runs] == [100, 200, 330]
@@ -336,6 +338,7 @@ def test_an_experiment_is_described_once_and_measured_at_sizes(experiment: Exper
     assert again.forecast.points == result.forecast.points
 
 
+@pytest.mark.slow
 def test_finished_runs_give_a_forecast(experiment: ExperimentConfig, tmp_path: Path) -> None:
     folders = []
     everything = sorted(p.name for p in (Path(experiment.dataset.path) / "distractors").iterdir())

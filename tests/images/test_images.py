@@ -205,6 +205,7 @@ def test_least_size_suffices_for_the_mode(mode: Resize) -> None:
 # --- resize ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),
@@ -270,6 +271,9 @@ def test_flat_colours_stay_exactly() -> None:
         assert (resize(np.full((100, 80, 3), 201, np.uint8), "long", side) == 201).all()
 
 
+STRIPS = ((1, 100_000), (100_000, 1), (2, 90_000), (3, 50_000), (199, 60_000))
+
+
 def test_extreme_strips() -> None:
     strip = ramp(1, 3000)
     assert resize(strip, "long", 384).shape == (1, 384, 3)
@@ -280,7 +284,9 @@ def test_extreme_strips() -> None:
         resize(strip, "short", 384)
 
 
-@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (2, 90_000), (3, 50_000), (199, 60_000)])
+@pytest.mark.parametrize(
+    "shape", [(1, 30_000), *(pytest.param(s, marks=pytest.mark.slow) for s in STRIPS)], ids=str
+)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "short"])
 def test_the_cost_of_a_strip_is_bounded(shape: tuple[int, int], mode: Resize) -> None:
     """The filter's fit grows with the cube of the factor: a strip of 177 bytes took 50 s, and then failed."""

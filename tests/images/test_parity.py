@@ -82,6 +82,7 @@ def test_jpeg_pixels_are_those_of_pillow(mode: str, options: dict[str, object]) 
     assert difference(decode(data).image, expected) <= 0.01
 
 
+@pytest.mark.slow
 def test_a_fraction_of_a_jpeg_then_resized_is_close_to_the_whole_resized_by_pillow() -> None:
     data = encode(photo_like(1200, 1600), "JPEG", quality=90)
     decoded = decode(data, at_least=least_size("long", 384))

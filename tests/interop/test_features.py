@@ -37,6 +37,7 @@ def _raw(path: Path, features: object, index: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_round_trip_loses_nothing(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     ids = data.draw(st.lists(IDS, min_size=1, max_size=9, unique=True))

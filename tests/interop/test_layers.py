@@ -34,6 +34,7 @@ def test_a_layer_comes_back_bit_by_bit(tmp_path: Path) -> None:
     assert path.read_bytes() == first
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_state_dicts_come_back(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     name = st.text(min_size=1, max_size=8)

@@ -163,6 +163,7 @@ def evaluate(root: Path, path: Path, k: int, ties: str = "step") -> Evaluation:
     return result.evaluation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "pkl"])
 @pytest.mark.parametrize(("seed", "decimals", "k"), [(0, 1, 1000), (1, 2, 1000), (2, 1, 5), (3, 15, 40)])
 def test_the_benchmarks_numbers(tmp_path: Path, form: str, seed: int, decimals: int, k: int) -> None:

@@ -58,6 +58,7 @@ def _table(results: Results) -> dict[str, list[tuple[str, float]]]:
     }
 
 
+@pytest.mark.slow
 @given(_results())
 def test_round_trips_lose_nothing(tmp_path_factory: pytest.TempPathFactory, results: Results) -> None:
     path = tmp_path_factory.mktemp("results") / "file"

@@ -300,6 +300,7 @@ def test_layers_change_their_form(tmp_path: Path) -> None:
             verb(tmp_path / "layer.pt", tmp_path / name)
 
 
+@pytest.mark.slow
 def test_the_commands(root: Path) -> None:
     from typer.testing import CliRunner
 

@@ -77,6 +77,7 @@ def features_of(image: RGB) -> int:
     return len(build("rootsift", LocalOptions(features=200)).extract([image])[0].keypoints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_images_that_show_nothing_or_one_dot(root: Path, scorer: str) -> None:
     assert features_of(FLAT) == 0
@@ -105,6 +106,7 @@ def test_images_that_show_nothing_or_one_dot(root: Path, scorer: str) -> None:
     np.testing.assert_array_equal(result.ranking.indices[flat], before(result).indices[flat])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", SCORERS)
 @pytest.mark.parametrize("budget", [0, 4096])
 def test_one_keypoint_an_image_is_no_evidence_but_no_error(root: Path, scorer: str, budget: int) -> None:
@@ -117,6 +119,7 @@ def test_one_keypoint_an_image_is_no_evidence_but_no_error(root: Path, scorer: s
         np.testing.assert_array_equal(result.ranking.indices, before(result).indices)
 
 
+@pytest.mark.slow
 def test_a_repeated_texture_matches_nothing(root: Path) -> None:
     assert features_of(checks()) > 50
     photos(
@@ -134,6 +137,7 @@ def test_a_repeated_texture_matches_nothing(root: Path) -> None:
     assert all(evidence(result, q, "distractors/checks") == 0 for q in others)
 
 
+@pytest.mark.slow
 def test_a_mirrored_copy_is_no_match(root: Path) -> None:
     photos(root, {"distractors/mirrored.png": np.ascontiguousarray(thing(0)[:, ::-1])})
     result = run(root)
@@ -144,6 +148,7 @@ def test_a_mirrored_copy_is_no_match(root: Path) -> None:
     assert ranks.index(row_of(result, "object 0/positive/0")) < ranks.index(row_of(result, "mirrored"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0, 2048])
 def test_a_query_larger_than_the_database_image(root: Path, budget: int) -> None:
     large = cv2.resize(thing(1), (1200, 1200), interpolation=cv2.INTER_CUBIC)
@@ -204,6 +209,7 @@ def test_missing_features_are_counted_and_shown(root: Path, scorer: str) -> None
     assert "1 image of the shortlists has no stored local features" in report.read_text()
 
 
+@pytest.mark.slow
 def test_a_scene_without_the_object_stays_behind(root: Path) -> None:
     """The counterpart: clutter alone makes no evidence."""
     write(root / "photos" / "distractors" / "other.png", scene(77))

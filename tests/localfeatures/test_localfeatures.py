@@ -397,6 +397,7 @@ def test_a_codec_is_learnt_once_and_features_are_encoded_anew(tmp_path: Path, ti
         np.testing.assert_allclose(decoded.keypoints, given.keypoints[:10], atol=96 / 512 + 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uint8", "pca", "orb"])
 def test_bytes_are_the_same_from_images_and_from_full_precision(
     tmp_path: Path, tiny_dataset: Path, kind: str

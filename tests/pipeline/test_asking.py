@@ -15,7 +15,6 @@ from ilion.config.design import Design
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.pipeline import Pipeline
 from ilion.pipeline.asking import Ready
-from ilion.synthetic import synthesize
 from ilion.types import Query
 
 SMALL = ["extraction.model=efficientnet-lite2", "extraction.side=96", "search.k=40"]
@@ -31,16 +30,9 @@ DESIGNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("asking") / "set"
-    synthesize(folder, instances=4, distractors=44, image_side=160)
-    return folder
-
-
-def settings(photos: Path, tmp_path: Path, name: str) -> ExperimentConfig:
-    places = {"output": str(tmp_path / "run"), "cache": str(photos.parent / "cache")}
-    values = {**places, "dataset": {"path": str(photos), "shard_size": 11}}
+def settings(rendered: Path, tmp_path: Path, name: str) -> ExperimentConfig:
+    places = {"output": str(tmp_path / "run"), "cache": str(rendered.parent / "cache")}
+    values = {**places, "dataset": {"path": str(rendered), "shard_size": 11}}
     return from_dict(ExperimentConfig, apply_overrides(values, [*SMALL, *DESIGNS[name]]))
 
 
@@ -52,27 +44,27 @@ def ready(config: ExperimentConfig, *, sealed: bool = False) -> Ready:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
-def test_asked_in_memory_it_answers_as_the_run(photos: Path, tmp_path: Path, name: str) -> None:
-    config = settings(photos, tmp_path, name)
+def test_asked_in_memory_it_answers_as_the_run(rendered: Path, tmp_path: Path, name: str) -> None:
+    config = settings(rendered, tmp_path, name)
     pipeline = Pipeline(config)
     judged = pipeline.rank().ranking
     ready(config)
     index = ready(config, sealed=True)
     index.ask(pipeline.queries[:1])
-    before = sorted(photos.parent.rglob("*"))
+    before = sorted(rendered.parent.rglob("*"))
     for number, query in enumerate(pipeline.queries):  # one by one, as they come to a server
         found = index.ask([query]).ranking
         assert found.indices.tolist() == [judged.indices[number].tolist()]
         assert found.similarities.tolist() == [judged.similarities[number].tolist()]
-    assert sorted(photos.parent.rglob("*")) == before, "nothing is written"
+    assert sorted(rendered.parent.rglob("*")) == before, "nothing is written"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["exact", "codes", "asmk"])
 def test_only_allowed_rows_are_ranked(
-    photos: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    rendered: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(photos, tmp_path, name)
+    config = settings(rendered, tmp_path, name)
     index = ready(config)
     queries = Pipeline(config).queries
     # whatever is found in all of the database, without what is hidden
@@ -90,9 +82,9 @@ def test_only_allowed_rows_are_ranked(
 
 
 @pytest.mark.slow
-def test_photos_that_are_hidden_leave_their_places_to_others(photos: Path, tmp_path: Path) -> None:
+def test_photos_that_are_hidden_leave_their_places_to_others(rendered: Path, tmp_path: Path) -> None:
     """A photo's score knows its place among the verified ones, so it moves; what was sure is still found."""
-    config = settings(photos, tmp_path, "local")
+    config = settings(rendered, tmp_path, "local")
     index = ready(config)
     queries = Pipeline(config).queries
     everything = index.ask(queries).ranking
@@ -116,8 +108,8 @@ def test_photos_that_are_hidden_leave_their_places_to_others(photos: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["re-ranked", "local"])
-def test_the_matches_of_an_answer_are_explained(photos: Path, tmp_path: Path, name: str) -> None:
-    config = settings(photos, tmp_path, name)
+def test_the_matches_of_an_answer_are_explained(rendered: Path, tmp_path: Path, name: str) -> None:
+    config = settings(rendered, tmp_path, name)
     index, query = ready(config), Pipeline(config).queries[0]
     asked = index.ask([query])
     row = int(asked.ranking.indices[0, 0])
@@ -130,23 +122,24 @@ def test_the_matches_of_an_answer_are_explained(photos: Path, tmp_path: Path, na
 
 
 @pytest.mark.slow
-def test_a_text_needs_a_model_that_reads_it(photos: Path, tmp_path: Path) -> None:
-    index = ready(settings(photos, tmp_path, "asmk"))
+def test_a_text_needs_a_model_that_reads_it(rendered: Path, tmp_path: Path) -> None:
+    index = ready(settings(rendered, tmp_path, "asmk"))
     with pytest.raises(ExtractionError, match="a text does not have"):
         index.ask([Query("q", "", text="a red box")])
-    photo = Pipeline(settings(photos, tmp_path, "asmk")).queries[0]
+    photo = Pipeline(settings(rendered, tmp_path, "asmk")).queries[0]
     with pytest.raises(ExtractionError, match="not with both"):
         index.ask([photo, Query("q", "", text="a red box")])
 
 
-def test_what_is_missing_is_said_by_a_sealed_design(photos: Path, tmp_path: Path) -> None:
-    config = replace(settings(photos, tmp_path, "asmk"), cache=str(tmp_path / "empty"))
+@pytest.mark.slow
+def test_what_is_missing_is_said_by_a_sealed_design(rendered: Path, tmp_path: Path) -> None:
+    config = replace(settings(rendered, tmp_path, "asmk"), cache=str(tmp_path / "empty"))
     with pytest.raises(ArtifactError, match="parts are missing"):
         ready(config, sealed=True)
 
 
-def test_a_share_is_never_learnt_from_what_is_asked(photos: Path, tmp_path: Path) -> None:
-    config = settings(photos, tmp_path, "re-ranked")
+def test_a_share_is_never_learnt_from_what_is_asked(rendered: Path, tmp_path: Path) -> None:
+    config = settings(rendered, tmp_path, "re-ranked")
     config = replace(config, rerank=replace(config.rerank, fusion="calibrated"))
     with pytest.raises(ConfigError, match="calibrated"):
         ready(config)
@@ -160,8 +153,8 @@ def test_a_design_is_plain_values_and_back() -> None:
 
 
 @pytest.mark.slow
-def test_the_design_of_a_run_serves_the_share_that_was_learnt(photos: Path, tmp_path: Path) -> None:
-    config = settings(photos, tmp_path, "re-ranked")
+def test_the_design_of_a_run_serves_the_share_that_was_learnt(rendered: Path, tmp_path: Path) -> None:
+    config = settings(rendered, tmp_path, "re-ranked")
     config = replace(config, rerank=replace(config.rerank, fusion="calibrated"))
     result, _ = run(config)
     assert result.reranking is not None

@@ -56,6 +56,7 @@ LINES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(LINES, max_size=4), min_size=1, max_size=7), st.sampled_from([*WORDS, " ".join(WORDS)])
 )

@@ -80,6 +80,7 @@ def test_reading_twice_gives_the_same(reader: PaddleReader) -> None:
     assert [(a.text, a.confidence) for a in one] == [(b.text, b.confidence) for b in two]
 
 
+@pytest.mark.slow
 def test_the_spec_tells_settings_that_change_what_is_read() -> None:
     one, two = PaddleReader(ReaderOptions(side=480)), PaddleReader(ReaderOptions(side=640, threads=2))
     assert one.spec.revision == two.spec.revision

@@ -150,6 +150,7 @@ def test_every_scorer_lifts_the_tiny_run(folder: Path, settings: dict[str, Any])
         assert set(result.reranking.folds.tolist()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_one_bit_a_dimension_is_what_is_stored(folder: Path) -> None:
     plain = api.evaluate(scenes.experiment(folder))
     result = api.evaluate(experiment(folder, scorer="chamfer", codec="binary"))

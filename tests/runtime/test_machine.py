@@ -21,6 +21,7 @@ def test_the_peak_grows_with_what_is_held() -> None:
     assert peak_memory() >= before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems hand the number down")
 def test_the_peak_is_that_of_this_program_and_not_of_its_parent() -> None:
     held = np.ones(40 * 2**20)

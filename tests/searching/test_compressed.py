@@ -155,6 +155,7 @@ def test_bytes_are_those_in_memory(tmp_path: Path) -> None:
     assert codes.bytes_per_row == pytest.approx(8 + learnt / 1200)
 
 
+@pytest.mark.slow
 def test_building_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Memory(decaying(11, 1730))
     whole = list(made(tmp_path / "a", database, "pq8").groups(500))

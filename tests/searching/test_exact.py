@@ -129,6 +129,7 @@ def test_bytes_equal_the_naive_loop(name: str, learnt_on: str, codes: type[Lowbi
     np.testing.assert_array_equal(similarities, exactly)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", CODES)
 @given(
     seed=st.integers(0, 10**6),

@@ -58,6 +58,7 @@ def test_equals_faiss(n: int, d: int, q: int, k: int, cuts: tuple[int, ...]) -> 
     assert different.mean() < 0.01
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 10_000),
     st.lists(st.integers(1, 299), max_size=6),

@@ -18,7 +18,7 @@ RERANKED = [*QUICK, "rerank.features=rootsift", "rerank.keypoints=200", "rerank.
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("serve") / "set"
-    synthesize(folder, instances=4, positives=4, distractors=14, image_side=160)
+    synthesize(folder, instances=4, positives=4, distractors=14, image_side=160, workers=1)
     return folder
 
 

@@ -199,6 +199,7 @@ def _costly_key(prefix: bytes, levels: int = 60) -> bytes:
     return b"\x80\x02" + prefix + b"}K\x01" + pairs + b"K\x01s."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [b"", b"(0"], ids=["plain", "a mark taken away"])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_shared_keys_do_not_hang(prefix: bytes, legacy: bool, tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+@pytest.mark.slow
 def test_only_one_process_writes(tmp_path: Path) -> None:
     code = f"import pathlib, ilion.storage\nwith ilion.storage.locked(pathlib.Path({str(tmp_path)!r})): pass"
     with storage.locked(tmp_path):
@@ -237,3 +238,17 @@ def test_json_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[" * 200_000)
     with pytest.raises(ArtifactError, match="nested too deeply"):
         storage.read_json(tmp_path / "x.json")
+
+
+def test_a_manifest_that_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
+    """It is written before the folder is locked: two runs that start together met here."""
+    fresh, old, other = (
+        tmp_path / f".{name}.tmp" for name in ("manifest.json.1", "manifest.json.2", "a.npy.3")
+    )
+    for path in (fresh, old, other):
+        path.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    with storage.locked(tmp_path):
+        assert fresh.exists()
+        assert not old.exists()
+        assert not other.exists()

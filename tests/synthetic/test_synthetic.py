@@ -83,6 +83,7 @@ def test_two_processes_write_the_same_bytes_as_one(made: Path, tmp_path: Path) -
     assert content(tmp_path / "two") == content(made)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_pictures(made: Path) -> None:
     name = next(iter(sorted((made / "ilias_core").iterdir())))
     assert instance(6, 0).name not in name.name
@@ -116,6 +117,7 @@ def test_an_interrupted_call_is_finished_by_the_same_call(
     assert content(folder) == content(made)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_was_complete(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
@@ -159,6 +161,7 @@ def test_a_removed_object_is_made_again(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_sets_of_other_sizes_share_their_pictures(made: Path, tmp_path: Path) -> None:
     make(tmp_path / "set", distractors=3, positives=1, distractor_format="folder")
     images = {entry.name: data for entry, data in members(made / "distractors/distractors_00000.tar")}
@@ -169,6 +172,7 @@ def test_sets_of_other_sizes_share_their_pictures(made: Path, tmp_path: Path) ->
         assert path.read_bytes() == (made / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_layout(made: Path) -> None:
     names = sorted(path.name for path in (made / "ilias_core").iterdir())
     assert len(names) == 6
@@ -197,6 +201,7 @@ def test_layout(made: Path) -> None:
     assert not [path for path in made.rglob(".*") if path.name != ".lock"]
 
 
+@pytest.mark.slow
 def test_boxes_lie_in_the_image_and_agree_with_the_scale(made: Path) -> None:
     scales = {name: scale for name, scale, _ in rows(made)}
     images = sorted((made / "ilias_core").rglob("*.jpg"))
@@ -216,6 +221,7 @@ def test_boxes_lie_in_the_image_and_agree_with_the_scale(made: Path) -> None:
             assert abs(scales[name] - w * h / (width * height)) < 1e-6
 
 
+@pytest.mark.slow
 def test_tars_are_reproducible_and_complete(made: Path) -> None:
     keys = []
     for number, count in ((0, 6), (1, 5)):
@@ -270,6 +276,7 @@ def test_lookalikes_are_near_but_never_instances() -> None:
     assert not any(p.key[0] for number in range(20) for p in stock(5, "distractors", number))
 
 
+@pytest.mark.slow
 def test_variants_differ_in_print() -> None:
     for index in range(0, 20, 3):
         of = instance(5, index).line
@@ -378,6 +385,7 @@ def test_numbers_out_of_range(tmp_path: Path, changes: dict[str, int], message: 
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     with pytest.raises(DatasetError, match="is not empty and holds no synthetic set; choose a new or empty"):
@@ -399,14 +407,15 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
         make(tmp_path)
 
 
-@pytest.mark.parametrize("line", ["a,b,c", "only a name", '"', "x,nan", "\0"])
-def test_a_damaged_table_of_positives_is_said(line: str, made: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_damaged_table_of_positives_is_said(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     shutil.copytree(made, folder)
     table = folder / "image_ids/positive_ids.txt"
-    table.write_text(table.read_text() + line + "\n")
-    with pytest.raises(DatasetError, match=r"positive_ids\.txt: damaged .*; delete it"):
-        make(folder)
+    for damage in ("a,b,c", "only a name", '"', "x,nan", "\0"):
+        table.write_text((made / "image_ids/positive_ids.txt").read_text() + damage + "\n")
+        with pytest.raises(DatasetError, match=r"positive_ids\.txt: damaged .*; delete it"):
+            make(folder)
     table.unlink()
     make(folder)
     assert table.read_bytes() == (made / "image_ids/positive_ids.txt").read_bytes()

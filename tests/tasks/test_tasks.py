@@ -105,6 +105,7 @@ def test_in_this_process_the_first_error_can_be_raised_as_it_is(tmp_path: Path) 
     assert read_status(tmp_path)[0].state == "stopped"
 
 
+@pytest.mark.slow
 @WORKERS
 def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path, start: Callable[[str], Pool]) -> None:
     tasks = [task(tmp_path, f"t{i}", "dies", times=i % 2) for i in range(6)]
@@ -114,6 +115,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path, start: C
     assert (tmp_path / "t1.tries").read_text() == "xx"
 
 
+@pytest.mark.slow
 @WORKERS
 def test_a_task_that_kills_every_worker_is_given_up(tmp_path: Path, start: Callable[[str], Pool]) -> None:
     [failure] = do(tmp_path, start, [task(tmp_path, "a", "dies", times=99), task(tmp_path, "b")], retries=0)

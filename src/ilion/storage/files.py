@@ -11,9 +11,10 @@ import json
 import mmap
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -35,6 +36,8 @@ _DAMAGE = (
     BadZipFile, zlib.error, NotImplementedError, RuntimeError,  # unknown or encrypted members of a zip
 )  # fmt: skip
 """What damaged arrays raise."""
+_OLD = 60.0
+"""Seconds after which a manifest that lies aside is that of a process which is gone."""
 Form = tuple[str, int]
 """What an array must be: the kinds of number that it may hold (`numpy.dtype.kind`), and its dimensions."""
 
@@ -248,9 +251,12 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
         ) from error
     try:
-        # only the holder of the lock writes here, so what lies aside now is nobody's
+        # only the holder of the lock writes here, so what lies aside now is nobody's; but a manifest is
+        # written before the lock is taken, perhaps by another process at this moment
         for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
+            with suppress(FileNotFoundError):
+                if ".manifest.json." not in leftover.name or time.time() - leftover.stat().st_mtime > _OLD:
+                    leftover.unlink()
         yield
     finally:
         lock.release()

@@ -484,6 +484,7 @@ def test_picture_hash_against_its_definition() -> None:
     assert (np.unpackbits(picture_hash(grey)) != bits).sum() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.grocery
 def test_grocery_is_sound(grocery: Path) -> None:
     check = check_dataset(grocery, full_decode=False)

@@ -310,6 +310,7 @@ def test_a_poor_sample_says_so() -> None:
         fit_codec(CodecSettings("pq", 4), "cosine", [features(100)], 0)
 
 
+@pytest.mark.slow
 def test_equal_descriptors_make_a_usable_codec() -> None:
     flat = [replace(features(600), descriptors=np.full((600, 32), 0.25, np.float32))]
     for kind in KINDS:

@@ -37,6 +37,7 @@ def pq(sample: Float32) -> PqCode:
     return PqCode.fit(sample, CodecSettings("pq", 4), seed=0)
 
 
+@pytest.mark.slow
 def test_pq_codes_and_decoding_equal_naive_loops(sample: Float32, pq: PqCode) -> None:
     rotated = sample[:60].astype(np.float64) @ pq.basis.astype(np.float64)
     width = rotated.shape[1] // 4

@@ -73,6 +73,7 @@ def experiment(
     return from_dict(ExperimentConfig, values)
 
 
+@pytest.mark.slow
 def test_a_layer_is_applied_to_queries_and_database(folder: Path, network: Path) -> None:
     plain = described(experiment(folder, network))
     dim = plain.database.dim
@@ -162,6 +163,7 @@ def test_the_identity_changes_nothing_and_stores_nothing(folder: Path, network: 
         api.evaluate(experiment(folder, network, layer=str(folder.parent / "wrong.npz")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pca", "lda", "wccn", "ridge", "linear", "few-shot"])
 def test_every_method_learns_from_labels_and_says_how_it_does(
     folder: Path, network: Path, method: str
@@ -207,6 +209,7 @@ def test_objects_that_were_learnt_from_are_not_judged(folder: Path, network: Pat
     )
 
 
+@pytest.mark.slow
 def test_another_split_describes_nothing_again(folder: Path, network: Path) -> None:
     layer = folder.parent / "layer.npz"
     config = experiment(folder, network, method="wccn")
@@ -268,6 +271,7 @@ def test_the_layer_artifact_is_kept(folder: Path, network: Path) -> None:
     assert (kept / "layer.npz").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["learnt", "given"])
 def test_a_finished_run_gives_the_report_that_it_gave(folder: Path, network: Path, kind: str) -> None:
     layer = folder.parent / "layer.npz"

@@ -16,28 +16,20 @@ from ilion.pipeline import Pipeline
 from ilion.pipeline.jobs.threshold import measure_searches, set_by_hand, set_threshold
 from ilion.reranking.localisation import enclose
 from ilion.storage.runs import THRESHOLD
-from ilion.synthetic import synthesize
 
 DESIGNS = ["exact", "expansion", "codes", "asmk", "local", "read", "read only", "re-ranked"]
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("threshold") / "set"
-    synthesize(folder, instances=4, distractors=44, image_side=160)
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
-def test_kept_out_is_a_search_among_the_other_photos(photos: Path, tmp_path: Path, name: str) -> None:
-    config = settings(photos, tmp_path, "exact" if name == "expansion" else name)
+def test_kept_out_is_a_search_among_the_other_photos(rendered: Path, tmp_path: Path, name: str) -> None:
+    config = settings(rendered, tmp_path, "exact" if name == "expansion" else name)
     if name == "expansion":
         config = replace(config, search=replace(config.search, expansion="alpha"))
     result, _ = run(config)
-    before = sorted(photos.parent.rglob("*"))
+    before = sorted(rendered.parent.rglob("*"))
     found = measure_searches(config.output)
-    assert sorted(photos.parent.rglob("*")) == before, "nothing is written"
+    assert sorted(rendered.parent.rglob("*")) == before, "nothing is written"
     assert found.present.tolist() == result.ranking.similarities[:, 0].tolist()
     right = [r[0] in p for r, p in zip(result.ranking.indices, result.ground_truth.positives, strict=True)]
     assert found.right.tolist() == right
@@ -56,8 +48,8 @@ def test_kept_out_is_a_search_among_the_other_photos(photos: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_threshold_travels_with_the_design_into_an_index(photos: Path, tmp_path: Path) -> None:
-    config = settings(photos, tmp_path, "local")
+def test_a_threshold_travels_with_the_design_into_an_index(rendered: Path, tmp_path: Path) -> None:
+    config = settings(rendered, tmp_path, "local")
     run(config)
     folder = Path(config.output)
     assert Design.of_run(folder).threshold is None
@@ -86,8 +78,8 @@ def test_a_threshold_travels_with_the_design_into_an_index(photos: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_cannot_be_kept_out_is_refused(photos: Path, tmp_path: Path) -> None:
-    config = settings(photos, tmp_path, "expanded")
+def test_what_cannot_be_kept_out_is_refused(rendered: Path, tmp_path: Path) -> None:
+    config = settings(rendered, tmp_path, "expanded")
     run(config)
     with pytest.raises(ConfigError, match="database_expansion_top"):
         measure_searches(config.output)

@@ -93,6 +93,7 @@ def test_there_is_nothing_to_tune_where_every_image_is_a_result(tmp_path: Path) 
         try_codes(experiment, extracted, judge)
 
 
+@pytest.mark.slow
 def test_compressed_is_a_method_of_the_first_stage(tmp_path: Path) -> None:
     exact = find(*setting(tmp_path))
     whole = find(*setting(tmp_path, method="compressed", code="pq8", shortlist=IMAGES))

@@ -102,6 +102,7 @@ def experiment(root: Path, output: Path, address: str, **ask: object) -> Experim
     )
 
 
+@pytest.mark.slow
 def test_the_first_results_are_asked_about_once(tiny_dataset: Path, tmp_path: Path, fake: Fake) -> None:
     config = experiment(tiny_dataset, tmp_path / "run", fake.address)
     result, report = api.run(config)

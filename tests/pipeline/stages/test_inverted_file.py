@@ -58,6 +58,7 @@ def test_objects_are_found_without_any_global_descriptor(folder: Path) -> None:
     assert again.evaluation.per_query.tolist() == result.evaluation.per_query.tolist()
 
 
+@pytest.mark.slow
 def test_the_pipeline_ranks_as_the_library(folder: Path, tmp_path: Path) -> None:
     """The same features, words and settings by hand: the pipeline adds nothing and loses nothing."""
     config = experiment(folder)
@@ -80,6 +81,7 @@ def test_the_pipeline_ranks_as_the_library(folder: Path, tmp_path: Path) -> None
     assert (found.indices[:, 0] == by_hand.indices[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_a_lost_shard_is_indexed_again_and_settings_have_their_own_ranking(folder: Path) -> None:
     first = api.rank(experiment(folder))
     home = next((folder / "run" / "artifacts").glob("asmk-*"))
@@ -103,6 +105,7 @@ def test_reranking_goes_on_from_there(folder: Path) -> None:
     assert result.cost.bytes_per_image > plain.cost.bytes_per_image
 
 
+@pytest.mark.slow
 def test_bad_and_featureless_images_are_counted_or_ranked_last(tmp_path: Path) -> None:
     scenes.write_photos(tmp_path, objects=2, distractors=10)
     flat: RGB = np.full((100, 100, 3), 128, np.uint8)

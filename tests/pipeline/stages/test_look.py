@@ -63,6 +63,7 @@ def test_bad_images_are_named_before_anything_is_computed(verb: str, experiment:
     assert not list(Path(experiment.output).rglob("*.npy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("forecast", "tune")])
 def test_skipping_says_them_too_and_goes_on(
     verb: str, experiment: ExperimentConfig, caplog: pytest.LogCaptureFixture

@@ -33,6 +33,7 @@ def experiment(folder: Path, out: str = "run", **sections: Any) -> ExperimentCon
     return dataclasses.replace(config, output=str(folder / out))
 
 
+@pytest.mark.slow
 def test_objects_are_found_without_a_fit(folder: Path) -> None:
     result = api.evaluate(experiment(folder))
     assert result.evaluation.mean > 0.8

@@ -167,6 +167,7 @@ def test_a_photo_without_a_text_is_said(texts: Path, tmp_path: Path) -> None:
         api.evaluate(config)
 
 
+@pytest.mark.slow
 def test_reading_comes_before_re_ranking(texts: Path, tmp_path: Path) -> None:
     sections: dict[str, dict[str, Any]] = {
         "reading": {"use": "fused", "weight": 2.0},

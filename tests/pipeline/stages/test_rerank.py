@@ -182,6 +182,7 @@ def test_reranking_lifts_the_tiny_run(folder: Path, fusion: str) -> None:
     assert again.evaluation.per_query.tolist() == better.evaluation.per_query.tolist()
 
 
+@pytest.mark.slow
 def test_a_budget_bounds_the_bytes_and_keeps_a_gain(folder: Path) -> None:
     plain = api.evaluate(experiment(folder))
     small = api.evaluate(experiment(folder, features="rootsift", budget=2048))

@@ -127,6 +127,7 @@ def test_the_kernel_is_that_of_the_paper(
             assert kernel(a, b, codebook, settings) == pytest.approx(expected, abs=1e-6 if binary else 2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("assignments", [1, 3])
 @pytest.mark.parametrize("cuts", [(), (1, 7, 7, 40)])
@@ -222,6 +223,7 @@ def test_votes_equal_a_loop_over_matches() -> None:
     assert (found[:9] > 500).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [asmk.AsmkSettings(), asmk.AsmkSettings(burst=0.0, votes=False)])
 def test_cuts_and_order_of_shards_change_nothing(
     images: list[LocalFeatures], queries: list[LocalFeatures], tmp_path: Path, settings: asmk.AsmkSettings
