@@ -81,7 +81,7 @@ def test_damage_is_said(artifact: storage.Artifact) -> None:
     with pytest.raises(ArtifactError, match="do not fit together"):
         TextSet(artifact, ["one"])
     storage.write_arrays(path, {"text": arrays["text"]})
-    with pytest.raises(ArtifactError, match="lacks .*sizes"):
+    with pytest.raises(ArtifactError, match=r"lacks .*sizes"):
         TextSet(artifact, ["one"])
     path.write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ArtifactError, match="damaged"):
