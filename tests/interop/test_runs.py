@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,33 @@ def root(tmp_path: Path) -> Path:
     features = make_features(tmp_path, make_ids(tmp_path))
     api.import_features([features], tmp_path / "siglip")
     return tmp_path
+
+
+@pytest.mark.parametrize("subset", [False, True])
+def test_ids_of_a_mac_are_those_of_the_data_set(root: Path, subset: bool) -> None:
+    settings = [f"dataset.subset={root / 'subset.txt'}"] if subset else []
+    (root / "subset.txt").write_text("\n".join(f"{i % 3:03d}.tar/{i:04d}" for i in range(12)))
+    expected = api.evaluate(make_experiment(root, "output=first", *settings))
+
+    path = root / "features/features_positives.hdf5"
+    [stored] = find_features([path])[0].blocks()
+    decomposed = tuple(unicodedata.normalize("NFD", name) for name in stored.ids)
+    write_features(path, [Descriptors(decomposed, stored.values)])
+    api.import_features([root / "features"], root / "mac")
+    found = api.evaluate(make_experiment(root, "output=second", "extraction.model=imported:mac", *settings))
+    assert tuple(found.ranking.database_ids) == tuple(expected.ranking.database_ids)
+    np.testing.assert_array_equal(found.evaluation.per_query, expected.evaluation.per_query)
+    assert any("3 imported ids, such as" in note for note in notes_of(found))
+
+    # an image that is there under its own name is another one
+    twice = Descriptors((*stored.ids, decomposed[-1]), np.concatenate([stored.values, stored.values[:1]]))
+    if decomposed[-1] != stored.ids[-1]:
+        write_features(path, [twice])
+        api.import_features([root / "features"], root / "both")
+        both = api.evaluate(
+            make_experiment(root, "output=third", "extraction.model=imported:both", *settings)
+        )
+        assert len(both.ranking.database_ids) == len(expected.ranking.database_ids) + (not subset)
 
 
 def test_features_without_images_are_searched_judged_and_shown(root: Path) -> None:

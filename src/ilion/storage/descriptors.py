@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.storage.artifacts import Artifact, ShardHead, fingerprint
 from ilion.storage.files import check_mapped, locked, read_array, read_json, release_pages
-from ilion.storage.ids import IdList, Ids, PickedIds, StoredIds, are_many, find_duplicate, write_ids
+from ilion.storage.ids import (
+    IdList,
+    Ids,
+    PickedIds,
+    RenamedIds,
+    StoredIds,
+    are_many,
+    find_duplicate,
+    write_ids,
+)
 from ilion.types import Descriptors, Float32, Int64, Value
 
 OPEN = 128
@@ -95,6 +104,12 @@ class DescriptorSet(Value):
         part = copy.copy(self)
         part.ids = PickedIds(self.ids, rows)
         part._pick(rows if self._picked is None else self._picked[rows])
+        return part
+
+    def rename(self, names: Mapping[str, str]) -> DescriptorSet:
+        """Return the same database under other ids: stored id -> its name."""
+        part = copy.copy(self)
+        part.ids = RenamedIds(self.ids, names)
         return part
 
     def __len__(self) -> int:

@@ -361,3 +361,22 @@ class PickedIds(StoredIds):
         # close together: what lies between is read at once, which is faster than one by one
         ids = self._whole[rows[0] : rows[-1] + 1]
         return tuple(ids[row - rows[0]] for row in rows)
+
+
+class RenamedIds(StoredIds):
+    """The ids of another sequence, some under other names.
+
+    Args:
+        whole: The other one.
+        names: Id -> its name.
+    """
+
+    def __init__(self, whole: Ids, names: Mapping[str, str]) -> None:
+        self._whole, self._names = whole, names
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def part(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the ids of rows ``start`` to ``stop``; both lie inside."""
+        return tuple(self._names.get(i, i) for i in self._whole[start:stop])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ilion.datasets.ids import IdSet, read_ids
-from ilion.datasets.names import NameIndex, normal
+from ilion.datasets.names import NameIndex
 from ilion.descriptors.base import ExtractorSpec
 from ilion.errors import DatasetError
 from ilion.interop.features import Partition, write_features
@@ -43,15 +43,16 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     """
     found = open_imported(folder)
     experiment.note(*found.notes)
-    database = found.descriptors(*DATABASE)
+    stored = found.descriptors(*DATABASE)
+    database = _as_named(experiment, stored, folder)
     subset = experiment.config.dataset.subset
     if subset:
         database = database.take(_subset(experiment, database, Path(subset)))
-    _refuse_other_forms(experiment, database, folder)
     if not len(database):
         raise DatasetError(f"{folder}: no positives or distractors were imported; there is nothing to search")
     queries, keys = _queries(experiment, found)
-    chosen = fingerprint_of_ids(database.ids) if subset else "all"
+    whole = not subset and database is stored
+    chosen = "all" if whole else fingerprint_of_ids(database.ids)
     database_keys = [key for partition in DATABASE for key in found.partitions.get(partition, ())]
     return Extraction(
         queries=queries,
@@ -154,20 +155,29 @@ def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int6
     return np.flatnonzero(np.fromiter(taken, np.bool_, len(database)))
 
 
-def _refuse_other_forms(experiment: Experiment, database: DescriptorSet, folder: Path) -> None:
-    """Refuse ids that differ from the data set's only in the form of accents: they would count as missed."""
+def _as_named(experiment: Experiment, database: DescriptorSet, folder: Path) -> DescriptorSet:
+    """Return a database with ids as the data set has them, where only the form of accents differs.
+
+    A Mac stores them in another way (NFD) than most others (NFC); these images would count as missed.
+    """
     dataset = experiment.dataset
     every = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-    named = {normal(i): i for i in every if not i.isascii()}
-    if not named:
-        return
-    others = [i for i in database.ids if not i.isascii() and i not in every and normal(i) in named]
-    if others:
-        raise DatasetError(
-            f"{folder}: {len(others)} imported ids, such as {others[0]!a}, differ from the data set's "
-            f"({named[normal(others[0])]!a}) in how accents are stored (NFC and NFD); write them as the data "
-            "set has them, and import again"
-        )
+    named = NameIndex(i for i in every if not i.isascii())
+    if not len(named):
+        return database
+    others = (i for i in database.ids if not i.isascii() and i not in every)
+    forms = {name: i for i in others if (name := named.find(i))}
+    # what is there under its own name is another image
+    for i in database.ids:
+        forms.pop(i, None)
+    if not forms:
+        return database
+    name, other = next(iter(forms.items()))
+    experiment.note(
+        f"{folder}: {len(forms)} imported ids, such as {other!a}, are taken for the data set's ({name!a}), "
+        "which differ in how accents are stored alone (NFC and NFD)"
+    )
+    return database.rename({other: name for name, other in forms.items()})
 
 
 def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tuple[str, ...]]:
