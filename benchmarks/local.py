@@ -60,7 +60,12 @@ def main() -> None:
                 count = options.features or int(rng.choice(sizes))
                 chosen = rng.integers(0, len(pool), count)
                 chosen = chosen[np.argsort(pool[chosen], kind="stable")]
-                yield f"made/{row:09d}.jpg", local.Encoded(pool[chosen], held[chosen], (640, 480))
+                yield (
+                    f"made/{row:09d}.jpg",
+                    local.Encoded(
+                        pool[chosen], held[chosen], np.zeros(settings.cells**2, np.uint8), (640, 480)
+                    ),
+                )
 
         for number, key in enumerate(shards):
             if not storage.is_finished(artifact.folder / f"{key}.ids.json"):

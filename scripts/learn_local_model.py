@@ -7,8 +7,8 @@ set that judges the search shows. scripts/README.md lists those that the shipped
 same pictures and seed give the same bytes, by the same versions of OpenCV and numpy; digests are printed.
 
 Words are learnt from the photos, from composites of them and from Ilion's own drawn scenes. The score is
-learnt from pairs of queries and photos: drawn products among their look-alikes, and cut-outs pasted into
-photos, where the objects, and the photos they are cut from, stand in no background.
+learnt from pairs of queries and photos: cut-outs, and their look-alikes, pasted into photos, where the
+objects, and the photos they are cut from, stand in no background.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion import storage
-from ilion.datasets.reader import open_dataset
 from ilion.images import decode, resize
 from ilion.runtime.machine import machine
 from ilion.searching.local import (
@@ -58,6 +57,11 @@ HELD_OUT = 0.15
 RIDGE = 50.0
 """Penalty of the score's weights; strong ones carry over better to real photos."""
 SHORTLIST = 300
+COMPOSED = ((2002, 130, 4, 450), (4004, 80, 5, 400))
+"""Seed, objects, photos that show each, and others, of the composed sets that the score is learnt from; each
+takes its cut-outs from a share of its own."""
+LOOK_ALIKES, ALIKE = 3, 0.6
+"""Look-alikes of each object, and share of the other composed photos that show one."""
 
 
 def views(photo: NDArray[np.uint8], rng: np.random.Generator) -> Iterator[RGB]:
@@ -125,7 +129,7 @@ def pairs_of(
             )[1]
             if not len(found.rows):
                 continue
-            described = pair_numbers(query, found, len(database))
+            described = pair_numbers(query, found, len(database), database.looks(found.rows))
             owners = np.repeat(np.arange(len(found.rows)), np.diff(found.starts))
             seen = np.bincount(owners[found.supports], minlength=len(found.rows)) >= LEAST
             names = list(described)
@@ -170,9 +174,9 @@ def composed_pairs(
     clips: Sequence[Path],
     model: LocalModel,
     seed: int,
-    objects: int = 130,
-    shown: int = 4,
-    others: int = 380,
+    objects: int,
+    shown: int,
+    others: int,
 ) -> tuple[list[str], Float64, NDArray[np.bool_]]:
     """Describe pairs of cut-outs and photos into which they, or their look-alikes, are pasted."""
     rng = np.random.default_rng((seed, 0))
@@ -191,7 +195,7 @@ def composed_pairs(
         if found is not None and len(find_spots(fit(on_white(found), 512), FEATURES).scores) >= LEAST_SPOTS:
             wanted.append(found)
     pieces = loose_pieces([clips[i] for i in deck[len(clips) // 2 :][:420].tolist()], grounds, rng)
-    alike = [look_alike(part, pieces, rng) for part in wanted for _ in range(2)]
+    alike = [look_alike(part, pieces, rng) for part in wanted for _ in range(LOOK_ALIKES)]
     settings = LocalSettings()
 
     def picture(key: tuple[int, ...], part: NDArray[np.uint8] | None, least: float) -> Encoded:
@@ -206,7 +210,7 @@ def composed_pairs(
             for k in range(shown):
                 yield f"{i} {k}", picture((1, i, k), part, 45)
         for k in range(others):
-            pasted = alike[int(rng.integers(len(alike)))] if rng.random() < 0.35 else None
+            pasted = alike[int(rng.integers(len(alike)))] if rng.random() < ALIKE else None
             yield f"other {k}", picture((2, k), pasted, 60)
 
     asked = [
@@ -256,27 +260,6 @@ def look_alike(
     return changed
 
 
-def drawn_pairs(folder: Path, model: LocalModel) -> tuple[list[str], Float64, NDArray[np.bool_]]:
-    """Describe pairs of Ilion's drawn products and scenes."""
-    dataset, settings = open_dataset(folder), LocalSettings()
-
-    def stream() -> Iterator[tuple[str, Encoded]]:
-        for record in dataset.records():
-            image = decode(record.source.read(), where=record.id).image
-            yield record.id, encode(image, (image.shape[1], image.shape[0]), model, settings)
-
-    asked = []
-    for query in dataset.queries:
-        if query.image is not None:
-            box = query.image.boxes[0]
-            image = decode(query.image.source.read(), where=query.id).image
-            x, y = max(0, int(box.x)), max(0, int(box.y))
-            part = np.ascontiguousarray(image[y : y + int(box.height), x : x + int(box.width)])
-            spots = describe_query(part, model, settings)
-            asked.append((look_up(spots, model, settings), set(dataset.positives[query.id])))
-    return pairs_of(asked, stream(), model)
-
-
 def main() -> None:
     """Learn and write both files."""
     parser = argparse.ArgumentParser(
@@ -288,12 +271,14 @@ def main() -> None:
     parser.add_argument(
         "--scenes", type=Path, required=True, help="folder of the drawn set, made if it is new"
     )
+    parser.add_argument("--model", type=Path, help="words and codes to keep; only the score is learnt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--composites", type=int, default=350, help="composed photos that words are learnt from"
     )
     asked = parser.parse_args()
-    synthesize(asked.scenes, instances=80, positives=5, distractors=500, seed=101 + asked.seed)
+    if asked.model is None:
+        synthesize(asked.scenes, instances=80, positives=5, distractors=500, seed=101 + asked.seed)
     photos = [p for p in map(read_picture, find_pictures(asked.photos)) if p is not None]
     clips = find_pictures(asked.cutouts)
     rng = np.random.default_rng(asked.seed)
@@ -308,18 +293,25 @@ def main() -> None:
             yield resize(decode(path.read_bytes(), where=str(path)).image, "long", 512)
 
     asked.output.mkdir(parents=True, exist_ok=True)
-    storage.write_arrays(asked.output / "model.npz", learn_model(images(), asked.seed))
-    model = read_model(asked.output / "model.npz")
+    if asked.model is None:
+        storage.write_arrays(asked.output / "model.npz", learn_model(images(), asked.seed))
+    model = read_model(asked.model or asked.output / "model.npz")
     print(f"model {model.digest}")
-    names, composed, right = composed_pairs(large, clips, model, 2002 + asked.seed)
-    _, drawn, also = drawn_pairs(asked.scenes, model)
-    weights, bias = fit_logistic(np.concatenate([composed, drawn]), np.concatenate([right, also]))
+    deck = np.random.default_rng(5 + asked.seed).permutation(len(clips))
+    found = [
+        composed_pairs(
+            large, [clips[i] for i in deck[n :: len(COMPOSED)].tolist()], model, seed + asked.seed, *counts
+        )
+        for n, (seed, *counts) in enumerate(COMPOSED)
+    ]
+    names, right = found[0][0], np.concatenate([pairs[2] for pairs in found])
+    weights, bias = fit_logistic(np.concatenate([pairs[1] for pairs in found]), right)
     score = {
         "bias": round(bias, 5),
         "weights": {n: float(f"{w:.5g}") for n, w in zip(names, weights, strict=True)},
     }
     (asked.output / "score.json").write_text(json.dumps(score, indent=1) + "\n", encoding="utf-8")
-    print(f"score of {len(right) + len(also):,} pairs, {int(right.sum() + also.sum()):,} of them right")
+    print(f"score of {len(right):,} pairs, {int(right.sum()):,} of them right")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ def extract_photo_queries(
         }
         arrays["counts"] = np.array([len(spots.frames) for spots in found])
         arrays["parts"] = np.array([(s.part.x, s.part.y, s.part.width, s.part.height) for s in found])
+        arrays["tones"] = np.array([spots.tones for spots in found])
         arrays["photo_sizes"] = np.array([spots.photo_size for spots in found])
         path = artifact.folder / f"{key}.npz"
         write_arrays(path, arrays)
@@ -167,6 +168,7 @@ def read_photo_queries(artifact: Artifact, key: str) -> dict[str, QuerySpots]:
     return {
         name: QuerySpots(
             **{field: values[row] for field, values in parts.items()},
+            tones=arrays["tones"][row],
             part=Box(*arrays["parts"][row].tolist()),
             photo_size=tuple(arrays["photo_sizes"][row].tolist()),
         )

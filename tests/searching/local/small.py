@@ -55,7 +55,8 @@ def photo_of(vectors: Float32, frames: Float32, code: int = 8) -> Encoded:
     geometry = pack(frames, np.full((len(frames), 3), 128, np.float32))
     records = np.concatenate([model.code(vectors, words, code), geometry], axis=1)
     order = np.argsort(words, kind="stable")
-    return Encoded(words[order].astype(np.uint16), records[order], (640, 480))
+    tones = np.random.default_rng(int(words.sum())).integers(0, 256, 64, np.uint8)
+    return Encoded(words[order].astype(np.uint16), records[order], tones, (640, 480))
 
 
 def query_of(vectors: Float32, frames: Float32, assignments: int = 2) -> LocalQuery:
@@ -67,6 +68,7 @@ def query_of(vectors: Float32, frames: Float32, assignments: int = 2) -> LocalQu
         levels=np.zeros(len(frames), np.int64),
         spots=name_spots(frames),
         words=small_model().assign(vectors, assignments),
+        tones=np.full((64, 64, 2), 130, np.uint8),
         part=Box(0, 0, 400, 300),
         photo_size=(400, 300),
     )

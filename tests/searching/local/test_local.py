@@ -123,7 +123,14 @@ def test_a_photo_is_read_back_from_the_lists(
         found = database.photo(row)
         np.testing.assert_array_equal(found.words, photos[row].words)
         np.testing.assert_array_equal(found.records, photos[row].records)
+        np.testing.assert_array_equal(found.tones, photos[row].tones)
         assert found.size == photos[row].size
+    rows = np.array([29, 0, 8, 7, 11])
+    looks = database.looks(rows)
+    np.testing.assert_array_equal(looks.tones, [photos[row].tones for row in rows])
+    np.testing.assert_array_equal(looks.sizes, [photos[row].size for row in rows])
+    part = database.take(np.array([3, 8, 29])).looks(np.array([2, 1]))
+    np.testing.assert_array_equal(part.tones, [photos[29].tones, photos[8].tones])
 
 
 def test_photos_without_features_come_last(tmp_path: Path, photos: list[Encoded]) -> None:
@@ -147,6 +154,7 @@ def test_a_photo_takes_no_more_than_the_budget(tmp_path: Path, budget: int) -> N
             Encoded(
                 np.sort(rng.integers(0, words, count)).astype(np.uint16),
                 rng.integers(0, 256, (count, size), np.uint8),
+                rng.integers(0, 256, settings.cells**2, np.uint8),
                 (4000, 3000),
             ),
         )

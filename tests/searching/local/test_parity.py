@@ -19,7 +19,7 @@ from ilion.types import Float32, Float64
 
 def segment_of(seeds: range, count: int, start: int = 0, code: int = 8) -> Segment:
     photos = [photo_of(draw_vectors(s, count), draw_frames(s, count), code) for s in seeds]
-    packed, rows, records, _ = make_segment(photos, small_model().words)
+    packed, rows, records, _, _ = make_segment(photos, small_model().words)
     counts = unpack_counts(packed, small_model().words)
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     return Segment(start, len(photos), offsets, rows, records)

@@ -17,7 +17,7 @@ from tests.searching.local.small import (
 )
 
 from ilion.errors import ArtifactError
-from ilion.searching.local import Encoded, LocalQuery
+from ilion.searching.local import Encoded, LocalQuery, Looks
 from ilion.searching.local.expand import FEATURES, SURE, ask_along, expand
 from ilion.searching.local.matches import Matches, find_matches
 from ilion.searching.local.postings import Segment
@@ -42,6 +42,13 @@ def _search(query: LocalQuery, photos: list[Encoded]) -> tuple[Matches, Verified
     return matches, look_closer(query, matches, len(photos), 50, 50)[1]
 
 
+def _looks(photos: list[Encoded], found: Verified) -> Looks:
+    return Looks(
+        np.array([photos[row].size for row in found.rows]),
+        np.array([photos[row].tones for row in found.rows]),
+    )
+
+
 @pytest.fixture(scope="module")
 def shown() -> tuple[LocalQuery, list[Encoded]]:
     """A query of 80 features, a photo that shows all of it, one that shows a quarter, and eight others."""
@@ -57,7 +64,13 @@ def shown() -> tuple[LocalQuery, list[Encoded]]:
 def test_the_more_is_seen_the_more_probable(shown: tuple[LocalQuery, list[Encoded]]) -> None:
     query, photos = shown
     _, found = _search(query, photos)
-    chances = dict(zip(found.rows.tolist(), score_photos(query, found, len(photos)).tolist(), strict=True))
+    chances = dict(
+        zip(
+            found.rows.tolist(),
+            score_photos(query, found, len(photos), _looks(photos, found)).tolist(),
+            strict=True,
+        )
+    )
     assert chances[0] > chances[1] > max(value for row, value in chances.items() if row > 1)
     assert all(0 <= value <= 1 for value in chances.values())
 
@@ -65,7 +78,7 @@ def test_the_more_is_seen_the_more_probable(shown: tuple[LocalQuery, list[Encode
 def test_numbers_are_those_of_the_definition(shown: tuple[LocalQuery, list[Encoded]]) -> None:
     query, photos = shown
     _, found = _search(query, photos)
-    numbers = pair_numbers(query, found, len(photos))
+    numbers = pair_numbers(query, found, len(photos), _looks(photos, found))
     assert set(shipped_score().names) == set(numbers)
     for place in range(len(found.rows)):
         own = [p for p in range(found.starts[place], found.starts[place + 1]) if found.supports[p]]
@@ -92,7 +105,7 @@ def test_what_is_not_verified_is_worth_nothing(shown: tuple[LocalQuery, list[Enc
     query, photos = shown
     _, found = _search(query, photos[2:])
     found.supports[:] = False
-    assert not score_photos(query, found, 8).any()
+    assert not score_photos(query, found, 8, _looks(photos[2:], found)).any()
 
 
 def test_a_damaged_score_is_refused(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def build_photos(experiment: Experiment) -> Photos:
 
 def query_inputs(model: local.LocalModel, settings: local.LocalSettings) -> Mapping[str, object]:
     """Return what the description of a query depends on, beside its photo."""
-    return {"model": model.digest, "side": settings.side, "sizes": list(settings.sizes)}
+    sizes = list(settings.sizes)
+    return {"model": model.digest, "side": settings.side, "sizes": sizes, "tones": local.QUERY_CELLS}
 
 
 def describe_asked_photos(experiment: Experiment, queries: Sequence[Query]) -> tuple[local.QuerySpots, ...]:

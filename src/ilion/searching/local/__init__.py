@@ -19,14 +19,18 @@ from ilion.searching.local.model import LocalModel, read_model, search_digest, s
 from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
 from ilion.searching.local.search import Evidence, search_photos
 from ilion.searching.local.settings import LocalSettings
+from ilion.searching.local.tones import FINE as QUERY_CELLS
+from ilion.searching.local.tones import Looks
 
 __all__ = [
+    "QUERY_CELLS",
     "Compared",
     "Encoded",
     "Evidence",
     "LocalModel",
     "LocalQuery",
     "LocalSettings",
+    "Looks",
     "Postings",
     "QuerySpots",
     "compare",

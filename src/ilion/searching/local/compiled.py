@@ -10,7 +10,7 @@ bytes of a code, P postings, E entries (pairs of a query feature and a word that
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import cos, exp2, floor, log2, pi, sin, sqrt
+from math import cos, exp2, floor, hypot, log2, pi, sin, sqrt
 from typing import Any, TypeVar, cast
 
 import numba
@@ -23,6 +23,7 @@ from ilion.searching.local.records import (
     PLACES,
     SIZES,
 )
+from ilion.searching.local.tones import CLOSE, FINE, LEAST, NOISE, SHIFT, UNKNOWN
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -592,3 +593,81 @@ def group(rows: Array, count: int) -> tuple[Array, Array]:
         order[place[rows[item]]] = item
         place[rows[item]] += 1
     return order, starts
+
+
+@compiled
+def agree_in_tone(
+    points: Array, colours: Array, quarters: Array, motions: Array, tones: Array, sizes: Array
+) -> Array:
+    """Hold the colours of photos against those of a query, see `ilion.searching.local.agreement`.
+
+    Args:
+        points: (P, 2) places in the query, as shares of its longer side.
+        colours: (blurs, P, 2) float32 a and b of the query there, ever more blurred.
+        quarters: (P,) quarter of the query, 0 to 3.
+        motions: (S, 6) from query to photo.
+        tones: (S, n, n, 2) float32 a and b of the photos, by row and column.
+        sizes: (S, 2) width and height of the photos.
+
+    Returns:
+        (S, 7) float64.
+    """
+    out = np.empty((len(motions), len(UNKNOWN)))
+    cells, most = tones.shape[1], len(points)
+    asked, seen = np.empty((most, 2)), np.empty((most, 2))
+    apart, part = np.empty(most), np.empty(most, np.int64)
+    for i in range(len(motions)):
+        a, b, x0, c, e, y0 = motions[i]
+        area = a * e - b * c
+        side = max(sizes[i, 0], sizes[i, 1])
+        wide, tall = sizes[i, 0] / side, sizes[i, 1] / side
+        count = 0
+        if area > 0:
+            blur = int(min(max(round(log2(0.5 * FINE / (cells * sqrt(area)))) + 1, 0), len(colours) - 1))
+            for p in range(most):
+                x = a * points[p, 0] + b * points[p, 1] + x0
+                y = c * points[p, 0] + e * points[p, 1] + y0
+                if not (0 < x < wide and 0 < y < tall):
+                    continue
+                column = min(max(x / wide * cells - 0.5, 0.0), cells - 1.0)
+                row = min(max(y / tall * cells - 0.5, 0.0), cells - 1.0)
+                left, up = min(int(column), cells - 2), min(int(row), cells - 2)
+                right, down = column - left, row - up
+                for axis in range(2):
+                    upper = (1 - right) * tones[i, up, left, axis] + right * tones[i, up, left + 1, axis]
+                    lower = (1 - right) * tones[i, up + 1, left, axis] + right * tones[
+                        i, up + 1, left + 1, axis
+                    ]
+                    seen[count, axis] = (1 - down) * upper + down * lower
+                    asked[count, axis] = colours[blur, p, axis]
+                part[count] = quarters[p]
+                count += 1
+        if count < LEAST:
+            for number in range(len(UNKNOWN)):
+                out[i, number] = UNKNOWN[number]
+            continue
+        shift_a = np.median(seen[:count, 0] - asked[:count, 0])
+        shift_b = np.median(seen[:count, 1] - asked[:count, 1])
+        taken_a, taken_b = min(max(shift_a, -SHIFT), SHIFT), min(max(shift_b, -SHIFT), SHIFT)
+        mean_a, mean_b = np.mean(asked[:count, 0]), np.mean(asked[:count, 1])
+        seen_a, seen_b = np.mean(seen[:count, 0]), np.mean(seen[:count, 1])
+        both, own, others, total, close = 0.0, 0.0, 0.0, 0.0, 0.0
+        sums, counts = np.zeros(4), np.zeros(4)
+        for k in range(count):
+            qa, qb, fa, fb = asked[k, 0], asked[k, 1], seen[k, 0], seen[k, 1]
+            apart[k] = hypot(fa - qa - taken_a, fb - qb - taken_b)
+            total += apart[k]
+            close += apart[k] < CLOSE
+            sums[part[k]] += apart[k]
+            counts[part[k]] += 1
+            both += (qa - mean_a) * (fa - seen_a) + (qb - mean_b) * (fb - seen_b)
+            own += (qa - mean_a) ** 2 + (qb - mean_b) ** 2
+            others += (fa - seen_a) ** 2 + (fb - seen_b) ** 2
+        worst = 0.0
+        for quarter in range(4):
+            if counts[quarter] > 2:
+                worst = max(worst, sums[quarter] / counts[quarter])
+        out[i, 0], out[i, 1], out[i, 2] = count / most, total / count, np.median(apart[:count])
+        out[i, 3], out[i, 4] = worst, both / sqrt((own + NOISE * count) * (others + NOISE * count))
+        out[i, 5], out[i, 6] = hypot(shift_a, shift_b), close / count
+    return out

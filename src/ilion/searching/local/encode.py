@@ -17,11 +17,9 @@ from ilion.images import resize
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import pack
 from ilion.searching.local.settings import LocalSettings
+from ilion.searching.local.tones import describe_query_tones, describe_tones
 from ilion.types import RGB, Box, Float32, Int64, Value
 
-POOL = 1100
-"""Strongest features of a photo among which a small budget chooses; as many as the default keeps, so that
-describing a photo takes the same time."""
 CELLS = 12
 """Parts of a photo along its longer side, from each of which something is kept; as in
 `ilion.localfeatures.select`."""
@@ -58,11 +56,13 @@ class Encoded(Value):
     Args:
         words: (M,) uint16, ascending.
         records: (M, m + 5) uint8, see `ilion.searching.local.records`.
+        tones: (n * n,) uint8 colours in a coarse grid, see `ilion.searching.local.tones`.
         size: (width, height) of the photo in pixels.
     """
 
     words: NDArray[np.uint16]
     records: NDArray[np.uint8]
+    tones: NDArray[np.uint8]
     size: tuple[int, int]
 
     def __len__(self) -> int:
@@ -136,15 +136,15 @@ def encode(image: RGB, size: tuple[int, int], model: LocalModel, settings: Local
         model: Words and codes.
         settings: The budget.
     """
-    spots = choose_spots(
-        find_spots(fit(image, settings.side), max(POOL, settings.features)), settings.features
-    )
+    image = fit(image, settings.side)
+    spots = choose_spots(find_spots(image, settings.pool), settings.features)
     vectors = model.project(spots.descriptors)
     words = model.assign(vectors)[:, 0]
     codes = model.code(vectors, words, settings.code)
     records = np.concatenate([codes, pack(spots.frames, spots.colours)], axis=1)
     order = np.argsort(words, kind="stable")
-    return Encoded(words[order].astype(np.uint16), records[order], size)
+    tones = describe_tones(image, settings.cells)
+    return Encoded(words[order].astype(np.uint16), records[order], tones, size)
 
 
 def fit(image: RGB, side: int) -> RGB:
@@ -163,6 +163,7 @@ class LocalQuery(Value):
         levels: (M,) int64, number of the size at which a feature was found; 0 is the largest.
         spots: (M,) int64, features of one place, size and angle at several sizes share the number.
         words: (M, w) int32 nearest words.
+        tones: (T, T, 2) uint8 colours of the part, see `ilion.searching.local.tones`.
         part: Part of the photo that was looked at, in pixels of the full photo; ``frames`` are shares of its
             longer side.
         photo_size: (width, height) of the full photo in pixels.
@@ -174,6 +175,7 @@ class LocalQuery(Value):
     levels: Int64
     spots: Int64
     words: NDArray[np.int32]
+    tones: NDArray[np.uint8]
     part: Box
     photo_size: tuple[int, int]
 
@@ -190,6 +192,7 @@ class QuerySpots(Value):
         frames: (M, 4) float32.
         colours: (M, 3) float32.
         levels: (M,) int64.
+        tones: (T, T, 2) uint8.
         part: See `LocalQuery`.
         photo_size: See `LocalQuery`.
     """
@@ -198,6 +201,7 @@ class QuerySpots(Value):
     frames: Float32
     colours: Float32
     levels: Int64
+    tones: NDArray[np.uint8]
     part: Box
     photo_size: tuple[int, int]
 
@@ -238,6 +242,7 @@ def describe_query(
         frames=frames[inside],
         colours=np.concatenate([spots.colours for spots in found])[inside],
         levels=np.repeat(np.arange(len(found)), [len(spots.frames) for spots in found])[inside],
+        tones=describe_query_tones(image),
         part=part,
         photo_size=photo_size or (width, height),
     )

@@ -7,6 +7,7 @@ segment holds the postings of at most `SEGMENT` photos, ordered by word and then
     KEY.0000.rows.npy     (P,) uint16        row within the segment
     KEY.0000.records.npy  (P, m + 5) uint8   see `ilion.searching.local.records`
     KEY.0000.sizes.npy    (n, 2) unsigned    width and height of each photo in pixels
+    KEY.0000.tones.npy    (n, c) uint8       colours in a coarse grid, see `ilion.searching.local.tones`
     KEY.ids.json                             ids and segments; written last, it makes the shard count
 
 All features of one photo are found again by looking for its row in the list of each word.
@@ -27,6 +28,7 @@ from ilion.searching.local.encode import Encoded
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import GEOMETRY
 from ilion.searching.local.settings import LocalSettings
+from ilion.searching.local.tones import Looks
 from ilion.storage import (
     Artifact,
     ShardStats,
@@ -40,7 +42,7 @@ from ilion.storage.descriptors import list_ids
 from ilion.storage.ids import PickedIds
 from ilion.types import Int64, Value
 
-_ARRAYS = ("counts", "rows", "records", "sizes")
+_ARRAYS = ("counts", "rows", "records", "sizes", "tones")
 HELD = 512
 """Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
 SEGMENT = 16384
@@ -68,7 +70,7 @@ class Segment(Value):
 
 def index_inputs(model: LocalModel, settings: LocalSettings) -> dict[str, Any]:
     """Return what stored features depend on, beside the photos."""
-    return {"model": model.digest, "budget": settings.budget, "side": settings.side}
+    return {"model": model.digest, "budget": settings.budget, "side": settings.side, "tones": settings.cells}
 
 
 def write_shard(
@@ -118,13 +120,14 @@ def write_shard(
 
 
 def make_segment(held: Sequence[Encoded], words: int) -> tuple[NDArray[Any], ...]:
-    """Return counts, rows, records and sizes of the photos of a segment, see the head of this file."""
+    """Return the arrays of the photos of a segment, see the head of this file."""
     shown = np.concatenate([photo.words for photo in held])
     order = np.argsort(shown, kind="stable")
     counts = np.bincount(shown, minlength=words)
     rows = np.repeat(np.arange(len(held), dtype=np.uint16), [len(photo) for photo in held])
     records = np.concatenate([photo.records for photo in held])
-    return pack_counts(counts), rows[order], records[order], _small(np.array([photo.size for photo in held]))
+    sizes, tones = _small(np.array([photo.size for photo in held])), np.array([photo.tones for photo in held])
+    return pack_counts(counts), rows[order], records[order], sizes, tones
 
 
 def pack_counts(counts: NDArray[Any]) -> NDArray[Any]:
@@ -197,6 +200,7 @@ class Postings:
                 self._segments.append((f"{key}.{part:04d}", start, size))
                 start += size
         self._held: dict[int, Segment] = {}
+        self._looks: dict[int, Looks] = {}
         self._rows: Int64 | None = None
         self._stored = len(self.ids)
         self._starts = np.array([start for _, start, _ in self._segments], np.int64)
@@ -271,9 +275,44 @@ class Postings:
         segment = self._open(number)
         own = row - segment.start
         found = read_row(own, segment.offsets, segment.rows)
-        sizes = read_array(self.folder / f"{self._segments[number][0]}.sizes.npy", ("u", 2))
-        width, height = sizes[own].tolist()
-        return Encoded(found[:, 1].astype(np.uint16), segment.records[found[:, 0]], (width, height))
+        looks = self._looks_of(number)
+        width, height = looks.sizes[own].tolist()
+        records = segment.records[found[:, 0]]
+        return Encoded(found[:, 1].astype(np.uint16), records, looks.tones[own].copy(), (width, height))
+
+    def looks(self, rows: Int64) -> Looks:
+        """Read the sizes and colours of photos (S,).
+
+        Raises:
+            ArtifactError: A file is missing, damaged, or does not fit the others.
+        """
+        rows = rows if self._rows is None else self._rows[rows]
+        numbers = np.searchsorted(self._starts, rows, "right") - 1
+        sizes, tones = np.zeros((len(rows), 2), np.int64), None
+        for number in np.unique(numbers).tolist():
+            of = np.flatnonzero(numbers == number)
+            looks, own = self._looks_of(number), rows[of] - self._segments[number][1]
+            tones = np.empty((len(rows), looks.tones.shape[1]), np.uint8) if tones is None else tones
+            sizes[of], tones[of] = looks.sizes[own], looks.tones[own]
+        return Looks(sizes, np.empty((0, 0), np.uint8) if tones is None else tones)
+
+    def _looks_of(self, number: int) -> Looks:
+        found = self._looks.get(number)
+        if found is not None:
+            return found
+        stem, _, size = self._segments[number]
+        sizes, tones = (
+            read_array(self.folder / f"{stem}.{name}.npy", ("u", 2), mapped=True)
+            for name in ("sizes", "tones")
+        )
+        if sizes.shape != (size, 2) or tones.shape[:1] != (size,) or tones.ndim != 2:
+            raise ArtifactError(
+                f"{self.folder / stem}: its files do not fit together; delete the shard's files and run again"
+            )
+        found = Looks(sizes, tones)
+        if number < HELD:
+            self._looks[number] = found
+        return found
 
 
 def read_photos(artifact: Artifact, key: str, words: int, code: int) -> Callable[[int], Encoded]:

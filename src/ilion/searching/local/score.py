@@ -1,6 +1,6 @@
 """What a verified photo is worth: numbers of a pair, and the probability that it shows the query's object.
 
-A logistic model of few numbers, learnt by ``scripts/learn_local_model.py`` on drawn and composed photos with
+A logistic model of few numbers, learnt by ``scripts/learn_local_model.py`` on composed photos with
 look-alikes, none of which any evaluation uses. Boosted trees fitted those better and real photos worse
 (docs/local-first.md).
 
@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.searching.local.agreement import compare_tones
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.records import unpack_colours
+from ilion.searching.local.tones import Looks
 from ilion.searching.local.verified import Verified
 from ilion.storage import read_json
 from ilion.types import Float64, Value
@@ -88,13 +90,16 @@ def read_score(path: Path) -> ScoreModel:
         raise ArtifactError(f"{path}: is no score of local matches ({error}); learn it again") from error
 
 
-def score_photos(query: LocalQuery, found: Verified, photos: int, model: ScoreModel | None = None) -> Float64:
+def score_photos(
+    query: LocalQuery, found: Verified, photos: int, looks: Looks, model: ScoreModel | None = None
+) -> Float64:
     """Return the probability that each photo of a shortlist shows the query's object.
 
     Args:
         query: The query.
         found: What is known of the shortlist.
         photos: Number of photos in the database.
+        looks: Sizes and colours of the shortlist.
         model: None for the one that comes with Ilion.
 
     Returns:
@@ -102,19 +107,20 @@ def score_photos(query: LocalQuery, found: Verified, photos: int, model: ScoreMo
     """
     if not len(found.rows):
         return np.empty(0)
-    chosen = (model or shipped_score()).probabilities(pair_numbers(query, found, photos))
+    chosen = (model or shipped_score()).probabilities(pair_numbers(query, found, photos, looks))
     owners = np.repeat(np.arange(len(found.rows)), np.diff(found.starts))
     counts = np.bincount(owners[found.supports], minlength=len(found.rows))
     return np.where(counts >= LEAST, chosen, 0.0)
 
 
-def pair_numbers(query: LocalQuery, found: Verified, photos: int) -> dict[str, Float64]:
+def pair_numbers(query: LocalQuery, found: Verified, photos: int, looks: Looks) -> dict[str, Float64]:
     """Describe each photo of a shortlist by numbers that tell right from wrong.
 
     Args:
         query: The query.
         found: What is known of the shortlist, at least one photo.
         photos: Number of photos in the database.
+        looks: Sizes and colours of the shortlist.
 
     Returns:
         Name -> (S,) float64. ``sum``, ``log sum``, ``sum/max``, ``sum/noise``: weight of the verified
@@ -125,7 +131,8 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int) -> dict[str, F
         the motion; ``ab ...``, ``L ...``: of colour and lightness; ``density``: verified matches for each
         spot of the parts that are seen; ``largest`` share of a match; ``log freq``: how often the matched
         features are found in the shortlist; ``parts/inlier``; ``rare ...``: similarities, less for spots that
-        are verified in many photos; ``common``: share of weight on such spots; ``votes/max``.
+        are verified in many photos; ``common``: share of weight on such spots; ``votes/max``;
+        ``tone ...``: see `ilion.searching.local.agreement.compare_tones`.
     """
     count = len(found.rows)
     scale = (photos / PHOTOS) ** 0.7
@@ -214,4 +221,4 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int) -> dict[str, F
         "rare/max": rare / max(float(rare.max()), 1e-9),
         "common": mean(shared) / max(int(good.sum()), 1),
         "votes/max": found.votes / max(float(found.votes.max()), 1e-9),
-    }
+    } | compare_tones(query, motion, looks)

@@ -27,8 +27,10 @@ NEAR = 0.02
 
 REST = 1e-3
 """Similarity below which photos lie that were not verified, by votes."""
-BEYOND_DOUBT, UNSURE = 0.5, 0.5
-"""Probability from which on no expansion moves a result, and largest similarity of the other results."""
+BEYOND_DOUBT, UNSURE = 0.1, 0.5
+"""Probability from which on no expansion moves a result, and largest similarity of the other results. It lies
+below `ilion.searching.local.expand.SURE`, so that what a look-alike brings along cannot pass a photo that the
+query itself vouches for."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
@@ -150,7 +152,7 @@ def rank_photos(
         matches = replace(matches, rows=own).take(own >= 0)
     votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
-    chances = score_photos(query, found, len(database))
+    chances = score_photos(query, found, len(database), database.looks(found.rows))
     final = np.zeros(len(database))
     final[found.rows] = chances
     more = expand(query, found, chances, database.photo, model)
@@ -162,7 +164,7 @@ def rank_photos(
             added = replace(added, rows=own).take(own >= 0)
         whole, matches = ask_along(query, matches, further, added, sources)
         _, again = look_closer(whole, matches, len(database), settings.shortlist, settings.shortlist, hidden)
-        final[again.rows] += score_photos(whole, again, len(database))
+        final[again.rows] += score_photos(whole, again, len(database), database.looks(again.rows))
         final /= 2
     seen = np.flatnonzero(final)
     similarities[seen] = (REST + (1 - REST) * UNSURE * final[seen]).astype(np.float32)

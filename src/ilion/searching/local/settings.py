@@ -13,6 +13,11 @@ LONG, SHORT = 8, 4
 """Bytes of a code of what a feature looks like."""
 LONG_FROM = 12288
 """Budget from which on codes are `LONG`: below it, more features with shorter codes find more."""
+FINE, RAW, FINE_FROM = 16, 8, 8192
+"""Cells of the grid of colours along either side, from `FINE_FROM` bytes a photo on, and below."""
+MANY, POOL, LARGE_POOL = 1000, 1100, 2000
+"""Strongest features of a photo among which a budget chooses: `POOL`, or, where it keeps fewer than `MANY`,
+`LARGE_POOL`; more of them take longer to describe."""
 RESERVE, SHARE = 128, 128
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
 `SHARE` of the budget are enough from 100 photos on."""
@@ -55,10 +60,21 @@ class LocalSettings:
         return LONG if self.budget >= LONG_FROM else SHORT
 
     @property
+    def cells(self) -> int:
+        """Cells of the grid of colours along either side."""
+        return FINE if self.budget >= FINE_FROM else RAW
+
+    @property
     def features(self) -> int:
         """Largest number of features stored of a photo.
 
         >>> LocalSettings().features, LocalSettings(budget=1024).features
-        (1075, 80)
+        (1057, 74)
         """
-        return (self.budget - RESERVE - self.budget // SHARE) // (self.code + GEOMETRY + ROW)
+        left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
+        return left // (self.code + GEOMETRY + ROW)
+
+    @property
+    def pool(self) -> int:
+        """Strongest features among which those that are stored are chosen."""
+        return max(self.features, POOL if self.features >= MANY else LARGE_POOL)
