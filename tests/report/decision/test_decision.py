@@ -130,6 +130,13 @@ def test_parts_may_be_missing(decision: Make, tmp_path: Path, part: str) -> None
     assert heading not in write_decision(plain, tmp_path / "d.html", language="en").read_text("utf-8")
 
 
+def test_a_threshold_that_is_not_whole_is_not_said(decision: Make, tmp_path: Path) -> None:
+    plain = decision("recommend")
+    plain["threshold"] = {"risk": 0.05}
+    said = visible(write_decision(plain, tmp_path / "d.html", language="en"))
+    assert "From which score on an answer can be trusted not measured yet" in said
+
+
 def test_drawings_show_size_and_clutter() -> None:
     def width(drawing: str) -> float:
         found = re.search(r'class="frame"[^>]*width="([\d.]+)"', drawing)

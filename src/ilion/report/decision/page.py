@@ -287,7 +287,8 @@ def _promise(plain: Plain) -> Plain | None:
     if not isinstance(part, Mapping):
         return None
     promise = part.get("promise", part)
-    return promise if isinstance(promise, Mapping) and "risk" in promise else None
+    needed = ("risk", "confidence", "threshold", "objects", "objects_needed", "least_risk", "at", "curve")
+    return promise if isinstance(promise, Mapping) and all(key in promise for key in needed) else None
 
 
 def _threshold(plain: Plain, say: Sayings) -> dict[str, Any] | None:
@@ -364,7 +365,9 @@ def _withheld(plain: Plain, known: bool, say: Sayings) -> list[tuple[str, str, s
                 (words(f"cannot.{each['kind']}"), why, needed if each["withheld"] != "no-difference" else "")
             )
     promise = _promise(plain)
-    if promise is not None and promise["threshold"] is None:
+    if promise is None:
+        found.append((words("cannot.threshold"), words("cannot.why_not-measured"), ""))
+    elif promise["threshold"] is None:
         takes = words("cannot.takes_total", count=promise["objects_needed"])
         found.append((words("cannot.threshold"), words("cannot.why_few-objects"), takes))
     if plain["money"]["missing"]:
