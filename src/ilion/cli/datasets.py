@@ -18,11 +18,14 @@ app = typer.Typer(help="Make, check and synthesise data sets.", no_args_is_help=
 
 
 @app.command("new")
-def new_dataset(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
+def new_dataset(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    language: Annotated[str, typer.Option(help="Language of the README: en or ja.")] = "en",
+) -> None:
     """Make an empty data set for your own photos, with a README that explains its folders."""
     from ilion import datasets
 
-    for path in datasets.new_dataset(folder):
+    for path in datasets.new_dataset(folder, language):
         print(path)
 
 

@@ -13,22 +13,35 @@ from ilion.datasets.layouts.folder import (
     PHOTOS_TABLE,
 )
 from ilion.datasets.listing import is_hidden
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 
 EXAMPLE = "rename me"
 """Name of the example object's folder."""
 
 
-def new_dataset(folder: Path) -> tuple[Path, ...]:
+READMES = {"en": "skeleton.md", "ja": "skeleton.ja.md"}
+"""Language -> what the README of a new data set is made from."""
+
+
+def new_dataset(folder: Path, language: str = "en") -> tuple[Path, ...]:
     """Make a new folder with an empty data set in the plain form, and a README for whoever fills it in.
+
+    Args:
+        folder: A new or empty folder.
+        language: Language of the README, of those in `READMES`.
 
     Returns:
         The files and folders that were made.
 
     Raises:
         DatasetError: Something is in the folder already, or it cannot be written.
+        ConfigError: There is no such language.
     """
-    readme = resources.files("ilion.datasets").joinpath("skeleton.md").read_text("utf-8")
+    if language not in READMES:
+        raise ConfigError(
+            f"there is no README in the language {language!r}; choose one of {', '.join(READMES)}"
+        )
+    readme = resources.files("ilion.datasets").joinpath(READMES[language]).read_text("utf-8")
     try:
         if folder.exists() and (not folder.is_dir() or any(not is_hidden(p.name) for p in folder.iterdir())):
             raise DatasetError(f"{folder}: is not empty; name a new folder, so that nothing gets overwritten")

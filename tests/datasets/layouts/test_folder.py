@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 
 from ilion.datasets import new_dataset, open_dataset
 from ilion.datasets.layouts.folder import PHOTOS_COLUMNS
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 from ilion.types import Box, RetrievalDataset
+from ilion.wording import unwanted
 
 Save = Callable[[Path, bytes | str], Path]
 Photo = Callable[..., bytes]
@@ -329,6 +331,20 @@ def test_new_dataset(tmp_path: Path, photo: Photo, save: Save) -> None:
     assert dataset.notes == ()
     assert len(dataset.queries) == 1
     assert len(ids(dataset)) == 2
+
+
+def test_a_new_dataset_explains_itself_in_japanese(tmp_path: Path) -> None:
+    said = {}
+    for language in ("en", "ja"):
+        new_dataset(tmp_path / language, language)
+        said[language] = (tmp_path / language / "README.md").read_text(encoding="utf-8")
+    assert said["ja"].startswith("# お手元の写真のデータセット")
+    assert unwanted(said["ja"], "ja") == []
+    # the same folders, files, columns and roles are named
+    named = [set(re.findall(r"`([a-z_./]+)`", text)) for text in said.values()]
+    assert named[0] == named[1]
+    with pytest.raises(ConfigError, match="no README in the language 'xx'; choose one of en, ja"):
+        new_dataset(tmp_path / "xx", "xx")
 
 
 def test_new_dataset_overwrites_nothing(tmp_path: Path, save: Save) -> None:

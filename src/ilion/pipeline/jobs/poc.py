@@ -90,7 +90,7 @@ def new_poc(folder: Where, settings: PocConfig | None = None) -> tuple[ShotList,
         made.append(home / FILE)
         photos = Path(load_poc(home).photos.folder)
         if not photos.exists():
-            made += new_dataset(photos)
+            made += new_dataset(photos, chosen.language)
     config = load_poc(home)
     shots = list_shots(config, spread_of(config))
     storage.write_json(home / SHOTS, {"format": FORMAT, **_table(shots)})
