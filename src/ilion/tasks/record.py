@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,6 +134,11 @@ class RunRecord:
         self._folder = run / FOLDER
         self._begun = False
         self._passing: StageLog | None = None
+
+    def __del__(self) -> None:
+        # at the end of the interpreter its threads have ended, and waiting for one would take for ever
+        if not sys.is_finalizing():
+            self.close(whole=False)
 
     @contextmanager
     def stage(
