@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ilion.cli import app
+from ilion.config.poc import load_poc
 from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.poc.coverage import render
@@ -55,6 +56,27 @@ def test_new_asks_nothing_without_a_terminal(tmp_path: Path, capsys: pytest.Capt
     app(["poc", "new", str(tmp_path / "x"), "--objects", "20", "--gain", "0.1"], standalone_mode=False)
     assert "20 objects" in capsys.readouterr().out
     assert "gain = 0.1" in (tmp_path / "x" / "poc.toml").read_text("utf-8")
+
+
+def test_new_asks_at_a_terminal_for_what_is_not_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"Objects": "24", "Currency": "円", "Sizes": "小,大", "Shares": "0.05"}
+    asked: list[str] = []
+
+    def prompt(question: str, default: str, show_default: bool) -> str:
+        asked.append(question)
+        return next((answer for word, answer in answers.items() if question.startswith(word)), default)
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    app(["poc", "new", str(tmp_path / "x"), "--gain", "0.1"], standalone_mode=False)
+    config = load_poc(tmp_path / "x")
+    assert (config.plan.objects, config.money.currency, config.goal.gain) == (24, "円", 0.1)
+    assert config.photos.cells == ("小/plain", "小/crowded", "大/plain", "大/crowded")
+    assert not any("Gain" in question for question in asked)
+    assert "小/plain" in capsys.readouterr().out
 
 
 def settings(objects: int = 0) -> PocConfig:

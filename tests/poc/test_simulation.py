@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -17,6 +19,7 @@ CELLS = tuple(
 )
 BASE = np.array([0.3, 0.2, 0.6, 0.5, 0.7, 0.65])
 LEAST = 0.05
+GRID = np.linspace(0.0005, 0.9995, 400)
 DESIGNS = ("local-1k", "local-2k", "local-4k", "local-16k")
 
 
@@ -49,12 +52,14 @@ def simulate(
 
 def _beta(uniform: Float64, mean: Float64) -> Float64:
     """Return values of a beta law with mean ``mean`` and parameters of sum 1, by a table."""
-    grid = np.linspace(0.0005, 0.9995, 400)
-    columns = [
-        np.interp(uniform[:, cell], grid, scipy.stats.beta.ppf(grid, each, 1 - each))
-        for cell, each in enumerate(mean)
-    ]
+    columns = [np.interp(uniform[:, cell], GRID, quantiles(float(each))) for cell, each in enumerate(mean)]
     return np.stack(columns, axis=1)
+
+
+@lru_cache
+def quantiles(mean: float) -> Float64:
+    """Return the quantiles of a beta law at `GRID`."""
+    return np.asarray(scipy.stats.beta.ppf(GRID, mean, 1 - mean))
 
 
 def mean_of(measure: Measure, mean: Float64) -> Float64:

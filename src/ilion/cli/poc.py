@@ -23,6 +23,7 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(help="Folder of the proof of concept.")]
 
 _QUESTIONS = (
+    ("language", "Language of the pages, en or ja"),
     ("photos.sizes", "Sizes of the object on the photo, from small to large"),
     ("photos.size_edges", "Shares of the photo's area at which they meet, one less"),
     ("photos.backgrounds", "Backgrounds, from plain to crowded"),
