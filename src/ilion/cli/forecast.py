@@ -28,6 +28,12 @@ def forecast(
     per_gb_month: Annotated[float | None, typer.Option(help="Price of a gigabyte and month of disk.")] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of the prices, such as EUR.")] = None,
     months: Annotated[float | None, typer.Option(help="Months that the database is stored.")] = None,
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages", help="Also plan 1,000, 10,000, 100,000 and 1M photos, with a gate for each."
+        ),
+    ] = False,
     settings: Set = None,
     model: Model = None,
     output: Output = None,
@@ -40,7 +46,7 @@ def forecast(
     """Forecast mAP, time, memory, disk and price at larger databases, with intervals, and write a page."""
     from ilion import api
     from ilion.errors import ConfigError
-    from ilion.forecast import parse_sizes
+    from ilion.forecast import SIZES, parse_sizes
     from ilion.storage.runs import FILE
 
     finished = [path for path in source if (path / FILE).exists()]
@@ -59,6 +65,7 @@ def forecast(
             finished or experiment_of("forecast", source[0], settings, model, output, on_bad_image),
             parse_sizes(at),
             parse_sizes(sizes) if sizes else (),
+            stages=SIZES if stages else (),
             per_hour=per_hour,
             per_gigabyte_month=per_gb_month,
             months=months,
@@ -67,13 +74,16 @@ def forecast(
             progress=progress,
         )
     if as_json:
-        say_json(_plain(result, path))
+        say_json(_plain(result, path, stages))
     else:
         _say(result)
+        if stages:
+            _say_stages(result)
         print(f"page: {path}")
 
 
-def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
+def _plain(result: ForecastResult, path: Path, stages: bool) -> dict[str, object]:
+    from ilion.forecast import plan_stages
     from ilion.report.forecast import warning_sentences
 
     predicted = result.forecast
@@ -100,7 +110,43 @@ def _plain(result: ForecastResult, path: Path) -> dict[str, object]:
         "currency": result.prices.currency,
         "warnings": warning_sentences(result),
         "page": str(path),
+        **({"stages": plan_stages(result)} if stages else {}),
     }
+
+
+_GATES = {
+    "kind": "the photos that join are of the kind that will come, and show none of the objects",
+    "accuracy": "measure it{between}",
+    "threshold": "set the threshold again: the best wrong photo scores higher in a larger database",
+    "forecast": "forecast {size} photos from here",
+    "objects": "take more objects than {objects}: the interval is too wide to decide by",
+    "speed": "a search will take {ms} ms: enough machines, or short codes",
+    "memory": "{gigabytes} GB of memory will be needed",
+}
+
+
+def _say_stages(result: ForecastResult) -> None:
+    from ilion.download.planning import format_bytes
+    from ilion.forecast import format_duration, format_price, format_size, plan_stages
+
+    plan = plan_stages(result)
+    print(f"  in stages ({plan.metric}):")
+    for stage in plan.stages:
+        cost = stage.cost
+        if stage.accuracy is None:
+            known = "nothing is said: measure more distractors first"
+        else:
+            known = f"{stage.accuracy:.4f}" + (f" [{_span(stage.ci95)}]" if stage.ci95 else "")
+        price = "" if cost.price is None else f", {format_price(cost.price, plan.currency)}"
+        print(f"  {format_size(stage.images):>10} photos: {known} ({stage.kind})")
+        print(
+            f"              {format_duration(cost.search_ms / 1000)} a query, "
+            f"{format_bytes(cost.disk_bytes)} on disk, {format_bytes(cost.memory_bytes)} of memory{price}"
+        )
+        for gate in stage.gates:
+            values = dict(gate.values)
+            between = f": it must lie in {values['low']} to {values['high']}" if "low" in values else ""
+            print(f"              before the next: {_GATES[gate.key].format(between=between, **values)}")
 
 
 def _say(result: ForecastResult) -> None:

@@ -33,7 +33,7 @@ HEEDED: Mapping[str, tuple[str, ...]] = {
     "extract": (*(section for section in _FIRST_STAGE if section != "search"), *_STORED),
     "tune": (*_FIRST_STAGE, "evaluation"),
     "adapt": (*_FIRST_STAGE, "evaluation"),
-    "forecast": (*_FIRST_STAGE, "evaluation", "report", "price"),
+    "forecast": (*_FIRST_STAGE, "rerank", "evaluation", "report", "price"),
     "import results": ("dataset", "search.k", "evaluation", "report"),
     "export truth": ("dataset",),
     "export features": ("dataset", "extraction", "adaptation", "compute"),
@@ -115,25 +115,3 @@ def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
         yield "search.expansion_top", "search.expansion is none"
         if not config.search.database_expansion_top:
             yield "search.expansion_alpha", "search.expansion is none"
-
-
-def check_first_stage(verb: str, config: ExperimentConfig) -> None:
-    """Check that an experiment is a first stage and nothing else, by one of the methods that can be forecast.
-
-    Raises:
-        ConfigError: It re-ranks, reads, or searches by ASMK.
-
-    >>> check_first_stage("forecast", ExperimentConfig())
-    """
-    config = settle(config)
-    for setting, value, plain in (
-        ("rerank.features", config.rerank.features, "none"),
-        ("reading.use", config.reading.use, "none"),
-        ("search.method", "asmk" if config.search.method == "asmk" else "auto", "auto"),
-    ):
-        if value != plain:
-            raise ConfigError(
-                f"'ilion {verb}' knows a first stage of Ilion's own and nothing else; the experiment says "
-                f"{setting} = {value}; without it the numbers would be those of another design. To have them "
-                f"all the same, add --set {setting}={plain}"
-            )

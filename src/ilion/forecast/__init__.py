@@ -16,11 +16,14 @@ from ilion.forecast.runs import (
     format_size,
     parse_sizes,
 )
+from ilion.forecast.stages import SIZES, StagePlan, plan_stages
 
 __all__ = [
+    "SIZES",
     "ForecastResult",
     "Measured",
     "Run",
+    "StagePlan",
     "count_distractors",
     "forecast",
     "forecast_hold_outs",
@@ -29,4 +32,5 @@ __all__ = [
     "format_price",
     "format_size",
     "parse_sizes",
+    "plan_stages",
 ]

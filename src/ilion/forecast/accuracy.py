@@ -19,7 +19,8 @@ from ilion.errors import ConfigError
 from ilion.evaluation.average_precision import Definition
 from ilion.evaluation.intervals import group, mean_interval
 from ilion.forecast.distractors import DistractorCounts
-from ilion.forecast.tails import Tails, closeness, survival
+from ilion.forecast.shortlists import ShortlistCounts
+from ilion.forecast.tails import Tails, closeness, pool_scale, survival
 from ilion.outcome import Interval
 from ilion.types import Float64, Value
 
@@ -70,7 +71,7 @@ class Forecast(Value):
 
 
 def forecast(
-    known: DistractorCounts,
+    known: DistractorCounts | ShortlistCounts,
     sizes: Sequence[int],
     *,
     definition: Definition = "ilias",
@@ -82,7 +83,7 @@ def forecast(
     """Forecast mAP@k for databases with more distractors.
 
     Args:
-        known: Counts at the largest database measured.
+        known: Counts at the largest database measured; of a re-ranked design those of both stages.
         sizes: Numbers of distractors, none below the measured one.
         definition: Definition of AP.
         k: Cut-off; not larger than that of the ranking.
@@ -91,7 +92,7 @@ def forecast(
         seed: Seed of all draws.
 
     Raises:
-        ConfigError: A size is below the measured one.
+        ConfigError: A size is below the measured one, or beyond what its shortlists tell.
     """
     too_small = [size for size in sizes if size < known.distractors]
     if too_small:
@@ -99,29 +100,34 @@ def forecast(
             f"{too_small[0]} distractors are fewer than the {known.distractors} measured; "
             "a forecast goes upwards"
         )
+    if isinstance(known, ShortlistCounts) and max(sizes) > known.largest:
+        raise ConfigError(
+            f"{max(sizes)} distractors are too many for shortlists of {known.shortlist}: the "
+            f"{known.distractors} that were measured tell of a re-ranked design up to {known.largest}; ask "
+            "for less with --at, measure more distractors, or take a longer rerank.shortlist"
+        )
     rng = np.random.default_rng(seed)
     codes, instances = group(known.instances)
-    tails = Tails(known.tops, known.names, known.distractors)
-    draws = _Draws(known, tails)
+    draws = (
+        _TwoStages(known, sizes, definition, k)
+        if isinstance(known, ShortlistCounts)
+        else _OneStage(known, definition, k)
+    )
     maps = {size: np.empty(replicates) for size in sizes}
     objects = {size: np.empty(replicates) for size in sizes}
     for b in range(replicates):
         times = np.bincount(rng.integers(0, instances, instances), minlength=instances).astype(np.float64)
-        # a Bayesian bootstrap of the distractors (Rubin, Annals of Statistics 9(1), 1981)
-        weights = rng.exponential(size=len(tails.even))
-        chance = draws.chances(times[codes], weights, rng.standard_normal(len(known.positives)))
+        draws.draw(times[codes], rng)
         resampled = np.bincount(rng.integers(0, instances, instances), minlength=instances)[codes]
         for size in sizes:
-            above = draws.above(chance, size, rng)
-            precisions = known.average_precisions(above, definition, k)
+            precisions = draws.precisions(size, rng)
             maps[size][b] = precisions.mean()
             objects[size][b] = (precisions * resampled).sum() / max(resampled.sum(), 1)
     points = tuple(
         _point(size, maps[size], objects[size], instances, imperfection, known.distractors, rng)
         for size in sizes
     )
-    shape = tails.shape(np.ones(len(known.positives)), tails.even)
-    return Forecast(definition, k, known.distractors, points, maps, shape, imperfection)
+    return Forecast(definition, k, known.distractors, points, maps, draws.shape, imperfection)
 
 
 def _point(
@@ -139,6 +145,55 @@ def _point(
     mean = float(maps.mean())
     ci95 = mean_interval(mean, np.clip(objects + error, 0.0, 1.0), instances)
     return Point(size, mean, Interval(float(min(low, mean)), float(max(high, mean))), ci95)
+
+
+class _OneStage:
+    """AP of one ranking in larger databases."""
+
+    def __init__(self, known: DistractorCounts, definition: Definition, k: int) -> None:
+        self.known, self._definition, self._k = known, definition, k
+        alike = not known.cosines
+        known = pool_scale(known) if alike else known
+        tails = Tails(known.tops, known.names, known.distractors, alike)
+        self.draws = _Draws(known, tails)
+        self.shape = tails.shape(np.ones(len(known.positives)), tails.even)
+
+    def draw(self, queries: Float64, rng: np.random.Generator) -> None:
+        """Draw the chances of one replicate."""
+        # a Bayesian bootstrap of the distractors (Rubin, Annals of Statistics 9(1), 1981)
+        weights = rng.exponential(size=len(self.draws.tails.even))
+        self._chance = self.draws.chances(queries, weights, rng.standard_normal(len(queries)))
+
+    def above(self, size: int, rng: np.random.Generator) -> Float64:
+        """Draw (T,) distractors above each positive."""
+        return self.draws.above(self._chance, size, rng)
+
+    def precisions(self, size: int, rng: np.random.Generator) -> Float64:
+        """Draw (Q,) AP."""
+        return self.known.average_precisions(self.above(size, rng), self._definition, self._k)
+
+
+class _TwoStages:
+    """AP of a re-ranked design in larger databases."""
+
+    def __init__(self, known: ShortlistCounts, sizes: Sequence[int], definition: Definition, k: int) -> None:
+        self.known, self._definition, self._k = known, definition, k
+        self._first = _OneStage(known.first, definition, k)
+        self._final = {size: _OneStage(known.final(size), definition, k) for size in sizes}
+        self._places = {size: known.places(stage.known) for size, stage in self._final.items()}
+        self.shape = self._first.shape
+
+    def draw(self, queries: Float64, rng: np.random.Generator) -> None:
+        """Draw the chances of one replicate."""
+        for stage in (self._first, *self._final.values()):
+            stage.draw(queries, rng)
+
+    def precisions(self, size: int, rng: np.random.Generator) -> Float64:
+        """Draw (Q,) AP."""
+        first, final = self._first.above(size, rng), self._final[size]
+        return self.known.average_precisions(
+            final.known, first, final.above(size, rng), self._definition, self._k, self._places[size]
+        )
 
 
 class _Draws:

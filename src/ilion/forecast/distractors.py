@@ -9,7 +9,7 @@ database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class DistractorCounts:
         names: (Q, M) number of each of them, from 0 to U - 1: the same distractor has one number in all
             queries.
         distractors: Number of distractors D.
+        cosines: Whether similarities are cosines; else a common scale is made of them, see `pool_scale`.
     """
 
     instances: tuple[str, ...]
@@ -49,29 +50,51 @@ class DistractorCounts:
     tops: Float64
     names: Int64
     distractors: int
+    cosines: bool = True
 
     def average_precisions(self, above: Float64, definition: Definition, k: int) -> Float64:
         """Compute AP@k (Q,) of each query if ``above`` (T,) distractors stand above its positives."""
         rank = self.place + self.rest + above
-        credit = self.place / rank
-        if definition == "revisited":
-            earlier = np.where(rank <= 1, 1.0, (self.place - 1) / np.maximum(rank - 1, 1))
-            credit = (credit + earlier) / 2.0
-        queries = len(self.positives)
-        total = np.bincount(self.query, weights=np.where(rank <= k, credit, 0.0), minlength=queries)
-        most = np.minimum(self.positives, k) if definition == "ilias" else self.positives
-        precisions: Float64 = total / most
-        return precisions
+        return credit(self.query, self.place, rank, self.positives, definition, k)
 
     def mean(self, definition: Definition, k: int) -> float:
         """Compute mAP@k of the ranking itself."""
         return float(self.average_precisions(self.above.astype(np.float64), definition, k).mean())
 
 
+def credit(
+    query: Int64, place: Int64, rank: Float64, positives: Int64, definition: Definition, k: int
+) -> Float64:
+    """Compute AP@k (Q,) from the ranks of the positives.
+
+    Args:
+        query: (T,) number of the query of each found positive.
+        place: (T,) 1-based place among the found positives of its query.
+        rank: (T,) 1-based rank among all results that count.
+        positives: (Q,) positives of each query, found or not.
+        definition: Definition of AP.
+        k: Cut-off.
+    """
+    gained = place / rank
+    if definition == "revisited":
+        earlier = np.where(rank <= 1, 1.0, (place - 1) / np.maximum(rank - 1, 1))
+        gained = (gained + earlier) / 2.0
+    total = np.bincount(query, weights=np.where(rank <= k, gained, 0.0), minlength=len(positives))
+    most = np.minimum(positives, k) if definition == "ilias" else positives
+    precisions: Float64 = total / most
+    return precisions
+
+
 def count_distractors(
-    ranking: Ranking, truth: GroundTruth, instances: Sequence[str], is_distractor: Bool, keep: int = 1000
+    ranking: Ranking,
+    truth: GroundTruth,
+    instances: Sequence[str],
+    is_distractor: Bool,
+    keep: int = 1000,
+    *,
+    cosines: bool = True,
 ) -> DistractorCounts:
-    """Count the distractors above each positive in a ranking by inner products.
+    """Count the distractors above each positive in a ranking.
 
     Args:
         ranking: The results; of each query as many as AP is cut at, or all.
@@ -79,6 +102,7 @@ def count_distractors(
         instances: (Q,) instance of each query.
         is_distractor: (N,) whether a database row is positive or ignored for no query.
         keep: Largest M; more sharpen nothing.
+        cosines: Whether similarities are cosines, or scores of another kind.
 
     Raises:
         ArtifactError: The queries differ, there are fewer than 100 distractors, or similarities exceed 1 and
@@ -92,7 +116,7 @@ def count_distractors(
             f"the database has {total} distractors (images that are positive or ignored for no query); a "
             f"forecast needs at least {FEWEST}"
         )
-    if ranking.similarities.size and float(ranking.similarities.max()) > 1.001:
+    if cosines and ranking.similarities.size and float(ranking.similarities.max()) > 1.001:
         raise ArtifactError(
             "similarities above 1 are no cosines of descriptors, and a forecast needs such rankings"
         )
@@ -128,6 +152,7 @@ def count_distractors(
         tops[:, :width],
         _renumber(who[:, :width]),
         total,
+        cosines,
     )
 
 
@@ -172,15 +197,10 @@ def thin_distractors(
     before = np.where(first, 0, np.concatenate([[0], behind[:-1]]))
     drawn = np.cumsum(rng.binomial(behind - before, share))
     base = np.maximum.accumulate(np.where(first, np.concatenate([[0], drawn[:-1]]), 0))
-    return DistractorCounts(
-        known.instances,
-        known.positives,
-        known.query,
-        known.place,
-        known.similarity,
-        known.rest,
-        above + drawn - base,
-        tops,
-        names,
-        round(known.distractors * share),
+    return replace(
+        known,
+        above=above + drawn - base,
+        tops=tops,
+        names=names,
+        distractors=round(known.distractors * share),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from ilion.evaluation.average_precision import Definition
 from ilion.forecast.accuracy import IMPERFECTION, forecast
 from ilion.forecast.distractors import FEWEST, DistractorCounts, thin_distractors
+from ilion.forecast.shortlists import ShortlistCounts
 from ilion.outcome import Interval
 
 SHARES = (0.1, 0.3)
@@ -31,7 +32,7 @@ class HoldOut:
         interval: Its 95% interval.
         deviation: Standard deviation of its replicates.
         log_linear: What a straight line over the logarithm of the size gives, through a tenth, a third and
-            all of ``start``.
+            all of ``start``; of a re-ranked design what was measured at ``start``.
     """
 
     start: int
@@ -49,8 +50,8 @@ class HoldOut:
 
 
 def hold_out(
-    part: DistractorCounts,
-    whole: DistractorCounts,
+    part: DistractorCounts | ShortlistCounts,
+    whole: DistractorCounts | ShortlistCounts,
     log_linear: float,
     *,
     definition: Definition,
@@ -70,7 +71,7 @@ def hold_out(
 
 
 def forecast_hold_outs(
-    known: DistractorCounts,
+    known: DistractorCounts | ShortlistCounts,
     *,
     definition: Definition = "ilias",
     k: int = 1000,
@@ -82,7 +83,8 @@ def forecast_hold_outs(
     """Forecast the whole database from random parts of it.
 
     Args:
-        known: Counts in the whole database.
+        known: Counts in the whole database; of a re-ranked design those of both stages, whose shortlists are
+            then shorter in part and whole.
         definition: Definition of AP.
         k: Cut-off.
         shares: Sizes of the parts, as shares of the distractors.
@@ -96,12 +98,21 @@ def forecast_hold_outs(
             continue
         for repeat in range(repeats):
             rng = np.random.default_rng([seed, number, repeat])
-            part = thin_distractors(known, share, rng, known.tops.shape[1])
-            line = _log_linear(part, known.distractors, definition, k, rng)
+            part: DistractorCounts | ShortlistCounts
+            if isinstance(known, ShortlistCounts):
+                part = known.thin(share, rng)
+                # a shorter shortlist in the whole database too, as nothing else was compared there
+                whole: DistractorCounts | ShortlistCounts = known.cut(part.shortlist)
+                line = part.mean(definition, k)
+                if known.distractors > part.largest:
+                    continue
+            else:
+                part, whole = thin_distractors(known, share, rng, known.tops.shape[1]), known
+                line = _log_linear(part, known.distractors, definition, k, rng)
             found.append(
                 hold_out(
                     part,
-                    known,
+                    whole,
                     line,
                     definition=definition,
                     k=k,

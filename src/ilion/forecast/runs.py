@@ -13,6 +13,7 @@ from ilion.forecast.accuracy import Forecast, forecast
 from ilion.forecast.cost import CostPoint, Measured, Prices, forecast_cost
 from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs, hold_out
+from ilion.forecast.shortlists import ShortlistCounts
 from ilion.types import Value
 
 
@@ -28,7 +29,7 @@ class Run:
     """
 
     name: str
-    counts: DistractorCounts
+    counts: DistractorCounts | ShortlistCounts
     mean: float
     measured: Measured
 
@@ -51,6 +52,7 @@ class ForecastResult(Value):
         costs: Cost at each point.
         prices: Rates that were given.
         machine: Machine that the cost was measured on.
+        measured: Cost of the measured sizes, ascending.
         warnings: Where the forecast goes beyond what its checks support: kind -> values for the sentence.
     """
 
@@ -67,6 +69,7 @@ class ForecastResult(Value):
     costs: tuple[CostPoint, ...]
     prices: Prices
     machine: str
+    measured: tuple[Measured, ...] = ()
     warnings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -125,6 +128,7 @@ def forecast_runs(
     k: int,
     prices: Prices,
     machine: str,
+    stages: Sequence[int] = (),
     replicates: int = 300,
     seed: int = 0,
 ) -> ForecastResult:
@@ -140,6 +144,7 @@ def forecast_runs(
         k: Cut-off.
         prices: Prices of machine and disk.
         machine: Machine that the cost was measured on.
+        stages: Further sizes, as numbers of all database images.
         replicates: Number of replicates of the forecast.
         seed: Seed of all draws.
 
@@ -151,18 +156,21 @@ def forecast_runs(
         raise ConfigError("a forecast needs a measured run")
     last = ordered[-1]
     known = last.counts
-    ahead = sorted({size for size in sizes if size > known.distractors})
+    rest = last.measured.images - known.distractors
+    ahead = sorted({n for n in (*sizes, *(size - rest for size in stages)) if n > known.distractors})
     if not ahead:
         raise ConfigError(
             f"{known.distractors} distractors are measured and no larger number is asked for; give --at 1M,5M"
         )
+    beyond = [size for size in ahead if isinstance(known, ShortlistCounts) and size > known.largest]
+    if len(beyond) < len(ahead):  # or the forecast says what is too large
+        ahead = ahead[: len(ahead) - len(beyond)]
     held = forecast_hold_outs(known, definition=definition, k=k, seed=seed)
     error = estimate_imperfection(held)
     predicted = forecast(
         known, ahead, definition=definition, k=k, replicates=replicates, imperfection=error, seed=seed
     )
     largest = _largest(ordered, definition, k, error, seed) if len(ordered) > 1 else None
-    rest = last.measured.images - known.distractors
     images = tuple(size + rest for size in ahead)
     return ForecastResult(
         name=name,
@@ -178,8 +186,19 @@ def forecast_runs(
         costs=forecast_cost([run.measured for run in ordered], images, prices),
         prices=prices,
         machine=machine,
-        warnings=find_warnings(predicted, held, largest),
+        measured=tuple(run.measured for run in ordered),
+        warnings={**_say_beyond(beyond, known), **find_warnings(predicted, held, largest)},
     )
+
+
+def _say_beyond(
+    sizes: Sequence[int], known: DistractorCounts | ShortlistCounts
+) -> dict[str, Mapping[str, str]]:
+    """Say which sizes were left out since shortlists do not tell of them."""
+    if not sizes or not isinstance(known, ShortlistCounts):
+        return {}
+    values = {"size": format_size(sizes[0]), "most": format_size(known.largest)}
+    return {"beyond": {**values, "known": format_size(known.distractors), "shortlist": str(known.shortlist)}}
 
 
 def _largest(

@@ -13,8 +13,11 @@ mAP where this is by 0.002.)
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from ilion.forecast.distractors import DistractorCounts
 from ilion.types import Float64, Int64
 
 EXCEEDANCES = 30
@@ -44,10 +47,13 @@ class Tails:
         tops: (Q, M) similarities of the best distractors, descending, -inf where there are none.
         names: (Q, M) numbers of these distractors.
         distractors: D.
+        alike: Whether the mean excesses of queries are drawn towards their common mean, as far as they differ
+            no more than by chance (empirical Bayes): on a scale that was made from all queries together, they
+            are much alike, and the few distractors of a shortlist tell little of one query.
     """
 
-    def __init__(self, tops: Float64, names: Int64, distractors: int) -> None:
-        most = max(min(EXCEEDANCES, distractors // 10, tops.shape[1] - 1), 0)
+    def __init__(self, tops: Float64, names: Int64, distractors: int, alike: bool = False) -> None:
+        most = most_exceedances(distractors, tops.shape[1])
         finite = np.isfinite(tops)
         close = closeness(np.where(finite, tops, -1.0))
         self.distractors = distractors
@@ -61,6 +67,14 @@ class Tails:
         self._among = (np.arange(most) < self._nearer[:, None]) & (self._nearer >= 3)[:, None]
         self._excess = np.where(self._inside, self._close - self.threshold[:, None], 0.0)
         self._nearer_excess = np.where(self._among, self._close - at, 0.0)
+        self._drawn = 0.0
+        if alike and self._inside.any():
+            n = self.exceedances
+            mean = self.rates(self.even)[1][n > 0]
+            n = n[n > 0]
+            common = float((n * mean).sum() / n.sum())
+            between = float(np.mean((mean / common - 1) ** 2) - np.mean(1 / n))
+            self._drawn = 1 / max(between, 1e-6)
         self.dispersion = self._dispersion()
 
     def rates(self, weights: Float64) -> tuple[Float64, Float64]:
@@ -73,6 +87,9 @@ class Tails:
             (Q,) and (Q,).
         """
         total, mean = _means(np.where(self._inside, weights[self._names], 0.0), self._excess)
+        if self._drawn:
+            common = (total * mean).sum() / max(total.sum(), 1e-12)
+            mean = (total * mean + self._drawn * common) / (total + self._drawn)
         return total / self.distractors, mean
 
     def shape(self, queries: Float64, weights: Float64) -> float:
@@ -129,3 +146,54 @@ def survival(z: Float64, shape: float) -> Float64:
         return np.exp(-z)
     share: Float64 = np.maximum(1.0 + shape * z / (1.0 - shape), 0.0) ** (-1.0 / shape)
     return share
+
+
+STEEP = 30
+"""Excesses from which a common scale goes on above the highest one."""
+
+
+def pool_scale(known: DistractorCounts) -> DistractorCounts:
+    """Bring scores of any kind to a scale on which the tail of a query is exponential on average.
+
+    How far a score exceeds the threshold of its query becomes -log of the share of all excesses, those of all
+    queries together, that are as large; it is stored as the cosine of that closeness. So what the model of
+    the tails of cosines assumes holds for the mean of all queries by construction, and it is left to say how
+    queries differ. Above the highest distractor the scale goes on as steeply as from the 30th highest on. No
+    order within a query changes.
+
+    Args:
+        known: Counts with scores as they are.
+    """
+    most = most_exceedances(known.distractors, known.tops.shape[1])
+    finite = np.isfinite(known.tops)
+    place = np.clip(np.minimum(most, finite.sum(axis=1) - 1), 0, None)[:, None]
+    threshold = np.take_along_axis(known.tops, place, axis=1)
+    threshold = np.where(np.isfinite(threshold), threshold, 0.0)
+    inside = finite & (np.arange(finite.shape[1]) < place)
+    excess = np.where(finite, known.tops, threshold) - threshold
+    values, numbers = np.unique(excess[inside], return_counts=True)
+    if not len(values) or values[-1] <= 0.0:
+        return replace(known, cosines=True)
+    above = numbers[::-1].cumsum()[::-1] - 0.5
+    scale = np.log(above[0] + 0.5) - np.log(above)
+    values, scale = np.concatenate([[0.0], values]), np.concatenate([[0.0], scale])
+    low = max(int(np.searchsorted(-above, -STEEP)), 0)
+    steep = (scale[-1] - scale[low]) / max(values[-1] - values[low], 1e-12)
+
+    def rescale(excesses: Float64) -> Float64:
+        close = np.interp(excesses, values, scale) + np.maximum(excesses - values[-1], 0.0) * steep
+        close += np.minimum(excesses, 0.0) / max(values[-1], 1e-12)  # below thresholds the order is enough
+        moved: Float64 = -np.expm1(-np.clip(close, -5.0, 13.0))
+        return moved
+
+    return replace(
+        known,
+        tops=np.where(finite, rescale(excess), -np.inf),
+        similarity=rescale(known.similarity - threshold[known.query, 0]),
+        cosines=True,
+    )
+
+
+def most_exceedances(distractors: int, kept: int) -> int:
+    """Return how many distractors of a query its tail is read from, if so many were kept of it."""
+    return max(min(EXCEEDANCES, distractors // 10, kept - 1), 0)

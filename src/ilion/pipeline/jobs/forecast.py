@@ -9,22 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from ilion.config import ExperimentConfig, check_first_stage, from_dict
-from ilion.errors import ConfigError
+from ilion.config import ExperimentConfig, from_dict, settle
+from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
 from ilion.forecast import ForecastResult, Measured, Run, count_distractors, forecast_runs
+from ilion.forecast.distractors import DistractorCounts
+from ilion.forecast.shortlists import ShortlistCounts, count_shortlists
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.jobs.run import Settings, pipeline_of
 from ilion.pipeline.jobs.runs import load_run
 from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.photos import Photos
+from ilion.pipeline.stages.plan_rerank import LocalPlan, plan_local
+from ilion.pipeline.stages.rerank import LocalStage, extract_local, rerank_stage
 from ilion.pipeline.stages.results import Extraction
 from ilion.pipeline.stages.search import find
 from ilion.storage import fingerprint_of_ids
 from ilion.storage.runs import read_run
-from ilion.types import Bool, Ranking, RetrievalDataset, Where
+from ilion.types import Bool, GroundTruth, Ranking, RetrievalDataset, Where
 
 
 def forecast(
@@ -32,6 +36,7 @@ def forecast(
     at: Sequence[int] = (1_000_000, 5_000_000, 100_000_000),
     sizes: Sequence[int] = (),
     *,
+    stages: Sequence[int] = (),
     per_hour: float | None = None,
     per_gigabyte_month: float | None = None,
     months: float | None = None,
@@ -46,6 +51,7 @@ def forecast(
             folders of finished runs of one experiment.
         at: Numbers of distractors to forecast for.
         sizes: Numbers of distractors to measure, for an experiment; empty takes a tenth, a third and all.
+        stages: Further sizes to forecast for, as numbers of all database images.
         per_hour: Price of an hour of the machine; None takes that of the experiment.
         per_gigabyte_month: Price of a gigabyte of disk for a month; None takes that of the experiment.
         months: Months that the database is kept; None takes that of the experiment.
@@ -65,10 +71,12 @@ def forecast(
     if isinstance(source, ExperimentConfig | str | Path):
         pipeline = pipeline_of(source, progress)
         config = pipeline.config
-        check_first_stage("forecast", config)
+        check_parts_can_be_measured(config)
+        plan = plan_local(config) if config.rerank.features != "none" else None
         extracted = pipeline.prepare()
         assert not isinstance(extracted, Index)  # refused above
-        runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed)
+        local = None if plan is None else (plan, extract_local(pipeline.experiment, plan))
+        runs = measure_parts(pipeline.experiment, extracted, sizes, config.seed, local)
         name, design, dataset = config.name, pipeline.design, pipeline.dataset.name
         machine, folder = extracted.machine, Path(config.output)
     else:
@@ -104,6 +112,7 @@ def forecast(
         k=config.evaluation.k,
         prices=prices,
         machine=f"{machine.cpu}, {machine.cores} cores",
+        stages=stages,
         seed=config.seed,
     )
     path = Path(output or folder / "forecast.html")
@@ -114,6 +123,23 @@ def distractor_rows(dataset: RetrievalDataset, database_ids: Sequence[str]) -> B
     """Return (N,) which images are positive or ignored for no query, of whatever kind."""
     shown = {image for ids in (*dataset.positives.values(), *dataset.ignored.values()) for image in ids}
     return np.fromiter((image not in shown for image in database_ids), np.bool_, len(database_ids))
+
+
+def check_parts_can_be_measured(config: ExperimentConfig) -> None:
+    """Check that parts of the database of an experiment can be searched by themselves.
+
+    Raises:
+        ConfigError: It reads, or searches by ASMK.
+    """
+    for setting, value, plain in (
+        ("reading.use", config.reading.use, "none"),
+        ("search.method", "asmk" if config.search.method == "asmk" else "auto", "auto"),
+    ):
+        if value != plain:
+            raise ConfigError(
+                f"'ilion forecast' of an experiment searches parts of its database, which {setting} = "
+                f"{value} cannot; run the experiment and forecast the finished run: ilion forecast RUN"
+            )
 
 
 def mean_bytes(ids: Sequence[str]) -> float:
@@ -137,15 +163,20 @@ def default_sizes(available: int) -> tuple[int, ...]:
 
 
 def measure_parts(
-    experiment: Experiment, extracted: Extraction | Photos, sizes: Sequence[int], seed: int
+    experiment: Experiment,
+    extracted: Extraction | Photos,
+    sizes: Sequence[int],
+    seed: int,
+    local: tuple[LocalPlan, LocalStage] | None = None,
 ) -> list[Run]:
     """Search nested random parts of the database; nothing is described again.
 
     Args:
-        experiment: What is measured; re-ranking takes no part.
+        experiment: What is measured.
         extracted: What the first stage searches: queries and the whole database.
         sizes: Distractors of each part; empty takes `default_sizes`.
         seed: Draws the order in which distractors join.
+        local: What re-ranks; None leaves re-ranking out.
 
     Raises:
         ConfigError: A size is larger than the database.
@@ -170,75 +201,122 @@ def measure_parts(
         found = find(experiment, part)
         # the local search counts its ids among what it stores of a photo
         own_ids = mean_bytes(database.ids) if isinstance(extracted, Photos) else 0.0
-        runs.append(
-            _run(
-                f"{size} distractors",
-                experiment,
-                found.ranking,
-                Measured(
-                    images=len(database),
-                    queries=len(experiment.queries),
-                    describe_seconds=extracted.image_seconds / max(1, extracted.images),
-                    search_seconds=found.seconds,
-                    bytes_per_image=extracted.bytes_per_image - own_ids,
-                    id_bytes=mean_bytes(database.ids),
-                    peak_memory=max(found.peak_memory, extracted.peak_memory),
-                ),
-            )
+        measured = Measured(
+            images=len(database),
+            queries=len(experiment.queries),
+            describe_seconds=extracted.image_seconds / max(1, extracted.images),
+            search_seconds=found.seconds,
+            bytes_per_image=extracted.bytes_per_image - own_ids,
+            id_bytes=mean_bytes(database.ids),
+            peak_memory=max(found.peak_memory, extracted.peak_memory),
         )
+        after = None
+        if local is not None:
+            plan, stage = local
+            truth = _truth(experiment, found.ranking)
+            instances = [query.instance for query in experiment.queries]
+            after = rerank_stage(experiment, plan, stage, found.ranking, found.fingerprint, truth, instances)
+            per_image = stage.seconds["local features"] / max(1, stage.images)
+            measured = dataclasses.replace(
+                measured,
+                describe_seconds=measured.describe_seconds + per_image,
+                search_seconds=measured.search_seconds + after.seconds,
+                bytes_per_image=measured.bytes_per_image + stage.database.bytes_per_image,
+                peak_memory=max(measured.peak_memory, stage.peak_memory, after.peak_memory),
+            )
+        reranked = None if after is None else after.ranking
+        runs.append(_run(f"{size} distractors", experiment, found.ranking, reranked, measured))
         if experiment.progress:
             experiment.progress("sizes", number + 1, len(wanted))
     return runs
 
 
-def _run(name: str, experiment: Experiment, ranking: Ranking, measured: Measured) -> Run:
-    dataset, settings = experiment.dataset, experiment.config.evaluation
-    queries = [q.id for q in experiment.queries]
-    instances = [q.instance for q in experiment.queries]
-    truth = truth_from_ids(
+def _truth(experiment: Experiment, ranking: Ranking) -> GroundTruth:
+    dataset, queries = experiment.dataset, [query.id for query in experiment.queries]
+    return truth_from_ids(
         queries,
         ranking.database_ids,
         {q: dataset.positives[q] for q in queries},
         {q: dataset.ignored[q] for q in queries if q in dataset.ignored},
     )
-    result = evaluate(ranking, truth, definition=settings.definition, k=settings.k, bootstrap=1)
-    mask = distractor_rows(dataset, ranking.database_ids)
-    return Run(name, count_distractors(ranking, truth, instances, mask), result.mean, measured)
+
+
+def _run(
+    name: str, experiment: Experiment, ranking: Ranking, reranked: Ranking | None, measured: Measured
+) -> Run:
+    config = settle(experiment.config)
+    instances = [q.instance for q in experiment.queries]
+    truth = _truth(experiment, ranking)
+    result = evaluate(
+        reranked or ranking,
+        truth,
+        definition=config.evaluation.definition,
+        k=config.evaluation.k,
+        bootstrap=1,
+    )
+    mask = distractor_rows(experiment.dataset, ranking.database_ids)
+    counts = _counts(config, ranking, reranked, truth, instances, mask)
+    return Run(name, counts, result.mean, measured)
+
+
+def _counts(
+    config: ExperimentConfig,
+    ranking: Ranking,
+    reranked: Ranking | None,
+    truth: GroundTruth,
+    instances: Sequence[str],
+    mask: Bool,
+) -> DistractorCounts | ShortlistCounts:
+    """Count distractors above positives, in both stages of a re-ranked design."""
+    cosines = config.reading.use == "none" and config.search.method not in ("local", "asmk")
+    if reranked is None:
+        return count_distractors(ranking, truth, instances, mask, cosines=cosines)
+    if config.rerank.fusion == "rank":
+        raise ConfigError(
+            "rerank.fusion = rank scores a photo by its place among the others, so that its score in a "
+            "larger database is another one; a forecast needs rerank.fusion = score or calibrated"
+        )
+    return count_shortlists(
+        ranking, reranked, config.rerank.shortlist, truth, instances, mask, cosines=cosines
+    )
 
 
 def measure_runs(results: Sequence[RunResult]) -> list[Run]:
     """Turn finished runs of one experiment at several sizes into measured sizes.
 
     Raises:
-        ConfigError: The runs differ in queries, cut-off, definition or method, or were re-ranked.
+        ConfigError: The runs differ in queries, cut-off, definition or method, or were re-ranked by ranks.
+        ArtifactError: The ranking before re-ranking is gone.
     """
-    first = _method(results[0])
+    method = _method(results[0])
     runs = []
     for result in results:
         evaluation = result.evaluation
-        if _method(result) != first:
+        if _method(result) != method:
             raise ConfigError(
                 f"the runs {results[0].name!r} and {result.name!r} differ in queries, definition, cut-off or "
                 "method; a forecast needs one experiment at several sizes"
             )
-        if result.reranking is not None:
-            raise ConfigError(
-                f"the run {result.name!r} was re-ranked; a forecast is made of the first stage: run it with "
-                "--set rerank.features=none"
-            )
-        ids = result.ranking.database_ids
-        cost = result.cost
+        config = settle(from_dict(ExperimentConfig, result.provenance["config"]))  # type: ignore[arg-type]
+        first, reranked = result.ranking, None
+        if config.rerank.features != "none" and result.reranking is not None:
+            if result.reranking.ranking is None:
+                raise ArtifactError(
+                    f"the run {result.name!r} was re-ranked, and its ranking before is gone; run it again"
+                )
+            first, reranked = result.reranking.ranking, result.ranking
+        ids, cost = result.ranking.database_ids, result.cost
         mask = distractor_rows(result.dataset, ids)
         runs.append(
             Run(
                 result.name,
-                count_distractors(result.ranking, result.ground_truth, evaluation.instances, mask),
+                _counts(config, first, reranked, result.ground_truth, evaluation.instances, mask),
                 evaluation.mean,
                 Measured(
                     images=len(ids),
                     queries=len(evaluation.query_ids),
                     describe_seconds=cost.extraction_ms_per_image / 1e3,
-                    search_seconds=cost.stage_seconds["search"],
+                    search_seconds=cost.search_ms_per_query * len(evaluation.query_ids) / 1e3,
                     bytes_per_image=cost.bytes_per_image,
                     id_bytes=mean_bytes(ids),
                     peak_memory=cost.peak_memory_bytes,
