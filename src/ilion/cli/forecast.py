@@ -115,12 +115,12 @@ def _plain(result: ForecastResult, path: Path, stages: bool) -> dict[str, object
 
 
 _GATES = {
-    "kind": "the photos that join are of the kind that will come, and show none of the objects",
-    "accuracy": "measure it{between}",
+    "representative": "the photos that join are of the kind that will come, and show none of the objects",
+    "measure": "measure it{between}",
+    "checked": "this size lies beyond what forecasts were checked for: only measuring tells",
     "threshold": "set the threshold again: the best wrong photo scores higher in a larger database",
-    "forecast": "forecast {size} photos from here",
     "objects": "take more objects than {objects}: the interval is too wide to decide by",
-    "speed": "a search will take {ms} ms: enough machines, or short codes",
+    "speed": "a search may take {ms} ms then: enough machines, or another design",
     "memory": "{gigabytes} GB of memory will be needed",
 }
 
@@ -132,16 +132,15 @@ def _say_stages(result: ForecastResult) -> None:
     plan = plan_stages(result)
     print(f"  in stages ({plan.metric}):")
     for stage in plan.stages:
-        cost = stage.cost
         if stage.accuracy is None:
             known = "nothing is said: measure more distractors first"
         else:
             known = f"{stage.accuracy:.4f}" + (f" [{_span(stage.ci95)}]" if stage.ci95 else "")
-        price = "" if cost.price is None else f", {format_price(cost.price, plan.currency)}"
+        price = "" if stage.price is None else f", {format_price(stage.price, plan.currency)}"
         print(f"  {format_size(stage.images):>10} photos: {known} ({stage.kind})")
         print(
-            f"              {format_duration(cost.search_ms / 1000)} a query, "
-            f"{format_bytes(cost.disk_bytes)} on disk, {format_bytes(cost.memory_bytes)} of memory{price}"
+            f"              {format_duration(stage.search_ms / 1000)} a query, "
+            f"{format_bytes(stage.disk_bytes)} on disk, {format_bytes(stage.memory_bytes)} of memory{price}"
         )
         for gate in stage.gates:
             values = dict(gate.values)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
+from ilion.forecast.accuracy import Point
 from ilion.forecast.cost import CostPoint, forecast_cost
-from ilion.forecast.runs import ForecastResult, format_size
+from ilion.forecast.runs import ForecastResult
 from ilion.outcome import Interval
 from ilion.types import Value
 
@@ -23,7 +24,7 @@ CHECKED = 10
 SLOW, HEAVY = 1000.0, 16e9
 """Milliseconds a query, and bytes of memory, from which a gate asks to look at them."""
 
-Kind = Literal["measured", "forecast", "extrapolated", "unknown"]
+Kind = Literal["measured", "forecast", "extrapolated"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Gate:
     """What must be looked at, at one stage, before the next is built.
 
     Args:
-        key: ``accuracy`` (measure it; it must lie in the interval that was forecast), ``threshold`` (set it
-            anew, since the best wrong photo scores higher in a larger database), ``forecast`` (forecast the
-            next stage from this one), ``kind`` (photos that join must be of the kind to come), ``objects``
-            (too few for a narrow interval), ``speed``, ``memory``.
+        key: ``representative`` (photos that join must be of the kind to come), ``measure`` (accuracy must lie
+            in the interval that was forecast), ``checked`` (it is forecast beyond what was checked, so only
+            measuring tells), ``threshold`` (set it anew, since the best wrong photo scores higher in a larger
+            database), ``objects`` (too few for a narrow interval), ``speed``, ``memory``.
         values: Values for the sentence.
     """
 
@@ -50,11 +51,17 @@ class Stage:
         images: Database images.
         distractors: Those that show none of the objects.
         kind: How its accuracy is known: ``measured``; ``forecast``, within the factor that was checked;
-            ``extrapolated``, beyond it; ``unknown``, where nothing is said.
-        accuracy: mAP; None where it is unknown.
-        interval: 95% for the queries at hand once it is measured; None where it is measured or unknown.
-        ci95: 95% for other objects; None where it is measured or unknown.
-        cost: Time, disk, memory and price.
+            ``extrapolated``, beyond it.
+        accuracy: mAP; None where nothing can be said.
+        interval: 95% for the queries at hand once it is measured; None where it is measured or
+            nothing can be said.
+        ci95: 95% for other objects; None where it is measured or nothing can be said.
+        disk_bytes: Bytes on disk.
+        memory_bytes: Peak memory.
+        search_ms: Milliseconds a query.
+        search_range: Its range; None with one measured size, whose straight line through 0 says too much.
+        describe_hours: Hours to describe all photos once; None where that was not measured.
+        price: Price of describing and keeping; None without rates.
         gates: What must be looked at before the next stage.
     """
 
@@ -64,7 +71,12 @@ class Stage:
     accuracy: float | None
     interval: Interval | None
     ci95: Interval | None
-    cost: CostPoint
+    disk_bytes: float
+    memory_bytes: float
+    search_ms: float
+    search_range: Interval | None
+    describe_hours: float | None
+    price: float | None
     gates: tuple[Gate, ...]
 
 
@@ -99,32 +111,49 @@ def plan_stages(result: ForecastResult, sizes: Sequence[int] = SIZES) -> StagePl
     points = {point.distractors: point for point in result.forecast.points}
     wanted = [last.images, *sorted(size for size in sizes if size > last.images)]
     costs = forecast_cost(result.measured, wanted, result.prices)
-    stages = [Stage(last.images, known, "measured", accuracy, None, None, costs[0], ())]
+    stages = [_stage(known, "measured", accuracy, None, costs[0])]
     for size, cost in zip(wanted[1:], costs[1:], strict=True):
         point = points.get(size - rest)
-        kind: Kind = "unknown"
-        if point is not None:
-            kind = "forecast" if point.distractors <= CHECKED * known else "extrapolated"
-        mean = None if point is None else point.mean
-        interval = None if point is None else point.interval
-        ci95 = None if point is None else point.ci95
-        stages.append(Stage(size, size - rest, kind, mean, interval, ci95, cost, ()))
+        kind: Kind = "forecast" if point and point.distractors <= CHECKED * known else "extrapolated"
+        stages.append(_stage(size - rest, kind, None if point is None else point.mean, point, cost))
     gated = [replace(stage, gates=_gates(stage, following, result)) for stage, following in pairwise(stages)]
     metric = f"mAP@{result.forecast.k} ({result.forecast.definition})"
     return StagePlan(result.design, metric, result.machine, result.prices.currency, (*gated, stages[-1]))
 
 
+def _stage(
+    distractors: int, kind: Kind, accuracy: float | None, point: Point | None, cost: CostPoint
+) -> Stage:
+    return Stage(
+        images=cost.images,
+        distractors=distractors,
+        kind=kind,
+        accuracy=accuracy,
+        interval=None if point is None else point.interval,
+        ci95=None if point is None else point.ci95,
+        disk_bytes=cost.disk_bytes,
+        memory_bytes=cost.memory_bytes,
+        search_ms=cost.search_ms,
+        search_range=cost.search_range,
+        describe_hours=cost.describe_hours,
+        price=cost.price,
+        gates=(),
+    )
+
+
 def _gates(stage: Stage, following: Stage, result: ForecastResult) -> tuple[Gate, ...]:
     """Say what must be looked at at a stage before the next is built."""
-    gates = [Gate("kind")]
-    if stage.kind != "measured":
-        told = {} if stage.interval is None else {"low": stage.interval.low, "high": stage.interval.high}
-        gates.append(Gate("accuracy", {name: f"{value:.4f}" for name, value in told.items()}))
-    gates += [Gate("threshold"), Gate("forecast", {"size": format_size(following.images)})]
+    gates = [Gate("representative")]
+    if stage.interval is not None:
+        ends = {"low": f"{stage.interval.low:.4f}", "high": f"{stage.interval.high:.4f}"}
+        gates.append(Gate("measure", ends))
+    if stage.kind == "extrapolated":
+        gates.append(Gate("checked"))
+    gates.append(Gate("threshold"))
     if "vague" in result.warnings:
         gates.append(Gate("objects", {"objects": str(result.objects)}))
-    if following.cost.search_ms >= SLOW:
-        gates.append(Gate("speed", {"ms": f"{following.cost.search_ms:.0f}"}))
-    if following.cost.memory_bytes >= HEAVY:
-        gates.append(Gate("memory", {"gigabytes": f"{following.cost.memory_bytes / 1e9:.0f}"}))
+    if following.search_ms >= SLOW:
+        gates.append(Gate("speed", {"ms": f"{following.search_ms:,.0f}"}))
+    if following.memory_bytes >= HEAVY:
+        gates.append(Gate("memory", {"gigabytes": f"{following.memory_bytes / 1e9:,.0f}"}))
     return tuple(gates)
