@@ -49,7 +49,8 @@ def test_a_finished_run_becomes_an_index(photos: Path, finished: Path, tmp_path:
     photo.write_bytes(picture(photos))
     run("index", finished, "-o", folder)
     page = tmp_path / "out.html"
-    run("search", folder, photo, "--box", "10,10,120,120", "--html", page)
+    run("search", folder, photo, "--box", "10,10,120,120", "--html", page, "--language", "ja")
+    assert '<html lang="ja">' in page.read_text("utf-8")
     assert "link-picture" in page.read_text()
 
 

@@ -111,6 +111,7 @@ def search(
     where: Annotated[str, typer.Option(help="Filter, such as 'category=valve and site=Osaka'.")] = "",
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Number of objects.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Page to write, with pictures and matches.")] = None,
+    language: Annotated[str, typer.Option(help="Language of that page: en or ja.")] = "en",
     as_json: AsJson = False,
 ) -> None:
     """Search an index by photos, a text, or both: the objects that were found, and why."""
@@ -130,7 +131,7 @@ def search(
         answer, matches = found.ask(SearchRequest(photo, part, text, like, where, k))
         answers.append((name, photo, answer, matches))
     if html is not None:
-        write_answers(html, found, answers, part)
+        write_answers(html, found, answers, part, language)
     if as_json:
         say_json([{"query": name, **answer.as_dict()} for name, _, answer, _ in answers])
         return

@@ -11,13 +11,15 @@ from ilion import storage
 from ilion.report.pictures import Pictures
 from ilion.report.sections.matches import Link, draw_link
 from ilion.reranking.base import Explanation
-from ilion.serve.answers import Answer
+from ilion.serve.answers import Answer, FoundPhoto
 from ilion.serve.found import Matches
 from ilion.serve.index import Index
 from ilion.serve.photos import memory_source
 from ilion.types import Box, ImageRecord, NoSource
-from ilion.wording import load_words
+from ilion.wording import Words, load_words
 
+FEW_POINTS = 12
+"""Below so many matched points the answer asks to compare; page.js has the same number."""
 MOST_BYTES = 8 << 20
 """Bytes that the pictures of a page may take."""
 _STYLE = """
@@ -49,6 +51,7 @@ def write_answers(
     index: Index,
     answers: Sequence[tuple[str, object, Answer, Matches]],
     box: Box | None = None,
+    language: str = "en",
 ) -> None:
     """Write the answers to some searches as one page.
 
@@ -57,8 +60,12 @@ def write_answers(
         index: What was searched.
         answers: Name of what was asked, the photo (None for a text), the answer, and its matches.
         box: Box of the one photo that was asked with.
+        language: Language of the page.
+
+    Raises:
+        ConfigError: There is no such language.
     """
-    words = load_words("report", "en")
+    words, of_pictures = load_words("serve", language), load_words("report", language)
     asked, shown = [], {}
     for name, photo, answer, _ in answers:
         source = memory_source(photo, name) if photo is not None else NoSource(name)
@@ -76,22 +83,27 @@ def write_answers(
                 pictures[shown[found.photo.id]],
                 None if explained is None else link_of(explained),
                 ((box,) if box else (), ()),
-                found.why,
+                reason_of(found.photo, words),
             )
             items.append(
-                Markup('<li>{}<h3>{}. {}</h3><p>{}</p><p class="small">{}<br>score {:.3f}</p></li>\n').format(
-                    drawn, number, found.name or "(no object named)", found.why, found.photo.id, found.score
+                Markup('<li>{}<h3>{}. {}</h3><p>{}</p><p class="small">{}<br>{}</p></li>\n').format(
+                    drawn,
+                    number,
+                    found.name or words("page.unnamed"),
+                    reason_of(found.photo, words),
+                    found.photo.id,
+                    words("answers.score", score=words.number(found.score, 3)),
                 )
             )
-        none = Markup("<p><b>None of these</b>, by the design's threshold. The nearest:</p>")
+        none = Markup("<p><b>{}</b> {}</p>").format(words("page.none"), words("page.none_help"))
         parts.append(
             Markup("<section><h2>{}</h2>{}<ol>{}</ol></section>\n").format(
                 name, none if answer.none else "", Markup("").join(items)
             )
         )
-    defined, _ = pictures.definitions(MOST_BYTES, words)
+    defined, _ = pictures.definitions(MOST_BYTES, of_pictures)
     template = Markup(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
@@ -99,12 +111,23 @@ def write_answers(
         '<svg width="0" height="0" aria-hidden="true"><defs>{defined}</defs></svg>\n{parts}</body></html>\n'
     )
     page = template.format(
-        title=f"Found in {index.folder.resolve().name}",
+        language=language,
+        title=words("answers.title", name=index.folder.resolve().name),
         style=Markup(_STYLE),
         defined=defined,
         parts=Markup("").join(parts),
     )
     storage.write_bytes(path, page.encode())
+
+
+def reason_of(found: FoundPhoto, words: Words) -> str:
+    """Say why a photo was found, as the page of the service does."""
+    if found.points is None:
+        return words("page.score_global")
+    if not found.points:
+        return words("page.score_no_points")
+    few = found.points < FEW_POINTS
+    return words("page.score_few" if few else "page.score_points", count=found.points)
 
 
 def link_of(explained: Explanation) -> Link:

@@ -243,7 +243,7 @@ class Words:
             self.large(abs(value)) if abs(value) >= 100 else self.number(abs(value), 2 if value % 1 else 0)
         )
         key = f"currency.{currency}"
-        text = self(key, value=shown) if key in self.entries else f"{shown} {currency}"
+        text = self(key, value=shown) if key in self.entries else f"{shown} {currency}".strip()
         return f"−{text}" if value < 0 else text
 
     def date(self, day: datetime.date) -> str:

@@ -108,7 +108,7 @@ def _next_step(planned: bool, statements: Mapping[str, Plain], say: Sayings) -> 
     if planned:
         return Markup.escape(say.words("say.next_plan"))
     said = say.say(statements["next"]) if "next" in statements else None
-    return said or Markup.escape(say.words("say.next_none"))
+    return said or Markup.escape(say.words("say.next_stage" if say.plain["stages"] else "say.next_none"))
 
 
 def _measure(plain: Plain) -> str:
