@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import mmap
@@ -232,6 +233,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder, made if it is not there, for one writing process.
 
     The lock goes with the process, however it ends. Half-written files of a killed process are removed.
+    A folder that may only be read is not locked: what is finished there is used, and `writing` refuses the rest.
 
     Args:
         folder: The folder.
@@ -247,6 +249,9 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     except Timeout:
         raise ArtifactError(f"{folder}: another process is writing here; wait for it or stop it") from None
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS) and folder.is_dir():
+            yield
+            return
         raise ArtifactError(
             f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
         ) from error
