@@ -233,7 +233,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder, made if it is not there, for one writing process.
 
     The lock goes with the process, however it ends. Half-written files of a killed process are removed.
-    A folder that may only be read is not locked: what is finished there is used, and `writing` refuses the rest.
+    A folder that may only be read is not locked: what is finished there is used, `writing` refuses the rest.
 
     Args:
         folder: The folder.
