@@ -12,6 +12,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 Graph = Mapping[str, frozenset[str]]
@@ -63,10 +64,16 @@ def measure(root: Path) -> House:
     return House(
         modules,
         {
-            module: frozenset(imported(ast.parse(path.read_text("utf-8")), root.name, modules)) - {module}
+            module: frozenset(imported(parse(path), root.name, modules)) - {module}
             for module, path in modules.items()
         },
     )
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """Parse a file, once for all who ask."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def imported(tree: ast.AST, package: str, modules: Mapping[str, Path]) -> Iterator[str]:

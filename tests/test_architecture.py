@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ilion
-from tests.architecture import called, circles, measure, room, text
+from tests.architecture import called, circles, measure, parse, room, text
 
 ROOT = Path(ilion.__file__).parent
 
@@ -105,7 +105,7 @@ def test_files_are_opened_in_one_place() -> None:
     doors = {
         module
         for module, path in HOUSE.modules.items()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.Call) and _opens(node)
     }
     assert doors <= set(OPENS_BY_ITSELF), "use ilion.opening: open_regular, read_bytes, read_text"
@@ -127,7 +127,7 @@ def test_json_and_toml_are_parsed_in_one_place() -> None:
     parsers = {
         module
         for module, path in HOUSE.modules.items()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.Attribute)
         and node.attr in ("load", "loads")
         and called(node.value) in ("json", "tomllib")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.architecture import parse
 
 import ilion
 from ilion.opening import parse_toml
@@ -26,7 +27,7 @@ def _files(room: str, *patterns: str) -> list[Path]:
 def _keys_in_python(room: str) -> Iterator[str]:
     """Yield every string of the room as a pattern: the variable parts of f-strings match anything."""
     for path in _files(room, "*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        nodes = list(ast.walk(parse(path)))
         parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
