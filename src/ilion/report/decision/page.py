@@ -272,13 +272,20 @@ def _money(plain: Plain, say: Sayings) -> dict[str, Any]:
         }
         for line in plain["money"]["lines"]
     ]
-    missing = plain["money"]["missing"]
-    told = say.words("money.missing", names=say.words.items(missing)) if missing else ""
+    missing = _settings(plain, say)
+    told = say.words("money.missing", names=missing) if missing else ""
     return {
         "lines": lines,
         "missing": told,
         "intro": say.words("money.intro", against=say.design(plain["baseline"])),
     }
+
+
+def _settings(plain: Plain, say: Sayings) -> str:
+    """Return what the settings are called without which nothing is said in money."""
+    names = (name.rpartition(".")[2] for name in plain["money"]["missing"])
+    entries = say.words.entries
+    return say.words.items(say.words(f"setting.{n}") if f"setting.{n}" in entries else n for n in names)
 
 
 def _promise(plain: Plain) -> Plain | None:
@@ -371,9 +378,7 @@ def _withheld(plain: Plain, known: bool, say: Sayings) -> list[tuple[str, str, s
         takes = words("cannot.takes_total", count=promise["objects_needed"])
         found.append((words("cannot.threshold"), words("cannot.why_few-objects"), takes))
     if plain["money"]["missing"]:
-        found.append(
-            (words("cannot.money"), words("cannot.why_no-prices"), words.items(plain["money"]["missing"]))
-        )
+        found.append((words("cannot.money"), words("cannot.why_no-prices"), _settings(plain, say)))
     for v in plain["verdicts"] if known else ():
         if v["answer"] == "not-enough-photos":
             takes = words("cannot.takes", count=v["more_objects"]) if v["more_objects"] else ""
