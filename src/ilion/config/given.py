@@ -28,6 +28,7 @@ HEEDED: Mapping[str, tuple[str, ...]] = {
     "run": _ALL,
     "evaluate": _ALL,
     "sweep": _ALL,
+    "poc run": _ALL,
     "config": _ALL,
     "rank": (*_FIRST_STAGE, "reading", "rerank", "evaluation"),
     "extract": (*(section for section in _FIRST_STAGE if section != "search"), *_STORED),

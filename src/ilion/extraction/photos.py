@@ -146,6 +146,12 @@ def extract_photo_queries(
     return describe_queries(queries, artifact, store, no)
 
 
+_FORMS = {
+    "vectors": ("f", 2), "frames": ("f", 2), "levels": ("iu", 1), "counts": ("iu", 1), "parts": ("f", 2),
+    "colours": ("f", 2), "photo_sizes": ("iu", 2), "tones": ("u", 4),
+}  # fmt: skip
+
+
 class _Head(TypedDict):
     ids: list[str]
 
@@ -157,8 +163,7 @@ def read_photo_queries(artifact: Artifact, key: str) -> dict[str, QuerySpots]:
         ArtifactError: A file is missing or damaged.
     """
     ids = read_json(artifact.folder / f"{key}.ids.json", _Head)["ids"]
-    forms = {"counts": ("iu", 1), "parts": ("f", 2), "photo_sizes": ("iu", 2)} if ids else {}
-    arrays = read_arrays(artifact.folder / f"{key}.npz", forms)
+    arrays = read_arrays(artifact.folder / f"{key}.npz", _FORMS if ids else {})
     ends = np.cumsum(arrays["counts"])
     parts = {
         name: np.split(arrays[name], ends[:-1])
