@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ilion.forecast.stages import Gate, Stage, StagePlan
+from ilion.outcome import Interval
 from ilion.poc.decision import (
     CellFigures,
     Decision,
@@ -167,35 +169,38 @@ ALIKE = {
 }
 
 
-def stage(images: int, kind: str, accuracy: float, gates: list[str]) -> Plain:
-    return {
-        "images": images,
-        "kind": kind,
-        "accuracy": accuracy,
-        "interval": {"low": accuracy - 0.03, "high": accuracy + 0.03},
-        "ci95": {"low": accuracy - 0.09, "high": accuracy + 0.08},
-        "disk_bytes": 4012.0 * images,
-        "memory_bytes": 900.0 * images,
-        "search_ms": 60 + images / 4000,
-        "search_range": None,
-        "describe_hours": images * 64 / 3.6e6,
-        "price": 4_000 + images / 12,
-        "gates": [{"key": key, "values": {}} for key in gates],
-    }
+def stage(images: int, kind: Any, accuracy: float, *gates: str) -> Stage:
+    interval = Interval(accuracy - 0.03, accuracy + 0.03)
+    ends = {"low": f"{interval.low:.4f}", "high": f"{interval.high:.4f}"}
+    return Stage(
+        images=images,
+        distractors=images - 480,
+        kind=kind,
+        accuracy=accuracy,
+        interval=None if kind == "measured" else interval,
+        ci95=None if kind == "measured" else Interval(accuracy - 0.09, accuracy + 0.08),
+        disk_bytes=4012.0 * images,
+        memory_bytes=900.0 * images,
+        search_ms=60 + images / 4000,
+        search_range=None,
+        describe_hours=images * 64 / 3.6e6,
+        price=4_000 + images / 12,
+        gates=tuple(Gate(key, ends if key == "measure" and kind == "forecast" else {}) for key in gates),
+    )
 
 
-STAGES = {
-    "design": "local-4k",
-    "metric": "mAP@1000",
-    "currency": "JPY",
-    "warnings": {},
-    "stages": [
-        stage(1_000, "measured", 0.74, ["measure"]),
-        stage(10_000, "forecast", 0.69, ["measure", "threshold", "speed"]),
-        stage(100_000, "forecast", 0.61, ["measure", "threshold", "memory"]),
-        stage(1_000_000, "extrapolated", 0.52, ["checked", "representative"]),
-    ],
-}
+STAGES = StagePlan(
+    "local features in 4096 B",
+    "mAP@1000 (ilias)",
+    "TestCPU",
+    "JPY",
+    (
+        stage(1_000, "measured", 0.74, "measure"),
+        stage(10_000, "forecast", 0.69, "measure", "threshold", "speed"),
+        stage(100_000, "forecast", 0.61, "measure", "threshold", "memory", "objects"),
+        stage(1_000_000, "extrapolated", 0.52, "checked", "representative"),
+    ),
+)
 RECOMMEND = Statement(
     "recommend",
     True,

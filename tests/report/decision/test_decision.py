@@ -72,7 +72,7 @@ def test_the_same_in_japanese(decision: Make, tmp_path: Path) -> None:
     assert "検索100回のうち93回で、最初に正しい物体が表示されます（88～98回）。" in said
     assert "1日200回の検索のうち、約186回で最初に正しい物体が表示され" in said
     english = re.findall(r"[A-Za-z]{4,}", said)
-    assert set(english) <= {"Ilion", "valve", "needs", "designs", "labels"}
+    assert set(english) <= {"Ilion", "ilias", "valve", "needs", "designs", "labels"}
 
 
 @pytest.mark.parametrize("kind", ["few", "not-run"])
@@ -118,6 +118,13 @@ def test_names_are_escaped(decision: Make, tmp_path: Path) -> None:
     html = write_decision(plain, tmp_path / "d.html").read_text("utf-8")
     assert "<script>alert" not in html
     assert "<img" not in html
+
+
+def test_a_gate_says_what_must_be_seen(decision: Make, tmp_path: Path) -> None:
+    said = visible(write_decision(decision("recommend"), tmp_path / "d.html", language="en"))
+    assert "accuracy on this many photos: it must lie between 58% and 64%" in said
+    assert "With 100,000 photos we expect 61% (52% to 69%) mAP@1000 (ilias)." in said
+    assert "1 million" in said
 
 
 @pytest.mark.parametrize("part", ["threshold", "lookalikes", "stages"])

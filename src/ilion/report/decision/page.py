@@ -22,6 +22,7 @@ from ilion.report.decision.names import (
 )
 from ilion.report.decision.sentences import Sayings
 from ilion.types import RetrievalDataset
+from ilion.wording import Words
 
 ALL = "all"
 STOPPED = "cannot win"
@@ -332,7 +333,7 @@ def _stages(plain: Plain, say: Sayings) -> dict[str, Any] | None:
     rows = []
     for stage in part["stages"]:
         span = stage["ci95"] or stage["interval"]
-        gates = [words(f"stages.gate_{gate['key']}") for gate in stage["gates"]]
+        gates = [_gate(gate, words) for gate in stage["gates"]]
         rows.append(
             {
                 "images": words.large(stage["images"]),
@@ -351,8 +352,18 @@ def _stages(plain: Plain, say: Sayings) -> dict[str, Any] | None:
     return {
         "rows": rows,
         "metric": part["metric"],
-        "intro": words("stages.intro", design=say.design(part["design"])),
+        "intro": words(
+            "stages.intro", design=say.design(plain["recommendation"]["values"].get("design", part["design"]))
+        ),
     }
+
+
+def _gate(gate: Plain, words: Words) -> str:
+    """Say what must be measured before the next stage."""
+    if gate["key"] == "measure" and "low" in gate["values"]:
+        ends = {end: words.percent(float(gate["values"][end])) for end in ("low", "high")}
+        return words("stages.gate_measure_within", **ends)
+    return words(f"stages.gate_{gate['key']}")
 
 
 def _withheld(plain: Plain, known: bool, say: Sayings) -> list[tuple[str, str, str]]:
