@@ -25,7 +25,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(EXTRAS_VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(EXTRAS_VENV)
-	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models,ray]'
+	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models,ray,milvus]' 'milvus==2.3.5'
 	touch $@
 
 demo: $(VENV)/.core
@@ -47,7 +47,7 @@ test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
 
 benchmarks: $(VENV)/.dev
-	for file in $(filter-out benchmarks/photos.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out $(addprefix benchmarks/,photos.py local.py serving.py),$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(EXTRAS_VENV) demo runs build .mypy_cache .ruff_cache .pytest_cache

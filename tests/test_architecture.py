@@ -60,6 +60,7 @@ HEAVY = [
     "fastapi",
     "starlette",
     "uvicorn",
+    "pymilvus",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -278,3 +279,36 @@ def test_no_text_fails_the_server(shared: TestClient, text: str, where: str, lik
     form = {key: value.encode("utf-8", "replace").decode() for key, value in form.items()}
     assert shared.post("/api/search", data=form).status_code < 500
     assert shared.get("/api/photo", params={"id": form["like"]}).status_code < 500
+
+
+def test_a_body_that_does_not_arrive_in_time_is_told_so(folder: Path) -> None:
+    app = make_app(Service(Index.open(folder), Limits(rate=0, seconds=0.2)))
+    sent: list[dict[str, Any]] = []
+    parts = [{"type": "http.request", "body": b"--b\r\n", "more_body": True}]
+
+    async def receive() -> dict[str, Any]:
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=b")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/search",
+        "raw_path": b"/api/search",
+        "query_string": b"",
+        "headers": headers,
+        "http_version": "1.1",
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+        "root_path": "",
+    }
+    asyncio.run(app(scope, receive, send))
+    assert [m["status"] for m in sent if m["type"] == "http.response.start"] == [408]
+    assert b"too long to arrive" in b"".join(m.get("body", b"") for m in sent)

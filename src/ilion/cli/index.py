@@ -47,12 +47,19 @@ def index(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Of an index: let the design before answer again.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Search engine for global descriptors, such as milvus:http://HOST:19530; embedded for none."
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make an index of photos or of a finished run; or build a new design in one, switch, compact."""
     from ilion import api
     from ilion.config.design import Design
     from ilion.serve import writer
+    from ilion.serve.engines.attached import shown
     from ilion.serve.index import Index
     from ilion.serve.tables import FILE
 
@@ -66,12 +73,14 @@ def index(
                 done["design"] = writer.build(found, Design.of_run(like), like, progress)
             if switch is not None or rollback:
                 done["answers"] = writer.switch(found, 0 if rollback else switch or 0, progress)
+            if engine:
+                done["engine"], done["vectors"] = shown(engine), writer.attach(found, engine, progress)
             if compact:
                 done["freed"] = writer.compact(found, progress)
         if not done:
             raise ConfigError(
-                f"{sources[0]}: is an index; say what to do with it: --compact, --like RUN, --switch DESIGN "
-                "or --rollback"
+                f"{sources[0]}: is an index; say what to do with it: --compact, --like RUN, --switch DESIGN, "
+                "--rollback or --engine"
             )
         if as_json:
             say_json(done)
@@ -80,13 +89,16 @@ def index(
             print(f"design {done['design']} is ready; 'ilion index {sources[0]} --switch {done['design']}'")
         if "answers" in done:
             print(f"design {done['answers']!r} answers now")
+        if "engine" in done:
+            held = f"{done['vectors']:,} descriptors lie in {done['engine']}"
+            print("the index searches its own files" if done["engine"] == "embedded" else held)
         if "freed" in done:
             print(f"compacted: {done['freed']:,} bytes are free")
         return
     if compact or switch is not None or rollback:
         raise ConfigError("--compact, --switch and --rollback belong to an index that is there: leave out -o")
     with progress_bars() as progress:
-        made = api.index(sources, output, like=like, objects=objects, progress=progress)
+        made = api.index(sources, output, like=like, objects=objects, engine=engine, progress=progress)
     status = made.status()
     if as_json:
         say_json(status)
@@ -253,6 +265,8 @@ def say_index(folder: Path, as_json: bool) -> None:
     if as_json:
         say_json(status)
         return
+    if status.engine != "embedded":
+        print(f"  descriptors are searched in {status.engine}")
     megabytes = {name: f"{size / 1e6:,.1f} MB {name}" for name, size in status.bytes.items()}
     print(f"{status.photos:,} photos of {status.objects:,} objects, {status.shards:,} parts")
     print(f"  design {status.current}: {status.design}")

@@ -122,6 +122,11 @@ class Ready:
         if self.plan is not None:
             self.local = extract_local(self.pipeline.experiment, self.plan)
 
+    @property
+    def results_kept(self) -> int:
+        """Number of results that a query gets."""
+        return self.pipeline.experiment.results_kept
+
     @cached_property
     def ids(self) -> Sequence[str]:
         """Ids of the database, by row."""
@@ -144,6 +149,7 @@ class Ready:
         queries: Sequence[Query],
         companions: Mapping[str, str] | None = None,
         allowed: Int64 | None = None,
+        ranked_by: Callable[[Extraction, Int64 | None], Ranking] | None = None,
     ) -> Asked:
         """Rank the database for queries, by all stages of the design.
 
@@ -151,12 +157,14 @@ class Ready:
             queries: Photos, or texts.
             companions: Query id -> text that is asked together with its photo.
             allowed: Ascending database rows that may be found; None means all.
+            ranked_by: Function that ranks the database by global descriptors in place of the first stage; for
+                search engines on other machines.
 
         Raises:
             ImageError: A photo is unreadable.
             ExtractionError: The design cannot be asked with a text.
         """
-        return self.answer(self.describe(queries, companions or {}), allowed)
+        return self.answer(self.describe(queries, companions or {}), allowed, ranked_by)
 
     def describe(self, queries: Sequence[Query], companions: Mapping[str, str]) -> Described:
         """Describe queries in memory; arguments as those of `ask`."""
@@ -181,7 +189,12 @@ class Ready:
         local = None if self.local is None else self.local.queries
         return Described(self.pipeline.queries, self.prepared, self.reading, local)
 
-    def answer(self, described: Described, allowed: Int64 | None = None) -> Asked:
+    def answer(
+        self,
+        described: Described,
+        allowed: Int64 | None = None,
+        ranked_by: Callable[[Extraction, Int64 | None], Ranking] | None = None,
+    ) -> Asked:
         """Rank the database for queries that were described; see `ask`."""
         experiment, queries = self.pipeline.experiment, described.queries
         ids = tuple(query.id for query in queries)
@@ -191,7 +204,11 @@ class Ready:
             assert reading is not None
             ranked = Ranked(self._rank_by_reading(ids, reading, allowed))
         else:
-            ranked = self.pipeline.first.rank(experiment, described.prepared, allowed)
+            prepared = described.prepared
+            if ranked_by is not None and isinstance(prepared, Extraction):
+                ranked = Ranked(ranked_by(prepared, allowed))
+            else:
+                ranked = self.pipeline.first.rank(experiment, prepared, allowed)
             if reading is not None:
                 settings = experiment.config.reading
                 shares = np.full(len(ids), settings.weight, np.float32)

@@ -26,7 +26,9 @@ from ilion.errors import ArtifactError, DatasetError
 from ilion.opening import parse_json
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
+from ilion.pipeline.stages.results import Extraction
 from ilion.serve.answers import Answer, Searched
+from ilion.serve.engines.attached import open_attached, read_setting, shown
 from ilion.serve.found import Matches, group
 from ilion.serve.photos import known_source
 from ilion.serve.request import SearchRequest
@@ -126,7 +128,11 @@ class Index:
         snapshot = living.snapshot
         allowed = allowed_rows(connection, living, request.where)
         nothing = allowed is not None and not len(allowed)
-        matches = Matches(None if nothing else snapshot.ready.ask([query], companions, allowed))
+        matches = Matches(
+            None
+            if nothing
+            else snapshot.ready.ask([query], companions, allowed, living.ranks(snapshot.ready.results_kept))
+        )
         objects, photos = group(connection, matches, snapshot.numbers, request.k, explain=request.explain)
         best = max((found.score for found in objects), default=-np.inf)
         none = None if snapshot.threshold is None else bool(best < snapshot.threshold)
@@ -209,7 +215,8 @@ class Index:
 
     def living(self, connection: sqlite3.Connection) -> Living:
         """Return which photos of the snapshot can be found in the state that a connection reads."""
-        revision, found = state(connection)["revision"], self._living
+        counters, found = state(connection), self._living
+        revision = counters["revision"]
         if found is None or found.revision != revision:
             snapshot = self.snapshot(connection)
             gone = [n for (n,) in connection.execute("SELECT number FROM photos WHERE status = 2")]
@@ -217,7 +224,10 @@ class Index:
             [live] = connection.execute("SELECT count(*) FROM photos WHERE status = 1").fetchone()
             labels = [name for (name,) in connection.execute("SELECT DISTINCT name FROM labels")]
             photos = int(shown.sum())
-            found = Living(revision, snapshot, shown, photos, live - photos, frozenset(labels))
+            mark = 0
+            if setting := read_setting(self.folder):
+                mark = counters.get(f"engine {setting['name']}_{counters['current']} mark", 0)
+            found = Living(revision, snapshot, shown, photos, live - photos, frozenset(labels), mark)
             self._living = found
         return found
 
@@ -228,9 +238,10 @@ class Index:
             )
         design = self.design(counters["current"], connection)
         ready = Ready(self.pipeline(counters["current"], connection, sealed=True))
-        return Snapshot(
-            counters["layout"], ready, numbers_of(connection, ready.ids), design.name, design.threshold
-        )
+        numbers, engine, setting = numbers_of(connection, ready.ids), None, read_setting(self.folder)
+        if setting is not None and isinstance(ready.prepared, Extraction):
+            engine = open_attached(setting, counters["current"], ready.prepared.database.dim)
+        return Snapshot(counters["layout"], ready, numbers, design.name, design.threshold, engine)
 
     def design(self, number: int = 0, connection: sqlite3.Connection | None = None) -> Design:
         """Return a design of the index; 0 means the one that answers."""
@@ -317,6 +328,7 @@ class Index:
                 designs=names,
                 current=counters["current"],
                 previous=counters["previous"],
+                engine=shown(setting["uri"]) if (setting := read_setting(self.folder)) else "embedded",
                 behind=counters.get("behind", 0),
                 revision=counters["revision"],
                 bytes={

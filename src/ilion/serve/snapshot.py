@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.pipeline.asking import Ready
+from ilion.pipeline.stages.results import Extraction
+from ilion.serve.engines.attached import Attached
+from ilion.serve.engines.base import Engine
 from ilion.serve.tables import LIVE
 from ilion.serve.where import parse_where
-from ilion.types import Bool, Int64
+from ilion.types import Bool, Int64, Ranking
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,7 @@ class Snapshot:
         numbers: (N,) number of the photo of each database row.
         design: Name of the design.
         threshold: Score below which nothing is accepted; None without one.
+        engine: Engine that holds the descriptors; None where the files of the index are searched.
     """
 
     layout: int
@@ -32,6 +36,7 @@ class Snapshot:
     numbers: Int64
     design: str
     threshold: float | None
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,7 @@ class Living:
         photos: Number of them.
         without_descriptor: Photos that are in the index and have no row.
         labels: Names of all labels.
+        mark: Mark up to which the engine must know everything; 0 without an engine.
     """
 
     revision: int
@@ -53,6 +59,20 @@ class Living:
     photos: int
     without_descriptor: int
     labels: frozenset[str]
+    mark: int = 0
+
+    def ranks(self, k: int) -> Callable[[Extraction, Int64 | None], Ranking] | None:
+        """Return what ranks the database for the first stage; None where the design does that itself.
+
+        Args:
+            k: Number of results to keep.
+        """
+        engine, snapshot = self.snapshot.engine, self.snapshot
+        if engine is None:
+            return None
+        removed = len(snapshot.numbers) - self.photos
+        attached = Attached(engine, snapshot.numbers, self.mark, removed)
+        return lambda extracted, allowed: attached.rank(extracted, k, allowed)
 
 
 def numbers_of(connection: sqlite3.Connection, ids: Sequence[str]) -> Int64:

@@ -25,6 +25,7 @@ class IndexStatus(Value):
         current: Number of the design that answers.
         previous: Number of the one before; 0 without one.
         behind: Number of photos that the design before has not described; a way back describes them first.
+        engine: Where global descriptors are searched; ``embedded`` means in the files of the index.
         revision: Number of changes so far.
         bytes: Bytes on the disk: ``tables``, ``artifacts``, ``photos``.
         labels: Labels that photos have, with the number of different values.
@@ -42,6 +43,7 @@ class IndexStatus(Value):
     current: int
     previous: int
     behind: int
+    engine: str
     revision: int
     bytes: Mapping[str, int]
     labels: Mapping[str, int]

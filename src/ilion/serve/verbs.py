@@ -8,7 +8,7 @@ from pathlib import Path
 from ilion.errors import ConfigError
 from ilion.pipeline import Progress
 from ilion.serve.index import Index
-from ilion.serve.writer import Added, add, create, create_from_run, remove
+from ilion.serve.writer import Added, add, attach, create, create_from_run, remove
 from ilion.storage.runs import FILE
 from ilion.types import Where
 
@@ -21,6 +21,7 @@ def index(
     *,
     like: Where | None = None,
     objects: bool = True,
+    engine: str = "",
     progress: Progress | None = None,
 ) -> Index:
     """Make an index of photos, or of a finished run.
@@ -31,10 +32,11 @@ def index(
         output: Folder of the index.
         like: Output folder of a run whose design is taken; None takes the default design.
         objects: Whether a photo in a folder of a folder shows the object that the first folder is named by.
+        engine: Search engine that holds the descriptors, such as ``milvus:http://HOST:19530``; "" for none.
         progress: Callback that receives stage, done and total.
 
     Raises:
-        ConfigError: No source is given, or the folder is not empty.
+        ConfigError: No source is given, the folder is not empty, or the design does not fit the engine.
         DatasetError: A source cannot be used.
     """
     paths = [Path(source) for source in sources]
@@ -43,6 +45,10 @@ def index(
     if (paths[0] / FILE).is_file():
         if len(paths) > 1 or like is not None:
             raise ConfigError(f"{paths[0]}: a finished run makes an index by itself; add other photos after")
-        return create_from_run(Path(output), paths[0], progress)
-    design = None if like is None else Path(like)
-    return create(Path(output), paths, like=design, objects=objects, progress=progress)[0]
+        made = create_from_run(Path(output), paths[0], progress)
+    else:
+        design = None if like is None else Path(like)
+        made = create(Path(output), paths, like=design, objects=objects, progress=progress)[0]
+    if engine:
+        attach(made, engine, progress)
+    return made

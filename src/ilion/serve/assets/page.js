@@ -99,6 +99,7 @@ async function take(blob) {
   $("again").hidden = false;
   $("drawing").setAttribute("viewBox", `0 0 ${photo.width} ${photo.height}`);
   setBox(null);
+  suggestion = 0;
   tell("");
   $("go").focus();
 }
@@ -147,10 +148,64 @@ $("frame").addEventListener("pointermove", (event) => {
 });
 for (const name of ["pointerup", "pointercancel"]) $("frame").addEventListener(name, () => { start = null; });
 
+// Frames around what is in the photo: parts that differ from the colours along its border, and from what is
+// beside them, grown together; the one with most of that comes first.
+function busyParts(image) {
+  const scale = 72 / Math.max(photo.width, photo.height);
+  const width = Math.max(8, Math.round(photo.width * scale)), height = Math.max(8, Math.round(photo.height * scale));
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0, width, height);
+  const data = context.getImageData(0, 0, width, height).data, count = width * height;
+  const on = (x, y) => x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
+  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0;
+  const border = [0, 1, 2].map((c) => median(Array.from({ length: count }, (_, i) => i)
+    .filter((i) => on(i % width, Math.floor(i / width))).map((i) => data[4 * i + c])));
+  const strange = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    const [x, y] = [i % width, Math.floor(i / width)];
+    for (let c = 0; c < 3; c++) {
+      const own = data[4 * i + c];
+      strange[i] += Math.abs(own - border[c]);
+      if (x + 1 < width) strange[i] += Math.abs(own - data[4 * (i + 1) + c]);
+      if (y + 1 < height) strange[i] += Math.abs(own - data[4 * (i + width) + c]);
+    }
+  }
+  const least = strange.reduce((a, b) => a + b, 0) / count, seen = new Uint8Array(count), parts = [];
+  for (let first = 0; first < count; first++) {
+    if (seen[first] || strange[first] <= least) continue;
+    const part = { left: width, top: height, right: 0, bottom: 0, sum: 0 }, todo = [first];
+    seen[first] = 1;
+    while (todo.length) {
+      const i = todo.pop(), [x, y] = [i % width, Math.floor(i / width)];
+      part.left = Math.min(part.left, x); part.right = Math.max(part.right, x + 1);
+      part.top = Math.min(part.top, y); part.bottom = Math.max(part.bottom, y + 1);
+      part.sum += strange[i];
+      // two steps, so that small gaps do not cut a thing into pieces
+      for (let dy = -2; dy <= 2; dy++) for (let dx = -2; dx <= 2; dx++) {
+        const [a, b] = [x + dx, y + dy], j = b * width + a;
+        if (a < 0 || b < 0 || a >= width || b >= height || seen[j] || strange[j] <= least) continue;
+        seen[j] = 1;
+        todo.push(j);
+      }
+    }
+    const share = (part.right - part.left) * (part.bottom - part.top) / count;
+    if (share > 0.01 && share < 0.9) parts.push(part);
+  }
+  return parts.sort((a, b) => b.sum - a.sum).slice(0, 3).map(({ left, top, right, bottom }) => {
+    const [x, y] = [left / scale, top / scale];
+    return { x, y, width: Math.min(photo.width, right / scale) - x, height: Math.min(photo.height, bottom / scale) - y };
+  });
+}
+
 const middle = (share) => ({ x: photo.width * (1 - share) / 2, y: photo.height * (1 - share) / 2,
   width: photo.width * share, height: photo.height * share });
 let suggestion = 0;
-$("suggest").addEventListener("click", () => setBox(middle([0.8, 0.6, 0.4][suggestion++ % 3])));
+$("suggest").addEventListener("click", () => {
+  const frames = photo.frames ??= [...busyParts($("photo")), middle(0.6)];
+  setBox(frames[suggestion++ % frames.length]);
+});
 $("clear").addEventListener("click", () => setBox(null));
 $("frame").addEventListener("keydown", (event) => {
   const step = Math.max(photo.width, photo.height) / 40;

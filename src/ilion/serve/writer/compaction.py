@@ -11,11 +11,13 @@ from dataclasses import replace
 from ilion import storage
 from ilion.pipeline import Progress
 from ilion.pipeline.asking import Ready
+from ilion.serve.engines.attached import read_setting
 from ilion.serve.index import Index
 from ilion.serve.photos import BATCH
 from ilion.serve.shards import StoredShard
 from ilion.serve.tables import LIVE, changed, state
 from ilion.serve.writer.designs import catch_up
+from ilion.serve.writer.engine import drop_designs, drop_numbers, held_designs
 from ilion.serve.writer.lock import writing
 from ilion.types import ImageRecord, KnownSource
 
@@ -41,6 +43,8 @@ def compact(index: Index, progress: Progress | None = None) -> int:
         connection = index.tables.connection
         counters = state(connection)
         kept = [n for n in (counters["current"], counters["previous"]) if n]
+        gone = connection.execute("SELECT number FROM photos WHERE status = 2").fetchall()
+        drop_numbers(index, [number for (number,) in gone], must=True)
         with index.tables.write() as connection:
             marks = ",".join("?" * len(kept))
             connection.execute(f"DELETE FROM designs WHERE number NOT IN ({marks})", kept)
@@ -51,6 +55,14 @@ def compact(index: Index, progress: Progress | None = None) -> int:
         with index.tables.write() as connection:
             _apply(connection, plan)
             changed(connection, layout=True)
+        setting = read_setting(index.folder)
+        left = set(held_designs(index, setting)) - set(kept) if setting else set()
+        if setting and left:
+            drop_designs(index, setting, left)
+            with index.tables.write() as connection:
+                for design in left:
+                    name = f"engine {setting['name']}_{design}"
+                    connection.execute("DELETE FROM state WHERE name IN (?, ?)", (name, f"{name} mark"))
         tidy_artifacts(index)
         _tidy_photos(index)
         connection.execute("VACUUM")

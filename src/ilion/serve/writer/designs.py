@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,15 @@ from ilion.config.design import Design
 from ilion.errors import ConfigError
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
+from ilion.serve.engines.attached import check_design, new_setting, read_setting, write_setting
 from ilion.serve.index import Index
 from ilion.serve.tables import changed, set_state, state
+from ilion.serve.writer.engine import drop_designs, held_designs, send, tell
 from ilion.serve.writer.lock import writing
 from ilion.storage.runs import read_run
 
+EMBEDDED = "embedded"
+"""No engine: the index searches its own files."""
 LEARNT = ("fit", "codebook", "codec")
 """Kinds of artifacts that are learnt once from a database, and belong to the design."""
 
@@ -40,7 +44,10 @@ def build(index: Index, design: Design, run: Path | None = None, progress: Progr
     with writing(index):
         number = take_design(index, design, run)
         try:
-            Ready(index.pipeline(number, index.tables.connection, sealed=False, progress=progress))
+            ready = Ready(index.pipeline(number, index.tables.connection, sealed=False, progress=progress))
+            told = send(index, number, ready, progress=progress)
+            with index.tables.write() as connection:
+                tell(connection, told)
         except BaseException:
             with index.tables.write() as connection:
                 connection.execute("DELETE FROM designs WHERE number = ?", (number,))
@@ -56,8 +63,10 @@ def catch_up(index: Index, progress: Progress | None = None) -> None:
     connection = index.tables.connection
     counters = state(connection)
     if counters["previous"] and counters.get("behind"):
-        Ready(index.pipeline(counters["previous"], connection, sealed=False, progress=progress))
+        ready = Ready(index.pipeline(counters["previous"], connection, sealed=False, progress=progress))
+        told = send(index, counters["previous"], ready, progress=progress)
         with index.tables.write() as connection:
+            tell(connection, told)
             set_state(connection, "behind", 0)
 
 
@@ -82,9 +91,11 @@ def switch(index: Index, number: int, progress: Progress | None = None) -> str:
         if not number:
             raise ConfigError(f"{index.folder}: no other design has answered before; there is no way back")
         # it may have missed photos that were added since: they are described now, before it answers
-        Ready(index.pipeline(number, connection, sealed=False, progress=progress))
+        ready = Ready(index.pipeline(number, connection, sealed=False, progress=progress))
+        told = send(index, number, ready, progress=progress)
         if number != counters["current"]:
             with index.tables.write() as connection:
+                tell(connection, told)
                 set_state(connection, "previous", counters["current"])
                 set_state(connection, "current", number)
                 set_state(connection, "behind", 0)
@@ -146,3 +157,40 @@ def _bring(source: Path, target: Path) -> None:
         aside = target.with_name(f".{target.name}.tmp")
         shutil.copyfile(source, aside)
         os.replace(aside, target)
+
+
+def attach(index: Index, uri: str, progress: Progress | None = None) -> int:
+    """Let an engine hold the vectors of an index from now on.
+
+    Args:
+        index: The index.
+        uri: The engine, such as ``milvus:http://127.0.0.1:19530``; ``embedded`` for none.
+        progress: Callback that receives stage, done and total.
+
+    Returns:
+        Number of vectors that it holds.
+
+    Raises:
+        ConfigError: The design that answers does not fit, or there is no such engine.
+        ArtifactError: The engine does not answer; nothing has changed then.
+    """
+    with writing(index):
+        before, count = read_setting(index.folder), 0
+        told: Mapping[str, int] = {}
+        left = held_designs(index, before) if before else []
+        setting = None if uri == EMBEDDED else new_setting(uri)
+        connection = index.tables.connection
+        if setting is not None:
+            design = state(connection)["current"]
+            check_design(index.design(design, connection), uri)
+            ready = Ready(index.pipeline(design, connection, sealed=True))
+            told = send(index, design, ready, setting, progress)
+            count = len(ready.ids)
+        write_setting(index.folder, setting)
+        with index.tables.write() as connection:
+            connection.execute("DELETE FROM state WHERE name LIKE 'engine %'")
+            tell(connection, told)
+            changed(connection, layout=True)
+        if before is not None:
+            drop_designs(index, before, left)
+    return count

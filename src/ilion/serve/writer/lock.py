@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from ilion.errors import ArtifactError
 from ilion.serve.index import Index
 from ilion.serve.tables import STAGED
+from ilion.serve.writer.engine import drop_numbers
 
 WAIT = 60.0
 """Seconds for which a writer waits for another one."""
@@ -30,6 +31,9 @@ def writing(index: Index, wait: float = WAIT) -> Iterator[None]:
             f"{index.folder}: another process is writing to this index; try again when it is done"
         ) from None
     try:
+        staged = "SELECT number FROM photos WHERE status = ?"
+        left = [number for (number,) in index.tables.connection.execute(staged, (STAGED,))]
+        drop_numbers(index, left)
         with index.tables.write() as connection:
             connection.execute("DELETE FROM photos WHERE status = ?", (STAGED,))
             connection.execute("DELETE FROM shards WHERE status = ?", (STAGED,))

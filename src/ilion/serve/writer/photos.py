@@ -21,6 +21,7 @@ from ilion.serve.photos import Batch, NewPhoto, gather, look_at
 from ilion.serve.shards import StoredShard
 from ilion.serve.tables import changed, set_state, state
 from ilion.serve.writer.designs import catch_up
+from ilion.serve.writer.engine import drop_numbers, send, tell
 from ilion.serve.writer.lock import WAIT, writing
 from ilion.serve.writer.staging import stage
 from ilion.types import Value, Where
@@ -106,23 +107,26 @@ def remove(index: Index, ids: Iterable[str], wait: float = WAIT) -> int:
     Raises:
         DatasetError: The index has no such photo or object; nothing is removed then.
     """
-    with writing(index, wait), index.tables.write() as connection:
-        removed = 0
-        for name in ids:
-            done = connection.execute(
-                "UPDATE photos SET status = 2 WHERE id = ? AND status = 1", (name,)
-            ).rowcount
-            if not done and name.startswith("object:"):
-                done = connection.execute(
-                    "UPDATE photos SET status = 2 WHERE status = 1 AND number IN "
-                    "(SELECT photo FROM views WHERE object = ?)",
-                    (name.removeprefix("object:"),),
-                ).rowcount
-            if not done:
-                raise DatasetError(f"{index.folder}: the index has no photo {name!r}; nothing was removed")
-            removed += done
-        changed(connection)
-    return removed
+    with writing(index, wait):
+        removed: list[int] = []
+        with index.tables.write() as connection:
+            for name in ids:
+                ask = "SELECT number FROM photos WHERE status = 1 AND "
+                found = connection.execute(f"{ask} id = ?", (name,)).fetchall()
+                if not found and name.startswith("object:"):
+                    found = connection.execute(
+                        f"{ask} number IN (SELECT photo FROM views WHERE object = ?)",
+                        (name.removeprefix("object:"),),
+                    ).fetchall()
+                if not found:
+                    raise DatasetError(
+                        f"{index.folder}: the index has no photo {name!r}; nothing was removed"
+                    )
+                connection.executemany("UPDATE photos SET status = 2 WHERE number = ?", found)
+                removed += [number for (number,) in found]
+            changed(connection)
+        drop_numbers(index, removed)
+    return len(removed)
 
 
 def add_batches(
@@ -157,7 +161,8 @@ def add_batches(
         newest = "SELECT max(number) FROM designs"
         design = counters["current"] or connection.execute(newest).fetchone()[0]
         shards = [*index.shards(connection), *staged]
-        Ready(index.pipeline(design, connection, sealed=sealed, shards=shards, progress=progress))
+        ready = Ready(index.pipeline(design, connection, sealed=sealed, shards=shards, progress=progress))
+        told = send(index, design, ready, progress=progress)
         if sealed:
             _know_stamps(index, staged)
         with index.tables.write() as connection:
@@ -170,6 +175,7 @@ def add_batches(
             connection.execute("UPDATE shards SET status = 1 WHERE status = 0")
             if first:
                 set_state(connection, "current", design)
+            tell(connection, told)
             if counters["previous"]:
                 fresh = counts["added"] + counts["replaced"]
                 set_state(connection, "behind", counters.get("behind", 0) + fresh)
