@@ -117,6 +117,7 @@ def grow(index: Index, photos: int) -> None:
         records.append(np.asarray(segment.records))
         sizes.append(np.bincount(segment.rows, minlength=segment.size))
     pool, held, counts = np.concatenate(pools), np.concatenate(records), np.concatenate(sizes)
+    tones = postings.looks(np.arange(min(len(postings), 2000))).tones
     [there] = connection.execute("SELECT count(*) FROM photos").fetchone()
     [shard] = connection.execute("SELECT max(number) FROM shards").fetchone()
     started = time.perf_counter()
@@ -129,7 +130,8 @@ def grow(index: Index, photos: int) -> None:
             for name in names:
                 chosen = rng.integers(0, len(pool), int(rng.choice(counts)))
                 chosen = chosen[np.argsort(pool[chosen], kind="stable")]
-                yield name, local.Encoded(pool[chosen], held[chosen], (640, 480))
+                look = tones[rng.integers(len(tones))]
+                yield name, local.Encoded(pool[chosen], held[chosen], look, (640, 480))
 
         key = storage.shard_key(f"made_{shard}", f"{shard:012x}")
         local.write_shard(
