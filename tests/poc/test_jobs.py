@@ -14,6 +14,7 @@ from ilion.config.poc import load_poc
 from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.poc.coverage import render
+from ilion.poc.decision import to_plain
 from ilion.poc.settings import DesignsConfig, PhotosConfig, PlanConfig, PocConfig
 from tests.scenes import scene, thing, write_photos
 
@@ -147,6 +148,11 @@ def test_a_proof_of_concept_from_folder_to_decision(
         assert verdict["gain"]["low"] <= verdict["gain"]["value"] <= verdict["gain"]["high"]
         assert verdict["gain"]["objects"] == 12
     assert plain["spreads"]["all"] >= 0
+    (tmp_path / "poc" / "results" / "threshold.json").unlink()
+    shutil.rmtree(tmp_path / "poc" / "results" / "cache")  # then there is no threshold, and a decision still
+    again_decided, _ = decide_poc(tmp_path / "poc")
+    assert again_decided.threshold is None
+    assert to_plain(again_decided.verdicts) == plain["verdicts"]
     (tmp_path / "next").mkdir()
     again = settings()
     shots, _ = new_poc(tmp_path / "next", replace(again, plan=PlanConfig(pilot=str(tmp_path / "poc"))))

@@ -321,7 +321,7 @@ def _say(
         for number, cell in enumerate(cells)
     }
     further = [
-        say.what_it_costs(picked, settings.money.currency),
+        say.what_it_costs(picked, settings.money.currency, by_name[picked.name].cost.photos),
         say.where_it_fails(picked.name, first, picked.first or Estimate(0, 0, 1, 0, 0)),
         say.what_next(compared, cells),
     ]

@@ -172,8 +172,8 @@ class Statement:
         kind: What is said. ``recommend`` (design, against, first, before, gain), ``stay`` (design: the
             baseline, rivals), ``change-share`` (cells, share with low and high, cheaper, dearer),
             ``change-gain`` (design, gain, break_even), ``pays-in`` (design, cells), ``fails-in`` (design,
-            cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, currency), ``next``
-            (objects, cell, width, cells), ``plan`` (objects, width, have, have_width).
+            cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, currency,
+            searched), ``next`` (objects, cell, width, cells), ``plan`` (objects, width, have, have_width).
         said: Whether the numbers carry it.
         withheld: Why it is not said, as a key: ``few-objects``, ``not-settled``, ``not-run``, ``no-prices``,
             ``no-cells``, ``no-difference``; "" where it is said.

@@ -251,11 +251,17 @@ def where_it_fails(design: str, first: Mapping[str, Estimate], overall: Estimate
     return Statement("fails-in", True, "", values, text)
 
 
-def what_it_costs(design: DesignFigures, currency: str) -> Statement:
-    """Say what a design costs."""
+def what_it_costs(design: DesignFigures, currency: str, searched: int) -> Statement:
+    """Say what a design costs.
+
+    Args:
+        design: The design.
+        currency: Currency, or "".
+        searched: Number of photos among which the time of a search was measured.
+    """
     text = (
         f"{design.name} takes {design.bytes_per_photo:,.0f} bytes a photo and {design.ms_per_search:,.0f} "
-        f"ms a search on this machine"
+        f"ms a search among {searched:,} photos on this machine"
     )
     if design.monthly_cost is not None:
         text += f", {design.monthly_cost:,.0f} {currency} a month"
@@ -265,6 +271,7 @@ def what_it_costs(design: DesignFigures, currency: str) -> Statement:
         "ms_per_search": design.ms_per_search,
         "monthly_cost": design.monthly_cost,
         "currency": currency,
+        "searched": searched,
     }
     return Statement("costs", True, "", values, text + ".")
 

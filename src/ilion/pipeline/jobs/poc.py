@@ -379,10 +379,10 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
 
 
 def _threshold(config: PocConfig, run: Path, progress: Progress | None) -> Any:
-    """Set the threshold of a run, and return its file; None where its search allows none."""
+    """Set the threshold of a run, and return its file; None where that cannot be done."""
     try:
         set_threshold(run, config.goal.risk, config.goal.confidence, progress=progress)
-    except ConfigError as error:
+    except IlionError as error:  # a decision without a threshold is still one
         log.warning("no threshold: %s", error)
         return None
     return read_threshold(run)
