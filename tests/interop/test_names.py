@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import unicodedata
@@ -68,3 +69,11 @@ def test_results_in_other_letters_are_refused_with_both_spellings() -> None:
     given = results(["q"], ["OBJ/P 1.JPG", "OBJ/P2.JPG"])
     with pytest.raises(ArtifactError, match=r"2 are in other letters.*'OBJ/P 1.JPG'.*'obj/p 1.jpg'"):
         check_ids(given, ["obj/p 1.jpg", "obj/p2.jpg"])
+
+
+@pytest.mark.parametrize("content", [b'{"q": {"a": 0.5}}', pickle.dumps({"query_ids": []}), b"q,a,0.5\n"])
+def test_packed_results_of_another_form_are_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "results.gz"
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(ArtifactError, match=r"packed with gzip, and no run of TREC; unpack it first"):
+        read_results(path)

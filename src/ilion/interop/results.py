@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -114,7 +115,10 @@ def read_results(path: Path) -> Results:
             file.seek(0)
             if start.startswith(b"{"):
                 return _sort_descending(_from_json(read_bytes(path), path), path)
-            if first.startswith(b"\x1f\x8b") or _is_trec(start):
+            packed = first.startswith(b"\x1f\x8b")
+            if packed and (inside := _unpack(first)) and not _is_trec(inside):
+                raise ArtifactError(f"{path}: packed with gzip, and no run of TREC; unpack it first (gunzip)")
+            if packed or _is_trec(start):
                 return replace(from_ranking(Ranking.from_trec(path)), complete=False)
             seen = describe_foreign(first) or _describe_table(start)
             if seen:
@@ -129,6 +133,14 @@ def read_results(path: Path) -> Results:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ArtifactError as error:
         raise error if str(path) in str(error) else ArtifactError(f"{path}: {error}") from error
+
+
+def _unpack(start: bytes) -> bytes:
+    """Return the beginning of what a gzip file holds, given its own; nothing where it is damaged."""
+    try:
+        return zlib.decompressobj(31).decompress(start, 512).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except zlib.error:
+        return b""
 
 
 def write_json_results(path: Path, results: Results) -> None:
