@@ -138,6 +138,7 @@ def test_what_is_missing_is_said_by_a_sealed_design(rendered: Path, tmp_path: Pa
         ready(config, sealed=True)
 
 
+@pytest.mark.slow
 def test_a_share_is_never_learnt_from_what_is_asked(rendered: Path, tmp_path: Path) -> None:
     config = settings(rendered, tmp_path, "re-ranked")
     config = replace(config, rerank=replace(config.rerank, fusion="calibrated"))

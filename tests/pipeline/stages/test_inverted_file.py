@@ -141,6 +141,7 @@ def test_what_cannot_be_is_said(
         api.rank(experiment(folder, "other", **sections))
 
 
+@pytest.mark.slow
 def test_the_command_line_indexes_and_runs(folder: Path) -> None:
     (folder / "experiment.toml").write_text(dump_toml(experiment(folder)))
     done = CliRunner().invoke(cli.app, ["extract", str(folder / "experiment.toml"), "--json"])
