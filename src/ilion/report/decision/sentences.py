@@ -131,6 +131,7 @@ class Sayings:
             "design": self.design(v["design"]),
             "bytes": self.words.size(v["bytes_per_photo"]),
             "time": self.words.milliseconds(v["ms_per_search"]),
+            "searched": self.words.integer(v.get("searched", self.plain["database"])),
         }
         if v["monthly_cost"] is None:
             return self.words.rich("say.costs", **said)
