@@ -250,7 +250,7 @@ def describe_query(
 
 def look_up(spots: QuerySpots, model: LocalModel, settings: LocalSettings) -> LocalQuery:
     """Find the words in which a query is looked up."""
-    words = model.assign(spots.vectors, settings.assignments)
+    words = model.assign(spots.vectors, settings.lookups)
     return LocalQuery(**vars(spots), spots=name_spots(spots.frames), words=words)
 
 

@@ -18,6 +18,8 @@ FINE, RAW, FINE_FROM = 16, 8, 8192
 MANY, POOL, LARGE_POOL = 1000, 1100, 2000
 """Strongest features of a photo among which a budget chooses: `POOL`, or, where it keeps fewer than `MANY`,
 `LARGE_POOL`; more of them take longer to describe."""
+FEW, MORE = 3, 8
+"""Nearest words in which a feature of a query is looked up, where codes are `LONG` and `SHORT`."""
 RESERVE, SHARE = 128, 128
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
 `SHARE` of the budget are enough from 100 photos on."""
@@ -31,7 +33,8 @@ class LocalSettings:
         budget: Bytes a photo, everything counted.
         side: Longer side of a photo in pixels; smaller ones are enlarged to it.
         sizes: Longer sides, beside its own, at which a query is asked, in pixels.
-        assignments: Nearest words in which a feature of a query is looked up.
+        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, or, where codes are
+            short and postings few, `MORE`.
         shortlist: Number of photos whose matches are verified.
 
     Raises:
@@ -41,7 +44,7 @@ class LocalSettings:
     budget: int = 16384
     side: int = 512
     sizes: tuple[int, ...] = (256, 160, 96)
-    assignments: int = 3
+    assignments: int = 0
     shortlist: int = 300
 
     def __post_init__(self) -> None:
@@ -51,13 +54,20 @@ class LocalSettings:
                 f"search.local.budget = {self.budget}: a photo takes from {least:,} to {most:,} bytes; with "
                 "fewer nothing would be found any more"
             )
-        if min(self.side, self.assignments, self.shortlist, *self.sizes) < 1:
-            raise ConfigError("search.local: side, sizes, assignments and shortlist must be at least 1")
+        if min(self.side, self.assignments + 1, self.shortlist, *self.sizes) < 1:
+            raise ConfigError(
+                "search.local: side, sizes and shortlist must be at least 1, assignments at least 0"
+            )
 
     @property
     def code(self) -> int:
         """Bytes of a code."""
         return LONG if self.budget >= LONG_FROM else SHORT
+
+    @property
+    def lookups(self) -> int:
+        """Nearest words in which a feature of a query is looked up."""
+        return self.assignments or (FEW if self.code == LONG else MORE)
 
     @property
     def cells(self) -> int:
