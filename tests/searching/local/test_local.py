@@ -174,12 +174,21 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, photos: list
     storage.write_array(database.folder / "s0.0000.rows.npy", np.zeros(3, np.uint16))
     with pytest.raises(ArtifactError, match="do not fit together"):
         list(database.segments())
+    storage.write_array(database.folder / "s0.0000.tones.npy", np.zeros((3, 64), np.uint8))
+    with pytest.raises(ArtifactError, match="do not fit together"):
+        database.looks(np.array([0]))
     with pytest.raises(ArtifactError, match="occurs twice"):
         Postings(storage.load_artifact(database.folder), ["s0", "s0"], small_model().words, 8)
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for settings in ({"budget": 512}, {"budget": 10**6}, {"sizes": (0,)}, {"shortlist": 0}):
+    for settings in (
+        {"assignments": -1},
+        {"budget": 512},
+        {"budget": 10**6},
+        {"sizes": (0,)},
+        {"shortlist": 0},
+    ):
         with pytest.raises(ConfigError, match=r"search\.local"):
             LocalSettings(**settings)
 
@@ -209,10 +218,14 @@ def test_a_photo_and_a_query_are_described() -> None:
     assert 0 < len(photo) <= settings.features
     assert photo.records.shape == (len(photo), 9)
     assert photo.size == (1200, 1200)
+    assert len(photo.tones) == settings.cells**2 == 64
     assert (np.diff(photo.words.astype(int)) >= 0).all()
     query = look_up(describe_query(image, small_model(), settings), small_model(), settings)
     assert set(query.levels.tolist()) == {0, 1, 2, 3}
-    assert query.words.shape == (len(query), 3)
+    assert query.words.shape == (len(query), 8)  # postings of a small budget are few
+    assert query.tones.shape == (64, 64, 2)
+    three = look_up(describe_query(image, small_model(), settings), small_model(), LocalSettings())
+    np.testing.assert_array_equal(three.words, query.words[:, :3])
     box = Box(100, 100, 200, 150)
     some = describe_query(image, small_model(), settings, part=Box(50, 0, 600, 600), shown=[box])
     assert 0 < len(some.frames) < len(query)

@@ -33,8 +33,8 @@ class LocalSettings:
         budget: Bytes a photo, everything counted.
         side: Longer side of a photo in pixels; smaller ones are enlarged to it.
         sizes: Longer sides, beside its own, at which a query is asked, in pixels.
-        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, or, where codes are
-            short and postings few, `MORE`.
+        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, or,
+            where codes are short and postings few, `MORE`.
         shortlist: Number of photos whose matches are verified.
 
     Raises:
