@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ilion.errors import ArtifactError, ConfigError
 from ilion.poc.threshold import (
     Searches,
+    betting_p_value,
     binomial_p_value,
     bounded_p_value,
     compare_at_risk,
@@ -71,6 +72,25 @@ def test_the_threshold_is_the_smallest_that_passes() -> None:
     assert found.threshold == min(passing)
     assert found.at.wrong_absent.value == (known.absent >= found.threshold).mean()
     assert found.at.found.value + found.at.missed.value == pytest.approx(known.right.mean())
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.5))
+def test_a_bettor_never_believes_more_than_the_best_stake(losses: list[float], risk: float) -> None:
+    found = betting_p_value(np.array(losses), risk, 0.1)
+    assert 0 < found <= 1
+    # no stake of at most 1 wins more than (1 + risk) a loss
+    assert found >= (1 + risk) ** -len(losses) * (1 - 1e-9)
+    assert betting_p_value(np.ones(len(losses)), risk, 0.1) == 1
+
+
+def test_several_queries_an_object_allow_a_lower_threshold() -> None:
+    """Means of several queries vary less than single ones, and the test knows."""
+    rng = np.random.default_rng(7)
+    many = searches(rng, 200, 8)
+    p_value, threshold = find_threshold(many, 0.1, 0.9)
+    assert threshold is not None
+    losses = (many.absent >= threshold).reshape(200, 8).mean(axis=1)
+    assert p_value <= 0.1 < bounded_p_value(float(losses.mean()), 200, 0.1)
 
 
 def test_an_object_counts_once_however_often_it_is_asked_for() -> None:

@@ -24,6 +24,7 @@ from ilion.cli import (
     forecast,
     index,
     interop,
+    lookalikes,
     poc,
     reproduce,
     run,
@@ -77,6 +78,7 @@ for _command in (
 ):
     app.command()(_command)
 poc.app.command()(threshold.threshold)
+poc.app.command()(lookalikes.lookalikes)
 
 
 def main() -> None:

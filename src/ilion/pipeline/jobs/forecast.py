@@ -13,7 +13,16 @@ from ilion.config import ExperimentConfig, from_dict, settle
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.forecast import ForecastResult, Measured, Run, count_distractors, forecast_runs
+from ilion.forecast import (
+    SIZES,
+    ForecastResult,
+    Measured,
+    Run,
+    StagePlan,
+    count_distractors,
+    forecast_runs,
+    plan_stages,
+)
 from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.shortlists import ShortlistCounts, count_shortlists
 from ilion.outcome import RunResult
@@ -117,6 +126,36 @@ def forecast(
     )
     path = Path(output or folder / "forecast.html")
     return result, write_forecast(result, path, language=config.report.language)
+
+
+def stages_of(result: RunResult, sizes: Sequence[int] = SIZES) -> StagePlan:
+    """Plan the growth of a finished run's database in stages, at the prices of its experiment.
+
+    Args:
+        result: The run.
+        sizes: Database images of the stages.
+
+    Raises:
+        ConfigError: The run cannot be forecast, or no stage is larger than what was measured.
+        ArtifactError: There are too few distractors.
+    """
+    config = settle(from_dict(ExperimentConfig, result.provenance["config"]))  # type: ignore[arg-type]
+    machine = result.cost.machine
+    found = forecast_runs(
+        measure_runs([result]),
+        (),
+        name=result.name,
+        dataset=result.dataset.name,
+        design=result.design,
+        definition=config.evaluation.definition,
+        k=config.evaluation.k,
+        prices=config.price,
+        machine=f"{machine.cpu}, {machine.cores} cores",
+        stages=sizes,
+        replicates=100,
+        seed=config.seed,
+    )
+    return plan_stages(found, sizes)
 
 
 def distractor_rows(dataset: RetrievalDataset, database_ids: Sequence[str]) -> Bool:

@@ -14,7 +14,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from ilion.datasets import check_dataset, new_dataset, open_dataset
 from ilion.errors import ConfigError, DatasetError, IlionError
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
+from ilion.pipeline.jobs.forecast import stages_of
+from ilion.pipeline.jobs.lookalikes import lookalikes
 from ilion.pipeline.jobs.runs import load_run
 from ilion.pipeline.jobs.threshold import set_threshold
 from ilion.pipeline.order import Pipeline
@@ -327,7 +329,8 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
     """Decide from finished designs, and write ``decision.json`` and the page ``decision.html``.
 
     The design that is decided for gets the threshold for "none of these" that keeps the promise asked for
-    (`ilion.pipeline.jobs.threshold`), if there are enough objects for one.
+    (`ilion.pipeline.jobs.threshold`), if there are enough objects for one; its look-alikes and the stages to
+    a larger database are said too.
 
     Args:
         folder: Folder of the proof of concept.
@@ -372,6 +375,17 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
     chosen = found.recommendation.values.get("design")
     if chosen and found.threshold is None:
         found = replace(found, threshold=_threshold(config, results / chosen, progress))
+    if chosen and found.lookalikes is None:
+        money = config.money
+        mistaken = lookalikes(
+            runs[chosen],
+            searches=money.searches_a_day,
+            wrong_pick=money.wrong_pick if money.currency else 0.0,
+            currency=money.currency,
+        )
+        found = replace(found, lookalikes=asdict(mistaken))
+    if chosen and found.stages is None:
+        found = replace(found, stages=_stages(runs[chosen]))
     plain = {"format": FORMAT, **_table(found)}
     storage.write_json(home / DECISION, plain)
     write_decision(plain, home / PAGE, dataset=first.dataset)
@@ -386,6 +400,15 @@ def _threshold(config: PocConfig, run: Path, progress: Progress | None) -> Any:
         log.warning("no threshold: %s", error)
         return None
     return read_threshold(run)
+
+
+def _stages(run: RunResult) -> Any:
+    """Return the plan of the stages to a million photos; None where too little was measured to say any."""
+    try:
+        return asdict(stages_of(run))
+    except IlionError as error:
+        log.warning("no stages: %s", error)
+        return None
 
 
 def _table(value: Any) -> dict[str, Any]:
