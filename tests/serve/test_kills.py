@@ -7,13 +7,15 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from ilion.config.design import Design
 from ilion.serve.index import Index
-from ilion.serve.writer import compact
+from ilion.serve.writer import build, compact, create_from_run, switch
 from tests.serve.test_index import picture
 
 pytestmark = pytest.mark.slow
@@ -23,7 +25,7 @@ import sys
 from pathlib import Path
 from ilion.serve.index import Index
 from ilion.serve.photos import NewPhoto
-from ilion.serve.writer import add, compact, remove
+from ilion.serve.writer import add, compact, remove, switch
 from ilion.types import MemorySource
 
 folder, photo = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
@@ -39,13 +41,32 @@ while True:
         print("removed", name, flush=True)
     if number % 4 == 0:
         compact(index)
+    if number % 5 == 0:
+        switch(index, 0)
     number += 1
 """
 
 
-def test_acknowledged_photos_outlive_kills(folder: Path, photos: Path, tmp_path: Path) -> None:
+def test_acknowledged_photos_outlive_kills(quick: Path, finished: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    made = create_from_run(folder, quick)
+    switch(made, build(made, Design.of_run(finished), finished))
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(picture(photos))
+    stop, failed, answers = threading.Event(), list[BaseException](), [0]
+
+    def ask() -> None:
+        reader = Index.open(folder)
+        while not stop.is_set():
+            try:
+                assert reader.search(photo).photos
+                answers[0] += 1
+            except BaseException as error:
+                failed.append(error)
+            time.sleep(0.02)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
     rng, said = random.Random(0), dict[str, str]()
     for attempt in range(int(os.environ.get("ILION_KILLS", "4"))):
         with subprocess.Popen(
@@ -76,5 +97,9 @@ def test_acknowledged_photos_outlive_kills(folder: Path, photos: Path, tmp_path:
         }
         assert answer.searched.without_descriptor == 0
         said = dict.fromkeys(found, "added")
+    stop.set()
+    asking.join()
+    assert answers[0], "searches went on"
+    assert not failed, "no search failed while the writers died"
     compact(Index.open(folder))
     assert Index.open(folder).status().removed == 0

@@ -139,7 +139,10 @@ def test_a_killed_server_is_said_and_nothing_is_lost(
 ) -> None:
     monkeypatch.setattr("ilion.serve.engines.attached.FEW", 0)  # all searches go to the server
     own, far = create_from_run(tmp_path / "own", quick), create_from_run(tmp_path / "far", quick)
-    wait("the server starts", lambda: open_engine(server.uri, "vectors", D))
+    wait("the server starts", lambda: open_engine(server.uri, "held", D))
+    held = open_engine(server.uri, "held", D)
+    held.upsert(np.arange(500), np.random.default_rng(1).standard_normal((500, D)).astype(np.float32))
+    held.flush()
     assert attach(far, server.uri) == 30
     for index in (own, far):
         add(index, photos=[NewPhoto("kept", MemorySource("", picture(photos, 1)))])
@@ -176,7 +179,7 @@ def test_a_killed_server_is_said_and_nothing_is_lost(
     stop.set()
     thread.join()
     assert set(said) == {ArtifactError}, "the kill was noticed, and said"
-    assert open_engine(server.uri, "vectors", D).count() == N
+    assert held.count() == 500
     for index in (own, far):
         assert add(index, photos=[new]).added == 1
     agree()
