@@ -33,8 +33,8 @@ class Spread:
     """Standard deviations over objects of a paired difference.
 
     Args:
-        cell: In one cell.
-        over_all: Of each object's mean over all cells.
+        cell: Standard deviation in one cell.
+        over_all: Standard deviation of each object's mean over all cells.
         origin: ``prior``, or the folder of the pilot.
     """
 

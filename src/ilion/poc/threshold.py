@@ -117,7 +117,7 @@ class Promise(Value):
         left_out: Number of queries whose object has no photo in the database.
         least_risk: Smallest risk that so many objects could promise, if no accepted answer were wrong.
         objects_needed: Smallest number of objects with which this risk could be promised at all.
-        p_value: Of the threshold, or where there is none, of accepting nothing.
+        p_value: p-value of the threshold, or where there is none, of accepting nothing.
         at: What the threshold does on these objects; None without one.
         curve: What other thresholds do, ascending.
     """
