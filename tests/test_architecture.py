@@ -36,7 +36,7 @@ ORDER = (
     "runtime",
     # the pipeline, in the order in which data flows
     *("evaluation", "datasets", "synthetic", "interop", "descriptors", "searching", "localfeatures"),
-    *("reading", "adapt", "reranking", "extraction", "forecast", "poc", "report"),
+    *("reading", "adapt", "reranking", "extraction", "forecast", "poc", "audit", "report"),
     # what puts it together
     *("config", "download", "pipeline", "serve", "api", "", "cli", "__main__"),
 )
@@ -92,6 +92,7 @@ OPENS_BY_ITSELF = {
     "synthetic.writer": "writes tars, and reads its own table",
     "storage.ids": "copies its own list",
     "report.build": "reads a resource of the package",
+    "report.audit.page": "reads resources of the package",
     "report.decision.names": "reads resources of the package",
     "datasets.skeleton": "reads a resource of the package",
     "download.recipes": "reads resources of the package",

@@ -2,6 +2,7 @@
 
 from ilion.api.download import download, recipes
 from ilion.pipeline.jobs.adapt import adapt
+from ilion.pipeline.jobs.audit import apply_audit, audit, undo_audit
 from ilion.pipeline.jobs.forecast import forecast
 from ilion.pipeline.jobs.interop import (
     export_features,
@@ -22,6 +23,8 @@ from ilion.serve.verbs import add, index, remove
 __all__ = [
     "adapt",
     "add",
+    "apply_audit",
+    "audit",
     "check_poc",
     "compare",
     "decide_poc",
@@ -49,4 +52,5 @@ __all__ = [
     "status",
     "sweep",
     "tune",
+    "undo_audit",
 ]

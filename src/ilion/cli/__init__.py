@@ -19,6 +19,7 @@ from ilion._version import __version__
 from ilion.cli import (
     about,
     adapt,
+    audit,
     datasets,
     download,
     forecast,
@@ -46,6 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(audit.app, name="audit")
 app.add_typer(interop.import_app, name="import")
 app.add_typer(interop.export_app, name="export")
 app.add_typer(poc.app, name="poc")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ilion.datasets.amendments import amend, read_amendments
 from ilion.datasets.dates import read_dates
 from ilion.datasets.ids import IdSet, count_tars, read_ids, safe_name, tar_key
 from ilion.datasets.layouts.base import find_layout
@@ -44,6 +45,7 @@ def open_dataset(
     shard_size: int = 500,
     encoding: str = "",
     trust: Sequence[str] = (),
+    amended: bool = True,
 ) -> RetrievalDataset:
     """Open a data set: the ILIAS layout, the plain form (see docs/datasets.md), or ids (docs/interop.md).
 
@@ -63,6 +65,7 @@ def open_dataset(
         shard_size: Images in a shard of files; decides what one interruption can cost, never the results.
         encoding: Encoding of tables and descriptions, such as ``cp932``; "" finds it for each.
         trust: Modules and files whose code may run, for a layout from outside.
+        amended: Whether the data set's amendments count (see `ilion.datasets.amendments`).
 
     Raises:
         ConfigError: ``shard_size`` is not positive, or no layout or encoding has that name.
@@ -82,7 +85,8 @@ def open_dataset(
     notes = [*_warnings(listing), *dataset.notes, *_tar_notes(database)]
     if subset and wanted and dataset.complete:
         notes.extend(_subset_notes(subset, wanted, database))
-    return replace(dataset, database=database, notes=tuple(notes))
+    dataset = replace(dataset, database=database, notes=tuple(notes))
+    return amend(dataset, read_amendments(path)) if amended else dataset
 
 
 def list_dataset(

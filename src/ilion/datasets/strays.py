@@ -10,8 +10,8 @@ from ilion.datasets.listing import PACKED, Listing, is_hidden, shown_path
 from ilion.datasets.names import difference, loose
 from ilion.opening.tables import WORKBOOKS
 
-BESIDE = ("dates.csv", *("dates" + ending for ending in WORKBOOKS))
-"""Tables that may lie beside the files of any layout."""
+BESIDE = ("dates.csv", *("dates" + ending for ending in WORKBOOKS), "amendments")
+"""What may lie beside the files of any layout."""
 _DOCUMENTS = ("readme", "license", "licence", "copying", "changelog", "citation")
 """Beginnings of names of what is meant for people."""
 

@@ -88,15 +88,20 @@ class Pictures:
         records: What the report will show, most important first: those at the end are left out first, if the
             file would grow too large.
         progress: Callback that receives pictures done and pictures in all.
+        ladder: Longer side in pixels and JPEG quality, the best step first.
     """
 
     def __init__(
-        self, records: Iterable[ImageRecord], progress: Callable[[int, int], None] | None = None
+        self,
+        records: Iterable[ImageRecord],
+        progress: Callable[[int, int], None] | None = None,
+        ladder: Sequence[tuple[int, int]] = LADDER,
     ) -> None:
         sources = dict.fromkeys(record.source for record in records)
         self._by_source: dict[Source, Picture] = {}
+        self._ladder = ladder
         for number, source in enumerate(sources):
-            self._by_source[source] = load_picture(source, number)
+            self._by_source[source] = load_picture(source, number, ladder[0])
             if progress:
                 progress(number + 1, len(sources))
 
@@ -120,28 +125,28 @@ class Pictures:
             words: The catalogue, for the placeholders.
         """
         pictures = list(self._by_source.values())
-        for side, quality in LADDER:
-            items = _fit_pictures(pictures, side, quality, max_bytes, words)
+        for step in self._ladder:
+            items = _fit_pictures(pictures, None if step == self._ladder[0] else step, max_bytes, words)
             if len(items) == len(pictures):
                 return Markup("").join(items), 0
         text = words("picture.left_out")
         rest = [_placeholder(p.number, p.width, p.height, text) for p in pictures]
         room = max_bytes - sum(len(item.encode()) for item in rest)
-        kept = len(_fit_pictures(pictures, side, quality, room, words))
+        kept = len(_fit_pictures(pictures, step, room, words))
         return Markup("").join(items[:kept] + rest[kept:]), len(rest[kept:])
 
 
-def load_picture(source: Source, number: int) -> Picture:
-    """Decode a picture and shrink it to the best step of the ladder."""
+def load_picture(source: Source, number: int, best: tuple[int, int] = LADDER[0]) -> Picture:
+    """Decode a picture and shrink it to the best step of a ladder."""
     if isinstance(source, NoSource):
         return Picture(number, *_PLACEHOLDER_SIZE, b"", id=source.id)
-    side = LADDER[0][0]
+    side, quality = best
     try:
         decoded = decode(source.read(), at_least=(side, 1))
     except (IlionError, OSError) as error:
         return Picture(number, *_PLACEHOLDER_SIZE, b"", str(error))
     width, height = decoded.full_size
-    return Picture(number, width, height, _encode(_shrink(decoded.image, side), LADDER[0][1]))
+    return Picture(number, width, height, _encode(_shrink(decoded.image, side), quality))
 
 
 def _shrink(image: RGB, side: int) -> RGB:
@@ -161,12 +166,13 @@ def _encode(image: RGB, quality: int) -> bytes:
 
 
 def _fit_pictures(
-    pictures: Sequence[Picture], side: int, quality: int, max_bytes: int, words: Words
+    pictures: Sequence[Picture], step: tuple[int, int] | None, max_bytes: int, words: Words
 ) -> list[Markup]:
-    """Return the definitions of the first pictures, as many as fit."""
+    """Return the definitions of as many first pictures as fit, at a step of a ladder; None leaves them."""
     items, total = [], 0
     for picture in pictures:
-        item = _definition(picture, smaller(picture.jpeg, side, quality), words)
+        jpeg = smaller(picture.jpeg, *step) if step is not None else picture.jpeg
+        item = _definition(picture, jpeg, words)
         total += len(item.encode())
         if total > max_bytes:
             break

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ilion import storage
+from ilion.audit.suspects import noted_audit
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ArtifactError, ConfigError, DatasetError, IlionError
 from ilion.evaluation.compare import Comparison
@@ -68,6 +69,7 @@ def load_run(folder: Where) -> RunResult:
         dataset = _as_it_was(dataset, asked)
         pipeline = Pipeline(config, finished=True, dataset=dataset)
     truth, _ = truth_of(dataset, evaluation.query_ids, ranking.database_ids)
+    noted = noted_audit(folder, evaluation.mean)
     reranking = None
     if "reranking" in plain:
         stored = from_plain(Reranking, plain["reranking"])
@@ -85,7 +87,7 @@ def load_run(folder: Where) -> RunResult:
         evaluation=evaluation,
         cost=from_plain(Cost, plain["cost"]),
         skipped=tuple(from_plain(Skipped, each) for each in plain["skipped"]),
-        provenance=plain["provenance"],
+        provenance=plain["provenance"] | ({"audit": noted} if noted else {}),
         reranking=reranking,
         reading=reading,
         missing=tuple(from_plain(MissingShard, each) for each in plain.get("missing", [])),

@@ -228,6 +228,14 @@ def caveats(
 
     if not comparable(results):
         say("not_comparable")
+    if isinstance(audit := main.provenance.get("audit"), Mapping):
+        numbers = audit["precision"]
+        say(
+            "audit",
+            count=audit["suspects"],
+            expected=words.number(audit["expected"], 0),
+            **{name: words.percent(numbers[name], 1) for name in ("as_is", "if_all", "low", "high")},
+        )
     notes = _notes(main)
     found += [Markup("{}.").format(note.rstrip(".")) for note in notes[:_NAMES]]
     if len(notes) > _NAMES:

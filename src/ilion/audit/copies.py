@@ -1,0 +1,261 @@
+"""Photos that are one photo: the same file, saved anew, resized, mirrored, cropped, or taken a moment later.
+
+Hashes find versions of whole photos among millions. Crops are found by verified local matches, whose motion
+says where one photo lies in the other; then their pixels are laid over each other and decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ilion.audit.hashes import thumb_distances
+from ilion.audit.near import near_pairs
+from ilion.audit.suspects import Relation
+from ilion.types import RGB, Float64, Value
+
+MOST_BITS = 36
+"""Differing bits of 192 up to which thumbnails are compared."""
+SAME, CLOSE = 0.98, 0.955
+"""Correlation of thumbnails from which two photos may be one, and from which they are laid on each other."""
+PEAK = 30.0
+"""Largest difference of the thumbnails of one photo, in grey levels: versions of a photo differ by up to 15,
+two photos of one place with another thing in it by 60 and more (docs/audit.md)."""
+OVERLAP_SIDE = 192
+"""Longer side, in pixels, at which two photos are laid over each other."""
+PART = 11
+"""Side in pixels of the parts in which overlapping photos are compared."""
+ONE, MOMENT = 0.965, 0.72
+"""Correlation of what overlaps from which on the pixels are the same, and from which on the scene is."""
+LEAST_SHARE = 0.2
+"""Share of the smaller photo that a crop must have in common with the larger one."""
+TURN, STRETCH = 0.06, 1.1
+"""Largest turn (radians) and ratio of scales of a crop; a photo taken anew has more."""
+
+
+@dataclass(frozen=True)
+class Pair(Value):
+    """Two photos that are one.
+
+    Args:
+        first: Number of a photo.
+        second: Number of another one.
+        relation: How one came from the other.
+        confidence: Probability in [0, 1] that they are one photo (of a burst: one moment).
+        bits: Differing bits of the hashes, -1 where they were not compared.
+        likeness: Correlation of the pixels.
+    """
+
+    first: int
+    second: int
+    relation: Relation
+    confidence: float
+    bits: int
+    likeness: float
+
+
+def find_copies(
+    digests: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    mirrored: NDArray[np.uint8],
+    thumbs: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+    look: Callable[[int, int], Overlap | None] | None = None,
+) -> tuple[list[Pair], int]:
+    """Find photos that are one as wholes.
+
+    Args:
+        digests: (N, 16) uint8 digests of the files.
+        codes: (N, 24) uint8 hashes.
+        mirrored: (N, 24) uint8 hashes of the mirrored photos.
+        thumbs: (N, 16, 16, 3) uint8, perhaps memory-mapped.
+        sizes: (N, 2) width and height in pixels.
+        look: Lays two photos over each other, for pairs that thumbnails leave open; None leaves them out.
+
+    Returns:
+        Pairs, where of many equal photos the first is paired with each other one; and the number of photos
+        with more near ones than were compared, see `ilion.audit.near.NearPairs`.
+    """
+    count = len(codes)
+    found: dict[tuple[int, int], Pair] = {}
+    equal = near_pairs(digests, 0)
+    for a, b in zip(equal.first.tolist(), equal.second.tolist(), strict=True):
+        found[a, b] = Pair(a, b, "exact", 1.0, 0, 1.0)
+    near = near_pairs(np.concatenate([codes, mirrored]), MOST_BITS)
+    first, second, flipped = near.first, near.second, near.second >= count
+    # a pair of two mirrored photos is the pair of the photos; a photo that is its own mirror image is no pair
+    keep = (first < count) & (first != second - count)
+    first, second, flipped, bits = first[keep], second[keep] % count, flipped[keep], near.bits[keep]
+    for start in range(0, len(first), 4096):
+        part = slice(start, start + 4096)
+        a, b, mirror = first[part], second[part], flipped[part]
+        own, other = thumbs[a], thumbs[b].copy()
+        other[mirror] = other[mirror][:, :, ::-1]
+        peaks, likeness = thumb_distances(own, other)
+        for i, j, m, d, s, peak in zip(
+            a.tolist(), b.tolist(), mirror.tolist(), bits[part].tolist(), likeness, peaks, strict=True
+        ):
+            pair = (min(i, j), max(i, j))
+            if pair in found or s < CLOSE:
+                continue
+            relation: Relation = "mirrored" if m else "resaved" if (sizes[i] == sizes[j]).all() else "resized"
+            if s >= SAME and peak <= PEAK:
+                found[pair] = Pair(*pair, relation, _sure(float(s)), d, float(s))
+            elif look is not None and not m and (seen := look(*pair)) is not None:
+                better = judge_overlap(*pair, seen, d)
+                if better is not None:
+                    found[pair] = better
+    return list(found.values()), near.crowded
+
+
+def _sure(likeness: float) -> float:
+    return float(np.clip(0.9 + 0.1 * (likeness - SAME) / (1 - SAME), 0, 0.999))
+
+
+@dataclass(frozen=True)
+class Overlap(Value):
+    """Two photos laid over each other.
+
+    Args:
+        likeness: Correlation of the brightness where they overlap.
+        peak: Largest mean difference of a part of them, in grey levels where the deviation is 50.
+        first: Share of the first photo that overlaps.
+        second: Share of the second.
+        upright: Whether one is only shifted and scaled against the other.
+    """
+
+    likeness: float
+    peak: float
+    first: float
+    second: float
+    upright: bool
+
+
+def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap | None:
+    """Lay a photo over another one.
+
+    Args:
+        first: (H, W, 3) RGB uint8, of any size.
+        second: (H', W', 3) RGB uint8.
+        motion: (2, 3) from the first to the second, both in shares of the longer side; None lays one whole
+            over the other.
+
+    Returns:
+        None where they have nothing in common.
+    """
+    a, b = (_grey(image) for image in (first, second))
+    height, width = b.shape
+    if motion is None:
+        start = np.array([[width / a.shape[1], 0, 0], [0, height / a.shape[0], 0]])
+    else:
+        start = np.array(motion, np.float64).reshape(2, 3).copy()
+        start[:, :2] *= max(b.shape) / max(a.shape)
+        start[:, 2] *= max(b.shape)
+    determinant = float(np.linalg.det(start[:, :2]))
+    if not 1e-3 < determinant < 1e3:
+        return None
+    warp = _refine(a, b, start.astype(np.float32))
+    flags = cv2.INTER_AREA if determinant < 1 else cv2.INTER_LINEAR
+    moved = cv2.warpAffine(a, warp, (width, height), flags=flags)
+    there = cv2.warpAffine(np.ones_like(a), warp, (width, height), flags=cv2.INTER_LINEAR) > 0.99
+    if there.sum() < 64:
+        return None
+    x, y = moved[there], b[there]
+    x, y = x - x.mean(), y - y.mean()
+    spread = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    likeness = float((x * y).sum() / spread) if spread > 4.0 * len(x) else 0.0
+    a_part, b_part = ((v - v[there].mean()) / max(float(v[there].std()), 1e-3) for v in (moved, b))
+    gap = np.where(there, a_part - b_part, 0).astype(np.float32)
+    weight = cv2.blur(there.astype(np.float32), (PART, PART))
+    peak = 50 * float(np.abs(cv2.blur(gap, (PART, PART))[weight > 0.5] / weight[weight > 0.5]).max(initial=0))
+    area = float(there.sum())
+    across, down = np.hypot(*warp[:, 0]), np.hypot(*warp[:, 1])
+    turn = abs(float(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
+    upright = turn < TURN and max(across, down) / max(min(across, down), 1e-6) < STRETCH
+    share = min(area / (determinant * a.size), 1.0)
+    return Overlap(likeness, peak, share, area / b.size, upright)
+
+
+def _grey(image: RGB) -> NDArray[np.float32]:
+    scale = OVERLAP_SIDE / max(image.shape[:2])
+    size = max(round(image.shape[1] * scale), 8), max(round(image.shape[0] * scale), 8)
+    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
+
+
+def _refine(
+    a: NDArray[np.float32], b: NDArray[np.float32], start: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Improve a motion by the pixels themselves (Evangelidis and Psarakis, PAMI 2008); else leave it."""
+    back = cv2.invertAffineTransform(start)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+    try:
+        # it looks for the motion from the template to the image
+        _, found = cv2.findTransformECC(b, a, back.copy(), cv2.MOTION_AFFINE, criteria)
+    except cv2.error:
+        return start
+    moved = cv2.invertAffineTransform(found)
+    far = np.abs(moved - start).max(axis=0) > (0.2, 0.2, 0.1 * OVERLAP_SIDE)
+    return start if far.any() or not np.isfinite(moved).all() else np.asarray(moved, np.float32)
+
+
+def judge_overlap(first: int, second: int, seen: Overlap, bits: int = -1) -> Pair | None:
+    """Say what two photos are to each other by what they have in common; None for nothing.
+
+    Args:
+        first: Number of a photo.
+        second: Number of another one.
+        seen: What they have in common.
+        bits: Differing bits of their hashes.
+    """
+    if seen.likeness < MOMENT or max(seen.first, seen.second) < LEAST_SHARE:
+        return None
+    whole = min(seen.first, seen.second)
+    if seen.likeness >= ONE and seen.peak <= PEAK and seen.upright:
+        relation: Relation = "resized" if whole > 0.97 else "cropped"
+        inside = max(seen.first, seen.second)
+        sure = 0.8 + 0.19 * (seen.likeness - ONE) / (1 - ONE)
+        # what was cut out of a photo lies in it as a whole
+        return Pair(first, second, relation, float(sure if inside > 0.9 else 0.5 * sure), bits, seen.likeness)
+    if whole > 0.6:
+        sure = (seen.likeness - MOMENT) / (1 - MOMENT)
+        return Pair(first, second, "burst", float(np.clip(sure, 0.05, 0.95)), bits, seen.likeness)
+    return None
+
+
+def crop_candidates(inliers: NDArray[np.integer], motions: NDArray[np.floating], most: int = 5) -> list[int]:
+    """Return which results of a photo may be cut out of it, or it out of them: the strongest, not turned.
+
+    Args:
+        inliers: (S,) verified matches.
+        motions: (S, 6) see `ilion.searching.local.verified.Verified`.
+        most: Largest number of results.
+    """
+    a, b, _, c, d, _ = motions.T
+    across, down = np.hypot(a, c), np.hypot(b, d)
+    small = np.maximum(np.minimum(across, down), 1e-6)
+    straight = np.abs(np.arctan2(c - b, a + d)) < 2 * TURN
+    fits = (inliers >= 8) & straight & (np.maximum(across, down) / small < STRETCH**2) & (a > 0) & (d > 0)
+    rows = np.flatnonzero(fits)
+    return [int(row) for row in rows[np.argsort(-inliers[rows], kind="stable")][:most]]
+
+
+def group_copies(pairs: Sequence[Pair], count: int) -> NDArray[np.int64]:
+    """Return (count,) for each photo the first one that it is a version of; bursts do not count."""
+    parent = np.arange(count)
+
+    def root(x: int) -> int:
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = int(parent[x])
+        return x
+
+    for pair in pairs:
+        if pair.relation != "burst":
+            a, b = root(pair.first), root(pair.second)
+            parent[max(a, b)] = min(a, b)
+    return np.array([root(x) for x in range(count)], np.int64)

@@ -1,0 +1,108 @@
+"""Audits: find suspects, write what people decided about them into the ground truth, and take it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from ilion.cli.common import AsJson, console, progress_bars, say_json
+
+
+class _Group(TyperGroup):
+    """Takes what is no verb of its own as a data set or a run that is to be audited."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb in front where it is left out."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["find", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Find what is wrong in the data: 'ilion audit RUN' or 'ilion audit DATASET'.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+DatasetFolder = Annotated[
+    Path | None, typer.Option("--dataset", help="Folder of the data set; default: the one that was audited.")
+]
+
+
+@app.command("find")
+def find(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of a finished run, an experiment, or a data set, which is run first."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the audit.")] = Path("audit"),
+    training: Annotated[
+        Path | None,
+        typer.Option(help="Table of labelled training photos, which must not be in the evaluation."),
+    ] = None,
+    descriptors: Annotated[
+        bool, typer.Option("--descriptors/--no-descriptors", help="Ask a global descriptor, too.")
+    ] = True,
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the page.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Find suspects, the most valuable first, and write suspects.json and a page to settle them."""
+    from ilion import api
+
+    with progress_bars() as progress:
+        found, page = api.audit(
+            source, output, training=training, descriptors=descriptors, language=language, progress=progress
+        )
+    if as_json:
+        say_json(found)
+        return
+    kinds: dict[str, list[float]] = {}
+    for suspect in found.suspects:
+        kinds.setdefault(suspect.kind, []).append(suspect.confidence)
+    print(f"{found.name}: {found.photos:,} photos, {len(found.suspects):,} suspects")
+    for kind, sure in kinds.items():
+        print(f"  {len(sure):>5} {kind:<12} {sum(sure):.1f} expected to be real")
+    if found.settled:
+        print(f"  {found.settled} were settled before")
+    for name, numbers in ((f"mAP@{found.k}", found.precision), ("R@1", found.first)):
+        print(
+            f"  {name:<9} {numbers.as_is:.4f} as it is, {numbers.if_all:.4f} if all were what they seem, "
+            f"between {numbers.low:.4f} and {numbers.high:.4f} for some"
+        )
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    print(f"page: {page}")
+
+
+@app.command("apply")
+def apply(
+    decisions: Annotated[Path, typer.Argument(help="File of decisions, as the page saves it.")],
+    dataset: DatasetFolder = None,
+    who: Annotated[str, typer.Option(help="Name of the reviewer, where the file has none.")] = "",
+    unsure: Annotated[
+        Literal["keep", "ignored"],
+        typer.Option(
+            help="What becomes of photos about which nobody can tell: they stay, or count neither way."
+        ),
+    ] = "keep",
+) -> None:
+    """Write decisions into the ground truth: a new table in amendments/, beside the old one."""
+    from ilion import api
+
+    done = api.apply_audit(decisions, dataset, who=who, unsure=unsure)
+    print(f"{done.decided} decisions, {done.labels} labels changed, {done.unsure} cannot be told")
+    print(f"table: {done.table}" if done.table else "nothing is new: all of them were applied before")
+
+
+@app.command("undo")
+def undo(
+    dataset: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+) -> None:
+    """Take the newest table of amendments back."""
+    from ilion import api
+
+    gone, now = api.undo_audit(dataset)
+    print(f"removed {gone}; {f'{now} counts now' if now else 'the data set is as it was'}")

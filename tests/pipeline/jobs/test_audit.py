@@ -1,0 +1,106 @@
+"""An audit from a folder to its page, with a planted copy and a planted wrong label."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+from typer.testing import CliRunner
+
+from ilion import api
+from ilion.audit.suspects import Audit, read_audit
+from ilion.cli import app
+from ilion.datasets import open_dataset
+from ilion.errors import DatasetError
+from ilion.synthetic import synthesize
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn set with a mirrored and a resized query among the distractors, and one positive moved."""
+    folder = tmp_path_factory.mktemp("audit") / "set"
+    synthesize(folder, instances=4, positives=4, distractors=6, distractor_format="folder", image_side=256)
+    objects = sorted((folder / "ilias_core").iterdir())
+    query = Image.open(min((objects[0] / "query").glob("*.jpg")))
+    ImageOps.mirror(query).save(folder / "distractors" / "mirror.jpg")
+    query.resize((query.width // 2, query.height // 2)).save(folder / "distractors" / "small.jpg", quality=60)
+    shutil.rmtree(folder / "image_ids")
+    photo = min((objects[1] / "pos").glob("*.jpg"))
+    photo.rename(objects[2] / "pos" / f"moved_{photo.name}")
+    photo.with_name(f"{photo.stem}_bbox.txt").rename(objects[2] / "pos" / f"moved_{photo.stem}_bbox.txt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def found(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
+    return api.audit(planted, tmp_path_factory.mktemp("audits") / "audit", descriptors=False)
+
+
+def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], planted: Path) -> None:
+    audit, page = found
+    copies = {s.relation: s for s in audit.suspects if s.kind == "duplicate"}
+    assert "distractors/mirror.jpg" in copies["mirrored"].photos
+    assert "distractors/small.jpg" in copies["resized"].photos
+    moved = [s for s in audit.suspects if s.kind == "wrong-label" and "moved_" in s.photos[0]]
+    assert moved
+    others = [s for s in audit.suspects if s.kind == "wrong-label" and s.confidence > moved[0].confidence]
+    assert len(others) <= 2
+    assert audit.precision.low <= audit.precision.as_is <= audit.precision.high
+    assert read_audit(page.parent) == audit
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert audit.queries.keys() == {q.instance for q in open_dataset(planted).queries}
+    drawn = [s for s in audit.suspects if s.matches]
+    assert all(len(line) == 4 for s in drawn for line in s.matches)
+
+
+def test_an_audit_of_its_run_goes_on_from_what_is_stored(
+    found: tuple[Audit, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit, page = found
+    monkeypatch.setattr("ilion.pipeline.stages.evidence.find_matches", None)
+    again, _ = api.audit(page.parent / "run", tmp_path, descriptors=False, language="ja")
+    assert [s.key for s in again.suspects] == [s.key for s in audit.suspects]
+
+
+def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: Path, tmp_path: Path) -> None:
+    audit, page = found
+    plain = json.loads((page.parent / "suspects.json").read_text())
+    suspects = [s for s in plain["suspects"] if s["kind"] in ("duplicate", "wrong-label")][:3]
+    answers = [
+        {"suspect": s, "answer": "duplicate" if s["kind"] == "duplicate" else "different", "who": "aki"}
+        for s in suspects
+    ]
+    file = tmp_path / "decisions.json"
+    file.write_text(json.dumps({"format": 1, "dataset": audit.dataset, "decisions": answers}))
+    verbs = CliRunner()
+    done = verbs.invoke(app, ["audit", "apply", str(file)])
+    assert done.exit_code == 0, done.output
+    assert f"{len(answers)} decisions" in done.output
+    assert "amendments" in " ".join(open_dataset(planted).notes)
+    again, _ = api.audit(planted, tmp_path / "again", descriptors=False)
+    # a photo whose label went is no suspect any more; the copies are, and were settled
+    assert again.settled == sum(answer["answer"] == "duplicate" for answer in answers) > 0
+    assert not {s["key"] for s in suspects} & {s.key for s in again.suspects}
+    done = verbs.invoke(app, ["audit", "undo", str(planted)])
+    assert done.exit_code == 0, done.output
+    assert not (planted / "amendments").exists()
+
+
+def test_leaks_from_training_photos_are_suspects(planted: Path, tmp_path: Path) -> None:
+    photo = min((planted / "distractors").rglob("0*.jpg"))
+    shutil.copy(photo, tmp_path / "leaked.jpg")
+    (tmp_path / "labels.csv").write_text("path,class\nleaked.jpg,a\n")
+    audit, _ = api.audit(planted, tmp_path / "audit", training=tmp_path / "labels.csv", descriptors=False)
+    [leak] = [s for s in audit.suspects if s.kind == "leak"]
+    assert leak.photos == (photo.relative_to(planted).as_posix(), "training/leaked.jpg")
+    assert leak.relation == "exact"
+
+
+def test_what_cannot_be_audited_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError):
+        api.audit(tmp_path, tmp_path / "audit")
