@@ -1,4 +1,4 @@
-"""A real Milvus server: the answers of exact search, and a kill in the middle of everything."""
+"""A real Milvus server gives the answers of exact search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilion import Index
-from ilion.errors import ArtifactError, IlionError
+from ilion.errors import IlionError
 from ilion.searching import search
 from ilion.serve.engines.base import open_engine
-from ilion.serve.photos import NewPhoto
-from ilion.serve.writer import add, attach, create_from_run, remove
-from ilion.types import Descriptors, MemorySource
-from tests.serve.test_index import picture
+from ilion.types import Descriptors
 
 # read when gRPC is imported: its handlers of fork leave a process that starts others without connections
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -132,55 +127,3 @@ def test_answers_filters_and_deletions_are_those_of_exact_search(server: Server)
     engine.upsert(numbers[some], database[some])
     mark = engine.flush()
     check(np.arange(N))
-
-
-def test_a_killed_server_is_said_and_nothing_is_lost(
-    server: Server, quick: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ilion.serve.engines.attached.FEW", 0)  # all searches go to the server
-    own, far = create_from_run(tmp_path / "own", quick), create_from_run(tmp_path / "far", quick)
-    wait("the server starts", lambda: open_engine(server.uri, "held", D))
-    held = open_engine(server.uri, "held", D)
-    held.upsert(np.arange(500), np.random.default_rng(1).standard_normal((500, D)).astype(np.float32))
-    held.flush()
-    assert attach(far, server.uri) == 30
-    for index in (own, far):
-        add(index, photos=[NewPhoto("kept", MemorySource("", picture(photos, 1)))])
-        remove(index, [next(name for name, _, _ in index.photos())])
-
-    def agree() -> bool:
-        for number in range(3):
-            exact, found = (index.search(picture(photos, number), k=40).photos for index in (own, far))
-            assert [p.id for p in found] == [p.id for p in exact]
-            np.testing.assert_allclose([p.score for p in found], [p.score for p in exact], atol=1e-4)
-        return True
-
-    agree()
-    said: dict[type[BaseException], str] = {}
-    stop = threading.Event()
-
-    def ask() -> None:
-        index = Index.open(far.folder)
-        while not stop.is_set():
-            try:
-                index.search(picture(photos))
-            except BaseException as error:
-                said[type(error)] = str(error)
-            time.sleep(0.1)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    server.kill()
-    new = NewPhoto("new", MemorySource("", picture(photos, 2)))
-    with pytest.raises(ArtifactError, match=r"does not answer as it should.*nothing is lost"):
-        add(far, photos=[new])
-    server.start()
-    wait("searches go on", agree)
-    stop.set()
-    thread.join()
-    assert set(said) == {ArtifactError}, "the kill was noticed, and said"
-    assert held.count() == 500
-    for index in (own, far):
-        assert add(index, photos=[new]).added == 1
-    agree()
-    assert far.search(picture(photos, 2)).photos[0].id == "new"
