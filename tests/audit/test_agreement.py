@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ilion.audit.agreement import agree, cohen_kappa, fleiss_kappa
+from ilion.cli import app
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -45,3 +50,19 @@ def test_what_is_disputed_is_named() -> None:
     assert found["disputed"] == ["y"]
     assert found["pairs"] == [["aki", "ben", 2, 0.5, pytest.approx(0.0)]]
     assert agree({}) == {"reviewers": {}, "shared": 0, "fleiss": None, "pairs": [], "disputed": []}
+
+
+def test_the_verb_compares_files_by_reviewer(tmp_path: Path) -> None:
+    for name, answers in (("aki", "same same different"), ("ben", "same different different")):
+        kept = [
+            {
+                "suspect": {"kind": "unlabelled", "photos": [f"{n}"], "object": "a", "confidence": 1},
+                "answer": answer,
+            }
+            for n, answer in enumerate(answers.split())
+        ]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"format": 1, "decisions": kept}))
+    done = CliRunner().invoke(app, ["audit", "agree", str(tmp_path / "aki.json"), str(tmp_path / "ben.json")])
+    assert done.exit_code == 0, done.output
+    assert "aki and ben: 67% of 3 alike, Cohen's kappa 0.40" in done.output
+    assert done.output.count("disputed") == 1

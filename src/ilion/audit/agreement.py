@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float:
@@ -54,7 +55,7 @@ def fleiss_kappa(answers: Sequence[Sequence[str]]) -> float:
     return (seen - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
-def agree(answers: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+def agree(answers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Say how far reviewers agree.
 
     Args:

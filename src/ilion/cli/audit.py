@@ -106,3 +106,33 @@ def undo(
 
     gone, now = api.undo_audit(dataset)
     print(f"removed {gone}; {f'{now} counts now' if now else 'the data set is as it was'}")
+
+
+@app.command("agree")
+def agree(
+    decisions: Annotated[list[Path], typer.Argument(help="Files of decisions of several reviewers.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how far reviewers of the same suspects agree: Cohen's kappa of each two, Fleiss' of all."""
+    from ilion.audit.agreement import agree as compare
+    from ilion.audit.decisions import read_decisions
+
+    answers: dict[str, dict[str, str]] = {}
+    for path in decisions:
+        for one in read_decisions(path, path.stem).decisions:
+            answers.setdefault(one.who, {})[one.suspect.key] = one.answer
+    found = compare(answers)
+    if as_json:
+        say_json(found)
+        return
+    for name, own in answers.items():
+        print(f"{name}: {len(own)} answers")
+    for one, other, both, same, kappa in found["pairs"]:
+        told = "not defined" if kappa is None else f"{kappa:.2f}"
+        print(f"{one} and {other}: {same:.0%} of {both} alike, Cohen's kappa {told}")
+    fleiss = found["fleiss"]
+    print(
+        f"all: {found['shared']} shared, Fleiss' kappa {'not defined' if fleiss is None else f'{fleiss:.2f}'}"
+    )
+    for key in found["disputed"]:
+        print(f"  disputed: {key}")
