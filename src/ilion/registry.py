@@ -243,11 +243,15 @@ def load_code(place: str) -> ModuleType:
                 spec = importlib.util.spec_from_file_location(key, path)
                 assert spec is not None and spec.loader is not None  # noqa: PT018 - a path to a .py file has both
                 sys.modules[key], _digests[key] = importlib.util.module_from_spec(spec), digest
+                # bytecode of a file that changes within a second and keeps its size would be that of before
+                writes, sys.dont_write_bytecode = not sys.dont_write_bytecode, True
                 try:
                     spec.loader.exec_module(sys.modules[key])
                 except BaseException:
                     del sys.modules[key]
                     raise
+                finally:
+                    sys.dont_write_bytecode = not writes
             return sys.modules[key]
     except Exception as error:
         raise ConfigError(f"{place} cannot be imported: {error!r}") from error
