@@ -79,7 +79,7 @@ class LocalSettings:
         """Largest number of features stored of a photo.
 
         >>> LocalSettings().features, LocalSettings(budget=1024).features
-        (1057, 74)
+        (1058, 74)
         """
         left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
         return left // (self.code + GEOMETRY + ROW)
