@@ -11,15 +11,16 @@ BUDGETS = (1024, 65536)
 """Least and largest bytes a photo that can be asked for."""
 LONG, SHORT = 8, 4
 """Bytes of a code of what a feature looks like."""
-LONG_FROM = 12288
+LONG_FROM = 24576
 """Budget from which on codes are `LONG`: below it, more features with shorter codes find more."""
 FINE, RAW, FINE_FROM = 16, 8, 8192
 """Cells of the grid of colours along either side, from `FINE_FROM` bytes a photo on, and below."""
-MANY, POOL, LARGE_POOL = 1000, 1100, 2000
+MANY, POOL, LARGE_POOL = 1000, 1500, 2000
 """Strongest features of a photo among which a budget chooses: `POOL`, or, where it keeps fewer than `MANY`,
 `LARGE_POOL`; more of them take longer to describe."""
-FEW, MORE = 3, 8
-"""Nearest words in which a feature of a query is looked up, where codes are `LONG` and `SHORT`."""
+FEW, MORE, MOST = 3, 4, 8
+"""Nearest words in which a feature of a query is looked up: where codes are `LONG`, where they are `SHORT`, and
+where a photo has less than `MANY` of them, so that postings are few."""
 RESERVE, SHARE = 128, 128
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
 `SHARE` of the budget are enough from 100 photos on."""
@@ -33,8 +34,8 @@ class LocalSettings:
         budget: Bytes a photo, everything counted.
         side: Longer side of a photo in pixels; smaller ones are enlarged to it.
         sizes: Longer sides, beside its own, at which a query is asked, in pixels.
-        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, or,
-            where codes are short and postings few, `MORE`.
+        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, `MORE` or
+            `MOST`, as the budget allows.
         shortlist: Number of photos whose matches are verified.
 
     Raises:
@@ -67,7 +68,9 @@ class LocalSettings:
     @property
     def lookups(self) -> int:
         """Nearest words in which a feature of a query is looked up."""
-        return self.assignments or (FEW if self.code == LONG else MORE)
+        if self.assignments:
+            return self.assignments
+        return MOST if self.features < MANY else MORE if self.code == SHORT else FEW
 
     @property
     def cells(self) -> int:
@@ -79,7 +82,7 @@ class LocalSettings:
         """Largest number of features stored of a photo.
 
         >>> LocalSettings().features, LocalSettings(budget=1024).features
-        (1058, 74)
+        (1442, 74)
         """
         left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
         return left // (self.code + GEOMETRY + ROW)
