@@ -55,7 +55,7 @@ class LocalConfig:
         side: Longer side in pixels to which photos are brought, small ones too.
         sizes: Longer sides in pixels at which a query is asked, beside its own.
         assignments: Number of nearest words in which a query's feature is looked up; 0 means 4, or
-            8 where a photo has less than 1,000 of them (below about 11,500 bytes), and 3 from 24,576 bytes on.
+            8 below about 11,500 bytes, whose postings are few, and 3 from 24,576 bytes on.
         shortlist: Number of photos a query whose matches are verified.
     """
 

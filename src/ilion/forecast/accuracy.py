@@ -28,7 +28,7 @@ IMPERFECTION = 0.006
 """Standard deviation of the model's own error, for a tenfold database, before hold-outs say more."""
 POOLED_IMPERFECTION = 0.025
 """The same where the tail is read on a scale that was made from the scores of all queries: on generated
-descriptors whose cosines were not told, forecasts for ten times the distractors were 0.03 too low on average."""
+descriptors whose cosines were withheld, forecasts for ten times the distractors were 0.03 too low."""
 WIDEST = 2.0
 """Largest logarithmic variance of a chance; more would say that nothing is known."""
 

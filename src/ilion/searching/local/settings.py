@@ -19,8 +19,8 @@ MANY, POOL, LARGE_POOL = 1000, 1500, 2000
 """Strongest features of a photo among which a budget chooses: `POOL`, or, where it keeps fewer than `MANY`,
 `LARGE_POOL`; more of them take longer to describe."""
 FEW, MORE, MOST = 3, 4, 8
-"""Nearest words in which a feature of a query is looked up: where codes are `LONG`, where they are `SHORT`, and
-where a photo has less than `MANY` of them, so that postings are few."""
+"""Nearest words in which a feature of a query is looked up: where codes are `LONG`, where they are `SHORT`,
+and where a photo has less than `MANY` of them, so that postings are few."""
 RESERVE, SHARE = 128, 128
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
 `SHARE` of the budget are enough from 100 photos on."""
