@@ -34,7 +34,7 @@ def compare_tones(query: LocalQuery, motions: Float64, looks: Looks) -> dict[str
         ``tone match``: correlation of colours; ``tone shift``: the
         common shift; ``tone close``: share of points of about the same colour.
     """
-    from ilion.searching.local.compiled import agree_in_tone
+    from ilion.searching.local.compiled_pairs import agree_in_tone
 
     near = np.zeros((GRID + 2, GRID + 2), np.bool_)
     columns, rows = np.clip(np.floor(query.frames[:, :2] * GRID).astype(np.int64), 0, GRID - 1).T + 1

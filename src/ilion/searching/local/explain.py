@@ -46,7 +46,8 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
         photo: The photo, as `ilion.searching.local.Postings.photo` reads it.
         model: Words and codes of both.
     """
-    from ilion.searching.local.compiled import unpack, verify
+    from ilion.searching.local.compiled import unpack
+    from ilion.searching.local.compiled_pairs import verify
 
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])

@@ -194,7 +194,8 @@ def look_closer(
     Returns:
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
     """
-    from ilion.searching.local.compiled import group, unpack, verify, vote
+    from ilion.searching.local.compiled import group, unpack
+    from ilion.searching.local.compiled_pairs import verify, vote
 
     weights = weigh(matches, len(query))
     ballots = weights * matches.similarities.astype(np.float64) ** VOTE

@@ -1,0 +1,366 @@
+"""The compiled kernels of pairs of a query and a photo: votes, verification, colours.
+
+Letters: P matches or points, S photos; see `ilion.searching.local.compiled`.
+"""
+
+from __future__ import annotations
+
+from math import cos, exp2, floor, hypot, log2, pi, sin, sqrt
+
+import numpy as np
+
+from ilion.searching.local.compiled import Array, compiled
+from ilion.searching.local.records import OCTAVES
+from ilion.searching.local.tones import CLOSE, FINE, LEAST, NOISE, SHIFT, UNKNOWN
+
+TURNS, RATIO, PLACE, FAR = 8, 1.0, 0.15, 1.0
+"""Cells of a turn; octaves of scale a cell; side of a cell as a share of the image; how far outside the image
+a centre may lie."""
+
+
+@compiled
+def vote(
+    starts: Array, query: Array, image: Array, weights: Array, centre_x: float, centre_y: float
+) -> Array:
+    """Sum the matches of each image in its best cell of rotation, scale and place.
+
+    Each match says how the query would lie in the image; a true pair agrees. The space is cut eight times, so
+    that what straddles a border in one cut is whole in another.
+
+    Args:
+        starts: (n + 1,) where the matches of each image start.
+        query: (P, 4) x, y, log2 of the size, angle of the query feature of each match.
+        image: (P, 4) the same of the database feature.
+        weights: (P,) what each match counts.
+        centre_x: Centre of the query.
+        centre_y: Centre of the query.
+
+    Returns:
+        (n,) float64, what the matches of the best cell count.
+    """
+    out = np.zeros(len(starts) - 1)
+    size = 64
+    keys, sums = np.full(size, -1, np.int64), np.zeros(size)
+    axes = np.empty((64, 5))
+    for i in range(len(out)):
+        begin, end = starts[i], starts[i + 1]
+        if len(axes) < end - begin:
+            axes = np.empty((2 * (end - begin), 5))
+        while size < 4 * (end - begin):
+            size *= 2
+        if len(keys) < size:
+            keys, sums = np.full(size, -1, np.int64), np.zeros(size)
+        near = 0
+        for p in range(begin, end):
+            turn = (image[p, 3] - query[p, 3]) / (2 * pi)
+            turn -= floor(turn)
+            octaves = image[p, 2] - query[p, 2]
+            scale = exp2(octaves)
+            dx, dy = centre_x - query[p, 0], centre_y - query[p, 1]
+            c, s = scale * cos(2 * pi * turn), scale * sin(2 * pi * turn)
+            x, y = image[p, 0] + c * dx - s * dy, image[p, 1] + s * dx + c * dy
+            if -FAR < x < 1 + FAR and -FAR < y < 1 + FAR:
+                axes[near, 0], axes[near, 1] = turn * TURNS, (octaves + OCTAVES) / RATIO
+                axes[near, 2], axes[near, 3] = (x + FAR) / PLACE, (y + FAR) / PLACE
+                axes[near, 4] = weights[p]
+                near += 1
+        best = 0.0
+        mask = size - 1
+        for cut in range(8):
+            a, b, c, d = (cut & 1) * 0.5, (cut >> 1 & 1) * 0.5, (cut >> 2 & 1) * 0.5, 0.0
+            if (cut & 1) + (cut >> 1 & 1) + (cut >> 2 & 1) & 1:
+                d = 0.5
+            keys[:size] = -1
+            for p in range(near):
+                key = (int(axes[p, 0] + a) % TURNS) * 64 + int(axes[p, 1] + b)
+                key = (key * 64 + int(axes[p, 2] + c)) * 64 + int(axes[p, 3] + d)
+                at = (key * 2654435761 >> 8) & mask
+                while keys[at] != key and keys[at] != -1:
+                    at = (at + 1) & mask
+                if keys[at] == -1:
+                    keys[at], sums[at] = key, 0.0
+                sums[at] += axes[p, 4]
+                best = max(best, sums[at])
+        out[i] = best
+    return out
+
+
+HYPOTHESES, MATCHES = 64, 384
+"""Strongest matches of an image that say a motion each, and those that are held against it."""
+TURN, OCTAVE = 0.6, 0.8
+"""Largest difference of the rotation (radians) and scale (octaves) of a match and the motion it supports."""
+STRAIGHT = cos(TURN)
+REFINED = 3
+"""Best motions that are refined."""
+ROUNDS = 4
+LEVER = 0.2
+"""Share of the distance from a match by which the motion that it alone says may be off."""
+
+
+@compiled
+def _agreeing(
+    motion: Array,
+    order: Array,
+    query: Array,
+    image: Array,
+    turns: Array,
+    near: float,
+    lever: float,
+    at: int,
+    kept: Array,
+) -> int:
+    """Choose the matches that agree with a motion (6,): a b x; c e y.
+
+    Args:
+        motion: The motion.
+        order: Matches to look at.
+        query: (P, 4) features of the query.
+        image: (P, 4) features of the image.
+        turns: (P, 4) cosine and sine of the angle of either.
+        near: Tolerance.
+        lever: What is added to it for a distance of 1 from match ``at``.
+        at: Match where the motion is known best.
+        kept: Filled with the matches, in their order.
+
+    Returns:
+        Number of matches; 0 for a motion that mirrors.
+    """
+    a, b, x0, c, e, y0 = motion[0], motion[1], motion[2], motion[3], motion[4], motion[5]
+    area = a * e - b * c
+    if area <= 0:
+        return 0
+    octaves, count = 0.5 * log2(area), 0
+    centre_x, centre_y = image[at, 0], image[at, 1]
+    most = (near + 1.5 * lever) ** 2  # no two places of an image are further apart
+    for p in order:
+        x = a * query[p, 0] + b * query[p, 1] + x0 - image[p, 0]
+        y = c * query[p, 0] + e * query[p, 1] + y0 - image[p, 1]
+        far = x * x + y * y
+        if far > most or abs(image[p, 2] - query[p, 2] - octaves) > OCTAVE:
+            continue
+        reach = near + lever * sqrt((image[p, 0] - centre_x) ** 2 + (image[p, 1] - centre_y) ** 2)
+        if far > reach * reach:
+            continue
+        # where the motion takes the direction of the query's keypoint
+        turned_x, turned_y = a * turns[p, 0] + b * turns[p, 1], c * turns[p, 0] + e * turns[p, 1]
+        towards = turned_x * turns[p, 2] + turned_y * turns[p, 3]
+        if towards > STRAIGHT * sqrt(turned_x * turned_x + turned_y * turned_y):
+            kept[count] = p
+            count += 1
+    return count
+
+
+@compiled
+def _once(kept: Array, found: int, weights: Array, spots: Array, places: Array) -> tuple[int, float]:
+    """Keep, of the first ``found`` matches, each spot of the query and each feature of the image once."""
+    count, total = 0, 0.0
+    for k in range(found):
+        p, used = kept[k], False
+        for other in range(count):
+            if spots[kept[other]] == spots[p] or places[kept[other]] == places[p]:
+                used = True
+                break
+        if not used:
+            kept[count] = p
+            count += 1
+            total += weights[p]
+    return count, total
+
+
+@compiled
+def _fit(query: Array, image: Array, weights: Array, kept: Array, count: int, motion: Array) -> bool:
+    """Fit a motion to matches by least squares, affine from four on, else a similarity; False: it cannot."""
+    total, mx, my, nx, ny = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(count):
+        p = kept[k]
+        w = weights[p]
+        total += w
+        mx += w * query[p, 0]
+        my += w * query[p, 1]
+        nx += w * image[p, 0]
+        ny += w * image[p, 1]
+    if total <= 0 or count < 2:
+        return False
+    mx, my, nx, ny = mx / total, my / total, nx / total, ny / total
+    xx, xy, yy, ux, uy, vx, vy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(count):
+        p = kept[k]
+        w, x, y = weights[p] / total, query[p, 0] - mx, query[p, 1] - my
+        u, v = image[p, 0] - nx, image[p, 1] - ny
+        xx += w * x * x
+        xy += w * x * y
+        yy += w * y * y
+        ux += w * u * x
+        uy += w * u * y
+        vx += w * v * x
+        vy += w * v * y
+    spread = xx + yy
+    if spread < 1e-8:
+        return False
+    a, b = (ux + vy) / spread, (vx - uy) / spread
+    m0, m1, m3, m4 = a, -b, b, a
+    determinant = xx * yy - xy * xy
+    if count >= 4 and determinant > 0.01 * spread * spread:
+        s0, s1 = (ux * yy - uy * xy) / determinant, (uy * xx - ux * xy) / determinant
+        s3, s4 = (vx * yy - vy * xy) / determinant, (vy * xx - vx * xy) / determinant
+        area, energy = s0 * s4 - s1 * s3, s0 * s0 + s1 * s1 + s3 * s3 + s4 * s4
+        # the ratio r of the singular values is at most 3 where r + 1 / r = energy / area is at most 10/3
+        if area > 0 and 3 * energy <= 10 * area:
+            m0, m1, m3, m4 = s0, s1, s3, s4
+    if m0 * m4 - m1 * m3 < 1e-6:
+        return False
+    motion[0], motion[1], motion[2] = m0, m1, nx - m0 * mx - m1 * my
+    motion[3], motion[4], motion[5] = m3, m4, ny - m3 * mx - m4 * my
+    return True
+
+
+@compiled
+def verify(
+    starts: Array, query: Array, image: Array, weights: Array, spots: Array, places: Array, near: float
+) -> tuple[Array, Array, Array]:
+    """Find the motion on which the matches of each image agree.
+
+    The strongest matches each say a similarity; the best of these are refined by weighted least squares to an
+    affine map, and of its supporters every spot of the query and every feature of the image counts once.
+
+    Args:
+        starts: (n + 1,) where the matches of each image start.
+        query: (P, 4) x, y, log2 of the size, angle of the query feature of each match.
+        image: (P, 4) the same of the database feature.
+        weights: (P,) what each match counts.
+        spots: (P,) query spot of each match; features of one spot at several sizes share it.
+        places: (P,) database feature of each match.
+        near: Tolerance, as a share of the image's longer side.
+
+    Returns:
+        (n,) weight of the supporters; (n, 6) motion, all zero where there is none; (P,) bool supporters.
+    """
+    sums = np.zeros(len(starts) - 1)
+    motions = np.zeros((len(sums), 6))
+    supports = np.zeros(len(weights), np.bool_)
+    motion, trial = np.empty(6), np.empty(6)
+    turns = np.empty((len(weights), 4), np.float32)
+    for p in range(len(weights)):
+        turns[p, 0], turns[p, 1] = cos(query[p, 3]), sin(query[p, 3])
+        turns[p, 2], turns[p, 3] = cos(image[p, 3]), sin(image[p, 3])
+    for i in range(len(sums)):
+        begin, end = starts[i], starts[i + 1]
+        order = begin + np.argsort(-weights[begin:end], kind="mergesort")[:MATCHES]
+        hypotheses = min(len(order), HYPOTHESES)
+        support = np.zeros(hypotheses)
+        kept, best_kept = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+        for h in range(hypotheses):
+            at = order[h]
+            _similarity(query[at], image[at], trial)
+            for k in range(_agreeing(trial, order, query, image, turns, near, LEVER, at, kept)):
+                support[h] += weights[kept[k]]
+        best_count = 0
+        for _ in range(min(REFINED, hypotheses)):
+            h = int(np.argmax(support))
+            if support[h] <= sums[i]:
+                break
+            support[h] = 0.0
+            at = order[h]
+            _similarity(query[at], image[at], motion)
+            count = _agreeing(motion, order, query, image, turns, near, LEVER, at, kept)
+            total = 0.0
+            for _round in range(ROUNDS):
+                if not _fit(query, image, weights, kept, count, trial):
+                    break
+                motion[:] = trial
+                count = _agreeing(motion, order, query, image, turns, near, 0.0, order[0], kept)
+                count, total = _once(kept, count, weights, spots, places)
+                if count > 1 and total > sums[i]:
+                    sums[i], best_count = total, count
+                    motions[i] = motion
+                    best_kept[:count] = kept[:count]
+        for k in range(best_count):
+            supports[best_kept[k]] = True
+    return sums, motions, supports
+
+
+@compiled
+def _similarity(q: Array, d: Array, motion: Array) -> None:
+    """Fill the motion that a match alone says."""
+    scale, turn = exp2(d[2] - q[2]), d[3] - q[3]
+    c, s = scale * cos(turn), scale * sin(turn)
+    motion[0], motion[1], motion[2] = c, -s, d[0] - c * q[0] + s * q[1]
+    motion[3], motion[4], motion[5] = s, c, d[1] - s * q[0] - c * q[1]
+
+
+@compiled
+def agree_in_tone(
+    points: Array, colours: Array, quarters: Array, motions: Array, tones: Array, sizes: Array
+) -> Array:
+    """Hold the colours of photos against those of a query, see `ilion.searching.local.agreement`.
+
+    Args:
+        points: (P, 2) places in the query, as shares of its longer side.
+        colours: (blurs, P, 2) float32 a and b of the query there, ever more blurred.
+        quarters: (P,) quarter of the query, 0 to 3.
+        motions: (S, 6) from query to photo.
+        tones: (S, n, n, 2) float32 a and b of the photos, by row and column.
+        sizes: (S, 2) width and height of the photos.
+
+    Returns:
+        (S, 7) float64.
+    """
+    out = np.empty((len(motions), len(UNKNOWN)))
+    cells, most = tones.shape[1], len(points)
+    asked, seen = np.empty((most, 2)), np.empty((most, 2))
+    apart, part = np.empty(most), np.empty(most, np.int64)
+    for i in range(len(motions)):
+        a, b, x0, c, e, y0 = motions[i]
+        area = a * e - b * c
+        side = max(sizes[i, 0], sizes[i, 1])
+        wide, tall = sizes[i, 0] / side, sizes[i, 1] / side
+        count = 0
+        if area > 0:
+            blur = int(min(max(round(log2(0.5 * FINE / (cells * sqrt(area)))) + 1, 0), len(colours) - 1))
+            for p in range(most):
+                x = a * points[p, 0] + b * points[p, 1] + x0
+                y = c * points[p, 0] + e * points[p, 1] + y0
+                if not (0 < x < wide and 0 < y < tall):
+                    continue
+                column = min(max(x / wide * cells - 0.5, 0.0), cells - 1.0)
+                row = min(max(y / tall * cells - 0.5, 0.0), cells - 1.0)
+                left, up = min(int(column), cells - 2), min(int(row), cells - 2)
+                right, down = column - left, row - up
+                for axis in range(2):
+                    upper = (1 - right) * tones[i, up, left, axis] + right * tones[i, up, left + 1, axis]
+                    lower = (1 - right) * tones[i, up + 1, left, axis] + right * tones[
+                        i, up + 1, left + 1, axis
+                    ]
+                    seen[count, axis] = (1 - down) * upper + down * lower
+                    asked[count, axis] = colours[blur, p, axis]
+                part[count] = quarters[p]
+                count += 1
+        if count < LEAST:
+            for number in range(len(UNKNOWN)):
+                out[i, number] = UNKNOWN[number]
+            continue
+        shift_a = np.median(seen[:count, 0] - asked[:count, 0])
+        shift_b = np.median(seen[:count, 1] - asked[:count, 1])
+        taken_a, taken_b = min(max(shift_a, -SHIFT), SHIFT), min(max(shift_b, -SHIFT), SHIFT)
+        mean_a, mean_b = np.mean(asked[:count, 0]), np.mean(asked[:count, 1])
+        seen_a, seen_b = np.mean(seen[:count, 0]), np.mean(seen[:count, 1])
+        both, own, others, total, close = 0.0, 0.0, 0.0, 0.0, 0.0
+        sums, counts = np.zeros(4), np.zeros(4)
+        for k in range(count):
+            qa, qb, fa, fb = asked[k, 0], asked[k, 1], seen[k, 0], seen[k, 1]
+            apart[k] = hypot(fa - qa - taken_a, fb - qb - taken_b)
+            total += apart[k]
+            close += apart[k] < CLOSE
+            sums[part[k]] += apart[k]
+            counts[part[k]] += 1
+            both += (qa - mean_a) * (fa - seen_a) + (qb - mean_b) * (fb - seen_b)
+            own += (qa - mean_a) ** 2 + (qb - mean_b) ** 2
+            others += (fa - seen_a) ** 2 + (fb - seen_b) ** 2
+        worst = 0.0
+        for quarter in range(4):
+            if counts[quarter] > 2:
+                worst = max(worst, sums[quarter] / counts[quarter])
+        out[i, 0], out[i, 1], out[i, 2] = count / most, total / count, np.median(apart[:count])
+        out[i, 3], out[i, 4] = worst, both / sqrt((own + NOISE * count) * (others + NOISE * count))
+        out[i, 5], out[i, 6] = hypot(shift_a, shift_b), close / count
+    return out
