@@ -143,7 +143,7 @@ def describe_asked_photos(experiment: Experiment, queries: Sequence[Query]) -> t
 
 
 def rank_by_matches(
-    experiment: Experiment, index: Photos, allowed: Int64 | None = None
+    experiment: Experiment, index: Photos, allowed: Int64 | None = None, quiet: bool = False
 ) -> tuple[Ranking, local.Evidence]:
     """Search the postings for every query.
 
@@ -151,6 +151,7 @@ def rank_by_matches(
         experiment: Settings.
         index: Queries and database.
         allowed: Ascending database rows that may be found; None means all.
+        quiet: Whether no progress is told.
     """
     settings = local_settings(experiment.config.search.local)
     return local.search_photos(
@@ -161,9 +162,15 @@ def rank_by_matches(
         settings,
         k=experiment.results_kept,
         workers=experiment.config.extraction.workers,
-        progress=experiment.tell("search"),
+        progress=None if quiet else experiment.tell("search"),
         allowed=allowed,
     )
+
+
+def ask_one(experiment: Experiment, index: Photos) -> None:
+    """Search for the first query and forget what is found: kernels are compiled when they are first used."""
+    first = replace(index, query_ids=index.query_ids[:1], queries=index.queries[:1])
+    rank_by_matches(experiment, first, quiet=True)
 
 
 def explain_photos(experiment: Experiment, index: Photos) -> Callable[[int, int], Explanation]:

@@ -19,7 +19,7 @@ from ilion.pipeline.stages.codes import make_codes
 from ilion.pipeline.stages.inverted_file import Index, rank_by_postings
 from ilion.pipeline.stages.local_models import settings_of
 from ilion.pipeline.stages.photo_models import local_settings
-from ilion.pipeline.stages.photos import EVIDENCE, Photos, rank_by_matches
+from ilion.pipeline.stages.photos import EVIDENCE, Photos, ask_one, rank_by_matches
 from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
@@ -68,11 +68,21 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
             return rank_by_postings(experiment, extracted)
         return rank_descriptors(experiment, extracted)
 
-    return open_ranking(experiment, "ranking", {**extracted.inputs, "search": method}, rank)
+    def compile_kernels() -> None:
+        if isinstance(extracted, Photos):
+            ask_one(experiment, extracted)
+
+    return open_ranking(
+        experiment, "ranking", {**extracted.inputs, "search": method}, rank, before=compile_kernels
+    )
 
 
 def open_ranking(
-    experiment: Experiment, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], Ranking]
+    experiment: Experiment,
+    kind: str,
+    inputs: Mapping[str, Any],
+    make: Callable[[Path], Ranking],
+    before: Callable[[], None] | None = None,
 ) -> Search:
     """Make a ranking, or read the one that was made from the same inputs.
 
@@ -81,12 +91,15 @@ def open_ranking(
         kind: Kind of the artifact.
         inputs: All that the ranking depends on.
         make: Function that makes it, and may keep more in the folder it is given; called only when needed.
+        before: Function that is called before it, and is no part of the time that it takes.
     """
     artifact = storage.open_artifact(experiment.artifacts, kind, inputs)
     with experiment.locked(artifact.folder):
         finished = storage.is_finished(artifact.folder / "ranking.json")
         done = finished and (artifact.folder / "stats.json").exists()
         if not done:
+            if before:
+                before()
             started = time.perf_counter()
             ranking = make(artifact.folder)
             stats = {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
