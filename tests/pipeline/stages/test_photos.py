@@ -15,6 +15,8 @@ from ilion import api
 from ilion.config import ExperimentConfig, dump_toml
 from ilion.errors import ConfigError, ImageError
 from ilion.pipeline import Pipeline
+from ilion.pipeline.stages import photos as stage
+from ilion.pipeline.stages import search as search_stage
 from ilion.types import RGB
 
 
@@ -46,6 +48,28 @@ def test_objects_are_found_without_a_fit(folder: Path) -> None:
     again = api.evaluate(experiment(folder))
     assert set(again.cost.reused) == {"postings", "queries", "search"}
     assert again.evaluation.per_query.tolist() == result.evaluation.per_query.tolist()
+
+
+@pytest.mark.slow
+def test_kernels_are_compiled_before_a_search_is_timed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def ask(found: Any, index: stage.Photos) -> None:
+        told.append("compiled")
+        stage.ask_one(found, index)
+
+    def rank(found: Any, index: stage.Photos) -> Any:
+        told.append(f"{len(index.query_ids)} timed")
+        return stage.rank_by_matches(found, index)
+
+    monkeypatch.setattr(search_stage, "ask_one", ask)
+    monkeypatch.setattr(search_stage, "rank_by_matches", rank)
+    config = dataclasses.replace(experiment(folder), cache=str(tmp_path))
+    for _ in range(2):
+        result = api.evaluate(config)
+    assert told == ["compiled", f"{len(result.ranking.query_ids)} timed"]
 
 
 @pytest.mark.slow
