@@ -143,9 +143,7 @@ def test_rank_re_ranks_as_a_run_does(experiment: ExperimentConfig) -> None:
     assert api.rank(reranked).reused
 
 
-@pytest.mark.parametrize(
-    "setting", [("rerank", "features", "orb"), ("reading", "use", "fused"), ("search", "method", "asmk")]
-)
+@pytest.mark.parametrize("setting", [("reading", "use", "fused"), ("search", "method", "asmk")])
 def test_a_forecast_of_another_design_is_refused(
     experiment: ExperimentConfig, setting: tuple[str, str, str]
 ) -> None:
