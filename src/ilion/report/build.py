@@ -176,10 +176,10 @@ def write_page(path: Path, template: str, words: Words, **data: object) -> Path:
 
 
 @lru_cache(maxsize=8)
-def page_environment(words: Words) -> Environment:
-    """Return the templates, which escape everything and speak one language; compiled once by a process."""
+def page_environment(words: Words, package: str = "ilion.report") -> Environment:
+    """Return the templates of a package, which escape everything and speak one language, compiled once."""
     environment = Environment(
-        loader=PackageLoader("ilion.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

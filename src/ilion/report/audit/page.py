@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ilion._version import __version__
 from ilion.audit.suspects import ANSWERS, KINDS, Answer, Audit, Kind, Numbers, Suspect
-from ilion.report.build import policy
+from ilion.report.build import page_environment, policy
 from ilion.report.pictures import Pictures, find_records
 from ilion.storage import fingerprint, write_bytes
 from ilion.types import ImageRecord, RetrievalDataset
@@ -118,7 +116,7 @@ def render_audit(
     allowed = policy(css, script) + ("; connect-src 'self'" if live else "")
     present = [(kind, words(f"kind.{kind}")) for kind in KINDS if any(s.kind == kind for s in suspects)]
     return (
-        _environment(words)
+        page_environment(words, "ilion.report.audit")
         .get_template("audit.html.j2")
         .render(
             audit=audit,
@@ -191,16 +189,3 @@ def _json(data: object) -> Markup:
     """Return JSON that cannot end the element that holds it."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-@lru_cache(maxsize=4)
-def _environment(words: Words) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ilion.report.audit"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(t=words)
-    return environment

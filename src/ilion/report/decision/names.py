@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ilion._version import __version__
-from ilion.report.build import asset, policy
+from ilion.report.build import asset, page_environment, policy
 from ilion.storage import write_bytes
 from ilion.wording import Words, load_words
 
@@ -25,19 +23,6 @@ Plain = Mapping[str, Any]
 def load(language: str) -> Words:
     """Load the catalogue of these pages."""
     return load_words(ROOM, language)
-
-
-@lru_cache(maxsize=4)
-def _environment(words: Words) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ilion.report.decision"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(t=words)
-    return environment
 
 
 def write_page(path: Path, template: str, words: Words, script: str = "", **data: object) -> Path:
@@ -59,7 +44,7 @@ def write_page(path: Path, template: str, words: Words, script: str = "", **data
     allowed = policy(css, code).replace(
         "img-src data:", "img-src data: 'self' file:" if script else "img-src data:"
     )
-    page = _environment(words).get_template(template)
+    page = page_environment(words, "ilion.report.decision").get_template(template)
     html = page.render(css=Markup(css), script=Markup(code), policy=allowed, version=__version__, **data)
     write_bytes(path, html.encode("utf-8"))
     return path
