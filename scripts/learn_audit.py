@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ilion.audit.labels import Asked, Shown, kinds_of, weigh_labels
 from ilion.config import DatasetConfig, ExperimentConfig
-from ilion.pipeline.jobs.audit import Look
+from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.photos import build_photos
 from ilion.types import Float64

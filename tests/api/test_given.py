@@ -153,6 +153,12 @@ def test_a_forecast_of_another_design_is_refused(
         api.forecast(other)
 
 
+def test_a_forecast_of_places_is_refused(experiment: ExperimentConfig) -> None:
+    reranked = replace(experiment.rerank, features="orb", fusion="rank")
+    with pytest.raises(ConfigError, match=r"rerank\.fusion = rank"):
+        api.forecast(replace(experiment, rerank=reranked))
+
+
 def test_a_forecast_of_finished_runs_takes_no_settings(
     experiment: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:

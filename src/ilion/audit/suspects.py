@@ -35,7 +35,7 @@ class Suspect(Value):
         photos: Ids; first the one in question, then the one it is compared with.
         object: The object in question; "" where there is none.
         other: The object that a ``wrong-label`` seems to show; the second of ``same-object``.
-        relation: Of duplicates: how one came from the other.
+        relation: How one duplicate came from the other; empty for other kinds.
         confidence: Calibrated probability in [0, 1] that it is what it seems.
         evidence: Channel -> number, see docs/audit.md.
         roles: For each photo the objects that it is said to show, as (object, role).

@@ -57,7 +57,7 @@ class LookAlike:
         first: Those of them in which it is the very first answer: a wrong pick.
         of: All queries of ``asked``.
         share: Share of all wrong first answers of the run that this pair makes up, objects counting equally.
-        cost: Of its wrong picks, for as many searches as were stated; None without prices.
+        cost: Price of its wrong picks, for as many searches as were stated; None without prices.
         examples: Some of the searches.
         advice: What may help: ``merge`` (each is taken for the other nearly always: they may be one object
             under two names), ``label`` (tell them apart by a label or a filter), ``view`` (photos of the
