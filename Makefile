@@ -41,7 +41,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not extras"
+	$(BIN)/python -m pytest -q -m "not extras" -n auto --maxprocesses 4 --dist loadfile
 
 test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
