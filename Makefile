@@ -5,11 +5,15 @@ BIN := $(VENV)/bin
 EXTRAS_VENV := .venv-extras
 EXTRAS_BIN := $(EXTRAS_VENV)/bin
 
-.PHONY: demo test test-extras lint types unit benchmarks clean help
+# a file's tests stay in one process, so what a file makes once is made once
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test fast test-extras lint types unit benchmarks clean help
 
 help:
 	@echo "make demo         synthetic data set, full run, report.html"
 	@echo "make test         lint, types, tests, end-to-end run on real photos where they are"
+	@echo "make fast         the quick tests alone, while working"
 	@echo "make test-extras  the torch backends (about 5.5 GB of downloads)"
 	@echo "make benchmarks   speed against peers, as ratios"
 
@@ -41,7 +45,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not extras" -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m "not extras"
+
+fast: $(VENV)/.dev
+	$(PYTEST) -m "not extras and not slow"
 
 test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
