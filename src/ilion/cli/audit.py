@@ -79,7 +79,12 @@ def find(
 
 @app.command("apply")
 def apply(
-    decisions: Annotated[Path, typer.Argument(help="File of decisions, as the page saves it.")],
+    decisions: Annotated[
+        Path,
+        typer.Argument(
+            help="File of decisions, as the page saves it, or folder of an audit that was reviewed."
+        ),
+    ],
     dataset: DatasetFolder = None,
     who: Annotated[str, typer.Option(help="Name of the reviewer, where the file has none.")] = "",
     unsure: Annotated[
@@ -110,15 +115,23 @@ def undo(
 
 @app.command("agree")
 def agree(
-    decisions: Annotated[list[Path], typer.Argument(help="Files of decisions of several reviewers.")],
+    decisions: Annotated[
+        list[Path],
+        typer.Argument(help="Files of decisions of several reviewers, or the folder of an audit."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say how far reviewers of the same suspects agree: Cohen's kappa of each two, Fleiss' of all."""
     from ilion.audit.agreement import agree as compare
     from ilion.audit.decisions import read_decisions
+    from ilion.audit.reviews import Reviews
 
     answers: dict[str, dict[str, str]] = {}
     for path in decisions:
+        if path.is_dir():
+            for name, own in Reviews(path).answers().items():
+                answers.setdefault(name, {}).update(own)
+            continue
         for one in read_decisions(path, path.stem).decisions:
             answers.setdefault(one.who, {})[one.suspect.key] = one.answer
     found = compare(answers)

@@ -19,7 +19,7 @@ feedback_app = typer.Typer(help="Searches that people confirmed.", no_args_is_he
 
 
 def serve(
-    folder: IndexFolder,
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of an index, or of an audit.")],
     host: Annotated[str, typer.Option(help="Address to listen at; another than loopback needs tokens.")] = (
         "127.0.0.1"
     ),
@@ -46,6 +46,9 @@ def serve(
             metavar="DAYS", min=0, help="Keep searches and verdicts for so many days; 0 keeps none."
         ),
     ] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Serve the page of an audit to several reviewers instead.")
+    ] = False,
 ) -> None:
     """Serve an index: a page for people and a JSON API for programs (see docs/serving.md)."""
     try:
@@ -55,34 +58,29 @@ def serve(
     except ImportError:
         raise MissingExtraError("'ilion serve'", "serve") from None
     from ilion.serve.feedback import Feedback
-    from ilion.serve.guards import Limits
+    from ilion.serve.guards import Guarded, Limits
     from ilion.serve.index import Index
-    from ilion.serve.tokens import tokens
 
-    index = Index.open(folder)
-    own = is_loopback(host)
-    holders = tokens(folder)
-    if not own and not holders:
-        raise ConfigError(
-            f"--host {host}: others could reach the index; make a token first: ilion token {folder} NAME"
-        )
-    names = [name.lower() for name in public_name or ()]
-    if bad := next((name for name in names if not _NAME.fullmatch(name)), None):
-        raise ConfigError(f"--public-name {bad!r}: write the name alone, such as parts.example.com")
-    wildcard = host in ("0.0.0.0", "::")
-    if wildcard and not names:
-        raise ConfigError(f"--host {host}: say by which name browsers call the service: --public-name NAME")
     limits = Limits(bytes=max_mb << 20, pixels=max_megapixels * 10**6, rate=rate, waiting=waiting)
-    store = Feedback(folder, feedback) if feedback else None
-    service = Service(index, limits, workers, store, open=own)
-    hosts = frozenset([*names, *({"127.0.0.1", "localhost", "::1"} if own else {host.lower()})])
-    if own and holders:
-        console.print(f"{len(holders)} people hold tokens: one is needed")
+    own = is_loopback(host)
+    app: Guarded
+    if review:
+        if feedback:
+            raise ConfigError("--feedback: a review keeps no searches")
+        from ilion.serve.review import Review, make_review
+
+        reviewed = Review(folder, limits, open=own)
+        app = make_review(reviewed, _hosts(folder, host, public_name))
+    else:
+        index = Index.open(folder)
+        store = Feedback(folder, feedback) if feedback else None
+        hosts = _hosts(folder, host, public_name)
+        app = make_app(Service(index, limits, workers, store, open=own), hosts)
     console.print(
         f"http://{host if ':' not in host else f'[{host}]'}:{port}/  (Ctrl-C stops)", highlight=False
     )
     uvicorn.run(
-        make_app(service, hosts),
+        app,
         host=host,
         port=port,
         log_level="warning",
@@ -93,6 +91,29 @@ def serve(
         limit_concurrency=512,
         h11_max_incomplete_event_size=64 << 10,
     )
+
+
+def _hosts(folder: Path, host: str, public_name: list[str] | None) -> frozenset[str]:
+    """Return the names by which a service may be called.
+
+    Raises:
+        ConfigError: Others could reach it and nobody holds a token, or a name is missing or wrong.
+    """
+    from ilion.serve.tokens import tokens
+
+    own, holders = is_loopback(host), tokens(folder)
+    if not own and not holders:
+        raise ConfigError(
+            f"--host {host}: others could reach the index; make a token first: ilion token {folder} NAME"
+        )
+    names = [name.lower() for name in public_name or ()]
+    if bad := next((name for name in names if not _NAME.fullmatch(name)), None):
+        raise ConfigError(f"--public-name {bad!r}: write the name alone, such as parts.example.com")
+    if host in ("0.0.0.0", "::") and not names:
+        raise ConfigError(f"--host {host}: say by which name browsers call the service: --public-name NAME")
+    if own and holders:
+        console.print(f"{len(holders)} people hold tokens: one is needed")
+    return frozenset([*names, *({"127.0.0.1", "localhost", "::1"} if own else {host.lower()})])
 
 
 def is_loopback(host: str) -> bool:
@@ -116,10 +137,12 @@ def token(
     revoke: Annotated[bool, typer.Option("--revoke", help="End the token instead.")] = False,
 ) -> None:
     """Make a token for the service, or end one; without a name, list who holds one."""
+    from ilion.audit.suspects import FILE as AUDIT
     from ilion.serve.index import Index
     from ilion.serve.tokens import make_token, revoke_token, tokens
 
-    Index.open(folder)
+    if not (folder / AUDIT).is_file():
+        Index.open(folder)
     if not name:
         for held in tokens(folder):
             print(f"{held.name}  {held.role}")

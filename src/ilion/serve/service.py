@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, FastAPI, File, Form, Query, Request, UploadFile
@@ -127,16 +128,7 @@ class Service:
         Raises:
             Refused: The token is missing or wrong.
         """
-        given = request.headers.get("authorization", "")
-        token = given[7:] if given[:7].lower() == "bearer " else request.cookies.get(COOKIE, "")
-        if token:
-            found = find_token(self.index.folder, token.strip())
-            if found is not None:
-                return found
-            raise Refused(401, "this token is not known; ask for a new one")
-        if self.open and not tokens(self.index.folder):
-            return Token("somebody", "write")
-        raise Refused(401, "a token is needed: send it as 'Authorization: Bearer TOKEN'")
+        return holder_of(self.index.folder, request, self.open)
 
     def check_photo(self, data: bytes) -> None:
         """Look at the header of an uploaded photo before anything is decoded.
@@ -173,31 +165,7 @@ def make_app(
         service.requests[getattr(route, "path", "other"), response.status_code] += 1
         return response
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        headers = {"retry-after": str(error.after)} if error.after else {}
-        if error.status == 401:
-            headers["www-authenticate"] = "Bearer"
-        return JSONResponse({"error": error.reason}, error.status, headers)
-
-    @app.exception_handler(IlionError)
-    async def wrong(request: Request, error: IlionError) -> Response:
-        if isinstance(error, ArtifactError):
-            log.warning("%s", error)  # it names files, which are nobody's business out there
-            reason = "the index is being changed or cannot be read now; try again in a moment"
-            return JSONResponse({"error": reason}, 503, {"retry-after": "5"})
-        missing = isinstance(error, DatasetError) and not isinstance(error, ImageError)
-        reason = str(error).replace(str(index.folder), "the index")
-        return JSONResponse({"error": reason}, 404 if missing else 422)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
-        return JSONResponse({"error": said or "the request cannot be read"}, 422)
-
-    @app.exception_handler(HTTPException)
-    async def plain(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
+    answer_errors(app, index.folder)
 
     def asset(name: str, kind: str) -> Response:
         data = (resources.files("ilion.serve") / "assets" / name).read_bytes()
@@ -251,18 +219,7 @@ def make_app(
             "limits": asdict(service.limits),
         }
 
-    @app.post("/api/login")
-    async def login(request: Request, token: Annotated[str, Body(embed=True, max_length=200)]) -> Response:
-        """Keep a token as a cookie that scripts cannot read, for the page."""
-        found = find_token(index.folder, token)
-        if found is None:
-            raise Refused(401, "this token is not known; ask for a new one")
-        response = JSONResponse({"name": found.name, "role": found.role})
-        secure = request.url.scheme == "https"
-        response.set_cookie(
-            COOKIE, token, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400
-        )
-        return response
+    accept_tokens(app, index.folder)
 
     @app.post("/api/search")
     async def search(
@@ -386,6 +343,78 @@ def make_app(
         return {"kept": True}
 
     return Guarded(app, service.limits, hosts)
+
+
+def holder_of(folder: Path, request: Request, is_open: bool) -> Token:
+    """Return who asks.
+
+    Args:
+        folder: Folder with the tokens.
+        request: The request.
+        is_open: Whether those without a token may do everything as long as nobody holds one.
+
+    Raises:
+        Refused: The token is missing or wrong.
+    """
+    given = request.headers.get("authorization", "")
+    token = given[7:] if given[:7].lower() == "bearer " else request.cookies.get(COOKIE, "")
+    if token:
+        found = find_token(folder, token.strip())
+        if found is not None:
+            return found
+        raise Refused(401, "this token is not known; ask for a new one")
+    if is_open and not tokens(folder):
+        return Token("somebody", "write")
+    raise Refused(401, "a token is needed: send it as 'Authorization: Bearer TOKEN'")
+
+
+def keep_token(response: Response, request: Request, token: str) -> Response:
+    """Keep a token as a cookie that scripts cannot read."""
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+    return response
+
+
+def accept_tokens(app: FastAPI, folder: Path) -> None:
+    """Let pages exchange a token for a cookie."""
+
+    @app.post("/api/login")
+    async def login(request: Request, token: Annotated[str, Body(embed=True, max_length=200)]) -> Response:
+        """Keep a token as a cookie that scripts cannot read, for the page."""
+        found = find_token(folder, token)
+        if found is None:
+            raise Refused(401, "this token is not known; ask for a new one")
+        return keep_token(JSONResponse({"name": found.name, "role": found.role}), request, token)
+
+
+def answer_errors(app: FastAPI, folder: Path) -> None:
+    """Let an application answer errors in one sentence, without the paths of this machine."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        headers = {"retry-after": str(error.after)} if error.after else {}
+        if error.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return JSONResponse({"error": error.reason}, error.status, headers)
+
+    @app.exception_handler(IlionError)
+    async def wrong(request: Request, error: IlionError) -> Response:
+        if isinstance(error, ArtifactError):
+            log.warning("%s", error)  # it names files, which are nobody's business out there
+            reason = "the index is being changed or cannot be read now; try again in a moment"
+            return JSONResponse({"error": reason}, 503, {"retry-after": "5"})
+        missing = isinstance(error, DatasetError) and not isinstance(error, ImageError)
+        reason = str(error).replace(str(folder), "the index")
+        return JSONResponse({"error": reason}, 404 if missing else 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
+        return JSONResponse({"error": said or "the request cannot be read"}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
 
 
 def _warm(index: Index) -> None:

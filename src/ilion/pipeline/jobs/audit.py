@@ -11,6 +11,7 @@ from ilion.adapt.labels import load_labels
 from ilion.audit.decisions import Applied, apply_decisions, read_decisions, settled_keys, undo
 from ilion.audit.effects import Judged, measure_effects
 from ilion.audit.find import without_copies
+from ilion.audit.reviews import Reviews
 from ilion.audit.suspects import Audit, note_audit, order, unsettled, write_audit
 from ilion.config import ExperimentConfig, ExtractionConfig, from_dict, load_experiment
 from ilion.datasets.amendments import read_amendments
@@ -81,7 +82,8 @@ def apply_audit(
     """Write decisions into the ground truth of a data set, as a new table of amendments beside the old one.
 
     Args:
-        decisions: File of decisions, as the page saves it.
+        decisions: File of decisions, as the page saves it; or the folder of an audit that several reviewed,
+            of which what all who answered agree on is taken.
         dataset: Folder of the data set; None for the one that was audited.
         who: Name of the reviewer, where the file has none.
         unsure: Whether photos about which nobody can tell stay as they are, or are ignored.
@@ -89,7 +91,8 @@ def apply_audit(
     Raises:
         DatasetError: The file or the data set cannot be read.
     """
-    taken = read_decisions(Path(decisions), who)
+    path = Path(decisions)
+    taken = Reviews(path).agreed() if path.is_dir() else read_decisions(path, who)
     root = Path(dataset) if dataset is not None else Path(taken.dataset)
     return apply_decisions(root, taken.decisions, unsure_ignored=unsure == "ignored")
 

@@ -1,5 +1,5 @@
 """The page on which people settle the suspects of an audit: one offline HTML file."""
 
-from ilion.report.audit.page import write_audit_page
+from ilion.report.audit.page import render_audit, write_audit_page
 
-__all__ = ["write_audit_page"]
+__all__ = ["render_audit", "write_audit_page"]

@@ -23,10 +23,11 @@
   let shown = data.suspects;
   let at = 0;
   try {
-    decisions = (JSON.parse(localStorage.getItem(store)) || []).filter((d) => data.suspects.some((s) => s.key === d.key));
+    const kept = live ? [] : JSON.parse(localStorage.getItem(store)) || [];
+    decisions = kept.filter((d) => data.suspects.some((s) => s.key === d.key));
     find("who").value = localStorage.getItem("ilion reviewer") || "";
   } catch { /* nothing is kept where the browser forbids it */ }
-  const keep = () => { try { localStorage.setItem(store, JSON.stringify(decisions)); } catch { /* as above */ } };
+  const keep = () => { if (!live) try { localStorage.setItem(store, JSON.stringify(decisions)); } catch { /* as above */ } };
   const answerOf = (suspect) => decisions.findLast((d) => d.key === suspect.key)?.answer;
 
   const picture = (photo, parent, box) => {
@@ -127,19 +128,42 @@
     });
   };
 
-  const tell = (method, body) => live && fetch(live, {
+  let disputed = [];
+  const agreement = (found) => {
+    disputed = found.disputed;
+    const kappa = found.kappa === null ? "–" : found.kappa.toFixed(2);
+    find("agreement").textContent = say("agreement", { ...found, kappa, disputed: disputed.length });
+  };
+  const call = (path, options) => fetch(path, options).then((answer) => {
+    if (!answer.ok) throw new Error(answer.status);
+    return answer.json();
+  });
+  // what the server did not keep is not shown as done
+  const tell = (method, body, before) => live && call(live, {
     method, headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-  }).then((answer) => { if (!answer.ok) throw new Error(answer.status); })
-    .catch((error) => { find("progress").textContent = String(error); });
+  }).then(agreement).catch((error) => {
+    decisions = before;
+    show();
+    find("progress").textContent = say("failed", { error: error.message });
+  });
+  const load = () => live && call(`${live}?who=${encodeURIComponent(find("who").value.trim())}`).then((found) => {
+    if (found.known) find("who").value = found.who;
+    find("who").disabled = found.known;
+    decisions = Object.entries(found.answers).map(([key, answer]) => ({ key, answer, who: found.who, when: "" }));
+    at = Math.max(shown.findIndex((s) => !answerOf(s)), 0);
+    show();
+    agreement(found);
+  }).catch((error) => { find("progress").textContent = say("failed", { error: error.message }); });
 
   const decide = (answer) => {
     const suspect = shown[at];
     if (!suspect || !suspect.answers.includes(answer)) return;
     const who = find("who").value.trim();
     const taken = { key: suspect.key, answer, who, when: new Date().toISOString() };
-    decisions.push(taken);
+    const before = decisions;
+    decisions = [...before, taken];
     keep();
-    tell("POST", taken);
+    tell("POST", { key: taken.key, answer, who }, before);
     const next = shown.findIndex((s, n) => n > at && !answerOf(s));
     const first = shown.findIndex((s) => !answerOf(s));
     at = next >= 0 ? next : first >= 0 ? first : at;
@@ -147,10 +171,12 @@
   };
 
   const undo = () => {
-    const last = decisions.pop();
+    const before = decisions;
+    const last = before.at(-1);
     if (!last) return;
+    decisions = before.slice(0, -1);
     keep();
-    tell("DELETE", { key: last.key, who: last.who });
+    tell("DELETE", { key: last.key, who: last.who }, before);
     let place = shown.findIndex((s) => s.key === last.key);
     if (place < 0) {
       find("kind").value = "";
@@ -180,10 +206,11 @@
   find("next").addEventListener("click", () => move(1));
   find("who").addEventListener("change", () => {
     try { localStorage.setItem("ilion reviewer", find("who").value); } catch { /* as above */ }
+    load();
   });
   find("kind").addEventListener("change", () => {
     const kind = find("kind").value;
-    shown = data.suspects.filter((s) => !kind || s.kind === kind);
+    shown = data.suspects.filter((s) => !kind || s.kind === kind || (kind === "disputed" && disputed.includes(s.key)));
     at = Math.max(shown.findIndex((s) => !answerOf(s)), 0);
     show();
   });
@@ -200,4 +227,5 @@
   });
   at = Math.max(shown.findIndex((s) => !answerOf(s)), 0);
   show();
+  load();
 })();
