@@ -21,13 +21,14 @@ def test_student_quantile_equals_scipy(freedom: int, tail: float) -> None:
 def worlds(rng: np.random.Generator, n: int) -> dict[str, tuple[Float64, float]]:
     """Return 1,000 proofs of concept of n objects each, from worlds whose mean is known."""
     shape = (1000, n)
-    u = rng.random(shape)
+    u, v = rng.random(shape), rng.random(shape)
     gains = np.where(u < 0.4, rng.beta(1, 3, shape), 0.0) - np.where(u > 0.9, rng.beta(1, 4, shape), 0.0)
     return {
         "normal": (np.clip(rng.normal(0.1, 0.25, shape), -1, 1), 0.1),
         "AP of two designs": (rng.beta(0.5, 0.5, shape) - rng.beta(0.5, 1.5, shape), 0.25),
         "often 0": (gains, 0.4 * 0.25 - 0.1 * 0.2),
         "R@1": (np.where(u < 0.4, 1.0, np.where(u < 0.45, -1.0, 0.0)), 0.35),
+        "few gain much": (np.where(u < 0.15, 0.4 + 4 * u, -0.05 * v), 0.15 * 0.7 - 0.85 * 0.025),
         "R@1, seldom": (np.where(u < 0.2, 1.0, np.where(u < 0.25, -1.0, 0.0)), 0.15),
     }
 
@@ -35,14 +36,14 @@ def worlds(rng: np.random.Generator, n: int) -> dict[str, tuple[Float64, float]]
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [10, 15, 20, 30, 60])
 def test_intervals_cover_the_truth(n: int) -> None:
-    """Each at least 93 of 100 times, and not more than 97 on average over worlds (but for the smallest n)."""
+    """Each at least 93 of 100 times; on average over worlds more, as what few objects miss is allowed for."""
     covered = []
     for name, (values, mean) in worlds(np.random.default_rng(n), n).items():
         found = [cautious_interval(row) for row in values]
         share = np.mean([interval.low <= mean <= interval.high for interval in found])
         assert share > 0.93 - 0.015, name
         covered.append(share)
-    assert 0.93 <= np.mean(covered) <= 0.98
+    assert 0.93 <= np.mean(covered) <= (0.98 if n >= 20 else 1.0)
 
 
 @pytest.mark.slow

