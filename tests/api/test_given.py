@@ -10,15 +10,16 @@ import pytest
 from tests.networks import tiny_network
 
 from ilion import api, cli
-from ilion.config import ExperimentConfig, check_given, load_experiment
+from ilion.config import ExperimentConfig, check_given, from_dict, load_experiment
 from ilion.config.given import HEEDED, is_heeded
+from ilion.config.plain import apply_overrides
 from ilion.errors import ConfigError
 from ilion.storage import read_json
 
 GIVEN = {
     "dataset": "dataset.shard_size=9",
     "extraction": "extraction.side=32",
-    "adaptation": "adaptation.seen=keep",
+    "adaptation": "adaptation.method=pca",
     "search": "search.k=7",
     "reading": "reading.use=fused",
     "rerank": "rerank.features=rootsift",
@@ -84,7 +85,8 @@ def test_a_verb_refuses_what_it_does_not_heed(
     verb: str, section: str, tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if is_heeded(verb, GIVEN[section].partition("=")[0]):
-        check_given(verb, [GIVEN[section]], ExperimentConfig())
+        re_ranks = from_dict(ExperimentConfig, {"rerank": {"features": "orb"}})
+        check_given(verb, [GIVEN[section]], re_ranks)
         return
     words = TAKING_SETTINGS.get(verb, (verb,))
     _, err = command(*words, str(tiny_dataset), "--set", GIVEN[section], capsys=capsys, code=1)
@@ -115,13 +117,37 @@ def test_a_verb_refuses_single_settings_too(verb: str, setting: str, heeded: boo
 @pytest.mark.parametrize(
     "setting",
     ["rerank.budget=4000", "reading.weight=0.1", "search.asmk.words=64", "search.code=sq8",
-     "search.shortlist=9", "search.expansion_top=3", "search.expansion_alpha=2"],
+     "search.shortlist=9", "search.expansion_top=3", "search.expansion_alpha=2", "adaptation.shrinkage=0.1",
+     "adaptation.seen=keep", "compute.gpus=1"],
 )  # fmt: skip
 def test_a_setting_without_its_switch_is_refused(
     setting: str, tiny_dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, err = command("run", str(tiny_dataset), "--set", setting, capsys=capsys, code=1)
     assert "would change nothing" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "asleep"),
+    [
+        ("run", ["adaptation.method=pca", "adaptation.dim=8"], "alpha"),
+        ("run", ["adaptation.method=linear", "adaptation.epochs=8"], "patience margin_kind shrinkage"),
+        ("run", ["adaptation.layer=x.npz", "adaptation.seen=keep"], "labels dim folds"),
+        ("adapt", ["adaptation.folds=3"], "dim epochs"),
+        ("rank", ["search.k=3"], "evaluation.k"),
+        ("rank", ["rerank.features=orb", "evaluation.k=3", "rerank.fusion=rank"], "rerank.weight"),
+        ("run", ["reading.use=only", "reading.side=320"], "reading.weight reading.fusion"),
+        ("run", ["search.method=asmk", "search.asmk.words=64"], "search.device"),
+        ("run", ["search.expansion=average", "search.expansion_top=2"], "search.expansion_alpha"),
+    ],
+)
+def test_a_setting_beside_one_that_makes_it_idle_is_refused(verb: str, given: list[str], asleep: str) -> None:
+    config = from_dict(ExperimentConfig, apply_overrides({}, given))
+    check_given(verb, given, config)
+    for name in asleep.split():
+        key = name if "." in name else f"adaptation.{name}"
+        with pytest.raises(ConfigError, match=f"'{key}' would change nothing"):
+            check_given(verb, [*given, f"{key}=1"], config)
 
 
 @pytest.fixture

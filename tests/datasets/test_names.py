@@ -31,7 +31,13 @@ def nfd(text: str) -> str:
 @settings(max_examples=200, deadline=None)
 def test_what_is_no_text_is_found_by_category(name: str) -> None:
     wanted = any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
-    assert bool(bad_characters(name)) == wanted
+    turning = any(unicodedata.bidirectional(c) in ("LRE", "RLE", "PDF", "LRO", "RLO") for c in name)
+    turning |= any(unicodedata.bidirectional(c) in ("LRI", "RLI", "FSI", "PDI") for c in name)
+    assert bool(bad_characters(name)) == (wanted or turning)
+
+
+def test_what_turns_the_direction_of_a_name_is_refused() -> None:
+    assert "U+202E" in bad_characters("photo\u202egpj.exe")
 
 
 @pytest.mark.parametrize("bad", ["", "a\nb", "a\x00", "\ud800.jpg", "caf\udce9.jpg", "\x85", "a\x7f"])

@@ -23,7 +23,7 @@ def kinds(root: Path) -> dict[str, str]:
     return {problem.file: f"{problem.severity} {problem.kind}: {problem.message}" for problem in found}
 
 
-NEARLY = ["Distractors", "DISTRACTORS", "ｄistractors", "distractors "]
+NEARLY = ["Distractors", "DISTRACTORS", "distractor", "ｄistractors", "distractors "]
 
 
 @pytest.mark.parametrize("name", NEARLY)
@@ -43,6 +43,7 @@ def test_a_folder_of_nearly_the_right_name_is_refused(plain_dataset: Path, name:
         ("Photos.csv", "photos.csv"),
         ("photos .csv", "photos.csv"),
         ("photos.csv.csv", "photos.csv"),
+        ("photo.csv", "photos.csv"),
         ("PHOTOS.XLSX", "photos.xlsx"),
     ],
 )

@@ -203,6 +203,15 @@ def test_files_that_are_nearly_named_right_are_not_passed_over(tmp_path: Path, n
         find_features([tmp_path])
 
 
+def test_feature_files_in_a_folder_below_are_not_passed_over(tmp_path: Path) -> None:
+    write_features(tmp_path / "features_positives.hdf5", [_block()])
+    (tmp_path / "more").mkdir()
+    assert len(find_features([tmp_path])) == 1
+    write_features(tmp_path / "more" / "features_distractors_00000.hdf5", [_block(seed=1)])
+    with pytest.raises(ArtifactError, match="more: holds feature files"):
+        find_features([tmp_path])
+
+
 def test_other_files_in_a_folder_are_noted(tmp_path: Path) -> None:
     write_features(tmp_path / "features_positives.hdf5", [_block()])
     (tmp_path / "notes.md").touch()

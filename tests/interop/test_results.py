@@ -265,6 +265,27 @@ def test_similarities_that_ascend_along_the_ranks_are_refused(tmp_path: Path) ->
         read_results(path)
 
 
+def test_a_trec_run_whose_ranks_contradict_its_similarities_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.trec"
+    lines = [
+        f"q{q} Q0 {i} {rank} {value} t"
+        for q in "ab"
+        for rank, (i, value) in enumerate(zip("xyz", "124", strict=True))
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ArtifactError, match="similarities ascend along the ranks of 2 of 2 queries"):
+        read_results(path)
+    # ranks that say nothing are not used, as before
+    path.write_text("\n".join(line.replace(" 1 2 ", " 0 2 ").replace(" 2 4 ", " 0 4 ") for line in lines))
+    assert read_results(path).similarities[0].tolist() == [4, 2, 1]
+
+
+def test_json_in_ascending_order_may_be_distances(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text('{"q": {"a": 0.1, "b": 0.4}, "r": {"b": 1, "a": 2}}')
+    assert "Those of 2 ascend, as distances and ranks do" in read_results(path).notes[0]
+
+
 def test_results_out_of_order_are_put_in_order_and_said(tmp_path: Path) -> None:
     path = _ranked(tmp_path / "r.pkl", [[0.9, 0.4, 0.5], [0.9, 0.3, 0.1]], [[0, 1, 2], [2, 1, 0]])
     found = read_results(path)
@@ -305,6 +326,14 @@ def test_ids_written_another_way_are_refused(ids: tuple[str, str], message: str)
     results = Results(("q",), ids, np.array([[0.5, 0.2]]), np.array([[0, 1]]), np.array([2]), False)
     with pytest.raises(ArtifactError, match=message):
         check_ids(results, ["x/a.jpg", "x/b.jpg", "x/c.jpg"])
+
+
+def test_some_ids_written_another_way_are_counted_and_named() -> None:
+    ids = ("x/a.jpg", "x/b.jpg", "x/c")
+    results = Results(("q",), ids, np.array([[3, 2, 1.0]]), np.array([[0, 1, 2]]), np.array([3]), False)
+    [note] = check_ids(results, ["x/a.jpg", "x/b.jpg", "x/c.jpg"])
+    assert "1 of the 3 database ids" in note
+    assert "without the extension: the results have 'x/c', the data set 'x/c.jpg'" in note
 
 
 def test_ids_of_another_data_set_are_said() -> None:

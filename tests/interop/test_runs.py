@@ -182,6 +182,9 @@ def test_text_queries_and_a_subset(root: Path) -> None:
     kept = set(result.ranking.database_ids)
     assert {i.split("/")[1] for i in kept if ".tar/" in i} == set(keys)
     assert len(kept) == 9 + 3
+    (root / "mini.txt").write_text("nothing.jpg")
+    with pytest.raises(DatasetError, match="none of its 1 ids is in the data set"):
+        api.evaluate(make_experiment(root, "dataset.subset=mini.txt"))
 
 
 def test_expansion_works_on_imported_descriptors(root: Path) -> None:
@@ -204,6 +207,10 @@ def test_missing_descriptors_are_said_or_counted(root: Path) -> None:
     result = api.evaluate(make_experiment(root))
     # two queries an object
     assert result.evaluation.unreachable == 4
+    (root / "features" / "features_distractors_00000.hdf5").unlink()
+    api.import_features([root / "features"], root / "siglip")
+    notes = " ".join(notes_of(api.evaluate(make_experiment(root))))
+    assert "20 of the 30 distractors that the data set lists have no descriptor" in notes
     (root / "features" / "features_image_queries.hdf5").unlink()
     api.import_features([root / "features"], root / "siglip")
     with pytest.raises(DatasetError, match="6 of 6 queries have no descriptor"):

@@ -252,3 +252,10 @@ def test_a_manifest_that_is_being_written_is_left_to_its_writer(tmp_path: Path) 
         assert fresh.exists()
         assert not old.exists()
         assert not other.exists()
+
+
+def test_few_bytes_do_not_become_many_values(tmp_path: Path) -> None:
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.savez_compressed(file, weight=np.zeros((1200, 1200), np.float32))
+    with pytest.raises(ArtifactError, match="would unpack to 57601"):
+        storage.read_arrays(tmp_path / "a.npz")

@@ -2,7 +2,7 @@
 
 from ilion.config.descriptors import AdaptationConfig, DatasetConfig, ExtractionConfig
 from ilion.config.experiment import ComputeConfig, ExperimentConfig, check_parts, load_experiment
-from ilion.config.given import check_given
+from ilion.config.given import check_awake, check_given
 from ilion.config.plain import apply_overrides, dump_toml, from_dict, to_dict
 from ilion.config.search import AsmkConfig, LocalConfig, ReadingConfig, RerankConfig
 from ilion.config.settle import settle
@@ -19,6 +19,7 @@ __all__ = [
     "ReadingConfig",
     "RerankConfig",
     "apply_overrides",
+    "check_awake",
     "check_given",
     "check_parts",
     "dump_toml",

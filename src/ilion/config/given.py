@@ -7,9 +7,12 @@ given to one command (``--set``, ``--model``) must change what that command does
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
+from ilion.adapt.base import METHODS
 from ilion.config.experiment import ExperimentConfig
-from ilion.config.settle import global_settings, settle
+from ilion.config.settle import LOCAL, global_settings, settle
 from ilion.errors import ConfigError
 
 _FIRST_STAGE = ("dataset", "extraction", "adaptation", "search", "compute")
@@ -67,7 +70,6 @@ def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -
     Traceback (most recent call last):
     ilion.errors.ConfigError: 'ilion extract' does not carry out 'rerank.features'; leave it out...
     """
-    asleep = dict(_asleep(config))
     for override in overrides:
         key = override.partition("=")[0].strip()
         section = key.partition(".")[0]
@@ -76,11 +78,30 @@ def check_given(verb: str, overrides: Sequence[str], config: ExperimentConfig) -
             raise ConfigError(
                 f"'ilion {verb}' does not carry out '{key}'; leave it out, or give it to one of: {able}"
             )
-        if verb in ("sweep", "config"):  # a sweep may switch on what it varies
+    if verb not in ("sweep", "config"):  # a sweep may switch on what it varies
+        check_awake(verb, overrides, [config])
+
+
+def check_awake(verb: str, overrides: Sequence[str], configs: Sequence[ExperimentConfig]) -> None:
+    """Check that every setting that was given has an effect beside the others.
+
+    Args:
+        verb: Name in `HEEDED`.
+        overrides: Settings as ``section.key=value``.
+        configs: The experiments with them; one that heeds a setting is enough.
+
+    Raises:
+        ConfigError: A setting has no effect in any of them.
+    """
+    asleep = [dict(_asleep(verb, config)) for config in configs]
+    for key in (override.partition("=")[0].strip() for override in overrides):
+        if key in _SWITCHES:
             continue
-        for prefix, why in asleep.items():
-            if key.startswith(prefix) and key not in _SWITCHES:
-                raise ConfigError(f"'{key}' would change nothing: {why}")
+        found = [
+            next((why for name, why in each.items() if f"{key}=".startswith(name)), "") for each in asleep
+        ]
+        if found and all(found):
+            raise ConfigError(f"'{key}' would change nothing: {found[0]}")
 
 
 _SWITCHES = (
@@ -91,28 +112,84 @@ _SWITCHES = (
     "adaptation.method",
     "adaptation.layer",
 )
+_OF_METHODS = (
+    "dim",
+    "shrinkage",
+    "alpha",
+    "epochs",
+    "held_out",
+    "patience",
+    "margin",
+    "margin_kind",
+    "balance",
+    "checkpoint_every",
+)  # what some methods of adaptation have, and others do not
 
 
-def _asleep(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
+def _asleep(verb: str, config: ExperimentConfig) -> Iterable[tuple[str, str]]:
     """Yield prefixes of settings that have no effect, and why."""
-    if config.rerank.features == "none":
+    rerank, reading = config.rerank, config.reading
+    if rerank.features == "none":
         yield "rerank.", "nothing is re-ranked as long as rerank.features = none"
+        if verb == "rank" and reading.use != "fused":
+            yield "evaluation.", "nothing is judged before 'ilion evaluate'"
+    if rerank.fusion == "rank":
+        yield "rerank.weight=", "rerank.fusion is rank, which goes by places alone"
     if not config.ask.endpoint:
         yield "ask.", "nobody is asked as long as ask.endpoint is empty"
-    if config.reading.use == "none":
+    if reading.use == "none":
         yield "reading.", "nothing is read as long as reading.use = none"
+    if reading.use == "only":
+        for name in ("fusion", "weight"):
+            yield f"reading.{name}=", "reading.use is only: there is nothing to fuse with"
+    if reading.fusion == "rank":
+        yield "reading.weight=", "reading.fusion is rank, which goes by places alone"
+    if not config.compute.on:
+        for name in ("cpus", "gpus"):
+            yield f"compute.{name}=", "what a task takes is a matter of a cluster, and compute.on is empty"
+    yield from _asleep_adaptation(verb, config)
+    yield from _asleep_search(config)
+
+
+def _asleep_adaptation(verb: str, config: ExperimentConfig) -> Iterable[tuple[str, str]]:
+    given = config.adaptation
+    method = "few-shot" if verb == "adapt" and given.method == "none" else given.method
+    if method == "none" and not given.layer:
+        yield "adaptation.", "nothing is learnt as long as adaptation.method = none, and no layer is given"
+    elif method == "none":
+        learning = (f.name for f in fields(given) if f.name not in ("layer", "method", "seen"))
+        for name in learning:
+            yield f"adaptation.{name}=", "adaptation.layer is learnt already"
+    else:
+        kind: Any = METHODS.find(method).make
+        heeded = {f.name for f in fields(kind)}
+        for name in _OF_METHODS:
+            if name not in heeded:
+                yield f"adaptation.{name}=", f"adaptation.method = {method} has no such setting"
+    if not given.held_out:
+        yield "adaptation.patience=", "adaptation.held_out is 0"
+    if not given.margin:
+        yield "adaptation.margin_kind=", "adaptation.margin is 0"
+
+
+def _asleep_search(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
     if config.search.method == "local":  # with "auto", such a setting asks for another method
         for name in global_settings():
-            yield f"extraction.{name}", "search.method is local, which computes no global descriptor"
-    config = settle(config)
-    if config.search.method != "local":
-        yield "search.local.", f"search.method is {config.search.method}, not local"
-    if config.search.method != "asmk":
-        yield "search.asmk.", f"search.method is {config.search.method}, not asmk"
-    if config.search.method != "compressed":
-        yield "search.code", f"search.method is {config.search.method}, not compressed"
-        yield "search.shortlist", f"search.method is {config.search.method}, not compressed"
-    if config.search.expansion == "none":
-        yield "search.expansion_top", "search.expansion is none"
-        if not config.search.database_expansion_top:
-            yield "search.expansion_alpha", "search.expansion is none"
+            yield f"extraction.{name}=", "search.method is local, which computes no global descriptor"
+    search = settle(config).search
+    if search.method != "local":
+        yield "search.local.", f"search.method is {search.method}, not local"
+    if search.method != "asmk":
+        yield "search.asmk.", f"search.method is {search.method}, not asmk"
+    if search.method != "compressed":
+        yield "search.code=", f"search.method is {search.method}, not compressed"
+        yield "search.shortlist=", f"search.method is {search.method}, not compressed"
+    if search.method in LOCAL:
+        yield (
+            "search.device=",
+            f"search.method is {search.method}, which multiplies no matrices",
+        )
+    if search.expansion == "none":
+        yield "search.expansion_top=", "search.expansion is none"
+    if search.expansion != "alpha" and not search.database_expansion_top:
+        yield "search.expansion_alpha=", f"search.expansion is {search.expansion}"

@@ -147,6 +147,20 @@ class IdSet:
                 yield image_id
 
 
+def matches_nothing(subset: Path, wanted: IdSet, example: str) -> DatasetError:
+    """Return what is wrong with an id file of which no id is met.
+
+    Args:
+        subset: The file.
+        wanted: Its ids.
+        example: One of them.
+    """
+    return DatasetError(
+        f"{subset}: none of its {len(wanted)} ids is in the data set (such as {example!r}); without them "
+        "there would be no distractors. Write ids as the data set has them, with or without the tar's name"
+    )
+
+
 def read_ids(path: Path) -> Iterator[str]:
     """Yield the ids of an id file: one a line, or the first of several values separated by commas.
 

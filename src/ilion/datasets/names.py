@@ -21,6 +21,10 @@ _FOLDS: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of text, so that a name is shown as another one."""
+
+
 def bad_characters(name: str) -> str:
     """Return what makes a text unfit as an id or a name, "" if nothing does.
 
@@ -36,7 +40,7 @@ def bad_characters(name: str) -> str:
         kind = unicodedata.category(character)
         if kind == "Cs":
             return f"U+{ord(character):04X}, half of a character or a byte that is not UTF-8"
-        if kind == "Cc":
+        if kind == "Cc" or character in _TURNING:
             return f"the control character U+{ord(character):04X}"
     return ""
 

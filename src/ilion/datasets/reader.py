@@ -11,7 +11,7 @@ import numpy as np
 
 from ilion.datasets.amendments import amend, read_amendments
 from ilion.datasets.dates import read_dates
-from ilion.datasets.ids import IdSet, count_tars, read_ids, safe_name, tar_key
+from ilion.datasets.ids import IdSet, count_tars, matches_nothing, read_ids, safe_name, tar_key
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.listing import (
     ENCODING,
@@ -319,13 +319,6 @@ def _tar_notes(database: Sequence[Shard]) -> Iterator[str]:
             yield f"... and {len(found) - _SHOWN_NOTES} more such tars (ilion datasets check lists them all)"
 
 
-def _matches_nothing(subset: Path, wanted: IdSet, example: str) -> DatasetError:
-    return DatasetError(
-        f"{subset}: none of its {len(wanted)} ids is in the data set (such as {example!r}); without them "
-        "there would be no distractors. Write ids as the data set has them, with or without the tar's name"
-    )
-
-
 def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Iterator[str]:
     tars = [shard for shard in database if isinstance(shard, TarShard)]
     absent = count_tars(read_ids(subset))
@@ -333,7 +326,7 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
         del absent[shard.path.name]
     if absent:
         if absent.total() >= len(wanted):
-            raise _matches_nothing(subset, wanted, next(iter(sorted(absent))))
+            raise matches_nothing(subset, wanted, next(iter(sorted(absent))))
         names = ", ".join(sorted(absent)[:_SHOWN_IDS])
         yield f"{subset}: names {absent.total()} ids in {len(absent)} tars that are not there: {names} ..."
     if sum(shard.path.stat().st_size for shard in tars) > _CHEAP_TAR_BYTES:
@@ -343,7 +336,7 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
         for _ in shard.records():
             pass
     if not wanted.found:
-        raise _matches_nothing(subset, wanted, next(iter(read_ids(subset))))
+        raise matches_nothing(subset, wanted, next(iter(read_ids(subset))))
     missing = len(wanted) - wanted.found
     if missing:
         some = [i for i, _ in zip(wanted.missing(read_ids(subset)), range(_SHOWN_IDS), strict=False)]

@@ -36,7 +36,10 @@ def note_root(listing: Listing, used: Collection[str], distractors: str) -> None
         near = next((name for name in used if _is_nearly(entry.name, name)), None)
         if near is not None:
             if not ((listing.root / near).exists() and path.samefile(listing.root / near)):
-                how = difference(entry.name, near) or "its ending"
+                how = difference(entry.name, near)
+                how = how or (
+                    "an s" if _singular(loose(entry.name)) == _singular(loose(near)) else "its ending"
+                )
                 seen = f"is not read: it differs from {near!r} in {how}"
                 listing.error("near-name", path, seen, f"rename it to {near}, or move it away")
         elif entry.name.lower().endswith((".tar", *PACKED)):
@@ -59,9 +62,15 @@ def note_root(listing: Listing, used: Collection[str], distractors: str) -> None
 
 
 def _is_nearly(name: str, used: str) -> bool:
-    """Return whether a name is meant to be another one: photos.CSV, photos.csv.txt, photos .csv ..."""
-    folded = loose(name).replace(" .", ".")
-    return folded == loose(used) or ("." in used and folded.rpartition(".")[0] == loose(used))
+    """Return whether a name is meant to be another one: photos.CSV, photos.csv.txt, photo.csv ..."""
+    folded, meant = loose(name).replace(" .", "."), loose(used)
+    whole = "." in used and folded.rpartition(".")[0] == meant
+    return whole or _singular(folded) == _singular(meant)
+
+
+def _singular(name: str) -> str:
+    stem, dot, ending = name.partition(".")
+    return stem.removesuffix("s") + dot + ending
 
 
 def note_role(listing: Listing, folder: Path, roles: Collection[str]) -> bool:

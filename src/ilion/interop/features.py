@@ -189,6 +189,12 @@ def _list_folder(folder: Path, notes: list[str] | None) -> list[Path]:
     files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     others = [p for p in files if not partition_of(p)]
     near = [p for p in others if p.is_file() and _NEARLY.search(p.name)]
+    below = [p for p in others if p.is_dir() and any(partition_of(inner) for inner in p.iterdir())]
+    if below:
+        raise ArtifactError(
+            f"{below[0]}: holds feature files, and folders within a folder are not read; name it too "
+            f"(ilion import features {folder} {below[0]}), or move it elsewhere"
+        )
     if near:
         raise ArtifactError(
             f"{near[0]}: seems to be a feature file ({len(near)} such in the folder), but its name is none: "
@@ -361,8 +367,8 @@ def _decode_id(stored: object, path: Path) -> str:
     if isinstance(stored, bytes):
         try:
             stored = stored.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ArtifactError(f"{path}: the id {stored!r} is not UTF-8 text") from None
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path}: the id {error.object!r} is not UTF-8 text") from None
     image_id = unescape_id(str(stored))
     if bad := bad_characters(image_id):
         raise ArtifactError(f"{path}: the id {image_id!a} holds {bad}; give the image another name")

@@ -256,13 +256,8 @@ def _describe_table(start: bytes) -> str:
 
 def _refuse_ascending(results: Results, path: Path) -> None:
     """Refuse similarities that grow along the ranks: they are distances, or the ranks are upside down."""
-    values, kept = results.similarities, results.indices >= 0
-    both = kept[:, 1:] & kept[:, :-1]
-    with np.errstate(invalid="ignore"):
-        steps = np.where(both, np.diff(values, axis=1), 0)
-    differ, fall = (steps != 0).any(axis=1), (steps < 0).any(axis=1)
-    ascending = np.flatnonzero(differ & ~fall)
-    if len(ascending) * 2 > int(differ.sum()):
+    ascending, values = _find_ascending(results), results.similarities
+    if len(ascending):
         q = int(ascending[0])
         last = int(results.counts[q]) - 1
         raise ArtifactError(
@@ -271,6 +266,17 @@ def _refuse_ascending(results: Results, path: Path) -> None:
             f"{last + 1}), as distances do; similarities must be higher for what is better: store negative "
             "distances, or turn the ranks around"
         )
+
+
+def _find_ascending(results: Results) -> Int64:
+    """Return the queries whose similarities grow in the order of the file, if most do."""
+    kept = results.indices >= 0
+    both = kept[:, 1:] & kept[:, :-1]
+    with np.errstate(invalid="ignore"):
+        steps = np.where(both, np.diff(results.similarities, axis=1), 0)
+    differ, fall = (steps != 0).any(axis=1), (steps < 0).any(axis=1)
+    ascending = np.flatnonzero(differ & ~fall)
+    return ascending if len(ascending) * 2 > int(differ.sum()) else ascending[:0]
 
 
 def align_ids(results: Results, wanted: Iterable[str], queries: Iterable[str]) -> Results:
@@ -330,6 +336,8 @@ def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = 
             continue
         here = set(ids)
         exact = len(here & names)
+        lacking, unknown = names - here, here - names
+        nearly: tuple[int, str] = (0, "")
         for rule, change in _RULES:
             there = {change(name): name for name in names}
             alike = {key: name for name in here if (key := change(name)) in there}
@@ -340,7 +348,17 @@ def check_ids(results: Results, wanted: Iterable[str], queries: Iterable[str] = 
                     f"{len(alike)} are {rule}: the results have {alike[key]!r}, the data set {there[key]!r}; "
                     "write the ids as the data set has them"
                 )
-        if not exact:
+            there = {change(name): name for name in lacking}
+            odd = {key: name for name in unknown if (key := change(name)) in there}
+            if len(odd) > nearly[0]:
+                key = min(odd)
+                nearly = len(odd), f"{rule}: the results have {odd[key]!r}, the data set {there[key]!r}"
+        if nearly[0]:
+            notes.append(
+                f"{nearly[0]} of the {len(names)} {what} ids of the ground truth are among the results only "
+                f"{nearly[1]}; they count as not found"
+            )
+        elif not exact:
             notes.append(
                 f"none of the {len(names)} {what} ids of the ground truth (such as {min(names)!r}) is among "
                 f"those of the results (such as {ids[0]!r}): are these results of another data set?"
@@ -357,6 +375,11 @@ def _sort_descending(results: Results, path: Path) -> Results:
         f"{path.name}: the results of {len(wrong)} of {len(values)} queries (such as "
         f"{results.query_ids[int(wrong[0])]!r}) were not in order of similarity; they were put in order"
     )
+    if len(ascending := _find_ascending(results)):
+        note += (
+            f". Those of {len(ascending)} ascend, as distances and ranks do: if that is what they are, the "
+            "order is upside down now; store their negatives"
+        )
     order = np.argsort(-values, axis=1, kind="stable")
     take = np.take_along_axis
     return replace(

@@ -216,6 +216,10 @@ def read_arrays(path: Path, forms: Mapping[str, Form] = MappingProxyType({})) ->
     """
     try:
         with PARSING, open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
+            held, unpacked = os.stat(path).st_size, sum(part.file_size for part in arrays.zip.infolist())
+            if unpacked > 4 * held + 2**20:
+                # `write_arrays` stores values as they are
+                raise ValueError(f"{held} bytes would unpack to {unpacked}")
             found = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: there is no such file") from None

@@ -166,9 +166,8 @@ def load(file: IO[bytes], where: str | Path) -> Any:
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
             OverflowError, MemoryError, RecursionError, ArtifactError) as error:  # fmt: skip
         # what a damaged or hostile pickle can raise while it is read; nothing of it was run
-        raise ArtifactError(
-            f"{where}: cannot be read as plain data: {error or type(error).__name__}"
-        ) from error
+        what = str(error).removeprefix(f"{where}: ") or type(error).__name__
+        raise ArtifactError(f"{where}: cannot be read as plain data: {what}") from error
 
 
 def scan(file: IO[bytes], where: str | Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -149,16 +150,36 @@ class Ranking(Value):
 
     @classmethod
     def from_trec(cls, path: Where, database_ids: Sequence[str] | None = None) -> Self:
-        """Read a run file of TREC: ``query Q0 image rank similarity tag`` on each line; ranks are not used.
+        """Read a run file of TREC: ``query Q0 image rank similarity tag`` on each line.
+
+        The similarity says the order. Ranks that most queries have in the opposite order contradict it.
 
         Args:
             path: The file, plain or gzip.
             database_ids: N ids of the whole database; None takes those that occur.
 
         Raises:
-            ArtifactError: The file cannot be read, or a line is not as described.
+            ArtifactError: The file cannot be read, a line is not as described, or similarities ascend along
+                the ranks, as distances do.
         """
-        return cls.from_dict(read_trec(path, 6, 4), database_ids)
+        table, ranks = read_trec(path, 6, 4), read_trec(path, 6, 3)
+        ordered = [sorted(found, key=ranks[query].__getitem__) for query, found in table.items()]
+        steps = [
+            [
+                table[query][b] - table[query][a]
+                for a, b in pairwise(names)
+                if ranks[query][a] < ranks[query][b]
+            ]
+            for query, names in zip(table, ordered, strict=True)
+        ]
+        telling = [each for each in steps if any(each)]
+        ascending = sum(min(each) >= 0 for each in telling)
+        if 2 * ascending > len(telling):
+            raise ArtifactError(
+                f"{path}: similarities ascend along the ranks of {ascending} of {len(table)} queries, as "
+                "distances do; they must be higher for what is better: write negative distances"
+            )
+        return cls.from_dict(table, database_ids)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Return query id -> database id -> similarity, best first."""

@@ -96,6 +96,15 @@ def test_bad_queries_are_said_first_whatever_is_skipped(experiment: ExperimentCo
     assert not list(Path(experiment.output).rglob("*.npy"))
 
 
+def test_a_damaged_tar_is_said_before_anything_is_computed(experiment: ExperimentConfig) -> None:
+    for name in BAD:
+        (Path(experiment.dataset.path) / "distractors" / name).unlink()
+    write_tar(Path(experiment.dataset.path) / "distractors" / "some.tar", {"a\nb.jpg": draw_photo(9)})
+    with pytest.raises(ImageError, match=r"some\.tar: the name .a.nb\.jpg. holds the control"):
+        api.extract(experiment)
+    assert not list(Path(experiment.output).rglob("*.npy"))
+
+
 def test_a_look_takes_bounded_time_and_says_what_it_did_not_see(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jpg", draw_photo(1))
     endless = (ImageRecord(str(number), FileSource(path)) for number in itertools.count())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ilion import storage
-from ilion.config import ExperimentConfig, dump_toml, load_experiment
+from ilion.config import ExperimentConfig, check_awake, dump_toml, load_experiment
 from ilion.config.poc import FILE, load_poc
 from ilion.datasets import check_dataset, new_dataset, open_dataset
 from ilion.errors import ConfigError, DatasetError, IlionError
@@ -241,6 +241,7 @@ def run_poc(
     names = sorted(config.designs.names, key=list(DESIGNS).index)
     names = [config.designs.baseline, *(name for name in names if name != config.designs.baseline)]
     experiments = {name: _experiment(config, home, name, settings) for name in names}
+    check_awake("poc run", settings, [each for each in experiments.values() if not isinstance(each, str)])
     open_dataset(Path(config.photos.folder))  # what is wrong with the photos is said once
     tried: list[Tried] = []
     not_run: dict[str, str] = {}

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ilion.datasets.ids import IdSet, read_ids
+from ilion.datasets.ids import IdSet, matches_nothing, read_ids
 from ilion.datasets.names import NameIndex
+from ilion.datasets.shards import IdShard
 from ilion.descriptors.base import ExtractorSpec
 from ilion.errors import DatasetError
 from ilion.interop.features import Partition, write_features
@@ -48,6 +49,8 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     subset = experiment.config.dataset.subset
     if subset:
         database = database.take(_subset(experiment, database, Path(subset)))
+    else:
+        _note_lacking(experiment, found)
     if not len(database):
         raise DatasetError(f"{folder}: no positives or distractors were imported; there is nothing to search")
     queries, keys = _queries(experiment, found)
@@ -147,12 +150,37 @@ def export_features(
 
 
 def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int64:
-    """Return the rows of what the ground truth names or a file lists."""
+    """Return the rows of what the ground truth names or a file lists.
+
+    Raises:
+        DatasetError: None of the listed ids has a descriptor.
+    """
     dataset = experiment.dataset
     listed = IdSet(read_ids(path))
     always = {i for ids in (*dataset.positives.values(), *dataset.ignored.values()) for i in ids}
-    taken = (i in always or listed.take(i, i.partition("/")[2]) for i in database.ids)
-    return np.flatnonzero(np.fromiter(taken, np.bool_, len(database)))
+    taken = np.fromiter(
+        (listed.take(i, i.partition("/")[2]) or i in always for i in database.ids), np.bool_, len(database)
+    )
+    if not listed.found:
+        raise matches_nothing(path, listed, next(read_ids(path)))
+    if listed.found < len(listed):
+        experiment.note(
+            f"{path}: {len(listed) - listed.found:,} of its {len(listed):,} ids have no descriptor, such as "
+            f"{next(listed.missing(read_ids(path)))!r}"
+        )
+    return np.flatnonzero(taken)
+
+
+def _note_lacking(experiment: Experiment, found: Imported) -> None:
+    """Note that fewer distractors were imported than the data set lists: it would look easier than it is."""
+    shards = experiment.dataset.database
+    lists = (shard.ids for shard in shards if isinstance(shard, IdShard) and isinstance(shard.ids, Path))
+    listed, there = sum(1 for path in lists for _ in read_ids(path)), found.rows.get("distractors", 0)
+    if there < listed:
+        experiment.note(
+            f"{found.folder}: {listed - there:,} of the {listed:,} distractors that the data set lists have "
+            "no descriptor and are not searched, so the figures are those of a smaller database"
+        )
 
 
 def _as_named(experiment: Experiment, database: DescriptorSet, folder: Path) -> DescriptorSet:

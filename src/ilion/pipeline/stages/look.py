@@ -8,7 +8,7 @@ import random
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ilion.errors import IlionError, ImageError
 from ilion.images import probe
@@ -67,7 +67,9 @@ def look_at_images(experiment: Experiment, shards: Sequence[Shard]) -> None:
     experiment.looked.update(shard.name for shard in new)
     # in a random order, so that a look that has no time for all is a fair sample
     random.Random(0).shuffle(new)
-    found = look(record for shard in new for record in _records(shard))
+    broken: list[str] = []
+    found = look(record for shard in new for record in _records(shard, broken))
+    found = replace(found, bad=(*broken, *found.bad))
     if not found.whole:
         log.info(
             "looked at the headers of %d images in %g s; the others are not known", found.looked, SECONDS
@@ -96,12 +98,12 @@ def look(records: Iterator[ImageRecord], seconds: float = SECONDS) -> Look:
     return Look(looked, tuple(bad), True)
 
 
-def _records(shard: Shard) -> Iterator[ImageRecord]:
-    """Yield the records of a shard; one that cannot be read is left to the stage that reads it."""
+def _records(shard: Shard, broken: list[str]) -> Iterator[ImageRecord]:
+    """Yield the records of a shard; take down why one, such as a damaged tar, cannot be read."""
     try:
         yield from shard.records()
     except (IlionError, OSError) as error:
-        log.debug("%s: %s", shard.name, error)
+        broken.append(str(error))
 
 
 def _problem(record: ImageRecord) -> str:
