@@ -1,4 +1,4 @@
-"""Ilion: instance-level image retrieval, measured.
+"""Ilion: instance-level image retrieval, measured and used.
 
 Every verb of the command line is a function of the same name and defaults in `ilion.api`::
 

@@ -20,6 +20,8 @@ def test_defaults_survive_a_round_trip(tmp_path: Path) -> None:
     [
         ({"serach": {}}, "unknown setting 'serach'; did you mean 'search'?"),
         ({"search": {"kk": 1}}, "unknown setting 'search.kk'; did you mean 'search.k'?"),
+        ({"budget": 4096}, "did you mean 'search.local.budget' or 'rerank.budget'?"),
+        ({"search": {"budget": 4096}}, "did you mean 'search.local.budget'?"),
         ({"search": {"xyzzy": 1}}, "unknown setting 'search.xyzzy'; known are method, k"),
         ({"search": 3}, "'search' must be a table, got 3"),
         ({"search": {"k": "ten"}}, "'search.k' must be int, got 'ten'"),

@@ -40,7 +40,7 @@ from ilion.errors import IlionError
 
 app = typer.Typer(
     name="ilion",
-    help="Instance-level image retrieval, measured.",
+    help="Instance-level image retrieval, measured and used.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -129,7 +129,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Instance-level image retrieval, measured."""
+    """Instance-level image retrieval, measured and used."""
     from rich.logging import RichHandler
 
     handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)

@@ -121,12 +121,24 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     for key, value in values.items():
         path = f"{where}.{key}" if where else key
         if key not in known:
-            close = get_close_matches(key, known, n=1, cutoff=0.4)
+            # the right name in the wrong section is a likelier mistake than another name
+            close = _places_of(cls, key) or get_close_matches(key, known, n=1, cutoff=0.4)
             prefix = f"{where}." if where else ""
-            hint = f"; did you mean '{prefix}{close[0]}'?" if close else f"; known are {', '.join(known)}"
+            meant = " or ".join(f"'{prefix}{each}'" for each in close)
+            hint = f"; did you mean {meant}?" if close else f"; known are {', '.join(known)}"
             raise ConfigError(f"unknown setting '{path}'{hint}")
         arguments[key] = _convert(hints[key], value, path)
     return cls(**arguments)
+
+
+def _places_of(cls: type, name: str) -> list[str]:
+    """Return the settings of that name in the sections of a config dataclass, such as ``local.budget``."""
+    found = []
+    for section, hint in _hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            own = [name] if name in _hints(hint) else []  # type: ignore[arg-type]
+            found += [f"{section}.{place}" for place in own + _places_of(hint, name)]  # type: ignore[arg-type]
+    return found
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
