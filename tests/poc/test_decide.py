@@ -167,7 +167,7 @@ def test_prices_decide_what_pays() -> None:
 
 
 def test_shares_of_the_searches_decide() -> None:
-    designs = (tried("global", 0.3, 0.8), tried("local-1k", 0.7, 0.8))
+    designs = (tried("global", 0.3, 0.8, 60), tried("local-1k", 0.7, 0.8, 60))
     rarely = replace(SETTINGS, photos=replace(SETTINGS.photos, shares=(0.01, 0.99)))
     found = decided(*designs, settings=rarely)
     assert found.recommendation.kind == "stay"

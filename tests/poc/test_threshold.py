@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilion.errors import ArtifactError, ConfigError
+from ilion.poc.say import at_equal_risk
 from ilion.poc.threshold import (
     Searches,
     betting_p_value,
@@ -153,9 +154,12 @@ def test_equal_risk_is_learnt_on_other_objects() -> None:
     assert found is not None
     assert found.difference.interval.low > 0
     assert found.difference.value == pytest.approx(found.found_b.value - found.found_a.value)
+    assert at_equal_risk("strong", "weak", found, 0.1, 200).said
     same = compare_at_risk(weak, weak, 0.1)
     assert same is not None
     assert same.difference.value == 0
+    assert at_equal_risk("weak", "weak", same, 0.1, 200).withheld == "not-settled"
+    assert at_equal_risk("strong", "weak", None, 0.1, 20).withheld == "few-objects"
     assert compare_at_risk(weak.take(np.arange(20)), strong.take(np.arange(20)), 0.05) is None
     with pytest.raises(ArtifactError, match="same queries"):
         compare_at_risk(weak, strong.take(np.arange(100)), 0.1)

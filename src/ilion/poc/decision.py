@@ -173,7 +173,8 @@ class Statement:
             baseline, rivals), ``change-share`` (cells, share with low and high, cheaper, dearer),
             ``change-gain`` (design, gain, break_even), ``pays-in`` (design, cells), ``fails-in`` (design,
             cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, currency,
-            searched), ``next`` (objects, cell, width, cells), ``plan`` (objects, width, have, have_width).
+            searched), ``next`` (objects, cell, width, cells), ``plan`` (objects, width, have, have_width),
+            ``equal-risk`` (design, against, risk, found, before, gain).
         said: Whether the numbers carry it.
         withheld: Why it is not said, as a key: ``few-objects``, ``not-settled``, ``not-run``, ``no-prices``,
             ``no-cells``, ``no-difference``; "" where it is said.

@@ -11,6 +11,7 @@ from ilion.evaluation.intervals import TAIL, cautious_interval
 from ilion.poc.compare import ALL, Comparisons, Weighted
 from ilion.poc.decision import CellFigures, DesignFigures, Estimate, Statement, Verdict
 from ilion.poc.sample import LEAST_OBJECTS
+from ilion.poc.threshold import AtRisk, Rate
 from ilion.types import Float64
 
 
@@ -291,3 +292,32 @@ def what_next(compared: Comparisons, cells: Sequence[CellFigures]) -> Statement:
         f"{best.design} pays there, if its gain is as it seems."
     )
     return Statement("next", True, "", values, text)
+
+
+def at_equal_risk(design: str, against: str, found: AtRisk | None, risk: float, objects: int) -> Statement:
+    """Say what a design finds when it and the baseline let through equally few wrong answers.
+
+    Args:
+        design: Name of the design.
+        against: Name of the baseline.
+        found: The comparison, the baseline first; None where so few objects promise nothing.
+        risk: Largest share of searches that may end in an accepted wrong answer.
+        objects: Number of objects.
+    """
+    values = {"design": design, "against": against, "risk": risk}
+    if found is None:
+        return Statement("equal-risk", False, "few-objects", values, "")
+
+    def estimate(rate: Rate) -> Estimate:
+        return Estimate(rate.value, rate.interval.low, rate.interval.high, objects, photos=0)
+
+    now, before, gain = (estimate(rate) for rate in (found.found_b, found.found_a, found.difference))
+    values |= {"found": now, "before": before, "gain": gain}
+    if gain.low <= 0 <= gain.high:
+        return Statement("equal-risk", False, "not-settled", values, "")
+    text = (
+        f"Where at most {percent(risk)} of the searches may end in a wrong answer, {design} finds "
+        f"{percent(now.value)} (95%: {percent(now.low)} to {percent(now.high)}) and {against} "
+        f"{percent(before.value)}; the difference is {_between(gain)}."
+    )
+    return Statement("equal-risk", True, "", values, text)

@@ -250,6 +250,20 @@ STATEMENTS = (
         "",
     ),
     Statement("next", True, "", {"cell": "medium/crowded", "objects": 60, "design": "local-4k"}, ""),
+    Statement(
+        "equal-risk",
+        True,
+        "",
+        {
+            "design": "local-4k",
+            "against": "global",
+            "risk": 0.05,
+            "found": estimate(0.83, 0.1),
+            "before": estimate(0.2, 0.1),
+            "gain": estimate(0.63, 0.12),
+        },
+        "",
+    ),
 )
 DECISION = Decision(
     name="バルブの写真検索",

@@ -94,6 +94,11 @@ def test_what_is_withheld_is_listed_with_what_it_takes(decision: Make, tmp_path:
     assert f"{open_one} the interval still holds both answers about 60 more objects" in said
 
 
+def test_designs_at_equal_risk_stand_beside_each_other(decision: Make, tmp_path: Path) -> None:
+    said = visible(write_decision(decision("recommend"), tmp_path / "d.html", language="en"))
+    assert "finds 83 of 100 and “Global descriptors only” 20: +63 (between +51 and +75)" in said
+
+
 def test_a_statement_that_is_not_said_is_nowhere(decision: Make, tmp_path: Path) -> None:
     plain = decision("recommend")
     for each in plain["statements"]:

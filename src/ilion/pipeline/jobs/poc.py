@@ -28,7 +28,7 @@ from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.forecast import stages_of
 from ilion.pipeline.jobs.lookalikes import lookalikes
 from ilion.pipeline.jobs.runs import load_run
-from ilion.pipeline.jobs.threshold import set_threshold
+from ilion.pipeline.jobs.threshold import measure_searches, set_threshold
 from ilion.pipeline.order import Pipeline
 from ilion.poc.cells import CellsOfPhotos, measure_cells, sort_photos
 from ilion.poc.compare import shares_of
@@ -37,8 +37,10 @@ from ilion.poc.decide import STOPPED, Tried, cannot_win, decide
 from ilion.poc.decision import FORMAT, Decision, to_plain
 from ilion.poc.money import DesignCost
 from ilion.poc.sample import Spread, prior_spread
+from ilion.poc.say import at_equal_risk
 from ilion.poc.settings import DESIGNS, PocConfig
 from ilion.poc.shots import ShotList, list_shots
+from ilion.poc.threshold import compare_at_risk
 from ilion.report.decision import write_boxes, write_decision, write_shots
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_threshold
@@ -375,7 +377,7 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
     found = decide(config, sorted_photos, tried, not_run, counts, parts)
     chosen = found.recommendation.values.get("design")
     if chosen and found.threshold is None:
-        found = replace(found, threshold=_threshold(config, results / chosen, progress))
+        found = _with_threshold(found, config, results, chosen, progress)
     if chosen and found.lookalikes is None:
         money = config.money
         mistaken = lookalikes(
@@ -393,14 +395,24 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
     return found, home / DECISION
 
 
-def _threshold(config: PocConfig, run: Path, progress: Progress | None) -> Any:
-    """Set the threshold of a run, and return its file; None where that cannot be done."""
+def _with_threshold(
+    found: Decision, config: PocConfig, results: Path, chosen: str, progress: Progress | None
+) -> Decision:
+    """Set the threshold of the chosen design, and compare it with the baseline at equal risk."""
+    goal, baseline = config.goal, config.designs.baseline
     try:
-        set_threshold(run, config.goal.risk, config.goal.confidence, progress=progress)
+        searches = measure_searches(results / chosen, progress)
+        set_threshold(results / chosen, goal.risk, goal.confidence, searches=searches)
+        found = replace(found, threshold=read_threshold(results / chosen))
+        if chosen == baseline:
+            return found
+        before = measure_searches(results / baseline, progress)
+        at_risk = compare_at_risk(before, searches, goal.risk, goal.confidence, seed=config.seed)
     except IlionError as error:  # a decision without a threshold is still one
         log.warning("no threshold: %s", error)
-        return None
-    return read_threshold(run)
+        return found
+    said = at_equal_risk(chosen, baseline, at_risk, goal.risk, len(set(searches.objects)))
+    return replace(found, statements=(*found.statements, said))
 
 
 def _stages(run: RunResult) -> Any:

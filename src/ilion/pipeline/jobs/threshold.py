@@ -115,6 +115,7 @@ def set_threshold(
     confidence: float = 0.9,
     absent_share: float | None = None,
     progress: Progress | None = None,
+    searches: Searches | None = None,
 ) -> Promise:
     """Find the threshold of a run that keeps a promise about wrong answers, and write it into the run.
 
@@ -127,6 +128,7 @@ def set_threshold(
         absent_share: Share of the searches whose object is absent; None promises for absent and for present
             objects each, and so for any share.
         progress: Callback that receives stage, done and total.
+        searches: What `measure_searches` found for the run; None measures it.
 
     Raises:
         ConfigError: A number is out of its range, or the search cannot be repeated without some photos.
@@ -135,7 +137,7 @@ def set_threshold(
     for name, value in (("risk", risk), ("confidence", confidence)):  # before anything is searched
         if not 0.0 < value < 1.0:
             raise ConfigError(f"{name} must lie between 0 and 1, such as 0.05; got {value}")
-    found = promise(measure_searches(run, progress), risk, confidence, absent_share)
+    found = promise(searches or measure_searches(run, progress), risk, confidence, absent_share)
     _write(Path(run), found.threshold, found)
     return found
 

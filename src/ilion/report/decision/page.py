@@ -77,10 +77,11 @@ def write_decision(
         designs=[_design(each, plain, say) for each in plain["designs"]],
         money=_money(plain, say),
         threshold=_threshold(plain, say),
+        equal_risk=say.say(statements["equal-risk"]) if "equal-risk" in statements else None,
         alike=alike,
         definitions=definitions,
         stages=_stages(plain, say),
-        withheld=_withheld(plain, known, say),
+        withheld=_withheld(plain, chosen if known else None, say),
         meeting=_plan_meeting(recommendation["values"], say) if planned else _meeting(plain, chosen, say),
         chosen=design_name(chosen, words),
         baseline=design_name(plain["baseline"], words),
@@ -366,8 +367,14 @@ def _gate(gate: Plain, words: Words) -> str:
     return words(f"stages.gate_{gate['key']}")
 
 
-def _withheld(plain: Plain, known: bool, say: Sayings) -> list[tuple[str, str, str]]:
-    """Return what is not said: what, why, and what it takes."""
+def _withheld(plain: Plain, chosen: str | None, say: Sayings) -> list[tuple[str, str, str]]:
+    """Return what is not said: what, why, and what it takes.
+
+    Args:
+        plain: Content of ``decision.json``.
+        chosen: Design whose open cells are named, those of others being counted; None names none.
+        say: Puts it into words.
+    """
     words, recommendation = say.words, plain["recommendation"]
     found: list[tuple[str, str, str]] = []
     needed = ""
@@ -390,11 +397,18 @@ def _withheld(plain: Plain, known: bool, say: Sayings) -> list[tuple[str, str, s
         found.append((words("cannot.threshold"), words("cannot.why_few-objects"), takes))
     if plain["money"]["missing"]:
         found.append((words("cannot.money"), words("cannot.why_no-prices"), _settings(plain, say)))
-    for v in plain["verdicts"] if known else ():
-        if v["answer"] == "not-enough-photos":
+    if chosen is None:
+        return found
+    open_ = [v for v in plain["verdicts"] if v["answer"] == "not-enough-photos"]
+    for v in open_:
+        if v["design"] == chosen:
             takes = words("cannot.takes", count=v["more_objects"]) if v["more_objects"] else ""
-            said = words("cannot.verdict", design=say.design(v["design"]), cell=say.cell(v["cell"]))
+            said = words("cannot.verdict", design=say.design(chosen), cell=say.cell(v["cell"]))
             found.append((said, words("cannot.why_not-settled"), takes))
+    others = sum(v["design"] != chosen for v in open_)
+    if others:
+        told = words("cannot.others", count=others)
+        found.append((told, words("cannot.why_not-settled"), words("cannot.see_table")))
     return found
 
 

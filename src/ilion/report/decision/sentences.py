@@ -142,6 +142,19 @@ class Sayings:
             "say.next", count=v["objects"], cell=self.cell(v["cell"]), design=self.design(v["design"])
         )
 
+    def _equal_risk(self, v: Plain) -> Markup:
+        span = {"low": self.points(v["gain"]["low"], -1), "high": self.points(v["gain"]["high"])}
+        return self.words.rich(
+            "say.equal_risk",
+            risk=self.words.percent(v["risk"]),
+            design=self.design(v["design"]),
+            against=self.design(v["against"]),
+            found=self.of_100(v["found"]["value"]),
+            before=self.of_100(v["before"]["value"]),
+            gain=self.points(v["gain"]["value"]),
+            **span,
+        )
+
     def _pays_in(self, v: Plain) -> Markup:
         said = []
         if "designs" in v:  # of a plan: what is settled already
