@@ -101,7 +101,7 @@ def test_an_output_that_is_a_file(
         with pytest.raises(SystemExit) as stopped:
             cli.main()
     assert stopped.value.code == 1
-    assert f"{tmp_path / 'out'}: is a file" in capsys.readouterr().err.replace("\n", "")
+    assert f"{tmp_path / 'out'}: is no folder" in capsys.readouterr().err.replace("\n", "")
     assert (tmp_path / "out").read_text() == "mine"
 
 

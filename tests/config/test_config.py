@@ -42,6 +42,8 @@ def test_defaults_survive_a_round_trip(tmp_path: Path) -> None:
         ({"report": {"language": "de"}}, "'report.language' must be one of en, ja, got 'de'"),
         ({"extraction": {"scales": 1.0}}, "'extraction.scales' must be a list, got 1.0"),
         ({"extraction": {"rotations": [0, "x"]}}, r"'extraction.rotations\[1\]' must be int, got 'x'"),
+        ({"cache": "a\0b"}, "'cache' holds the character U.0000"),
+        ({"extraction": {"prompts": ["a\0{}"]}}, r"'extraction.prompts\[0\]' holds the character"),
     ],
 )
 def test_wrong_settings_are_named(values: dict[str, object], message: str) -> None:

@@ -71,6 +71,11 @@ def test_a_folder_of_nearly_a_role_is_refused(
     assert "its name differs from 'query' in" in found[place]
 
 
+def test_tables_of_amendments_that_are_not_read_are_named(plain_dataset: Path, save: Save) -> None:
+    save(plain_dataset / "amendments" / "1.csv", "file,object,role\n")
+    assert "is not read" in kinds(plain_dataset)["amendments/1.csv"]
+
+
 def test_roles_of_the_ilias_layout_too(tiny_dataset: Path, photo: Photo, save: Save) -> None:
     save(tiny_dataset / "ilias_core" / "mug_000" / "Pos" / "a.jpg", photo(9))
     save(tiny_dataset / "Distractors" / "a.jpg", photo(8))

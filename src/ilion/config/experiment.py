@@ -106,6 +106,8 @@ def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentCon
     else:
         values, base = load_toml(path), path.resolve().parent
     config = from_dict(ExperimentConfig, apply_overrides(values, overrides))
+    if not config.output:
+        raise ConfigError("'output' is empty; name a folder")
 
     def change(setting: str, marker: object, value: str, default: object) -> str:
         if isinstance(marker, PathFrom) and value.startswith(marker.prefix) and value not in marker.words:

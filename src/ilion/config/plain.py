@@ -143,6 +143,10 @@ def _places_of(cls: type, name: str) -> list[str]:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     """Check one value against its annotation; integers are accepted where floats are expected."""
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(
+            f"'{path}' holds the character U+0000, which no name and no text has: {value!a:.200}"
+        )
     if get_origin(hint) is Annotated:
         hint, *markers = get_args(hint)
         value = _convert(hint, value, path)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ilion.datasets.amendments import FOLDER, versions
 from ilion.datasets.listing import PACKED, Listing, is_hidden, shown_path
 from ilion.datasets.names import difference, loose
 from ilion.opening.tables import WORKBOOKS
@@ -53,12 +54,29 @@ def note_root(listing: Listing, used: Collection[str], distractors: str) -> None
             )
         else:
             others.append(entry.name)
+    known = {path.name for path in versions(listing.root)}
+    for name in sorted(_names(listing.root / FOLDER) - known):
+        if not is_hidden(name):
+            remedy = "name it by four digits, such as 0001.csv, or move it away"
+            listing.warn(
+                "stray-file",
+                listing.root / FOLDER / name,
+                "is no table of amendments and is not read",
+                remedy,
+            )
     if others:
         shown = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
         many = (
             "1 other file or folder is" if len(others) == 1 else f"{len(others)} other files or folders are"
         )
         listing.inform("not-read", ".", f"{many} not read ({shown})", "move photos to a folder that is read")
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def _is_nearly(name: str, used: str) -> bool:

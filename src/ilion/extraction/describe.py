@@ -217,8 +217,8 @@ def describe(
         except DatasetError as error:
             if on_bad_image == "error":
                 raise ImageError(
-                    f"{error} To count such images and go on, use --on-bad-image=skip; "
-                    "'ilion datasets check' lists all of them."
+                    f"{error}. --on-bad-image=skip counts such images of the database and goes on; "
+                    "'ilion datasets check' lists all of them"
                 ) from error
             log.warning("skipped %s", error)
             skipped.append(Skipped(record.id, str(record.source), str(error)))

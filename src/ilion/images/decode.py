@@ -85,18 +85,22 @@ def decode(
         kind = sniff(data)
         if kind == "jpeg":
             header = read_jpeg_header(data)
-            _check_size(header.width, header.height, max_pixels)
+            check_size(header.width, header.height, max_pixels)
             return _decode_jpeg(data, header if upright else replace(header, orientation=1), at_least)
         if kind == "png":
             png = read_png_header(data)
-            _check_size(png.width, png.height, max_pixels)
+            check_size(png.width, png.height, max_pixels)
             check_png(data)
             return _decode_pillow(data, kind, max_pixels, exif_orientation(png.exif)[0] if upright else 1)
         return _decode_pillow(data, kind, max_pixels, 0 if upright else 1)
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a header that claims no pixels, or more than allowed."""
+def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a header that claims no pixels, or more than allowed.
+
+    Raises:
+        ImageError: It does.
+    """
     if width < 1 or height < 1:
         raise ImageError(
             f"zero-sized: the header says {width} x {height} pixels; fetch the file again or save it anew"
@@ -166,7 +170,7 @@ def _libjpeg(data: bytes, header: JpegHeader, at_least: tuple[int, int] | None) 
 def _decode_pillow(data: bytes, kind: str, max_pixels: int, orientation: int = 0) -> Decoded:
     """Decode with Pillow; an orientation of 0 is the one that the opened image states."""
     with open_image(data, kind) as image:
-        _check_size(*image.size, max_pixels)
+        check_size(*image.size, max_pixels)
         stated, _ = pillow_orientation(image)
         if kind == "tiff":  # which Pillow turns itself while loading
             stated = 1

@@ -154,8 +154,8 @@ class Pipeline:
         self.config = config
         self.output = Path(config.output)
         for folder in (self.output, Path(config.cache or config.output)):
-            if blocked := next((p for p in (folder, *folder.parents) if p.is_file()), None):
-                raise ConfigError(f"{blocked}: is a file; name a folder for the output (-o) and for cache")
+            if blocked := next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None):
+                raise ConfigError(f"{blocked}: is no folder; name one for the output (-o) and for cache")
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
         self._progress, self._layer, self._dataset, self._sealed = progress, layer, dataset, sealed
 

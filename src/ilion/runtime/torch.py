@@ -61,6 +61,23 @@ def torch_device(name: str) -> Any:
     return torch.device(name)
 
 
+def check_device(name: str, what: str) -> None:
+    """Check that a device can be used, before anything is computed; the CPU needs no torch.
+
+    Args:
+        name: See `torch_device`.
+        what: What it is for.
+
+    Raises:
+        MissingExtraError: Torch is not installed.
+        ConfigError: No such kind of device.
+        ExtractionError: The machine does not have it.
+    """
+    if name != "cpu":
+        extra_library("torch", f"{what} on device {name!r}")
+        torch_device(name)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random weights that depend on the seed alone, without touching the caller's random state."""

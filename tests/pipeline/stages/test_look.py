@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.networks import tiny_network
 
 from ilion import api
 from ilion.config import ExperimentConfig, load_experiment
-from ilion.errors import ImageError
+from ilion.errors import IlionError, ImageError
 from ilion.pipeline.stages.look import look
 from ilion.types import FileSource, ImageRecord, TarSource
 
@@ -105,6 +106,12 @@ def test_a_damaged_tar_is_said_before_anything_is_computed(experiment: Experimen
     assert not list(Path(experiment.output).rglob("*.npy"))
 
 
+def test_a_device_that_is_not_there_is_said_before_anything_is_computed(experiment: ExperimentConfig) -> None:
+    with pytest.raises(IlionError, match="device"):
+        api.rank(replace(experiment, search=replace(experiment.search, device="cuda:99")))
+    assert not list(Path(experiment.output).rglob("*.npy"))
+
+
 def test_a_look_takes_bounded_time_and_says_what_it_did_not_see(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jpg", draw_photo(1))
     endless = (ImageRecord(str(number), FileSource(path)) for number in itertools.count())
@@ -128,8 +135,12 @@ def test_pipes_and_huge_files_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "sparse.jpg").open("wb") as file:
         file.truncate(64 << 30)
-    started = time.monotonic()
-    found = look(ImageRecord(n, FileSource(tmp_path / n)) for n in ("pipe.jpg", "sparse.jpg"))
-    assert time.monotonic() - started < 5
-    assert len(found.bad) == 2
+    (tmp_path / "none.gif").write_bytes(b"GIF89a" + bytes(7) + b";")
+    header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x01\0\0\0\0"
+    chunk = b"\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big")
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    names = ("pipe.jpg", "sparse.jpg", "none.gif", "huge.png")
+    found = look(ImageRecord(n, FileSource(tmp_path / n)) for n in names)
+    assert len(found.bad) == 4
     assert "is a pipe" in found.bad[0]
+    assert "more than the limit" in found.bad[3]

@@ -34,6 +34,7 @@ from ilion.pipeline.stages.photos import (
 from ilion.pipeline.stages.results import Extraction, Prepared
 from ilion.pipeline.stages.search import rank_descriptors
 from ilion.reranking.base import Explanation
+from ilion.runtime.torch import check_device
 from ilion.types import Int64, Query, Ranking, Value
 
 
@@ -106,6 +107,7 @@ class DescriptorStage(FirstStage):
 
     def prepare(self, experiment: Experiment) -> Extraction:
         """Describe database and queries, adapted where there is a layer."""
+        check_device(self._config.search.device, "search")
         extracted = describe(experiment, self.extractor)
         return adapt(experiment, extracted, self.layer) if self.layer else extracted
 

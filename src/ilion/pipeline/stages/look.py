@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from ilion.errors import IlionError, ImageError
 from ilion.images import probe
+from ilion.images.decode import check_size
+from ilion.images.probe import add_place
 from ilion.opening import open_regular
 from ilion.pipeline.experiment import Experiment
 from ilion.runtime.threads import in_order
@@ -112,11 +114,13 @@ def _problem(record: ImageRecord) -> str:
     try:
         head, whole = _head(record)
         try:
-            probe(head, where=where)
+            facts = probe(head, where=where)
         except ImageError:
             if not HEAD <= whole <= LARGE:
                 raise
-            probe(record.source.read(), where=where)  # perhaps only its header is longer
+            facts = probe(record.source.read(), where=where)  # perhaps only its header is longer
+        with add_place(where):
+            check_size(*facts.size)
     except ImageError as error:
         return str(error)
     except OSError as error:
@@ -155,5 +159,5 @@ def _stop(found: Look, what: str) -> None:
     if not found.bad:
         return
     hint = "" if what.startswith("query") else "To count such images and go on, use --on-bad-image=skip; "
-    end = " " if len(found.bad) == 1 else "\n"
+    end = ". " if len(found.bad) == 1 else "\n"
     raise ImageError(f"{_said(found, what)}{end}{hint}'ilion datasets check' lists all that is wrong")
