@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ilion.config import load_experiment
 from ilion.errors import ConfigError
 from ilion.outcome import Interval
+from ilion.pipeline.explain.cost import design as name_of
 from ilion.report.charts.bars import sorted_precisions
 from ilion.report.charts.canvas import share_axis, ticks
 from ilion.report.charts.pareto import CostPoint, accuracy_axis, pareto_chart
+from ilion.report.english import design_text
 from ilion.report.sections.facts import choose
 from ilion.report.sections.verdict import slice_label
 from ilion.wording import load_words
@@ -149,3 +154,18 @@ def test_the_axis_of_accuracy_holds_both_ends(a: float, b: float) -> None:
     assert high <= end + 1e-6
     assert 1 <= round((end - start) / step) <= 6
     assert abs(start / step - round(start / step)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("search.method=local",),
+        ("extraction.model=default", "adaptation.method=few-shot", "search.expansion=alpha"),
+        ("extraction.model=default", "rerank.features=rootsift", "rerank.budget=4096", "reading.use=fused"),
+        ("extraction.model=default", "rerank.features=rootsift"),
+    ],
+)
+def test_designs_are_named_in_the_language_of_the_page(settings: tuple[str, ...], tmp_path: Path) -> None:
+    """Each part of a name fits an English entry of the catalogue, so none is left in English."""
+    named = design_text(name_of(load_experiment(tmp_path, settings)), load_words("report", "ja"))
+    assert all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", part) for part in named.split("＋")), named

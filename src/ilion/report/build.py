@@ -16,6 +16,7 @@ from ilion._version import __version__
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.report.context import Context, Section, Selection, select
+from ilion.report.english import in_language
 from ilion.report.pictures import Pictures, find_records
 from ilion.report.sections.domains import domains_section
 from ilion.report.sections.facts import Outcome
@@ -85,7 +86,7 @@ def write_report(
     if gallery < 0:
         raise ConfigError(f"gallery must be 0 or more queries, got {gallery}")
     words = load_words("report", language)
-    results = best_first(results)
+    results = [in_language(result, words) for result in best_first(results)]
     main = results[0]
     outcome, selection = select(main, gallery)
     records = _records(main, outcome, selection)

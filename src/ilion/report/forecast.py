@@ -12,6 +12,7 @@ from ilion.forecast import ForecastResult, format_size
 from ilion.outcome import Interval
 from ilion.report.build import write_page
 from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, ticks
+from ilion.report.english import design_text
 from ilion.wording import Words, load_words
 
 
@@ -34,6 +35,7 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
         words,
         format_size=format_size,
         result=result,
+        design=design_text(result.design, words),
         chart=sizes_chart("forecast", result, words),
         warnings=warning_sentences(result, words),
         rows=list(zip(result.forecast.points, result.images, result.costs, strict=True)),

@@ -1,0 +1,76 @@
+"""What runs say in English about themselves, in the language of a page.
+
+Names of designs and stages and notes of runs are stored in English. The English catalogue has each form of
+them as an entry; what fits one is said by the entry of the page's language, and what fits none stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+from ilion.outcome import RunResult
+from ilion.wording import Words, load_words
+
+_ROOM = "report"
+
+
+def design_text(design: str, words: Words) -> str:
+    """Return the name of a design in the language of a page.
+
+    Args:
+        design: The name, as a run stores it: parts with " + " between them.
+        words: The catalogue.
+
+    >>> design_text("local features in 16384 B + reading", load_words("report", "ja"))
+    '局所特徴（写真1枚16,384バイト）＋文字の読み取り'
+    """
+    if words.language == "en":
+        return design
+    return words("made_of.joined").join(_reword(part, "design_part", words) for part in design.split(" + "))
+
+
+def stage_text(stage: str, words: Words) -> str:
+    """Return the name of a stage in the language of a page."""
+    return _reword(stage, "stage", words)
+
+
+def in_language(result: RunResult, words: Words) -> RunResult:
+    """Return a run whose design, stages and notes are in the language of a page."""
+    if words.language == "en":
+        return result
+    seconds = {stage_text(stage, words): value for stage, value in result.cost.stage_seconds.items()}
+    reused = tuple(stage_text(stage, words) for stage in result.cost.reused)
+    about = result.provenance.get("data set")
+    provenance = dict(result.provenance)
+    if isinstance(about, Mapping):
+        notes = [_reword(str(note), "note", words) for note in about.get("notes", ())]
+        provenance["data set"] = {**about, "notes": notes}
+    return replace(
+        result,
+        design=design_text(result.design, words),
+        cost=replace(result.cost, stage_seconds=seconds, reused=reused),
+        provenance=provenance,
+    )
+
+
+def _reword(text: str, section: str, words: Words) -> str:
+    for name, pattern in _patterns(section):
+        found = pattern.fullmatch(text)
+        if found:
+            values = {key: int(v) if v.isdecimal() else v for key, v in found.groupdict().items()}
+            return words(f"{section}.{name}", **values)
+    return text
+
+
+@cache
+def _patterns(section: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return what each English entry of a section looks like when it is filled in."""
+    entries = load_words(_ROOM, "en").section(section)
+    return tuple(
+        (name, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(entry)), re.DOTALL))
+        for name, entry in entries.items()
+        if isinstance(entry, str)
+    )
