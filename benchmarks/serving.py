@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,16 @@ from ilion.serve.index import Index
 from ilion.serve.request import SearchRequest
 from ilion.serve.tables import changed
 from ilion.serve.writer import create_from_run
-from ilion.storage import ShardStats
+from ilion.serve.writer.compaction import MERGED
+from ilion.storage import ShardStats, write_head
 from ilion.types import Descriptors, Float32, Int64
 
-SHARD = 10_000
-"""Made photos in a shard."""
+SHARD = MERGED
+"""Made photos in a shard: as many as a compacted index has."""
+PATIENCE = 900
+"""Seconds that a client waits: one that gave up would leave its search in the queue."""
+DISTINCT = 11
+"""Shards that are made; further ones are copies of them, as making a million photos takes an hour."""
 
 
 def queries_of(folder: Path) -> list[tuple[str, bytes, Any]]:
@@ -106,37 +112,27 @@ def tell(index: Index, asked: list[tuple[str, bytes, Any]], rounds: int) -> None
 
 
 def grow(index: Index, photos: int) -> None:
-    """Mix in photos whose features are drawn from all stored ones, until there are so many."""
+    """Mix in photos whose features are drawn from stored ones, until there are so many or a few more."""
     connection = index.tables.connection
     prepared: Any = index.snapshot(connection).ready.prepared
     postings, words = prepared.database, prepared.words.words
     artifact = storage.load_artifact(prepared.folder)
-    pools, records, sizes = [], [], []
-    for segment in list(postings.segments())[:40]:
-        pools.append(np.repeat(np.arange(words, dtype=np.uint16), np.diff(segment.offsets)))
-        records.append(np.asarray(segment.records))
-        sizes.append(np.bincount(segment.rows, minlength=segment.size))
-    pool, held, counts = np.concatenate(pools), np.concatenate(records), np.concatenate(sizes)
-    tones = postings.looks(np.arange(min(len(postings), 2000))).tones
+    pools = Pools([postings.photo(row) for row in range(0, min(len(postings), 2400), 3)])
+    there_already = connection.execute("SELECT name, content FROM shards WHERE name LIKE 'made_%'")
+    made = [storage.shard_key(*found) for found in there_already][:DISTINCT]
     [there] = connection.execute("SELECT count(*) FROM photos").fetchone()
     [shard] = connection.execute("SELECT max(number) FROM shards").fetchone()
     started = time.perf_counter()
     for start in range(there, photos, SHARD):
         shard += 1
-        names = [f"made/{row:09d}.jpg" for row in range(start, min(start + SHARD, photos))]
-        rng = np.random.default_rng(start)
-
-        def encoded(names: list[str], rng: np.random.Generator) -> Iterator[tuple[str, local.Encoded]]:
-            for name in names:
-                chosen = rng.integers(0, len(pool), int(rng.choice(counts)))
-                chosen = chosen[np.argsort(pool[chosen], kind="stable")]
-                look = tones[rng.integers(len(tones))]
-                yield name, local.Encoded(pool[chosen], held[chosen], look, (640, 480))
-
+        names = [f"made/{row:09d}.jpg" for row in range(start, start + SHARD)]
         key = storage.shard_key(f"made_{shard}", f"{shard:012x}")
-        local.write_shard(
-            artifact, key, encoded(names, rng), words, lambda n: ShardStats(n, 0.0, 0, machine())
-        )
+        if len(made) < DISTINCT:
+            chosen = pools.draw(names, np.random.default_rng(start))
+            local.write_shard(artifact, key, chosen, words, lambda n: ShardStats(n, 0.0, 0, machine()))
+            made.append(key)
+        else:
+            repeat(artifact.folder, made[shard % DISTINCT], key, names)
         with index.tables.write() as write:
             write.execute(
                 "INSERT INTO shards VALUES (?, ?, ?, ?, 1)",
@@ -148,7 +144,36 @@ def grow(index: Index, photos: int) -> None:
                 [(name, name, shard, place) for place, name in enumerate(names)],
             )
             changed(write, layout=True)
-    print(f"grown to {photos:,} photos in {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"grown beyond {photos:,} photos in {time.perf_counter() - started:.0f} s", flush=True)
+
+
+class Pools:
+    """Features of stored photos, from which others are made."""
+
+    def __init__(self, photos: list[local.Encoded]) -> None:
+        self.photos = photos
+        self.words = np.concatenate([photo.words for photo in photos])
+        self.records = np.concatenate([photo.records for photo in photos])
+
+    def draw(self, names: list[str], rng: np.random.Generator) -> Iterator[tuple[str, local.Encoded]]:
+        """Make photos of features drawn at random, as many as one stored photo has."""
+        for name in names:
+            like = self.photos[rng.integers(len(self.photos))]
+            chosen = rng.integers(0, len(self.words), len(like))
+            chosen = chosen[np.argsort(self.words[chosen], kind="stable")]
+            yield name, local.Encoded(self.words[chosen], self.records[chosen], like.tones, like.size)
+
+
+def repeat(folder: Path, key: str, other: str, names: list[str]) -> None:
+    """Copy a shard under another key, with other ids; the bytes are read like any others."""
+    files = []
+    for path in sorted(folder.glob(f"{key}.*.npy")):
+        files.append(path.with_name(path.name.replace(key, other)))
+        shutil.copyfile(path, files[-1])
+    shutil.copyfile(folder / f"{key}.stats.json", folder / f"{other}.stats.json")
+    head = storage.read_json(folder / f"{key}.ids.json")
+    own = {"ids": names, "segments": head["segments"], "postings": head["postings"]}
+    write_head(folder / f"{other}.ids.json", own, files)
 
 
 def bench_load(options: argparse.Namespace) -> None:
@@ -193,9 +218,10 @@ def bench_load(options: argparse.Namespace) -> None:
                     found = post(f"{url}/api/search", photo, {"box": region})
                     if not found["objects"]:
                         failed.append("no object")
+                    wall.append(1e3 * (time.perf_counter() - started))
                 except (OSError, ValueError) as error:
                     failed.append(repr(error))
-                wall.append(1e3 * (time.perf_counter() - started))
+                    time.sleep(2)  # as the service asks for when it is busy
 
         clients = [threading.Thread(target=client, args=(number,)) for number in range(options.clients)]
         for thread in clients:
@@ -229,7 +255,7 @@ def post(url: str, photo: bytes, fields: dict[str, str]) -> dict[str, Any]:
     head = f'--{line}\r\nContent-Disposition: form-data; name="photo"; filename="p.jpg"\r\n\r\n'
     body = b"".join([*parts, head.encode(), photo, f"\r\n--{line}--\r\n".encode()])
     request = urllib.request.Request(url, body, {"content-type": f"multipart/form-data; boundary={line}"})
-    with urllib.request.urlopen(request, timeout=120) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         found: dict[str, Any] = parse_json(answer.read().decode())
         return found
 

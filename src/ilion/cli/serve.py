@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ilion.cli.common import AsJson, console, say_json
+from ilion.cli.common import AsJson, console, progress_bars, say_json
 from ilion.cli.index import IndexFolder
 from ilion.errors import ConfigError, MissingExtraError
 
@@ -202,3 +202,34 @@ def export_feedback(
     left = f"{done.unconfirmed:,} searches that nobody confirmed, {done.without:,} without a photo or name"
     print(f"  left out: {left}")
     print(f"evaluate a design on them with: ilion run {output}")
+
+
+@feedback_app.command("enrich")
+def enrich_index(
+    folder: IndexFolder,
+    apply: Annotated[bool, typer.Option("--apply", help="Add the photos, if searches gain by them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try on a copy what held-out searches gain if confirmed photos are added to their objects."""
+    from ilion.serve.enrichment import enrich
+    from ilion.serve.feedback import FILE, Feedback
+    from ilion.serve.index import Index
+
+    index = Index.open(folder)
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"{folder}: no searches are kept; 'ilion serve --feedback DAYS' keeps them")
+    with progress_bars() as progress:
+        done = enrich(index, Feedback(folder, days=float("inf")), apply=apply, progress=progress)
+    if as_json:
+        say_json(done)
+        return
+    print(f"{done.photos:,} photos of {done.objects:,} objects, tried on {done.asked:,} held-out searches")
+    print(f"  first object is right: {done.first[0]:.1%} before, {done.first[1]:.1%} after")
+    print(f"  {done.better:,} searches better, {done.worse:,} worse; 1/rank of the right object")
+    print(f"  {done.reciprocal[0]:.3f} -> {done.reciprocal[1]:.3f}, ", end="")
+    print(f"95% interval of the gain {done.gain.low:+.3f} to {done.gain.high:+.3f}")
+    print(f"  left out: {done.left:,} of objects with one visit, {done.there:,} that are there already")
+    if apply:
+        print(f"{done.added:,} photos are added; their ids begin with confirmed/")
+    else:
+        print("add them with: --apply" if done.helps else "searches do not surely gain: leave it")

@@ -69,6 +69,25 @@ class Exported(Value):
     without: int
 
 
+@dataclass(frozen=True)
+class Confirmed(Value):
+    """A search whose photo shows an object, as somebody said.
+
+    Args:
+        search: Name of the search.
+        photo: The encoded photo that was asked with.
+        box: Box as it was sent: left, top, width, height; empty without one.
+        object: Name of the object.
+        asked: Seconds since 1970.
+    """
+
+    search: str
+    photo: bytes
+    box: str
+    object: str
+    asked: float
+
+
 class Feedback:
     """Searches and verdicts of one index. Safe to share among threads.
 
@@ -171,6 +190,30 @@ class Feedback:
             [judged] = connection.execute("SELECT count(DISTINCT search) FROM verdicts").fetchone()
         return searches, judged
 
+    def confirmed(self) -> tuple[list[Confirmed], int, int]:
+        """Return searches whose photo shows a named object, the earliest first.
+
+        Returns:
+            The searches; the number of those that nobody confirmed; and of those without a photo or a name.
+        """
+        with closing(self._open()) as connection:
+            asked = connection.execute(
+                "SELECT name, searches.photo, box, asked, max(is_right), "
+                "(SELECT objects FROM verdicts AS v WHERE v.search = name AND v.is_right "
+                "ORDER BY said DESC LIMIT 1) "
+                "FROM searches LEFT JOIN verdicts ON search = name GROUP BY name ORDER BY asked"
+            ).fetchall()
+        found, unconfirmed, without = list[Confirmed](), 0, 0
+        for name, photo, box, when, right, shown in asked:
+            objects = parse_json(shown) if right else ()
+            if not right:
+                unconfirmed += 1
+            elif not photo or not objects:
+                without += 1
+            else:
+                found.append(Confirmed(name, photo, box, objects[0], when))
+        return found, unconfirmed, without
+
     def export(self, index: Index, folder: Path) -> Exported:
         """Make a data set of confirmed searches, to be evaluated like any other.
 
@@ -186,31 +229,17 @@ class Feedback:
         """
         if folder.exists() and any(folder.iterdir()):
             raise DatasetError(f"{folder}: is not empty; name a new folder")
-        with closing(self._open()) as connection:
-            asked = connection.execute(
-                "SELECT name, searches.photo, box, max(is_right), "
-                "(SELECT objects FROM verdicts AS v WHERE v.search = name AND v.is_right "
-                "ORDER BY said DESC LIMIT 1) "
-                "FROM searches LEFT JOIN verdicts ON search = name GROUP BY name ORDER BY asked"
-            ).fetchall()
+        confirmed, unconfirmed, without = self.confirmed()
         rows = ["file,object,role,x,y,width,height"]
-        queries, objects, without, unconfirmed = 0, set[str](), 0, 0
-        for name, photo, box, right, shown in asked:
-            if not right:
-                unconfirmed += 1
-                continue
-            confirmed = parse_json(shown)
-            if not photo or not confirmed:
-                without += 1
-                continue
-            file = f"queries/{queries:05d}-{name[:8]}{_ending(photo)}"
-            storage.write_bytes(folder / file, photo)
-            rows.append(f"{file},{_cell(confirmed[0])},query,{box or ',,,'}")
-            objects.add(confirmed[0])
-            queries += 1
-        if not queries:
+        for number, found in enumerate(confirmed):
+            file = f"queries/{number:05d}-{found.search[:8]}{_ending(found.photo)}"
+            storage.write_bytes(folder / file, found.photo)
+            rows.append(f"{file},{_cell(found.object)},query,{found.box or ',,,'}")
+        objects = {found.object for found in confirmed}
+        if not confirmed:
             raise DatasetError(
-                f"{self.path}: none of {len(asked)} searches was confirmed by a photo of a named object"
+                f"{self.path}: none of {unconfirmed + without} searches was confirmed by a photo of a named "
+                "object"
             )
         photos = 0
         for _, source, views in index.photos():
@@ -221,7 +250,7 @@ class Feedback:
             rows += [f"{file},{_cell(view)},positive,,,," for view in own] or [f"{file},,distractor,,,,"]
             photos += 1
         storage.write_bytes(folder / "photos.csv", ("\n".join(rows) + "\n").encode())
-        return Exported(queries, len(objects), photos, unconfirmed, without)
+        return Exported(len(confirmed), len(objects), photos, unconfirmed, without)
 
 
 def _ending(data: bytes) -> str:

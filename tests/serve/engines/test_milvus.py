@@ -95,7 +95,7 @@ def wait(what: str, done: object, seconds: float = 180) -> None:
     pytest.fail(f"{what}: not within {seconds:.0f} s; last seen: {last}")
 
 
-def test_answers_filters_and_deletions_are_those_of_exact_search(server: Server) -> None:
+def test_answers_are_those_of_exact_search_also_after_a_kill(server: Server) -> None:
     wait("the server starts", lambda: open_engine(server.uri, "vectors", D))
     engine = open_engine(server.uri, "vectors", D)
     rng = np.random.default_rng(0)
@@ -127,3 +127,16 @@ def test_answers_filters_and_deletions_are_those_of_exact_search(server: Server)
     engine.upsert(numbers[some], database[some])
     mark = engine.flush()
     check(np.arange(N))
+    # killed in the middle: what was acknowledged is there, and the same engine answers again
+    server.kill()
+    with pytest.raises(IlionError, match="does not answer"):
+        engine.search(queries, K, mark=mark)
+    with pytest.raises(IlionError, match="does not answer"):
+        engine.upsert(numbers[:1], database[:1])
+    server.start()
+    wait("the server comes back", lambda: len(engine.search(queries, K, mark=mark)[0]), 300)
+    check(np.arange(N))
+    assert engine.count() == N
+    engine.delete(numbers[some])
+    mark = engine.flush()
+    check(np.setdiff1d(np.arange(N), some))

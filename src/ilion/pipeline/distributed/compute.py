@@ -169,6 +169,15 @@ def do_shards(
     return [key for key in keys if key not in lacking], not left, missing
 
 
+def family_of(name: str) -> str:
+    """Return the name of a shard without its number; images move between the shards of a family.
+
+    >>> family_of("photos_00012")
+    'photos'
+    """
+    return _NUMBER.sub("", name)
+
+
 def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[str]]:
     """Return what names the shards of earlier states of the database that may hold images of a shard."""
     families: dict[str, list[str]] = {}
@@ -178,11 +187,11 @@ def _earlier(artifact: Artifact, keys: Sequence[str]) -> Callable[[Shard], list[
         if key not in present:
             name = key.rpartition("-")[0]
             # a tar keeps its name; files move between the numbered shards of their folder
-            for family in {name, _NUMBER.sub("", name)}:
+            for family in {name, family_of(name)}:
                 families.setdefault(family, []).append(key)
 
     def earlier(shard: Shard) -> list[str]:
-        return families.get(shard.name if isinstance(shard, TarShard) else _NUMBER.sub("", shard.name), [])
+        return families.get(shard.name if isinstance(shard, TarShard) else family_of(shard.name), [])
 
     return earlier
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +22,15 @@ from ilion.errors import ArtifactError, ConfigError, MissingExtraError
 from ilion.serve.engines.base import INDEX_ENGINES
 from ilion.types import Float32, Int64
 
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+T = TypeVar("T")
 SECONDS = 10.0
 """Longest time of a call that changes or asks about little; a search may take three times as long."""
+LOADING = 60.0
+"""Longest time in which a server loads vectors: after a kill it first waits for 30 s, until the lease of its
+former self has ended."""
 BATCH = 4096
 """Vectors that are sent at once: 8 MB with 512 components; gRPC takes 64."""
 IDS = 50_000
@@ -59,39 +67,83 @@ class Milvus:
         uri, token = (address[1] + address[3], address[2]) if address else (place, "")
         if not re.match(r"https?://", uri) and not uri.endswith(".db"):
             raise ConfigError(f"milvus:{place}: write an address such as http://HOST:19530, or a file (.db)")
-        self.place, self.name = uri, name
-        with self._asking():
-            self._client = MilvusClient(uri, token=token, timeout=SECONDS, grpc_options=GRPC)
-            there = self._client.has_collection(name)
-            if not dim:
-                return
-            if not there:
+        self.place, self.name, self._token = uri, name, token
+        self._client: MilvusClient | None = None
+        self._connecting = threading.Lock()
+        if not dim:
+            return
+
+        def make(client: MilvusClient) -> None:
+            if not client.has_collection(name, timeout=SECONDS):
                 schema = MilvusClient.create_schema(auto_id=False)
                 schema.add_field("number", DataType.INT64, is_primary=True)
                 schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-                how = self._client.prepare_index_params()
+                how = client.prepare_index_params()
                 how.add_index("vector", index_type=index, metric_type="IP")
-                self._client.create_collection(name, schema=schema, index_params=how)
-            fields = self._client.describe_collection(name)["fields"]
+                client.create_collection(name, schema=schema, index_params=how)
+            fields = client.describe_collection(name, timeout=SECONDS)["fields"]
             found = [f["params"].get("dim") for f in fields if f["name"] == "vector"]
             if [int(d) for d in found if d] != [dim]:
                 raise ArtifactError(f"milvus:{uri}: collection {name!r} holds other vectors; drop it there")
-            self._client.load_collection(name)
+            client.load_collection(name, timeout=LOADING)
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
+        self._run(make)
+
+    def _connected(self) -> MilvusClient:
+        from pymilvus import MilvusClient
+
+        with self._connecting:
+            if self._client is None:
+                # one that is shared with others would be repaired by all of them, one after the other
+                self._client = MilvusClient(
+                    self.place, token=self._token, timeout=SECONDS, grpc_options=GRPC, dedicated=True
+                )
+            return self._client
+
+    def _run(self, what: Callable[[MilvusClient], T]) -> T:
+        """Call a server that may have died since, and come back.
+
+        A connection that is lost is made anew, once; a server that came back is told to load its vectors.
+
+        Raises:
+            ArtifactError: It does not answer, or is not done with loading in `LOADING` seconds.
+        """
         from grpc import RpcError
         from pymilvus.exceptions import MilvusException
 
-        try:
-            yield
-        except (MilvusException, RpcError, OSError) as error:
-            details = error.details() if isinstance(error, RpcError) and hasattr(error, "details") else None
-            reason = str(details or getattr(error, "message", "") or error).splitlines()[0][:300]
-            raise ArtifactError(
-                f"milvus:{self.place} does not answer as it should ({reason}); start it again, or wait until "
-                "it has loaded its vectors: nothing is lost, the index holds them all"
-            ) from error
+        client, again = self._client, True
+        while True:
+            try:
+                client = self._connected()
+                return what(client)
+            except (MilvusException, RpcError, OSError, ValueError) as error:
+                details = error.details() if isinstance(error, RpcError) and hasattr(error, "details") else ""
+                reason = str(details or getattr(error, "message", "") or error).splitlines()[0][:300]
+                unloaded = "not loaded" in reason
+                lost = client is not None and re.search("connect|unavailable|closed channel", reason, re.I)
+                if lost and client is not None:
+                    self._leave(client)
+                if not again or not (unloaded or lost):
+                    raise ArtifactError(
+                        f"milvus:{self.place} does not answer as it should ({reason}); start it again, or "
+                        "wait until it has loaded its vectors: nothing is lost, the index holds them all"
+                    ) from error
+            again = False
+            if unloaded:
+                self._ask("load_collection", timeout=LOADING)
+
+    def _ask(self, verb: str, *values: Any, **options: Any) -> Any:
+        """Call a method of the client with the name of the collection."""
+        return self._run(lambda client: getattr(client, verb)(self.name, *values, **options))
+
+    def _leave(self, client: Any) -> None:
+        """Give up a connection, unless another thread has made a new one."""
+        with self._connecting:
+            if held := self._client is client:
+                self._client = None
+        if held:
+            with suppress(Exception):  # whatever is wrong with it, it is not used any more
+                client.close()
 
     def upsert(self, numbers: Int64, vectors: Float32) -> None:
         """Keep vectors under their numbers."""
@@ -102,14 +154,13 @@ class Milvus:
                 {"number": number, "vector": vector}
                 for number, vector in zip(numbers[part].tolist(), values[part], strict=True)
             ]
-            with self._asking():
-                self._client.upsert(self.name, rows, timeout=6 * SECONDS)
+            self._ask("upsert", rows, timeout=6 * SECONDS)
 
     def delete(self, numbers: Int64) -> None:
         """Drop vectors."""
         for start in range(0, len(numbers), BATCH):
-            with self._asking():
-                self._client.delete(self.name, ids=numbers[start : start + BATCH].tolist())
+            part = numbers[start : start + BATCH].tolist()
+            self._ask("delete", ids=part, timeout=6 * SECONDS)
 
     def flush(self) -> int:
         """Read back at level Strong; a mark is a time of Milvus."""
@@ -118,14 +169,13 @@ class Milvus:
 
     def count(self) -> int:
         """Return the number of vectors."""
-        with self._asking():
-            found = self._client.query(
-                self.name,
-                filter="",
-                output_fields=["count(*)"],
-                consistency_level="Strong",
-                timeout=6 * SECONDS,
-            )
+        found = self._ask(
+            "query",
+            filter="",
+            output_fields=["count(*)"],
+            consistency_level="Strong",
+            timeout=6 * SECONDS,
+        )
         return int(found[0]["count(*)"])
 
     def search(
@@ -156,16 +206,15 @@ class Milvus:
         level: dict[str, Any] = {"consistency_level": "Strong"}
         if mark:
             level = {"consistency_level": "Customized", "guarantee_timestamp": mark}
-        with self._asking():
-            found = self._client.search(
-                self.name,
-                list(np.asarray(queries, np.float32)),
-                filter=condition,
-                limit=k,
-                search_params={"metric_type": "IP"},
-                timeout=3 * SECONDS,
-                **level,
-            )
+        found = self._ask(
+            "search",
+            list(np.asarray(queries, np.float32)),
+            filter=condition,
+            limit=k,
+            search_params={"metric_type": "IP"},
+            timeout=3 * SECONDS,
+            **level,
+        )
         size = max(map(len, found), default=0)
         numbers = np.full((len(queries), size), -1, np.int64)
         values = np.full((len(queries), size), -np.inf, np.float32)
@@ -178,5 +227,4 @@ class Milvus:
 
     def drop(self) -> None:
         """Delete the collection."""
-        with self._asking():
-            self._client.drop_collection(self.name)
+        self._ask("drop_collection", timeout=SECONDS)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from ilion import storage
 from ilion.pipeline import Progress
 from ilion.pipeline.asking import Ready
+from ilion.pipeline.distributed.compute import family_of
 from ilion.serve.engines.attached import read_setting
 from ilion.serve.index import Index
-from ilion.serve.photos import BATCH
 from ilion.serve.shards import StoredShard
 from ilion.serve.tables import LIVE, changed, state
 from ilion.serve.writer.designs import catch_up
@@ -21,6 +21,8 @@ from ilion.serve.writer.engine import drop_designs, drop_numbers, held_designs
 from ilion.serve.writer.lock import writing
 from ilion.types import ImageRecord, KnownSource
 
+MERGED = 8192
+"""Photos of a shard that small ones are merged to: a search looks into every shard, so few are faster."""
 _KEY = re.compile(r"(.+?-[0-9a-f]{12})\.")
 """How the name of a file begins that belongs to a shard."""
 
@@ -128,8 +130,10 @@ def _merged(index: Index) -> list[StoredShard]:
             "SELECT number, status FROM photos WHERE shard = ? ORDER BY place", (shard.number,)
         ).fetchall()
         alive = [number for number, status in rows if status == LIVE]
-        small = shard.name.startswith("photos_") and len(alive) < BATCH // 2
-        if not small or sum(len(numbers) for _, numbers, _ in group) + len(alive) > BATCH:
+        small = len(alive) < MERGED // 2
+        together = sum(len(numbers) for _, numbers, _ in group) + len(alive)
+        # what is stored is taken over from shards of the same family only
+        if not small or together > MERGED or (group and family_of(group[0][0].name) != family_of(shard.name)):
             flush()
         group.append((shard, alive, len(alive) == len(rows)))
         if not small:

@@ -134,7 +134,7 @@ def link_artifacts(source: Path, target: Path, keys: Sequence[str]) -> None:
     wanted = tuple(f"{key}." for key in keys)
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         if path.is_file() and path.name.startswith("first-"):
-            _bring(path, target / path.name)
+            bring(path, target / path.name)
         elif path.is_dir():
             learnt = path.name.startswith(tuple(f"{kind}-" for kind in LEARNT))
             found = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
@@ -144,10 +144,11 @@ def link_artifacts(source: Path, target: Path, keys: Sequence[str]) -> None:
             known = {head.name.removesuffix(".ids.json") + "." for head in path.glob("*.ids.json")}
             own = [file for file in found if not file.name.startswith(tuple(known))]
             for file in (*own, *shards):
-                _bring(file, target / path.name / file.name)
+                bring(file, target / path.name / file.name)
 
 
-def _bring(source: Path, target: Path) -> None:
+def bring(source: Path, target: Path) -> None:
+    """Link a file that never changes to another place, or copy it where that cannot be."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
