@@ -70,7 +70,7 @@ def test_the_first_page_says_it_in_words_before_any_map(decision: Make, tmp_path
 def test_the_same_in_japanese(decision: Make, tmp_path: Path) -> None:
     said = visible(write_decision(decision("recommend"), tmp_path / "d.html"))
     assert "検索100回のうち93回で、正しい物体が1位に表示されます（88～98回）。" in said
-    assert "1日200回の検索のうち、約186回で最初に正しい物体が表示され" in said
+    assert "1日200回の検索のうち、約186回で正しい物体が1位に表示され" in said
     english = re.findall(r"[A-Za-z]{4,}", said)
     assert set(english) <= {"Ilion", "ilias", "valve", "needs", "designs", "labels"}
 
