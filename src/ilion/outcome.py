@@ -270,7 +270,9 @@ class Reranking(Value):
         folds: (Q,) part of each query; a calibrated share was learnt on the other parts. None or all 0 where
             nothing was learnt.
         ledger: Gains and losses of each stage.
-        change: Change from the ranking before to the final one.
+        change: Change from the ranking before to the re-ranked one.
+        after: Evaluation of the re-ranked ranking, where a model that was asked put its first results in
+            another order; None where it is the final one.
         full: Cost of compression; None where nothing was compressed, or where it is not known.
         sources: Content (``ranking``, ``evidence``) -> folder of the artifact that holds it.
     """
@@ -287,6 +289,7 @@ class Reranking(Value):
     folds: Int64 | None = None
     ledger: Ledger | None = None
     change: Change | None = None
+    after: Evaluation | None = None
     full: FullPrecision | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests import benchmark_sets as sets
 from tests.conftest import draw_photo
-from tests.networks import tiny_network
+from tests.networks import read_texts, tiny_network
 
 from ilion import api, cli
 from ilion.config import ExperimentConfig, from_dict
@@ -94,3 +94,51 @@ def test_each_composed_query_is_asked_with_its_own_text(
     companions = Pipeline(config).companions
     assert {query.partition("#")[2] for query in companions} == set(companions.values())
     assert len(set(companions.values())) == 2
+
+
+@pytest.mark.slow
+def test_composed_queries_may_multiply_both_similarities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photo, text and product as the authors' table has them; the product is made of the other two."""
+    read_texts(monkeypatch)
+    sets.icir(tmp_path / "icir", 0, draw=draw_photo)
+
+    def found(name: str, asked: str, **extraction: object) -> dict[str, dict[str, float]]:
+        plain = experiment(tmp_path / "icir", tmp_path / name)
+        model = {
+            "model": plain.extraction.model,
+            "threads": 1,
+            "workers": 1,
+            "dtype": "float32",
+            **extraction,
+        }
+        dataset = {"path": str(tmp_path / "icir"), "queries": asked}
+        result = api.evaluate(
+            experiment(tmp_path / "icir", tmp_path / name, dataset=dataset, extraction=model)
+        )
+        return result.ranking.to_dict()
+
+    photos, texts = found("photos", "image"), found("texts", "text")
+    products = found("products", "image+text", text_fusion="product")
+    assert products != found("sums", "image+text")
+    for query, ranked in products.items():
+        assert set(ranked) == set(photos[query])
+        expected = [max(photos[query][i], 0) * max(texts[f"{query}#text"][i], 0) for i in ranked]
+        np.testing.assert_allclose(list(ranked.values()), expected, rtol=1e-4)
+    with pytest.raises(ConfigError, match=r"needs search\.method = 'exact'"):
+        api.evaluate(
+            from_dict(
+                ExperimentConfig,
+                {
+                    "output": str(tmp_path / "bad"),
+                    "dataset": {"path": str(tmp_path / "icir"), "queries": "image+text"},
+                    "extraction": {
+                        "model": f"onnx:{tmp_path / 'tiny.onnx'}",
+                        "workers": 1,
+                        "text_fusion": "product",
+                    },
+                    "search": {"expansion": "average"},
+                },
+            )
+        )

@@ -63,6 +63,8 @@ class ExtractionConfig:
             averaged. Empty asks with the text alone.
         long_texts: ``cut`` drops what a model cannot read of a long text; ``average`` reads it in pieces.
         text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
+        text_fusion: How a query of image and text is compared: by the ``sum`` of both descriptors, or by the
+            ``product`` of both similarities.
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: Largest number of database images from which a model learns its codebook.
         refit: Whether to learn anew from the present state of the data set. Otherwise the first codebook
@@ -88,6 +90,7 @@ class ExtractionConfig:
     prompts: tuple[str, ...] = ()
     long_texts: Literal["cut", "average"] = "cut"
     text_weight: Annotated[float, Between(0, 1)] = 0.5
+    text_fusion: Literal["sum", "product"] = "sum"
     on_bad_image: Literal["error", "skip"] = "error"
     fit_images: Annotated[int, Between(1, 10**9)] = 500
     refit: bool = False
@@ -104,6 +107,11 @@ class ExtractionConfig:
                 f"extraction.like = {self.like!r} resizes in its own way; leave extraction.resize = "
                 f"{self.resize!r} out, or like"
             )
+
+    @property
+    def text_share(self) -> float | None:
+        """Share of the text in the sum of both descriptors; None where their similarities are multiplied."""
+        return None if self.text_fusion == "product" else self.text_weight
 
     @property
     def global_box(self) -> Literal["crop", "mask", "none"]:

@@ -135,8 +135,10 @@ def _asleep(verb: str, config: ExperimentConfig) -> Iterable[tuple[str, str]]:
             yield "evaluation.", "nothing is judged before 'ilion evaluate'"
     if rerank.fusion == "rank":
         yield "rerank.weight=", "rerank.fusion is rank, which goes by places alone"
-    if not config.ask.endpoint:
-        yield "ask.", "nobody is asked as long as ask.endpoint is empty"
+    if not config.ask.asks:
+        yield "ask.", "nobody is asked as long as ask.endpoint is empty and ask.model is not in this process"
+    for name in ("key", "timeout", "workers") if config.ask.local else ():
+        yield f"ask.{name}=", "ask.model is in this process"
     if reading.use == "none":
         yield "reading.", "nothing is read as long as reading.use = none"
     if reading.use == "only":
@@ -189,6 +191,8 @@ def _asleep_search(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
             "search.device=",
             f"search.method is {search.method}, which multiplies no matrices",
         )
+    if not search.projection:
+        yield "search.projection_first=", "search.projection is not set"
     if search.expansion == "none":
         yield "search.expansion_top=", "search.expansion is none"
     if search.expansion != "alpha" and not search.database_expansion_top:

@@ -80,6 +80,9 @@ class SearchConfig:
         expansion_top: Number of first results that are averaged into the query.
         expansion_alpha: Exponent of the similarity as weight, for ``alpha``.
         database_expansion_top: Neighbours averaged into each database descriptor; 0 for none.
+        projection: File or folder with the weights of a query-adaptive projection (QuARI), by which the first
+            results are compared again; "" for none.
+        projection_first: Number of first results that are projected.
         block_size: Number of database descriptors read at once.
         code: Code of ``compressed``: ``pq`` and the bytes of a descriptor, ``rabitq``, ``sq4`` or ``sq8``.
         shortlist: Number of rows that the codes of ``compressed`` propose for a query.
@@ -96,6 +99,8 @@ class SearchConfig:
     expansion_top: Annotated[int, Between(1, 10**6)] = 5
     expansion_alpha: Annotated[float, Between(0, 1000)] = 3.0
     database_expansion_top: Annotated[int, Between(0, 10**6)] = 0
+    projection: Annotated[str, PathFrom()] = ""
+    projection_first: Annotated[int, Between(1, 10**8)] = 1000
     block_size: Annotated[int, Between(1, 10**8)] = 16384
     code: str = "pq64"
     shortlist: Annotated[int, Between(1, 10**9)] = 2000

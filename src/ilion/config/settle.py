@@ -19,7 +19,7 @@ def settle(config: ExperimentConfig, *, descriptors: bool = False) -> Experiment
     """Return an experiment that says which first stage and model it has.
 
     ``search.method = "auto"`` is ``local``, unless something asks for a global descriptor: a setting of its
-    model, an adaptation layer, query expansion, texts as queries, or the verb.
+    model, an adaptation layer, query expansion, a projection, texts as queries, or the verb.
 
     Args:
         config: Any experiment; what it says itself stays.
@@ -53,6 +53,7 @@ def _needs_descriptors(config: ExperimentConfig) -> bool:
         or config.adaptation != AdaptationConfig()
         or search.expansion != "none"
         or search.database_expansion_top > 0
+        or search.projection != ""
         or search.device != "cpu"
         or config.dataset.queries != "image"
     )

@@ -153,7 +153,7 @@ def extract_queries(
     box_use: BoxUse = "crop",
     workers: int = 0,
     companions: Mapping[str, str] | None = None,
-    text_weight: float = 0.5,
+    text_weight: float | None = 0.5,
     blind: bool = False,
 ) -> tuple[str, bool]:
     """Describe image or text queries; an unreadable query is always an error: no result may lack it.
@@ -165,7 +165,7 @@ def extract_queries(
         box_use: For queries with boxes.
         workers: Decoding threads.
         companions: Image query -> text that is asked with it; their descriptors are added.
-        text_weight: Share of the text in such a sum, [0, 1].
+        text_weight: Share of the text in such a sum, [0, 1]; None keeps both beside each other, (Q, 2 D).
         blind: Texts that the model cannot describe are no error but similar to nothing (a row of zeros).
 
     Returns:
@@ -200,7 +200,7 @@ def describe_queries(
     box_use: BoxUse = "crop",
     workers: int = 0,
     companions: Mapping[str, str] | None = None,
-    text_weight: float = 0.5,
+    text_weight: float | None = 0.5,
     blind: bool = False,
 ) -> tuple[Descriptors, int]:
     """Describe image or text queries without storing anything; see `extract_queries` for the arguments.
@@ -222,11 +222,16 @@ def describe_queries(
     asked = {row: q.text for row, q in enumerate(queries) if q.text is not None}
     added = {row: companions[q.id] for row, q in enumerate(queries) if companions and q.id in companions}
     long = 0
+    if companions and text_weight is None:
+        values = np.concatenate([values, values], axis=1)  # a photo without a text is asked with twice
     for texts, share in ((asked, 1.0), (added, text_weight)):
         rows = list(texts)
         if rows and _reads_texts(extractor, blind):
             long += count_long(extractor, [texts[row] for row in rows])
             described = extractor.extract_text([texts[row] for row in rows])  # type: ignore[attr-defined]
+            if share is None:
+                values[rows, extractor.spec.dim :] = described
+                continue
             mixed = (1 - share) * values[rows] + share * described
             values[rows] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
     return Descriptors(tuple(q.id for q in queries), values), long

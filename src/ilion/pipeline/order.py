@@ -39,7 +39,7 @@ from ilion.pipeline.explain.reading import explain_reading
 from ilion.pipeline.explain.reranking import explain_changes, explainer, measure_full_precision
 from ilion.pipeline.jobs.learn import open_layer
 from ilion.pipeline.stages.adapt import leave_out_seen
-from ilion.pipeline.stages.ask import add_cost, ask, endpoint_of, report_on
+from ilion.pipeline.stages.ask import add_cost, ask, judge_of, report_on
 from ilion.pipeline.stages.first import FIRST, DescriptorStage, FirstStage
 from ilion.pipeline.stages.imported import take_results, unknown_cost, unknown_model
 from ilion.pipeline.stages.inverted_file import Index
@@ -321,7 +321,7 @@ class Pipeline:
     def evaluate(self) -> RunResult:
         """Judge the ranking, and store the result in the output folder."""
         plan = plan_local(self.config) if self.config.rerank.features != "none" else None
-        endpoint = endpoint_of(self.experiment) if self.config.ask.endpoint else None
+        judge = judge_of(self.experiment) if self.config.ask.asks else None
         found = self._found()
         searched = found.final
         truth, axes = self._truth(searched.ranking)
@@ -365,9 +365,11 @@ class Pipeline:
             found.stage,
             found.extracted.long_texts if isinstance(found.extracted, Extraction) else 0,
         )
-        if endpoint is not None:
-            asked = ask(self.experiment, endpoint, ranking)
+        if judge is not None:
+            asked = ask(self.experiment, judge, ranking)
             provenance["asked"] = report_on(asked, self.config.ask.model, evaluation.mean)
+            if reranking is not None:
+                reranking = replace(reranking, after=evaluation)
             ranking, taken = asked.ranking, add_cost(taken, asked)
             evaluation = self._judge(ranking, truth, axes)
         result = RunResult(

@@ -1,8 +1,8 @@
-"""Ask a language model that sees pictures whether two photos show the same object, over HTTP.
+"""Ask a language model that sees pictures whether two photos show the same object.
 
-The endpoint speaks OpenAI's chat completions, as many local servers and hosted services do. Photos go to
-wherever the user points it, and nowhere else. Answers are kept by the digest of what was asked, so that
-nothing is asked twice.
+It lies behind an address, or in this process (`asking_local`). An endpoint speaks OpenAI's chat completions,
+as many local servers and hosted services do. Photos go to wherever the user points it, and nowhere else.
+Answers are kept by the digest of what was asked, so that nothing is asked twice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -57,8 +58,42 @@ class Answer:
     kept: bool = False
 
 
-class Endpoint:
-    """A model behind an address, with its answers on disk; safe for threads.
+class Judge(ABC):
+    """A model that is asked, with its answers on disk; safe for threads.
+
+    Args:
+        name: What the answers depend on beside the pictures and the question: the model.
+        cache: Folder of the answers.
+        prompt: Question, asked before both pictures.
+    """
+
+    def __init__(self, name: str, cache: Path, prompt: str) -> None:
+        self._name, self._cache, self._prompt = name, cache, prompt
+
+    def ask(self, query: bytes, image: bytes) -> Answer:
+        """Ask about two pictures in JPEG.
+
+        Raises:
+            ExtractionError: The model cannot be asked, or answers something else.
+        """
+        digest = hashlib.blake2b(digest_size=20)
+        for part in (self._name.encode(), self._prompt.encode(), query, image):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        path = self._cache / digest.hexdigest()[:2] / f"{digest.hexdigest()}.json"
+        if path.is_file():
+            return replace(Answer(**read_json(path)), kept=True)
+        answer = self._answer(query, image)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {k: v for k, v in vars(answer).items() if k != "kept"})
+        return answer
+
+    @abstractmethod
+    def _answer(self, query: bytes, image: bytes) -> Answer:
+        """Ask the model itself."""
+
+
+class Endpoint(Judge):
+    """A model behind an address.
 
     Args:
         address: Address up to ``/v1``, such as ``http://127.0.0.1:8000/v1``.
@@ -75,6 +110,7 @@ class Endpoint:
     def __init__(
         self, address: str, model: str, key: str, cache: Path, prompt: str = PROMPT, timeout: float = 60.0
     ) -> None:
+        super().__init__(model, cache, prompt)
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ConfigError(f"ask.endpoint = {address!r} is no address such as http://127.0.0.1:8000/v1")
@@ -83,25 +119,14 @@ class Endpoint:
                 f"ask.endpoint = {address!r}: a key is sent over https only; use an https address"
             )
         self._url = address.rstrip("/") + "/chat/completions"
-        self._model, self._key, self._prompt, self._cache = model, key, prompt, cache
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(timeout), retries=False)
+        self._key = key
+        self._pool = urllib3.PoolManager(maxsize=256, timeout=urllib3.Timeout(timeout), retries=False)
 
-    def ask(self, query: bytes, image: bytes) -> Answer:
-        """Ask about two pictures in JPEG.
-
-        Raises:
-            ExtractionError: The endpoint cannot be reached, refuses, or answers something else.
-        """
-        digest = hashlib.blake2b(digest_size=20)
-        for part in (self._model.encode(), self._prompt.encode(), query, image):
-            digest.update(len(part).to_bytes(8, "big") + part)
-        path = self._cache / digest.hexdigest()[:2] / f"{digest.hexdigest()}.json"
-        if path.is_file():
-            return replace(Answer(**read_json(path)), kept=True)
+    def _answer(self, query: bytes, image: bytes) -> Answer:
         started = time.perf_counter()
         content = self._send(
             {
-                "model": self._model,
+                "model": self._name,
                 "temperature": 0,
                 "max_tokens": 4,
                 "logprobs": True,
@@ -116,7 +141,7 @@ class Endpoint:
         )
         try:
             choice, usage = content["choices"][0], content.get("usage") or {}
-            answer = Answer(
+            return Answer(
                 read_score(choice),
                 int(usage.get("prompt_tokens", 0)),
                 int(usage.get("completion_tokens", 0)),
@@ -126,9 +151,6 @@ class Endpoint:
             raise ExtractionError(
                 f"{self._url}: answered {str(content)[:200]!r}; expected yes or no"
             ) from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {k: v for k, v in vars(answer).items() if k != "kept"})
-        return answer
 
     def _send(self, question: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -175,7 +197,7 @@ def read_score(choice: dict[str, Any]) -> float:
     for token in tokens:
         known = {"yes": 0.0, "no": 0.0}
         for each in token.get("top_logprobs") or [token]:
-            word = str(each["token"]).strip(" .,!\"'").lower()
+            word = plain_word(each["token"])
             if word in known:
                 known[word] += math.exp(float(each["logprob"]))
         if sum(known.values()) > 0:
@@ -185,6 +207,15 @@ def read_score(choice: dict[str, Any]) -> float:
         if word.startswith(start):
             return score
     raise ValueError(f"neither yes nor no: {word!r}")
+
+
+def plain_word(token: object) -> str:
+    """Return a token without what stands around its word, in small letters.
+
+    >>> plain_word(" Yes.")
+    'yes'
+    """
+    return str(token).strip(" .,!\"'").lower()
 
 
 @dataclass(frozen=True)
@@ -214,7 +245,7 @@ def ask_about(
     ranking: Ranking,
     query: Callable[[int], RGB | None],
     image: Callable[[int], RGB],
-    endpoint: Endpoint,
+    judge: Judge,
     first: int,
     workers: int = 4,
     progress: Callable[[int, int], None] | None = None,
@@ -225,7 +256,7 @@ def ask_about(
         ranking: The results before.
         query: Function from a query's number to its picture; None for one without, which is left as it is.
         image: Function from a database row to its picture.
-        endpoint: The model.
+        judge: The model.
         first: Number of results asked about.
         workers: Number of questions at once.
         progress: Callback that receives queries done and queries in all.
@@ -235,7 +266,7 @@ def ask_about(
     answers: list[Answer] = []
 
     def ask(pair: tuple[bytes, int]) -> Answer:
-        return endpoint.ask(pair[0], encode(image(pair[1])))
+        return judge.ask(pair[0], encode(image(pair[1])))
 
     with ThreadPoolExecutor(workers) as pool:
         for number in range(len(ranking.query_ids)):

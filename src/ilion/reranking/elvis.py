@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.reranking.base import SCORERS, Findings, Scorer, ScorerOptions, mark_unknown
 from ilion.reranking.transport import ITERATIONS, TEMPERATURE, transport
-from ilion.storage.statedict import read_state_dict
+from ilion.storage.statedict import read_state_dict, write_state_dict
 from ilion.types import Float32, Float64, LocalFeatures
 
 STEEPNESS, LAMBDA = 0.5, 0.5
@@ -177,6 +177,11 @@ def load(path: Path) -> Elvis:
     if wrong:
         raise ExtractionError(f"{path}: {len(wrong)} tensors do not fit: {'; '.join(wrong[:3])}")
     return Elvis({name: np.asarray(state[name], np.float64) for name in wanted})
+
+
+def save(network: Elvis, path: Path) -> None:
+    """Write a network as a state dict, with the function of the training where it was just trained."""
+    write_state_dict(path, {name: np.asarray(a, np.float32) for name, a in network.weights.items()})
 
 
 @SCORERS.register("elvis", note="a small network over a transport plan of features")

@@ -17,9 +17,10 @@ import simplejpeg
 from tests.networks import tiny_network
 
 from ilion import api
+from ilion.api import load_run
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ConfigError, ExtractionError
-from ilion.reranking.asking import Endpoint, read_score
+from ilion.reranking.asking import PROMPT, Endpoint, read_score
 
 
 class Fake(ThreadingHTTPServer):
@@ -124,6 +125,93 @@ def test_the_first_results_are_asked_about_once(tiny_dataset: Path, tmp_path: Pa
     assert again.ranking.to_dict() == result.ranking.to_dict()
     api.run(experiment(tiny_dataset, tmp_path / "run", fake.address, prompt="Same thing? yes or no"))
     assert len(fake.asked) == 18  # another question has other answers
+
+
+@pytest.mark.slow
+def test_what_is_asked_about_was_re_ranked_before(tiny_dataset: Path, tmp_path: Path, fake: Fake) -> None:
+    local = {"features": "rootsift", "keypoints": 50, "side": 96, "shortlist": 6}
+    config = experiment(tiny_dataset, tmp_path / "run", fake.address)
+    config = from_dict(ExperimentConfig, {**_plain(config), "rerank": local})
+    asked, _ = api.run(config)
+    shown = load_run(tmp_path / "run").reranking
+    with pytest.raises(ConfigError, match="asked about the first results"):
+        api.forecast([tmp_path / "run"])
+    reranked = api.evaluate(from_dict(ExperimentConfig, {**_plain(config), "ask": {}}))
+    assert len(fake.asked) == 9
+    said: Any = asked.provenance["asked"]
+    assert said["mAP before"] == reranked.evaluation.mean
+    for query, found in asked.ranking.to_dict().items():
+        before = list(reranked.ranking.to_dict()[query])
+        assert set(list(found)[:3]) == set(before[:3])
+        assert list(found)[3:] == before[3:]
+    assert asked.reranking is not None  # what re-ranking did is told apart from what asking did
+    assert shown is not None
+    for each in (asked.reranking, shown):
+        assert each.after is not None
+        assert each.after.mean == reranked.evaluation.mean
+
+
+def tiny_language_model(folder: Path) -> Path:
+    """Save a model of pictures and texts with random weights and a few words."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["<unk>", "<pad>", "<image>", *sorted(set(PROMPT.replace("?", " ?").split())), "yes", "Yes", "no"]
+    text = Tokenizer(models.WordLevel({w: n for n, w in enumerate(dict.fromkeys(words))}, unk_token="<unk>"))
+    text.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=text,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.LlavaConfig(
+        vision_config=transformers.CLIPVisionConfig(image_size=28, patch_size=14, projection_dim=8, **sizes),
+        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=2, **sizes),
+        image_token_index=2,
+    )
+    torch.manual_seed(0)
+    transformers.LlavaForConditionalGeneration(config).save_pretrained(folder)
+    transformers.LlavaProcessor(
+        transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template="{% for m in messages %}{% for part in m.content %}{% if part.type == 'image' %}"
+        " <image> {% else %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}",
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.extras
+def test_a_model_in_this_process_is_asked(tiny_dataset: Path, tmp_path: Path) -> None:
+    from ilion.reranking.asking_local import LocalModel
+
+    model = tiny_language_model(tmp_path / "tiny-llava")
+    config = experiment(tiny_dataset, tmp_path / "run", "", model=f"transformers:{model}")
+    result, _ = api.run(config)
+    asked: Any = result.provenance["asked"]
+    assert (asked["questions sent"], asked["answer tokens"]) == (9, 9)
+    assert asked["prompt tokens"] == 9 * (len(PROMPT.split()) + 2 * 4)  # four patches a picture
+    assert "tiny-llava asked about the first 3" in result.design
+    before = api.rank(from_dict(ExperimentConfig, {**_plain(config), "ask": {}})).ranking.to_dict()
+    for query, found in result.ranking.to_dict().items():
+        assert sorted(list(found)[:3]) == sorted(list(before[query])[:3])
+    again: Any = api.run(config)[0].provenance["asked"]
+    assert (again["questions sent"], again["answers kept"]) == (0, 9)
+    pictures = [simplejpeg.encode_jpeg(np.full((32, 32, 3), n, np.uint8)) for n in (20, 220)]
+    scores = [LocalModel(model, tmp_path / f"{n}").ask(pictures[0], pictures[n]).score for n in (0, 1)]
+    assert 0 < scores[0] < 1
+    assert scores[0] != scores[1]
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        api.run(
+            experiment(tiny_dataset, tmp_path / "run", "http://127.0.0.1:9/v1", model=f"transformers:{model}")
+        )
+    with pytest.raises(ConfigError, match="there is no model"):
+        api.run(experiment(tiny_dataset, tmp_path / "run", "", model=f"transformers:{tmp_path}"))
 
 
 def _plain(config: ExperimentConfig) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def design(config: ExperimentConfig) -> str:
         parts.append(f"{settings.expansion} QE {settings.expansion_top}")
     if settings.database_expansion_top and use != "only":
         parts.append(f"DBA {settings.database_expansion_top}")
+    if settings.projection and use != "only":
+        parts.append(f"first {settings.projection_first} projected ({Path(settings.projection).stem})")
     local = config.rerank
     if local.features != "none":
         size = f" in {local.budget} B" if local.budget else ""
@@ -151,6 +153,7 @@ def design(config: ExperimentConfig) -> str:
             size = " at full precision" if full else f" as {short_name(local.codec)}"
         scorer = "" if local.scorer == "geometry" else f" by {short_name(local.scorer)}"
         parts.append(f"{short_name(local.features)}{size}{scorer}, top {local.shortlist}")
-    if config.ask.endpoint:
-        parts.append(f"{config.ask.model} asked about the first {config.ask.first}")
+    if config.ask.asks:
+        name = Path(config.ask.model).name if config.ask.local else config.ask.model
+        parts.append(f"{name} asked about the first {config.ask.first}")
     return " + ".join(parts)

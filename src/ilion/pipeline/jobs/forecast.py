@@ -306,8 +306,18 @@ def _counts(
     instances: Sequence[str],
     mask: Bool,
 ) -> DistractorCounts | ShortlistCounts:
-    """Count distractors above positives, in both stages of a re-ranked design."""
+    """Count distractors above positives, in both stages of a re-ranked design.
+
+    Raises:
+        ConfigError: Scores are places among others, or answers about the first results.
+    """
+    if config.ask.asks:
+        raise ConfigError(
+            "a model was asked about the first results (section ask), which are others in a larger database; "
+            "forecast the design without it"
+        )
     cosines = config.reading.use == "none" and config.search.method not in ("local", "asmk")
+    cosines &= not config.search.projection
     if reranked is None:
         return count_distractors(ranking, truth, instances, mask, cosines=cosines)
     if config.rerank.fusion == "rank":

@@ -80,6 +80,7 @@ def measure_searches(run: Where, progress: Progress | None = None) -> Searches:
         )
     # inner products of other photos are the same with and without the object's
     alone = config.search.method == "exact" and config.search.expansion == "none"
+    alone &= not config.search.projection
     alone &= config.reading.use == "none" and config.rerank.features == "none"
     for numbers in _by_kind(described, range(len(queries))):
         ranking = ready.answer(described.take(numbers)).ranking

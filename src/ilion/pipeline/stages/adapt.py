@@ -81,7 +81,11 @@ def adapt(experiment: Experiment, extracted: Extraction, stored: StoredLayer) ->
 def adapt_queries(queries: Descriptors, stored: StoredLayer) -> Descriptors:
     """Return descriptors of queries after a layer; the identity leaves them as they are."""
     layer = stored.layer
-    return queries if is_identity(layer) else Descriptors(queries.ids, layer.apply(queries.values))
+    if is_identity(layer):
+        return queries
+    # photo and text stand beside each other where the product of their similarities is asked for
+    parts = queries.values.reshape(-1, layer.dim_in) if queries.dim == 2 * layer.dim_in else queries.values
+    return Descriptors(queries.ids, layer.apply(parts).reshape(len(queries.ids), -1))
 
 
 def leave_out_seen(dataset: RetrievalDataset, stored: StoredLayer, seen: str) -> RetrievalDataset:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from ilion.errors import ConfigError
 from ilion.images import crop, decode, least_size, resize
 from ilion.outcome import Cost
 from ilion.pipeline.experiment import Experiment
-from ilion.reranking.asking import Asked, Endpoint, ask_about
+from ilion.reranking.asking import Asked, Endpoint, Judge, ask_about
+from ilion.reranking.asking_local import PREFIX, LocalModel
 from ilion.types import RGB, Box, ImageRecord, Ranking
 
 
-def endpoint_of(experiment: Experiment) -> Endpoint:
-    """Return the endpoint of the settings.
+def judge_of(experiment: Experiment) -> Judge:
+    """Return the model of the settings.
 
     Raises:
         ConfigError: A setting is missing, or no environment variable has the name of the key.
+        MissingExtraError: A model in this process needs torch and transformers.
+        ExtractionError: It cannot be loaded.
     """
-    settings = experiment.config.ask
+    settings, cache = experiment.config.ask, experiment.artifacts / "answers"
+    if settings.local:
+        if settings.endpoint:
+            raise ConfigError(
+                f"ask.model = {settings.model!r} is a model in this process, which ask.endpoint does not "
+                "serve; leave one of them out"
+            )
+        folder = Path(settings.model.removeprefix(PREFIX))
+        return LocalModel(folder, cache, settings.prompt, experiment.config.extraction.device)
     if not settings.model:
         raise ConfigError("ask.endpoint is given without ask.model; name the model that the endpoint serves")
     if settings.key and settings.key not in os.environ:
@@ -28,11 +40,10 @@ def endpoint_of(experiment: Experiment) -> Endpoint:
             "none of that name"
         )
     key = os.environ[settings.key] if settings.key else ""
-    cache = experiment.artifacts / "answers"
     return Endpoint(settings.endpoint, settings.model, key, cache, settings.prompt, settings.timeout)
 
 
-def ask(experiment: Experiment, endpoint: Endpoint, ranking: Ranking) -> Asked:
+def ask(experiment: Experiment, judge: Judge, ranking: Ranking) -> Asked:
     """Ask about the first results of every image query; texts keep their results."""
     settings, cropped = experiment.config.ask, experiment.config.extraction.query_box == "crop"
     queries = {query.id: query for query in experiment.queries}
@@ -48,7 +59,7 @@ def ask(experiment: Experiment, endpoint: Endpoint, ranking: Ranking) -> Asked:
         return load(records[ranking.database_ids[row]], settings.side, ())
 
     return ask_about(
-        ranking, query, image, endpoint, settings.first, settings.workers, experiment.tell("asking")
+        ranking, query, image, judge, settings.first, settings.workers, experiment.tell("asking")
     )
 
 

@@ -118,7 +118,7 @@ def _describe_queries(
     if isinstance(extractor, Lent):
         inputs |= {"text_tower": extractor.text_inputs}
     if experiment.companions:
-        inputs |= {"companions": experiment.companions, "text_weight": settings.text_weight}
+        inputs |= {"companions": experiment.companions, "text_weight": settings.text_share}
     artifact = storage.open_artifact(experiment.artifacts, "queries", inputs)
     locks.enter_context(experiment.locked(artifact.folder))
     key, reused = images.extract_queries(
@@ -128,7 +128,7 @@ def _describe_queries(
         box_use=settings.global_box,
         workers=settings.workers,
         companions=experiment.companions,
-        text_weight=settings.text_weight,
+        text_weight=settings.text_share,
         blind=config.reading.use == "fused",
     )
     return artifact, key, reused
@@ -157,10 +157,10 @@ def describe_asked(
     found, _ = images.describe_queries(
         queries,
         extractor,
-        box_use=settings.query_box,
+        box_use=settings.global_box,
         workers=settings.workers,
         companions=companions,
-        text_weight=settings.text_weight,
+        text_weight=settings.text_share,
         blind=experiment.config.reading.use == "fused",
     )
     return found

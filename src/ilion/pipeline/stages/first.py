@@ -31,6 +31,7 @@ from ilion.pipeline.stages.photos import (
     explain_photos,
     rank_by_matches,
 )
+from ilion.pipeline.stages.project import check_projection
 from ilion.pipeline.stages.results import Extraction, Prepared
 from ilion.pipeline.stages.search import rank_descriptors
 from ilion.reranking.base import Explanation
@@ -104,6 +105,8 @@ class DescriptorStage(FirstStage):
 
     def __init__(self, config: ExperimentConfig, extractor: Extractor, layer: StoredLayer | None) -> None:
         self.extractor, self.layer, self._config = extractor, layer, config
+        if config.search.projection:  # before any photo is described
+            check_projection(config.search, layer.layer.dim_out if layer else extractor.spec.dim)
 
     def prepare(self, experiment: Experiment) -> Extraction:
         """Describe database and queries, adapted where there is a layer."""

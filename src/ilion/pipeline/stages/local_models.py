@@ -15,7 +15,7 @@ def refuse_global_settings(config: ExperimentConfig) -> None:
     """Refuse what needs global descriptors, for a first stage that has none.
 
     Raises:
-        ConfigError: Texts, query expansion or adaptation are asked for; the message says which.
+        ConfigError: Texts, query expansion, a projection or adaptation are asked for; the message says which.
     """
     search = config.search
     if config.dataset.queries == "text":
@@ -27,6 +27,11 @@ def refuse_global_settings(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"search.method = {search.method!r} has no global descriptors to average: leave out "
             "search.expansion and search.database_expansion_top, or set search.method = 'exact'"
+        )
+    if search.projection:
+        raise ConfigError(
+            f"search.method = {search.method!r} has no global descriptors to project: leave out "
+            "search.projection, or set search.method = 'exact'"
         )
     if config.adaptation.layer or config.adaptation.method != "none":
         raise ConfigError(

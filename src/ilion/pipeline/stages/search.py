@@ -20,12 +20,14 @@ from ilion.pipeline.stages.inverted_file import Index, rank_by_postings
 from ilion.pipeline.stages.local_models import settings_of
 from ilion.pipeline.stages.photo_models import local_settings
 from ilion.pipeline.stages.photos import EVIDENCE, Photos, ask_one, rank_by_matches
+from ilion.pipeline.stages.project import network_of, project
 from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import Code, search, search_compressed
 from ilion.searching.engines import ENGINES, rank_with
 from ilion.searching.expansion import expand, expansion_weights
 from ilion.searching.local import search_digest
+from ilion.searching.products import search_products
 from ilion.storage import DescriptorSet, fingerprint
 from ilion.types import Descriptors, Float32, Int64, Ranking
 
@@ -42,14 +44,17 @@ def find(experiment: Experiment, extracted: Extraction | Index | Photos) -> Sear
     unused = {*CUT, "asmk", "local"}
     if settings.method != "compressed":
         unused |= {"method", "code", "shortlist"}
+    unused |= {"projection", *(() if settings.projection else ("projection_first",))}
     method = {k: v for k, v in to_dict(settings).items() if k not in unused}
     part = ENGINES.find(settings.method)
     if settings.method not in ("exact", "compressed", "asmk", "local"):
         method["engine"] = [part.name, part.digest]
     if isinstance(extracted, Index):
         method = {"asmk": to_dict(settings_of(settings.asmk))}
-    if isinstance(extracted, Photos):
+    elif isinstance(extracted, Photos):
         method = {"local": to_dict(local_settings(settings.local)), "by": search_digest()}
+    elif settings.projection:
+        method["projection"] = network_of(settings).digest
     method["k"] = experiment.results_kept
     if experiment.dataset.among:
         if settings.method != "exact":
@@ -132,11 +137,19 @@ def rank_descriptors(experiment: Experiment, extracted: Extraction, allowed: Int
     if settings.database_expansion_top:
         database = _expand_database(experiment, extracted)
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
+    if _both(queries, database) and (
+        settings.method != "exact" or settings.expansion != "none" or settings.projection
+    ):
+        raise ConfigError(
+            "extraction.text_fusion = 'product' compares every image twice: it needs search.method = 'exact' "
+            "and neither search.expansion nor search.projection"
+        )
     if settings.expansion != "none":
         top = settings.expansion_top
         first = _search(experiment, extracted, queries, database, allowed, top, "query expansion")
         queries = _expand(queries, database, first, settings.expansion, settings.expansion_alpha)
-    return _search(experiment, extracted, queries, database, allowed, experiment.results_kept, "search")
+    found = _search(experiment, extracted, queries, database, allowed, experiment.results_kept, "search")
+    return project(settings, queries, database, found) if settings.projection else found
 
 
 def _search(
@@ -225,10 +238,17 @@ def _search_exact(
 ) -> Ranking:
     """Search all of a database, without short codes."""
     settings = experiment.config.search
+    if _both(queries, database):
+        return search_products(ids, queries, database, k=k, progress=experiment.tell(stage))
     if settings.method not in ("exact", "compressed"):
         part = ENGINES.find(settings.method)
         return rank_with(part, ids, queries, database, k=k, threads=settings.threads)
     return search_parts(experiment, stage, ids, queries, database, k)
+
+
+def _both(queries: Float32, database: DescriptorSet) -> bool:
+    """Return whether the queries are a photo and a text beside each other."""
+    return int(queries.shape[1]) == 2 * database.dim
 
 
 def _search_among(
@@ -253,7 +273,8 @@ def _search_among(
         own = np.array(rows.get(name, ()), np.int64)
         if len(own):
             part = Descriptors(tuple(database.ids[row] for row in own.tolist()), database.gather(own))
-            found = search([ids[n] for n in numbers], queries[numbers], part, k=k)
+            by = search_products if _both(queries, database) else search
+            found = by([ids[n] for n in numbers], queries[numbers], part, k=k)
             kept = found.indices.shape[1]
             indices[numbers, :kept], values[numbers, :kept] = own[found.indices], found.similarities
             counts[numbers] = kept

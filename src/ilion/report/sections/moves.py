@@ -89,7 +89,7 @@ def choose_moves(result: RunResult, gallery: int) -> Moves | None:
     if reranking is None or reranking.ranking is None or reranking.inliers is None:
         return None
     before_ap = dict(zip(reranking.before.query_ids, reranking.before.per_query.tolist(), strict=True))
-    evaluation = result.evaluation
+    evaluation = reranking.after or result.evaluation
     gains = np.array(
         [ap - before_ap[q] for q, ap in zip(evaluation.query_ids, evaluation.per_query.tolist(), strict=True)]
     )

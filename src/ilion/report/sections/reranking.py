@@ -80,7 +80,7 @@ def reranking_section(context: Context) -> Section | None:
 
 
 def _summary(context: Context, reranking: Reranking) -> list[str]:
-    words, after = context.words, context.main.evaluation
+    words, after = context.words, reranking.after or context.main.evaluation
     common: dict[str, object] = {
         "before": words.percent(reranking.before.mean, 1),
         "after": words.percent(after.mean, 1),
@@ -151,7 +151,7 @@ def _points(value: float, words: Words) -> str:
 
 
 def _steps(context: Context, reranking: Reranking, ledger: Ledger) -> Markup:
-    words, evaluation = context.words, context.main.evaluation
+    words, evaluation = context.words, reranking.after or context.main.evaluation
     size = reranking.shortlist
 
     def room(share: float) -> str:
@@ -252,7 +252,7 @@ def _parts(reranking: Reranking, ledger: Ledger, words: Words) -> Markup:
 
 
 def _slices(context: Context, reranking: Reranking, axis: str) -> Markup | None:
-    words, evaluation = context.words, context.main.evaluation
+    words, evaluation = context.words, reranking.after or context.main.evaluation
     if not known_slices(evaluation, axis):
         return None
     old = {s.label: s for s in reranking.before.slices if s.axis == axis}

@@ -78,6 +78,8 @@ def check_design(design: Design, uri: str) -> None:
     for bad, why in (
         (search.method != "exact", f"search.method = {search.method!r}"),
         (design.reading.use == "only", "reading.use = 'only'"),
+        (search.projection != "", "search.projection"),
+        (design.extraction.text_fusion == "product", "extraction.text_fusion = 'product'"),
         (search.expansion != "none", f"search.expansion = {search.expansion!r}"),
         (
             search.database_expansion_top > 0,
