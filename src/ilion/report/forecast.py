@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def write_forecast(result: ForecastResult, path: Path, *, language: str = "en") 
         path,
         "forecast.html.j2",
         words,
-        format_size=format_size,
+        format_size=_sizes(words),
         result=result,
         design=design_text(result.design, words),
         chart=sizes_chart("forecast", result, words),
@@ -50,7 +51,23 @@ def warning_sentences(result: ForecastResult, words: Words | None = None) -> lis
         words: The catalogue; None for English.
     """
     words = words or load_words("report", "en")
-    return [words(f"forecast.warn_{kind}", **values) for kind, values in result.warnings.items()]
+    found = []
+    for kind, values in result.warnings.items():
+        said = {key: _SHORT.sub(lambda m: _sizes(words)(_long(m)), value) for key, value in values.items()}
+        found.append(words(f"forecast.warn_{kind}", **said))
+    return found
+
+
+_SHORT = re.compile(r"\b([\d.]+)([KM])\b")
+
+
+def _long(found: re.Match[str]) -> float:
+    return float(found[1]) * {"K": 1e3, "M": 1e6}[found[2]]
+
+
+def _sizes(words: Words) -> Callable[[float], str]:
+    """Return how numbers of photos are written: short as in ``10K`` in English, else as people say them."""
+    return format_size if words.language == "en" else words.large
 
 
 def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
@@ -62,20 +79,20 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
         words: The catalogue.
     """
     left, right, top, bottom, height = 40.0, 24.0, 22.0, 34.0, 280.0
-    points = result.forecast.points
+    points, shown = result.forecast.points, _sizes(words)
     sizes = [size for size, _ in result.runs] + [point.distractors for point in points]
     low, high = min(sizes) / 1.5, max(sizes) * 1.5
     step, ceiling = share_axis(max([mean for _, mean in result.runs] + [p.ci95.high for p in points]))
     description = words.sentences(
         [
             *(
-                words("forecast.measured_point", size=format_size(size), value=words.percent(mean, 1))
+                words("forecast.measured_point", size=shown(size), value=words.percent(mean, 1))
                 for size, mean in result.runs
             ),
             *(
                 words(
                     "forecast.forecast_point",
-                    size=format_size(p.distractors),
+                    size=shown(p.distractors),
                     value=words.percent(p.mean, 1),
                     low=words.percent(p.interval.low, 1),
                     high=words.percent(p.interval.high, 1),
@@ -94,7 +111,7 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
 
     steps = [i * step for i in range(round(ceiling / step) + 1)]
     canvas.shares((left, WIDTH - right), ((y_of(share), words.percent(share)) for share in steps))
-    canvas.logarithmic(y_of(0), ((x_of(value), format_size(value)) for value in ticks(low, high)))
+    canvas.logarithmic(y_of(0), ((x_of(value), shown(value)) for value in ticks(low, high)))
     last, mean = result.runs[-1]
     canvas.path([(x_of(size), y_of(value)) for size, value in result.runs], "curve main")
     canvas.path(
@@ -103,10 +120,10 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
     for p in points:
         _whisker(canvas, x_of(p.distractors), p.ci95, y_of, "other", 4)
         _whisker(canvas, x_of(p.distractors), p.interval, y_of, "main", 8)
-        canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", format_size(p.distractors))
+        canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", shown(p.distractors))
         canvas.text(x_of(p.distractors), y_of(p.ci95.high) - 7, words.percent(p.mean, 1), "value", "middle")
     for size, value in result.runs:
-        canvas.circle(x_of(size), y_of(value), 4, "dot main", format_size(size))
+        canvas.circle(x_of(size), y_of(value), 4, "dot main", shown(size))
     return canvas.done()
 
 
