@@ -1,11 +1,12 @@
 """How many planted errors an audit finds, and what settling them does to the mAP.
 
     python -m benchmarks.audit DATASET --cache FOLDER [--seed N]
+    python -m benchmarks.audit DATASET --cache FOLDER --unlabelled
 
 One label in twenty is swapped, one positive in twenty loses its label, and 30 photos are added among the
 distractors that are crops, mirror images or re-saves of queries, positives and distractors. A suspect counts
 as looked at if it stands among the first 2 x (planted) ones; whoever looks is right about what was planted,
-and leaves the rest as it is.
+and leaves the rest as it is. With ``--unlabelled`` all labels are hidden instead: how good are the proposals?
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ilion.audit.decisions import Decision, amendments_of
@@ -166,6 +168,20 @@ def report(found: Audit, planted: Planted, pipeline: Pipeline) -> dict[str, obje
             name = next((p for p in suspect.photos if p in planted.copies), suspect.photos[0])
             seen[hit].add(name)
         rows += amendments_of(Decision(suspect, answer, "truth", ""))
+    place = {
+        (s.photos[0], s.object): n
+        for n, s in enumerate(found.suspects)
+        if s.kind in ("wrong-label", "unlabelled")
+    }
+    wanted = [
+        *((p, said, shows, "swapped") for p, (shows, said) in planted.swapped.items()),
+        *((p, shows, shows, "hidden") for p, shows in planted.hidden.items()),
+    ]
+    lost = [
+        f"{photo} {kind} ({shows}): {place.get((photo, said), place.get((photo, shows), 'in no suspect'))}"
+        for photo, said, shows, kind in wanted
+        if photo not in seen[kind]
+    ]
     anywhere = {tuple(sorted(s.photos)) for s in found.suspects if s.kind == "duplicate"}
     missed = Counter(
         f"{kind}{'' if tuple(sorted((copy, source))) in anywhere else ', in no suspect'}"
@@ -198,7 +214,42 @@ def report(found: Audit, planted: Planted, pipeline: Pipeline) -> dict[str, obje
         "kinds looked at": dict(Counter(s.kind for s in first)),
         "kinds": dict(Counter(s.kind for s in found.suspects)),
         "missed copies": dict(missed),
+        "missed labels, by their place in the list": lost,
         "mAP": {name: round(value, 4) for name, value in values.items()},
+    }
+
+
+def hide(dataset: RetrievalDataset) -> RetrievalDataset:
+    """Return a data set without labels and boxes of photos: objects, and a pile of photos."""
+    shards = tuple(
+        RecordShard(f"{shard.name}_bare", tuple(replace(r, boxes=()) for r in shard.records()))
+        if any(r.boxes for r in shard.records())
+        else shard
+        for shard in dataset.database
+    )
+    return replace(dataset, database=shards, positives={q.id: () for q in dataset.queries})
+
+
+def report_proposals(found: Audit, dataset: RetrievalDataset) -> dict[str, object]:
+    """Say how many proposed labels are right, and how many of the right ones are proposed."""
+    true = {(p, q.instance) for q in dataset.queries for p in dataset.positives[q.id]}
+    listed = [s for s in found.suspects if s.kind == "unlabelled"]
+    right = np.array([(s.photos[0], s.object) in true for s in listed], float)
+    sure = np.array([s.confidence for s in listed])
+
+    def measure(kept: NDArray[np.bool_]) -> dict[str, float]:
+        return {
+            "proposed": int(kept.sum()),
+            "precision": round(float(right[kept].mean()), 3) if kept.any() else float("nan"),
+            "recall": round(float(right[kept].sum()) / len(true), 3),
+        }
+
+    first = np.arange(len(listed))
+    return {
+        "labels": len(true),
+        **{f"confidence {least}": measure(sure >= least) for least in (0.9, 0.5, 0.2, 0.02)},
+        "as many as labels": measure(first < len(true)),
+        "twice as many": measure(first < 2 * len(true)),
     }
 
 
@@ -209,15 +260,20 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-descriptors", action="store_true")
+    parser.add_argument("--unlabelled", action="store_true")
     given = parser.parse_args()
-    planted = plant(
-        open_dataset(given.dataset, amended=False), given.cache / f"copies-{given.dataset.name}", given.seed
-    )
+    clean = open_dataset(given.dataset, amended=False)
     config = ExperimentConfig(
         output=str(given.cache / "out"),
         cache=str(given.cache),
         dataset=DatasetConfig(path=str(given.dataset)),
     )
+    if given.unlabelled:
+        pipeline = Pipeline(config, dataset=hide(clean))
+        found = examine(pipeline, pipeline.search().ranking, descriptors=not given.no_descriptors)
+        print(json.dumps(report_proposals(found, clean), indent=1))
+        return
+    planted = plant(clean, given.cache / f"copies-{given.dataset.name}", given.seed)
     pipeline = Pipeline(config, dataset=planted.dataset)
     found = examine(pipeline, pipeline.search().ranking, descriptors=not given.no_descriptors)
     write_audit(given.cache / f"audit-{given.dataset.name}-{given.seed}", found)

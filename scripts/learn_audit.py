@@ -24,17 +24,17 @@ from ilion.config import DatasetConfig, ExperimentConfig
 from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.photos import build_photos
-from ilion.types import Float64
+from ilion.types import Float32, Float64
 
 SHARE = 0.05
 PLANTINGS = 40
 PENALTY = 1.0
-LABELLED = ("query", "photos", "second", "both", "rest", "queries rest", "descriptor")
+LOCAL = ("query", "photos", "second", "several", "both", "rest", "queries rest", "several rest")
 NAMES = {
-    "labelled": LABELLED,
-    "labelled, blind": LABELLED[:-1],
-    "unlabelled": (*LABELLED, "elsewhere"),
-    "unlabelled, blind": (*LABELLED[:-1], "elsewhere"),
+    "labelled": (*LOCAL, "descriptor"),
+    "labelled, blind": LOCAL,
+    "unlabelled": (*LOCAL, "descriptor", "elsewhere"),
+    "unlabelled, blind": (*LOCAL, "elsewhere"),
 }
 
 
@@ -47,8 +47,17 @@ def open_set(folder: Path, cache: Path) -> Look:
     return Look(pipeline.experiment, build_photos(pipeline.experiment), descriptors=True)
 
 
-def plant(look: Look, rng: np.random.Generator, blind: bool) -> tuple[Shown, NDArray[np.bool_]]:
-    """Plant errors, and return the evidence with which pairs are right."""
+def plant(
+    look: Look, parts: Mapping[int, Float32], rng: np.random.Generator, blind: bool
+) -> tuple[Shown, NDArray[np.bool_]]:
+    """Plant errors, and return the evidence with which pairs are right.
+
+    Args:
+        look: What looks at the set.
+        parts: Row -> descriptor of the part that others find in a photo of an object.
+        rng: Says which.
+        blind: Whether descriptors are left out.
+    """
     true = {row: set(several) for row, several in look.shown.items()}
     rows = list(true)
     count = max(round(SHARE * len(rows)), 1)
@@ -66,8 +75,11 @@ def plant(look: Look, rng: np.random.Generator, blind: bool) -> tuple[Shown, NDA
         elif one.row in shown:
             asked.append(replace(one, objects=tuple(look.names[n] for n in shown[one.row])))
     described, queries = ({}, {}) if blind else look.described
-    kept = {row: values for row, values in described.items() if row in shown}
-    found = weigh_labels(asked, look.names, shown, kept, queries)
+    if not blind:  # what lost its label has no box any more
+        lost = {row for row in look.shown if row not in shown}
+        kept = {row: values for row, values in described.items() if row not in lost}
+        described = kept | {row: values for row, values in parts.items() if row in lost}
+    found = weigh_labels(asked, look.names, shown, described, queries)
     right = [
         name in true.get(row, set())
         for row, name in zip(found.rows.tolist(), found.objects.tolist(), strict=True)
@@ -105,8 +117,11 @@ def main() -> None:
     parts: dict[str, list[tuple[Mapping[str, Float64], NDArray[np.bool_]]]] = {name: [] for name in NAMES}
     for folder in given.set:
         look = open_set(folder, given.cache)
+        regions = (
+            look.describe_regions(look.regions(look.shown.__contains__)) if look.boxes else look.described[0]
+        )
         for seed in range(2 * PLANTINGS):
-            found, right = plant(look, np.random.default_rng(seed), blind=seed % 2 == 1)
+            found, right = plant(look, regions, np.random.default_rng(seed), blind=seed % 2 == 1)
             for kind, some in kinds_of(found.labelled, found.numbers["described"] == 0).items():
                 parts[kind].append(({k: v[some] for k, v in found.numbers.items()}, right[some]))
     models = {}

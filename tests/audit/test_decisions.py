@@ -179,7 +179,7 @@ def test_what_was_settled_stays_so_when_data_grow() -> None:
 
 def test_the_most_valuable_come_first() -> None:
     harmless = of("duplicate", ("a", "b"), "")
-    telling = Suspect("unlabelled", ("p",), "mug", 0.3, map_change=-0.01)
+    telling = Suspect("unlabelled", ("p",), "mug", 0.5, map_change=-0.01)
     assert order([harmless, telling]) == [telling, harmless]
 
 

@@ -25,8 +25,8 @@ SAME, CLOSE = 0.98, 0.955
 PEAK = 30.0
 """Largest difference of the thumbnails of one photo, in grey levels: versions of a photo differ by up to 15,
 two photos of one place with another thing in it by 60 and more (docs/audit.md)."""
-OVERLAP_SIDE = 192
-"""Longer side, in pixels, at which two photos are laid over each other."""
+OVERLAP_SIDE, LEAST_SIDE = 224, 48
+"""Longer side, in pixels, at which two photos are laid over each other, and that of the smallest part."""
 PART = 11
 """Side in pixels of the parts in which overlapping photos are compared."""
 ONE, MOMENT = 0.965, 0.72
@@ -147,20 +147,23 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
     Returns:
         None where they have nothing in common.
     """
-    a, b = (_grey(image) for image in (first, second))
-    height, width = b.shape
-    if motion is None:
-        start = np.array([[width / a.shape[1], 0, 0], [0, height / a.shape[0], 0]])
-    else:
-        start = np.array(motion, np.float64).reshape(2, 3).copy()
-        start[:, :2] *= max(b.shape) / max(a.shape)
-        start[:, 2] *= max(b.shape)
+    start = np.eye(2, 3) if motion is None else np.array(motion, np.float64).reshape(2, 3).copy()
     determinant = float(np.linalg.det(start[:, :2]))
     if not 1e-3 < determinant < 1e3:
         return None
+    # both at one resolution: what was cut out has more pixels, which are no difference
+    closer = np.sqrt(determinant)
+    a = _grey(first, OVERLAP_SIDE * min(closer, 1))
+    b = _grey(second, OVERLAP_SIDE / max(closer, 1))
+    height, width = b.shape
+    if motion is None:
+        start[0, 0], start[1, 1] = width / a.shape[1], height / a.shape[0]
+    else:
+        start[:, :2] *= max(b.shape) / max(a.shape)
+        start[:, 2] *= max(b.shape)
+    determinant = float(np.linalg.det(start[:, :2]))
     warp = _refine(a, b, start.astype(np.float32))
-    flags = cv2.INTER_AREA if determinant < 1 else cv2.INTER_LINEAR
-    moved = cv2.warpAffine(a, warp, (width, height), flags=flags)
+    moved = cv2.warpAffine(a, warp, (width, height), flags=cv2.INTER_LINEAR)
     there = cv2.warpAffine(np.ones_like(a), warp, (width, height), flags=cv2.INTER_LINEAR) > 0.99
     if there.sum() < 64:
         return None
@@ -180,8 +183,8 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
     return Overlap(likeness, peak, share, area / b.size, upright)
 
 
-def _grey(image: RGB) -> NDArray[np.float32]:
-    scale = OVERLAP_SIDE / max(image.shape[:2])
+def _grey(image: RGB, side: float) -> NDArray[np.float32]:
+    scale = max(side, LEAST_SIDE) / max(image.shape[:2])
     size = max(round(image.shape[1] * scale), 8), max(round(image.shape[0] * scale), 8)
     grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)

@@ -16,6 +16,8 @@ from ilion.audit.suspects import Numbers, Suspect
 from ilion.evaluation.average_precision import Definition, average_precision, count_hits, find_hits, find_open
 from ilion.types import Ranking, RetrievalDataset, Value
 
+COUNTED = 0.02
+"""Confidence from which on a suspect counts in the bounds; the many below would make them say nothing."""
 ROUNDS = 4
 """Passes over the suspects in search of the bounds; more hardly ever find wider ones."""
 
@@ -98,11 +100,10 @@ def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[S
         suspects: The suspects.
 
     Returns:
-        The suspects with what each alone would change; mAP and R@1 as they are, if all suspects were what
-        they seem, and the lowest and highest values that were found for some of them. These bounds are found
-        by changing one suspect after the other as long as that helps: no combination that was tried is
-            outside, but
-        there may be one.
+        The suspects with what each alone would change; mAP and R@1 as they are, if all suspects that count
+        were what they seem, and the lowest and highest values that were found for some of them. These bounds
+        are found by changing one suspect after the other as long as that helps: no combination that was tried
+        is outside, but there may be one.
     """
     effects = [_by_object(judged, changes_if_true(suspect)) for suspect in suspects]
     names = list(judged.objects)
@@ -121,8 +122,8 @@ def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[S
         both = [sum(_gap(changed[n][w], base[n][w]) for n in changed) / max(many, 1) for w in (0, 1)]
         measured.append(replace(suspect, map_change=both[0], first_change=both[1]))
     touched: dict[str, list[dict[str, str]]] = {}
-    for effect in effects:
-        for name, rows in effect.items():
+    for suspect, effect in zip(suspects, effects, strict=True):
+        for name, rows in effect.items() if suspect.confidence >= COUNTED else ():
             touched.setdefault(name, []).append(rows)
     every = {n: judged.score(n, _with(plain[n], touched.get(n, ()))) for n in names}
     spans = [

@@ -6,6 +6,7 @@ others. Letters: P pairs of a photo and an object, S results of a photo that ask
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,8 @@ LEAST = 0.02
 FLOOR = 1e-3
 NEAREST = 3
 """Photos of an object by which descriptors judge."""
+SEVERAL = 5
+"""Photos of an object that speak together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ def weigh_labels(
     shown: Mapping[int, Iterable[int]],
     described: Mapping[int, Float32],
     queries: Mapping[int, Sequence[Float32]],
+    believed: frozenset[int] = frozenset(),
 ) -> Shown:
     """Weigh every pair of a photo and an object that is labelled, or for which anything speaks.
 
@@ -93,67 +97,74 @@ def weigh_labels(
         described: Database row -> unit descriptor of what it shows (of its boxes, where it has some); rows
             may lack it.
         queries: Number of an object -> unit descriptors of its queries.
+        believed: Rows of ``shown`` that no label names, but which may speak for others.
 
     Returns:
         The pairs with these numbers. ``query``: log odds of the best of the object's queries; ``photos``: of
-        the best of its other photos; ``second``: of the second best; ``rest``: of the best photo or query of
-        any other object; ``queries rest``: of the best query of any other; ``descriptor``: likeness to the
-        object's queries and nearest photos, less that to the best other object, in deviations over all pairs,
-        0 where unknown; ``described``: whether it is known; ``elsewhere``: whether the photo is said to show
-        another object; ``both``: the lesser of ``query`` and ``photos``. Log odds are from 0 (nothing) to
-        13.8.
+        the best of its other photos; ``second``: of the second best; ``several``: mean of the best five, or
+        of as many as there are; ``rest``: of the best photo or query of any other object; ``queries rest``:
+        of the best query of any other; ``several rest``: the highest ``several`` of any other;
+        ``descriptor``: likeness to the object's queries and nearest photos, in deviations above the mean of
+        all objects, 0 where unknown; ``described``: whether it is known;
+        ``elsewhere``: whether the photo is said to show another object; ``both``: the lesser of ``query`` and
+        ``photos``. Log odds are from 0 (nothing) to 13.8.
     """
     number = {name: n for n, name in enumerate(names)}
-    best: dict[tuple[int, int], list[tuple[float, int]]] = {}
+    # a photo of the object speaks once, whichever of the two found the other
+    best: dict[tuple[int, int], dict[int, tuple[float, int]]] = {}
     by_query: dict[tuple[int, int], tuple[float, int]] = {}
 
-    def note(row: int, name: int, chance: float, witness: int) -> None:
-        if asked[witness].is_query:
-            by_query[row, name] = max(by_query.get((row, name), (0.0, -1)), (chance, witness))
-        else:
-            best.setdefault((row, name), []).append((chance, witness))
+    def note(row: int, name: int, partner: int, said: tuple[float, int]) -> None:
+        own = best.setdefault((row, name), {})
+        own[partner] = max(own.get(partner, (0.0, -1)), said)
 
     for witness, photo in enumerate(asked):
         own = photo.row
         for row, chance in zip(photo.rows.tolist(), photo.chances.tolist(), strict=True):
             if chance < LEAST or row == own or row < 0:
                 continue
-            for name in photo.objects:
-                note(row, number[name], chance, witness)
-            if not photo.is_query and row in shown:  # what it found is a witness for it, too
-                for other in shown[row]:
-                    if own >= 0:
-                        best.setdefault((own, other), []).append((chance, witness))
+            for name in (number[each] for each in photo.objects):
+                if photo.is_query:
+                    by_query[row, name] = max(by_query.get((row, name), (0.0, -1)), (chance, witness))
+                else:
+                    note(row, name, own, (chance, witness))
+            if not photo.is_query:  # what it found is a witness for it, too
+                for other in shown.get(row, ()):
+                    note(own, other, row, (chance, witness))
     pairs = sorted({*best, *by_query, *((row, name) for row, several in shown.items() for name in several)})
     rows = np.array([row for row, _ in pairs], np.int64)
     objects = np.array([name for _, name in pairs], np.int64)
-    ranked = [sorted(best.get(pair, ()), reverse=True) for pair in pairs]
+    counts = Counter(name for several in shown.values() for name in several)
+    others = np.array([counts[name] - (name in shown.get(row, ())) for row, name in pairs], np.int64)
+    ranked = [sorted(best.get(pair, {}).values(), reverse=True)[:SEVERAL] for pair in pairs]
+    table = np.zeros((len(pairs), SEVERAL))
+    for n, line in enumerate(ranked):
+        table[n, : len(line)] = [chance for chance, _ in line]
+    odds = logit(table)
     query = logit(np.array([by_query.get(pair, (0.0, -1))[0] for pair in pairs]))
-    first = logit(np.array([line[0][0] if line else 0.0 for line in ranked]))
-    second = logit(np.array([_second(line) for line in ranked]))
+    first, second = odds[:, 0], odds[:, 1]
+    together = odds.sum(axis=1) / np.clip(others, 1, SEVERAL)
     most = [
         max([by_query.get(pair, (0.0, -1)), *(line[:1] or [(0.0, -1)])])
         for pair, line in zip(pairs, ranked, strict=True)
     ]
-    likeness, known = _descriptor_margins(rows, objects, shown, described, queries)
+    said = {row: tuple(several) for row, several in shown.items() if row not in believed}
+    likeness, known = _standings(rows, objects, shown, described, queries)
     numbers = {
         "query": query,
         "photos": first,
         "second": second,
+        "several": together,
         "both": np.minimum(query, first),
         "rest": _best_other(rows, np.maximum(query, first)),
         "queries rest": _best_other(rows, query),
+        "several rest": _best_other(rows, together),
         "descriptor": likeness,
         "described": known.astype(np.float64),
-        "elsewhere": np.array([bool(set(shown.get(row, ())) - {name}) for row, name in pairs], np.float64),
+        "elsewhere": np.array([bool(set(said.get(row, ())) - {name}) for row, name in pairs], np.float64),
     }
-    labelled = np.array([name in set(shown.get(row, ())) for row, name in pairs], bool)
+    labelled = np.array([name in said.get(row, ()) for row, name in pairs], bool)
     return Shown(rows, objects, labelled, numbers, np.array([w for _, w in most], np.int64))
-
-
-def _second(line: Sequence[tuple[float, int]]) -> float:
-    """Return the best chance by another witness than the best one's."""
-    return next((chance for chance, witness in line[1:] if witness != line[0][1]), 0.0)
 
 
 def _best_other(rows: Int64, values: Float64) -> Float64:
@@ -169,13 +180,14 @@ def _best_other(rows: Int64, values: Float64) -> Float64:
     return result
 
 
-def _descriptor_margins(
+def _standings(
     rows: Int64,
     objects: Int64,
     shown: Mapping[int, Iterable[int]],
     described: Mapping[int, Float32],
     queries: Mapping[int, Sequence[Float32]],
 ) -> tuple[Float64, NDArray[np.bool_]]:
+    """Return (P,) how far above all objects each pair's stands by descriptors, and whether that is known."""
     known = np.array([row in described for row in rows.tolist()], bool)
     result = np.zeros(len(rows))
     if not known.any() or not described:
@@ -210,17 +222,14 @@ def _descriptor_margins(
         stacked = np.stack(parts)
         some = np.isfinite(stacked).any(axis=0)
         table[some, column[name]] = np.nanmean(stacked[:, some], axis=0)
-    filled = np.where(np.isfinite(table), table, -1)
-    order = np.sort(filled, axis=1)
-    top, next_ = order[:, -1], order[:, -2] if len(names) > 1 else order[:, -1]
+    # deviations of the photo's own likenesses, so that a likeness means the same in all data
+    middle, spread = np.nanmean(table, axis=1), np.maximum(np.nanstd(table, axis=1), 1e-6)
     for n, (row, name) in enumerate(zip(rows.tolist(), objects.tolist(), strict=True)):
-        if known[n] and name in column and np.isfinite(table[place[row], column[name]]):
-            value = table[place[row], column[name]]
-            result[n] = value - (next_[place[row]] if value >= top[place[row]] else top[place[row]])
-        else:
-            known[n] = False
-    spread = float(np.std(result[known])) if known.any() else 0.0
-    return result / max(spread, 1e-6), known
+        value = table[place[row], column[name]] if known[n] and name in column else np.nan
+        known[n] = np.isfinite(value)
+        if known[n]:
+            result[n] = (value - middle[place[row]]) / spread[place[row]]
+    return result, known
 
 
 @cache

@@ -19,8 +19,9 @@ Relation = Literal["", "exact", "resaved", "resized", "mirrored", "cropped", "bu
 Answer = Literal["same", "different", "other", "unsure", "duplicate", "box"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-HARMLESS = 0.1
-"""Share of its confidence that a suspect is worth which would change no number."""
+HARMLESS, GLANCE = 0.1, 0.5
+"""Share of its confidence that a suspect is worth which would change no number; more for two photos that are
+one, which is settled at a glance, and will count once the data are split or grow."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ class Suspect(Value):
     @property
     def value(self) -> float:
         """How much it is worth to look: the confidence, less where nothing would change."""
-        return self.confidence * (1.0 if self.map_change or self.first_change else HARMLESS)
+        # a label of an object that has none yet changes no number, for there is none
+        if self.map_change or self.first_change or self.kind in ("wrong-label", "unlabelled"):
+            return self.confidence
+        one = self.kind in ("duplicate", "leak") and self.relation != "burst"
+        return self.confidence * (GLANCE if one else HARMLESS)
 
 
 def order(suspects: Iterable[Suspect]) -> list[Suspect]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -41,6 +41,14 @@ LINES = 40
 """Matches that are kept of a pair."""
 SMALL_SET = 10_000
 """Photos up to which distractors ask as well, for what was cut out of one another."""
+BELIEVED = 0.9
+"""Chance from which on a photo speaks for an object that has no positives."""
+SPEAKS = 0.05
+"""Chance by verified matches from which on a photo without label is described, too."""
+MOST_DESCRIBED = 5000
+"""Photos without label that are described."""
+LEAST_SIDE = 16
+"""Pixels below which a part of a photo says nothing."""
 CLOSER = 256
 """Longer side of photos that are laid over each other."""
 
@@ -117,9 +125,39 @@ class Look:
         return {row: several for row, several in sorted(found.items()) if several}
 
     @cached_property
+    def believed(self) -> dict[int, tuple[int, Box | None]]:
+        """Row -> object and part, of photos without label that the query of an object without positives finds
+        so surely that they ask, too: so a new data set needs no label to begin with.
+        """
+        bare = set(range(len(self.names))).difference(*self.shown.values())
+        number = {name: n for n, name in enumerate(self.names)}
+        own = {q.id: number[q.instance] for q in self.dataset.queries}
+        finds, best = self.by_queries, dict[int, tuple[float, int, Box | None]]()
+        for n, place in np.argwhere((finds.chances >= BELIEVED) & (finds.rows >= 0)).tolist():
+            row, said = int(finds.rows[n, place]), float(finds.chances[n, place])
+            if said > best.get(row, (0.0,))[0]:
+                best[row] = said, own[self.index.query_ids[n]], self._part(n, place, None)
+        return {
+            row: (name, part)
+            for row, (_, name, part) in sorted(best.items())
+            if name in bare and row not in self.shown
+        }
+
+    @cached_property
+    def speaking(self) -> dict[int, tuple[int, ...]]:
+        """Row -> objects, of the photos that ask: those with labels, then those that are believed."""
+        return self.shown | {row: (name,) for row, (name, _) in self.believed.items()}
+
+    @cached_property
     def boxes(self) -> dict[int, tuple[Box, ...]]:
         """Row -> boxes, of photos of objects that have some."""
         return {row: boxes for row in self.shown if (boxes := self.records[self.ids[row]].boxes)}
+
+    @cached_property
+    def asking_boxes(self) -> dict[int, tuple[Box, ...]]:
+        """Row -> boxes within which a photo asks."""
+        found = {row: (part,) for row, (_, part) in self.believed.items() if part is not None}
+        return {**self.boxes, **found}
 
     @cached_property
     def by_queries(self) -> Finds:
@@ -129,7 +167,7 @@ class Look:
     @cached_property
     def by_photos(self) -> Finds:
         """What photos of objects found."""
-        return ask_photos(self.experiment, self.index, list(self.shown), self.boxes)
+        return ask_photos(self.experiment, self.index, list(self.speaking), self.asking_boxes)
 
     @cached_property
     def asked(self) -> tuple[Asked, ...]:
@@ -144,7 +182,7 @@ class Look:
         photos = [
             Asked(self.ids[row], row, tuple(self.names[n] for n in several), rows, chances)
             for (row, several), rows, chances in zip(
-                self.shown.items(), self.by_photos.rows, self.by_photos.chances, strict=True
+                self.speaking.items(), self.by_photos.rows, self.by_photos.chances, strict=True
             )
         ]
         return (*queries, *photos)
@@ -153,24 +191,85 @@ class Look:
     def weighed(self) -> Shown:
         """What speaks for pairs of photos and objects."""
         described, queries = self.described
-        return weigh_labels(self.asked, self.names, self.shown, described, queries)
+        return weigh_labels(
+            self.asked, self.names, self.speaking, described, queries, frozenset(self.believed)
+        )
 
     @cached_property
     def described(
         self,
     ) -> tuple[dict[int, NDArray[np.float32]], dict[int, list[NDArray[np.float32]]]]:
-        """Descriptors of photos of objects by row, and of the queries by number of the object."""
+        """Descriptors of photos of objects and of those that may be some by row, and of the queries by number
+        of the object.
+        """
         if not self.descriptors:
             return {}, {}
-        extractor = extractor_of(ExtractionConfig(model=MODEL), self.experiment.config.seed)
-        wanted = [self.records[self.ids[row]] for row in self.shown]
         asked = [self.records[photo] for several in self.query_photos.values() for photo in several]
-        found = describe_parts(self.experiment, [*asked, *wanted], extractor)
+        wanted = {row: self.records[self.ids[row]] for row in self.shown}
+        found = self._describe([*asked, *wanted.values()])
         queries = {
             n: [found[photo] for photo in self.query_photos[name] if photo in found]
             for n, name in enumerate(self.names)
         }
-        return {row: found[self.ids[row]] for row in self.shown if self.ids[row] in found}, queries
+        own = {row: found[record.id] for row, record in wanted.items() if record.id in found}
+        return own | self.describe_regions(self.regions(lambda row: row not in self.shown)), queries
+
+    def describe_regions(self, regions: Mapping[int, Box | None]) -> dict[int, NDArray[np.float32]]:
+        """Describe parts of photos of the database, or whole ones, by row."""
+        records = find_records(self.dataset, [self.ids[row] for row in regions])
+        kept = {
+            row: replace(records[self.ids[row]], boxes=() if box is None else (box,))
+            for row, box in regions.items()
+        }
+        found = self._describe(list(kept.values()))
+        return {row: found[record.id] for row, record in kept.items() if record.id in found}
+
+    def _describe(self, records: Sequence[ImageRecord]) -> Mapping[str, NDArray[np.float32]]:
+        extractor = extractor_of(ExtractionConfig(model=MODEL), self.experiment.config.seed)
+        return describe_parts(self.experiment, records, extractor)
+
+    def regions(self, wanted: Callable[[int], bool]) -> dict[int, Box | None]:
+        """Return where an object may stand in photos that were found.
+
+        Args:
+            wanted: Whether a row is asked about.
+
+        Returns:
+            Row -> the part in which the surest of those that asked was found; None for the whole photo, in
+            data without boxes, whose photos of objects are described as wholes, too. Of the
+            `MOST_DESCRIBED` surest ones.
+        """
+        best: dict[int, tuple[float, int, int, bool]] = {}
+        for finds in (self.by_queries, self.by_photos):
+            for n, place in np.argwhere((finds.chances >= SPEAKS) & (finds.rows >= 0)).tolist():
+                row, said = int(finds.rows[n, place]), float(finds.chances[n, place])
+                if wanted(row) and said > best.get(row, (0.0,))[0]:
+                    best[row] = said, n, place, finds is self.by_queries
+        surest = sorted(best, key=lambda row: (-best[row][0], row))[:MOST_DESCRIBED]
+        if self.shown and not self.boxes:
+            return dict.fromkeys(sorted(surest))
+        speaking, kept = list(self.speaking), frozenset(surest)
+        return {
+            row: self._part(n, place, None if by_query else speaking[n])
+            for row, (_, n, place, by_query) in sorted(best.items())
+            if row in kept
+        }
+
+    def _part(self, n: int, place: int, asked: int | None) -> Box | None:
+        """Return where what a query or a photo of the database (its row) shows lies in a result."""
+        if asked is None:
+            finds, part = self.by_queries, self.index.queries[n].part
+            part, side = Box(0, 0, part.width, part.height), max(part.width, part.height)
+        else:
+            finds, part = self.by_photos, self._extent(asked)
+            side = max(self.index.database.photo(asked).size)
+        size = self.index.database.photo(int(finds.rows[n, place])).size
+        return moved(part, side, finds.motions[n, place], size)
+
+    def _extent(self, row: int) -> Box:
+        """Return the largest box of a photo, or the whole of it."""
+        whole = Box(0, 0, *self.index.database.photo(row).size)
+        return max(self.asking_boxes.get(row, ()), key=lambda box: box.area, default=whole)
 
     @cached_property
     def known(self) -> dict[int, str]:
@@ -229,14 +328,17 @@ class Look:
 
     def _crops(self) -> Iterable[tuple[str, str, NDArray[np.float64]]]:
         """Yield photos that may be cut out of each other, with the motion from the first to the second."""
-        askers = [one.photo for one in self.asked]
-        offset = len(self.by_queries.rows)
-        parts = [(self.by_queries, 0), (self.by_photos, offset)]
-        rest = [row for row in range(len(self.ids)) if row not in self.shown]
-        if len(self.ids) <= SMALL_SET:
-            parts.append((ask_rest(self.experiment, self.index, rest), len(askers)))
-            askers += [self.ids[row] for row in rest]
-        for finds, start in parts:
+        # photos with boxes asked with what is inside, and a crop may show anything of them
+        every = len(self.ids) <= SMALL_SET
+        rest = list(range(len(self.ids))) if every else list(self.boxes)
+        instances = {query.id: query for query in self.experiment.queries}
+        parts = [
+            (self.by_queries, [_photo_of(instances[name]) for name in self.index.query_ids]),
+            (ask_rest(self.experiment, self.index, rest), [self.ids[row] for row in rest]),
+        ]
+        if not every:
+            parts.append((self.by_photos, [self.ids[row] for row in self.speaking]))
+        for finds, askers in parts:
             for n in range(len(finds.rows)):
                 for place in crop_candidates(finds.inliers[n], finds.motions[n]):
                     row = int(finds.rows[n, place])
@@ -244,7 +346,7 @@ class Look:
                         motion = finds.motions[n, place].astype(np.float64).reshape(2, 3)
                         if finds is self.by_queries:
                             motion = of_full_photo(motion, self.index.queries[n])
-                        yield askers[start + n], self.ids[row], motion
+                        yield askers[n], self.ids[row], motion
 
     def _pixels(self, more: Mapping[str, ImageRecord]) -> _Pixels:
         return _Pixels(self.dataset, {**self.records, **more})
@@ -348,6 +450,29 @@ class Look:
             return None
         asked = stored_query(self.index.database.photo(row), self.index.words, self.boxes.get(row, ()))
         return asked if len(asked) else None
+
+
+def moved(part: Box, side: float, motion: NDArray[np.floating], size: tuple[int, int]) -> Box | None:
+    """Return where a part of one photo lies in another one.
+
+    Args:
+        part: The part, in pixels.
+        side: Longer side of its photo in pixels.
+        motion: (6,) between them, in shares of the longer side.
+        size: Width and height of the other photo in pixels.
+
+    Returns:
+        The upright box around it, cut at the edges; None where next to nothing of it is left.
+    """
+    a, b, c, d, e, f = np.asarray(motion, np.float64).tolist()
+    x = np.array([part.x, part.x + part.width])[[0, 1, 0, 1]] / side
+    y = np.array([part.y, part.y + part.height])[[0, 0, 1, 1]] / side
+    across, down = (a * x + b * y + c) * max(size), (d * x + e * y + f) * max(size)
+    left, right = (float(np.clip(v, 0, size[0])) for v in (across.min(), across.max()))
+    top, bottom = (float(np.clip(v, 0, size[1])) for v in (down.min(), down.max()))
+    if right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
+        return None
+    return Box(left, top, right - left, bottom - top)
 
 
 def of_full_photo(motion: NDArray[np.float64], query: local.QuerySpots) -> NDArray[np.float64]:
