@@ -479,6 +479,14 @@ def test_waiting_times(value: str, seconds: float | None) -> None:
     assert waiting_time(value) == seconds
 
 
+def test_a_body_without_length_and_checksum_is_not_even_begun(tmp_path: Path) -> None:
+    with serving({"/nohead.bin": content(1, 1000)}, {"/nohead.bin": ["flood"] * 9}) as server:
+        with pytest.raises(ArtifactError, match="does not say where the file ends"):
+            fetch(recipe(server, **{"nohead.bin": "first-use"}), tmp_path)
+        assert server.sent < 32 << 20
+    assert not any(file.stat().st_size > 4096 for file in tmp_path.rglob("*"))
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_without_length_and_end_stops(
     tmp_path: Path, announced: bool, monkeypatch: pytest.MonkeyPatch

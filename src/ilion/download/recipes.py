@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from ilion.config import from_dict
 from ilion.download.settings import check_url
 from ilion.errors import ConfigError
 from ilion.opening import parse_toml, read_bytes
+from ilion.types import Between
 
 SEGMENT = re.compile(r"[A-Za-z0-9_+=,@-][A-Za-z0-9._+=,@-]{0,199}")
 """One part of a path: plain characters, not hidden, not `.` or `..`."""
@@ -43,7 +44,7 @@ class RecipeFile:
     path: str
     url: str = ""
     checksum: str = "first-use"
-    size: int = 0
+    size: Annotated[int, Between(0, 10**15)] = 0
     extract: bool = False
     optional: bool = False
     unknown: str = ""
@@ -70,11 +71,11 @@ class Part:
     help: str = ""
     default: bool = False
     takes: Literal["", "model", "numbers"] = ""
-    numbers: int = 0
-    first: int = 0
+    numbers: Annotated[int, Between(0, 10**15)] = 0
+    first: Annotated[int, Between(0, 10**15)] = 0
     listed: str = ""
     folder: str = ""
-    size: int = 0
+    size: Annotated[int, Between(0, 10**15)] = 0
     files: tuple[RecipeFile, ...] = ()
 
 

@@ -220,6 +220,8 @@ class Transfer:
     def _take(self, partial: Partial, answer: Answer) -> bool:
         """Append a body; return whether the file is whole."""
         most, limit = "", 0
+        if partial.head.total is None and not answer.delimited and not self.file.sha256:
+            raise Refusal(f"{answer.url}: does not say where the file ends, and no checksum is known to tell")
         if partial.head.total is None:
             # recipes announce sizes in round numbers
             if self.announced:
@@ -238,8 +240,6 @@ class Transfer:
             self._tell(len(data))
         if partial.head.total is not None:
             return partial.end == partial.head.total
-        if not answer.delimited and not self.file.sha256:
-            raise Refusal(f"{answer.url}: does not say where the file ends, and no checksum is known to tell")
         return True
 
     # --- patience ---
