@@ -27,6 +27,18 @@ def make(path: Path, files: dict[str, bytes], tar_format: int = tarfile.PAX_FORM
     return path
 
 
+def test_what_follows_the_end_is_not_read_for_hours(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.tar", FILES)
+    for size in (path.stat().st_size + (1 << 20), 64 << 30):
+        with path.open("r+b") as file:
+            file.truncate(size)
+        if size < 1 << 30:
+            assert len(index_tar(path).members) == len(FILES)
+        else:
+            with pytest.raises(DatasetError, match="bytes follow its end"):
+                index_tar(path)
+
+
 @pytest.mark.parametrize("tar_format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_byte_ranges_are_those_of_the_files(tmp_path: Path, tar_format: int) -> None:
     path = make(tmp_path / "a.tar", FILES, tar_format)

@@ -44,6 +44,11 @@ def _look(artifact: storage.Artifact, way: str) -> None:
         storage.read_descriptors(artifact, "s")
     elif way == "blocks":
         list(storage.DescriptorSet(artifact, ["s"]).blocks(2))
+    elif way.startswith("stored"):
+        given = storage.DescriptorSet(artifact, ["s"])
+        given.peek(np.array([1]))  # says nothing yet
+        for number, _ in enumerate(given.stored_blocks(int(way[-1])), start=1):
+            assert number * int(way[-1]) < len(given), "the last block was given"
     else:
         storage.DescriptorSet(artifact, ["s"]).gather(np.array([1]))
 
@@ -112,7 +117,10 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert not storage.has_descriptors(artifact, "s")
 
 
-@pytest.mark.parametrize("way", ["blocks", "gather", "read"])
+@pytest.mark.parametrize(
+    "way",
+    ["blocks", "gather", "read", "stored in blocks of 1", "stored in blocks of 3", "stored in blocks of 9"],
+)
 def test_a_turned_bit_in_a_shard_is_found_before_its_values_are_used(tmp_path: Path, way: str) -> None:
     artifact = _shard(tmp_path)
     _flip(artifact.folder / "s.npy", -3)

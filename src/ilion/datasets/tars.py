@@ -15,6 +15,8 @@ MOST_HEADER = 1 << 20
 """Most bytes of an extension header: long names and their like take hundreds."""
 MOST_HEADERS = 64
 """Most extension headers before one file; writers need two or three."""
+MOST_TAIL = 64 << 20
+"""Most bytes after the last file: writers fill up to a block of a tape, 10 KB and seldom above 1 MB."""
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 512
@@ -145,6 +147,11 @@ def _check_end(file: BinaryIO, path: Path, size: int, end: int, last: str) -> No
     if size - end < _BLOCK:
         raise DatasetError(
             f"{path}: truncated, it has no end marker{_after(last)}; fetch or pack the tar again"
+        )
+    if size - end > MOST_TAIL:
+        raise DatasetError(
+            f"{path}: {size - end:,} bytes follow its end{_after(last)}: a second tar, or damage; fetch it "
+            "again, or pack it as one"
         )
     file.seek(end)
     while chunk := file.read(1 << 20):

@@ -81,6 +81,10 @@ class StoredDatabase(Protocol):
         """Yield (B, D) blocks of any real type, B at most ``size``, in order of rows."""
         ...
 
+    def peek(self, rows: Int64) -> Float32:
+        """Return the descriptors of the given rows, which only going through all blocks proves undamaged."""
+        ...
+
 
 @ENGINES.register("exact")
 def search(
@@ -221,7 +225,7 @@ class _Scan:
         if not self.total or not len(self.queries):
             return self.queries[:0], self.queries[:, :0]
         size = max(256, SAMPLE_VALUES // max(1, self.queries.shape[1]))
-        rows = self.database.gather(sample_rows(self.total, min(size, max(1, self.total // 4))))
+        rows = self._peek(sample_rows(self.total, min(size, max(1, self.total // 4))))
         if rows.shape[1] != self.queries.shape[1]:
             raise ArtifactError(
                 f"queries have {self.queries.shape[1]} dimensions, the database {rows.shape[1]}; "
@@ -249,7 +253,7 @@ class _Scan:
         rows, step = sample_rows(self.total, size, seed=1), rows_at_once(len(guess))
 
         def look(start: int) -> Pairs:
-            return kernel.pairs(self.database.gather(rows[start : start + step]), 0, guess)
+            return kernel.pairs(self._peek(rows[start : start + step]), 0, guess)
 
         parts = in_order(range(0, size, step), look, workers=self.threads, ahead=self.threads + 1)
         try:
@@ -262,6 +266,12 @@ class _Scan:
         sharper = guess.copy()
         sharper[enough] = found.values[order][first[:-1][enough] + rank - 1]
         return np.maximum(sharper, guess)
+
+    def _peek(self, rows: Int64) -> Float32:
+        """Return rows for guesses, which the pass over all blocks proves."""
+        database: Any = self.database
+        found: Float32 = (database.peek if isinstance(database, StoredDatabase) else database.gather)(rows)
+        return found
 
     @property
     def _worth_it(self) -> bool:

@@ -13,6 +13,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.storage.artifacts import Artifact, ShardHead, fingerprint
-from ilion.storage.files import check_mapped, locked, read_array, read_json, release_pages
+from ilion.storage.files import check_mapped, checking_mapped, locked, read_array, read_json, release_pages
 from ilion.storage.ids import (
     IdList,
     Ids,
@@ -33,10 +34,14 @@ from ilion.storage.ids import (
     find_duplicate,
     write_ids,
 )
+from ilion.storage.seals import Check
 from ilion.types import Descriptors, Float32, Int64, Value
 
 OPEN = 128
 """Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
+
+CACHED = 2**19
+"""Bytes that are copied and hashed by turns, so that hashing finds them in the cache of the processor."""
 
 log = logging.getLogger(__name__)
 
@@ -133,22 +138,40 @@ class DescriptorSet(Value):
 
     def blocks(self, size: int) -> Iterator[Float32]:
         """Yield all descriptors in order as float32 blocks of at most ``size`` rows."""
-        for block in self.stored_blocks(size):
-            yield np.asarray(block, np.float32)
-
-    def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
-        """Yield all descriptors in order as they are stored, in copies of at most ``size`` rows."""
         for shard in range(self.shards):
             for start, stop in self._stretches(shard, size):
-                yield self._block(shard, start, stop)
+                yield np.asarray(self._block(shard, start, stop), np.float32)
+
+    def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
+        """Yield all descriptors in order as they are stored, in copies of at most ``size`` rows.
+
+        A shard is compared with its checksum on the way, and before its last block is given: a damaged one
+        ends in an error only there, so nothing that was made of its blocks may be used before the end.
+        """
+        for shard in range(self.shards):
+            if self._picked is None:
+                yield from self._maps.read(shard, size)
+            else:
+                for start, stop in self._stretches(shard, size):
+                    yield self._block(shard, start, stop)
 
     def gather(self, rows: Int64) -> Float32:
         """Return the descriptors (len(rows), D) of database rows in any order, float32."""
+        return self._gather(rows, self._maps.__getitem__)
+
+    def peek(self, rows: Int64) -> Float32:
+        """Return what `gather` does, perhaps of shards that nobody has compared with their checksums yet.
+
+        For guesses that are proven later, by whoever goes through all blocks.
+        """
+        return self._gather(rows, self._maps.mapped)
+
+    def _gather(self, rows: Int64, shard: Callable[[int], NDArray[np.floating]]) -> Float32:
         values = np.empty((len(rows), self.dim), np.float32)
         of_shard = np.searchsorted(self._starts, rows, side="right") - 1
         for s in np.unique(of_shard):
             here = of_shard == s
-            stored = self._maps[int(s)]
+            stored = shard(int(s))
             values[here] = stored[self._inside(int(s), rows[here] - self._starts[s])]
             release_pages(stored)
         return values
@@ -186,10 +209,10 @@ class _Maps:
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
         # backwards: the first shards, which are read first, stay open
         for shard in reversed(range(len(keys))):
-            self.dtype = self._mapped(shard).dtype
+            self.dtype = self.mapped(shard).dtype
 
     def __getitem__(self, shard: int) -> NDArray[np.floating]:
-        found = self._mapped(shard)
+        found = self.mapped(shard)
         if not self._sound[shard]:
             # outside of the lock: threads that look at other shards need not wait
             if self._shapes[shard].rows:
@@ -197,7 +220,30 @@ class _Maps:
             self._sound[shard] = True
         return found
 
-    def _mapped(self, shard: int) -> NDArray[np.floating]:
+    def read(self, shard: int, size: int) -> Iterator[NDArray[np.floating]]:
+        """Yield copies of all rows, compared with their checksum before the last ones are given."""
+        stored, rows = self.mapped(shard), self._shapes[shard].rows
+        if self._sound[shard] or not rows:
+            checking: AbstractContextManager[Check | None] = nullcontext()
+        else:
+            checking = checking_mapped(self._path(shard), stored)
+        with checking as check:
+            for start in range(0, rows, size):
+                block = np.empty(stored[start : start + size].shape, stored.dtype)
+                step = len(block) if check is None else max(1, CACHED // stored[0].nbytes)
+                for first in range(0, len(block), step):
+                    part = block[first : first + step]
+                    part[:] = stored[start + first : start + first + len(part)]
+                    if check is not None:
+                        check.take(part)
+                if check is not None and start + size >= rows:
+                    check.finish()
+                release_pages(stored)
+                yield block
+        self._sound[shard] = True
+
+    def mapped(self, shard: int) -> NDArray[np.floating]:
+        """Return a shard, which may not have been compared with its checksum yet."""
         with self._lock:
             found = self._open.get(shard)
             if found is None:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.opening import check_regular, find_misfit, open_regular, parse_json, read_bytes
-from ilion.storage.seals import PARSING, check_array, check_head, npy_header, seal_head
+from ilion.storage.seals import PARSING, Check, check_array, check_head, npy_header, seal_head
 
 _DAMAGE = (
     ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError, RecursionError,
@@ -189,11 +189,31 @@ def check_mapped(path: Path, array: NDArray[Any]) -> None:
     Raises:
         ArtifactError: They differ.
     """
-    stat = path.stat()
-    known = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    known = _stamp(path)
     if known not in _SOUND:
         check_array(path, array, lambda: release_pages(array))
         _SOUND.add(known)
+
+
+@contextmanager
+def checking_mapped(path: Path, array: NDArray[Any]) -> Iterator[Check | None]:
+    """Compare an array as `check_mapped` does while its rows are read, which saves reading them twice.
+
+    The check is to be given all rows in order and finished by whoever reads; None where nothing is to be
+    done: it was compared before, or its rows do not lie one after the other.
+    """
+    known = _stamp(path)
+    check = None if known in _SOUND else Check(path, array)
+    if check is not None and not check.in_rows:
+        check_mapped(path, array)
+        check = None
+    yield check
+    _SOUND.add(known)
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

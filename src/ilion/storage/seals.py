@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -52,10 +52,60 @@ def npy_header(array: NDArray[Any]) -> bytes:
     np.lib.format.write_array_header_1_0(buffer, about)
     plain = buffer.getvalue()
     text = plain[10:].rstrip()
-    sealed = text + b" # xxh3:" + _digest(text, array, lambda: None).encode()
+    digest = xxhash.xxh3_64(text)
+    for part in _parts(array):
+        digest.update(part.data)
+    sealed = text + b" # xxh3:" + digest.hexdigest().encode()
     room = -(10 + len(sealed) + 1) % _ALIGNED
     sealed += b" " * room + b"\n"
     return plain[:8] + len(sealed).to_bytes(2, "little") + sealed
+
+
+class Check:
+    """Compares an array with the checksum in its file's header, if there is one, while it is read in order.
+
+    Args:
+        path: The file.
+        array: What was read or mapped.
+
+    Raises:
+        ArtifactError: The checksum itself is damaged.
+    """
+
+    def __init__(self, path: Path, array: NDArray[Any]) -> None:
+        self._path = path
+        with open_regular(path) as file:
+            start = file.read(12)
+            # versions after the first count the header's bytes by four bytes
+            first, size = (10, start[8:10]) if start[6:7] == b"\x01" else (12, start[8:12])
+            file.seek(first)
+            header = file.read(int.from_bytes(size, "little"))
+        seal = _SEAL.search(header)
+        if seal is None and b"#" in header:
+            raise self._damage()  # a comment that is no seal is a damaged one
+        self._wanted = None if seal is None else seal[1].decode()
+        self._digest = xxhash.xxh3_64(header if seal is None else header[: seal.start()])
+        # the order in which the file holds the values
+        self.in_rows = not _is_fortran(array)
+
+    def take(self, values: NDArray[Any]) -> None:
+        """Take the next values, contiguous in the order of the file."""
+        if self._wanted is not None and values.nbytes:
+            self._digest.update(values.reshape(-1, order="A").view(np.uint8).data)
+
+    def finish(self) -> None:
+        """Compare, once all values were taken.
+
+        Raises:
+            ArtifactError: They are not those that were written.
+        """
+        if self._wanted is not None and self._digest.hexdigest() != self._wanted:
+            raise self._damage()
+
+    def _damage(self) -> ArtifactError:
+        return ArtifactError(
+            f"{self._path}: damaged (its checksum is not that of its content); delete it and run again"
+        )
 
 
 def check_array(path: Path, array: NDArray[Any], release: Callable[[], None] = lambda: None) -> None:
@@ -69,31 +119,19 @@ def check_array(path: Path, array: NDArray[Any], release: Callable[[], None] = l
     Raises:
         ArtifactError: They differ.
     """
-    with open_regular(path) as file:
-        start = file.read(12)
-        # versions after the first count the header's bytes by four bytes
-        first, size = (10, start[8:10]) if start[6:7] == b"\x01" else (12, start[8:12])
-        file.seek(first)
-        header = file.read(int.from_bytes(size, "little"))
-    seal = _SEAL.search(header)
-    if seal is None and b"#" not in header:
-        return
-    # a comment that is no seal is a damaged one
-    if seal is None or _digest(header[: seal.start()], array, release) != seal[1].decode():
-        raise ArtifactError(
-            f"{path}: damaged (its checksum is not that of its content); delete it and run again"
-        )
+    check = Check(path, array)
+    for part in _parts(array):
+        check.take(part)
+        release()
+    check.finish()
 
 
-def _digest(text: bytes, array: NDArray[Any], release: Callable[[], None]) -> str:
-    digest = xxhash.xxh3_64(text)
-    # in the order in which the file holds the values
+def _parts(array: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the bytes of an array in the order in which its file holds them."""
     flat = np.asarray(array).reshape(-1, order="F" if _is_fortran(array) else "C")
     data = flat.view(np.uint8) if flat.nbytes else np.empty(0, np.uint8)
     for start in range(0, len(data), CHUNK):
-        digest.update(data[start : start + CHUNK].data)
-        release()
-    return digest.hexdigest()
+        yield data[start : start + CHUNK]
 
 
 def _is_fortran(array: NDArray[Any]) -> bool:
