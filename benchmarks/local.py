@@ -23,6 +23,7 @@ from ilion import storage
 from ilion.extraction.photos import read_photo_queries
 from ilion.runtime.machine import machine
 from ilion.searching import local
+from ilion.searching.local.records import ROWS
 from ilion.searching.local.search import rank_photos
 from ilion.storage import ShardStats
 
@@ -41,12 +42,13 @@ def main() -> None:
     source = storage.load_artifact(home, "postings")
     settings = local.LocalSettings(source.inputs["budget"])
     keys = sorted(path.name.removesuffix(".ids.json") for path in home.glob("*.ids.json"))
-    database = local.Postings(source, keys, model.words, settings.code)
+    database = local.Postings(source, keys, model.words)
     counts, words, records = [], [], []
     for segment in database.segments():
         words.append(np.repeat(np.arange(model.words, dtype=np.uint16), np.diff(segment.offsets)))
-        records.append(np.asarray(segment.records))
-        counts.append(np.bincount(segment.rows, minlength=segment.size))
+        rows = segment.records & np.uint64(ROWS - 1)
+        records.append(segment.records ^ rows)
+        counts.append(np.bincount(rows.astype(np.int64), minlength=segment.size))
     pool, held, sizes = np.concatenate(words), np.concatenate(records), np.concatenate(counts)
     with tempfile.TemporaryDirectory() as made:
         artifact = storage.open_artifact(options.build or Path(made), "postings", {"photos": options.photos})
@@ -75,7 +77,7 @@ def main() -> None:
         built = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         opened = time.perf_counter()
-        large = local.Postings(artifact, shards, model.words, settings.code)
+        large = local.Postings(artifact, shards, model.words)
         opened = time.perf_counter() - opened
         [own] = (options.run / "artifacts").glob("postings-queries-*")
         [key] = [path.name.removesuffix(".ids.json") for path in own.glob("*.ids.json")]

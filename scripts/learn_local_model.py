@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ilion import storage
 from ilion.images import decode, resize
+from ilion.runtime.clusters import find_nearest
 from ilion.runtime.machine import machine
 from ilion.searching.local import (
     Encoded,
@@ -40,6 +41,7 @@ from ilion.searching.local import (
 )
 from ilion.searching.local.encode import find_spots, fit
 from ilion.searching.local.matches import find_matches
+from ilion.searching.local.records import CENTROIDS, PARTS
 from ilion.searching.local.score import LEAST, pair_numbers
 from ilion.searching.local.search import look_closer
 from ilion.synthetic import synthesize
@@ -93,14 +95,22 @@ def learn_model(images: Iterator[RGB], seed: int) -> dict[str, NDArray[np.generi
     coarse, fine = learn_words(points[~apart], COARSE, FINE, seed)
     held = points[apart]
     left = held - fine.reshape(-1, fine.shape[2])[assign_words(held, coarse, fine)]
-    print(f"{len(roots):,} descriptors; words leave {np.square(left).sum(1).mean():.3f}")
+    rotation, book = learn_codes(left, PARTS, CENTROIDS, seed)
+    coded = (left @ rotation.T).reshape(len(left), PARTS, -1)
+    off = sum(
+        np.square(coded[:, p] - book[p][find_nearest(np.ascontiguousarray(coded[:, p]), book[p], workers=1)])
+        .sum(axis=1)
+        .mean()
+        for p in range(PARTS)
+    )
+    print(f"{len(roots):,} descriptors; words leave {np.square(left).sum(1).mean():.3f}, codes {off:.3f}")
+    # distances stay as they are when everything is turned
     return {
         "mean": mean,
-        "projection": projection,
-        "coarse": coarse.astype(np.float16),
-        "fine": fine.astype(np.float16),
-        "pq8": learn_codes(left, 8, seed).astype(np.float16),
-        "pq4": learn_codes(left, 4, seed).astype(np.float16),
+        "projection": rotation @ projection,
+        "coarse": (coarse @ rotation.T).astype(np.float16),
+        "fine": (fine @ rotation.T).astype(np.float16),
+        "book": book.astype(np.float16),
     }
 
 
@@ -122,7 +132,7 @@ def pairs_of(
     with tempfile.TemporaryDirectory() as folder:
         artifact = storage.open_artifact(Path(folder), "postings", {"for": "the score"})
         write_shard(artifact, "all", photos, model.words, _stats)
-        database = Postings(artifact, ["all"], model.words, LocalSettings().code)
+        database = Postings(artifact, ["all"], model.words)
         for query, positives in queries:
             found = look_closer(
                 query, find_matches(query, database.segments(), model), len(database), SHORTLIST, SHORTLIST

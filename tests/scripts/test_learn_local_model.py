@@ -31,9 +31,10 @@ def test_words_and_codes_are_the_same_for_a_seed_and_near_the_points() -> None:
     assert (
         np.square(left).sum(axis=1).mean() < 0.5 * np.square(points - points.mean(axis=0)).sum(axis=1).mean()
     )
-    books = learn_codes(left, 4, seed=3)
-    assert books.shape == (4, 256, 4)
-    parts = left.reshape(-1, 4, 4)
+    rotation, books = learn_codes(left, 4, 64, seed=3)
+    assert books.shape == (4, 64, 4)
+    assert np.allclose(rotation @ rotation.T, np.eye(16), atol=1e-5)
+    parts = (left @ rotation.T).reshape(-1, 4, 4)
     nearest = np.square(parts[:, :, None] - books[None]).sum(axis=3).min(axis=2)
     assert nearest.sum(axis=1).mean() < 0.5 * np.square(left).sum(axis=1).mean()
 

@@ -54,14 +54,13 @@ class LocalConfig:
         budget: Bytes a photo may take, everything counted: 16384; 8192, 4096, 2048 and 1024 find less.
         side: Longer side in pixels to which photos are brought, small ones too.
         sizes: Longer sides in pixels at which a query is asked, beside its own.
-        assignments: Number of nearest words in which a query's feature is looked up; 0 means 4, or
-            8 below about 11,500 bytes, whose postings are few, and 3 from 24,576 bytes on.
+        assignments: Number of nearest words in which a query's feature is looked up; 0 means 8.
         shortlist: Number of photos a query whose matches are verified.
     """
 
     budget: Annotated[int, Between(1024, 65536)] = 16384
     side: Annotated[int, Between(64, 16384)] = 512
-    sizes: Annotated[tuple[int, ...], Between(16, 16384)] = (256, 160, 96)
+    sizes: Annotated[tuple[int, ...], Between(16, 16384)] = (320, 224, 160, 112, 80)
     assignments: Annotated[int, Between(0, 64)] = 0
     shortlist: Annotated[int, Between(1, 10**6)] = 300
 

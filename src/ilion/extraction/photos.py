@@ -67,7 +67,7 @@ class PhotoDescription(StoredDescription[Encoded, Encoded]):
 
     def earlier(self, artifact: Artifact, key: str) -> Callable[[int], Encoded]:
         """Return what reads the photos of an earlier shard."""
-        return read_photos(artifact, key, self.model.words, self.settings.code)
+        return read_photos(artifact, key, self.model.words)
 
 
 def describe_photo_queries(
@@ -131,7 +131,7 @@ def extract_photo_queries(
         found = describe_photo_queries(photos, model, settings, box_use=box_use, workers=workers)
         arrays = {
             name: np.concatenate([getattr(spots, name) for spots in found]) if found else np.empty(0)
-            for name in ("vectors", "frames", "colours", "levels")
+            for name in ("vectors", "frames", "levels")
         }
         arrays["counts"] = np.array([len(spots.frames) for spots in found])
         arrays["parts"] = np.array([(s.part.x, s.part.y, s.part.width, s.part.height) for s in found])
@@ -148,7 +148,7 @@ def extract_photo_queries(
 
 _FORMS = {
     "vectors": ("f", 2), "frames": ("f", 2), "levels": ("iu", 1), "counts": ("iu", 1), "parts": ("f", 2),
-    "colours": ("f", 2), "photo_sizes": ("iu", 2), "tones": ("u", 4),
+    "photo_sizes": ("iu", 2), "tones": ("u", 4),
 }  # fmt: skip
 
 
@@ -165,11 +165,7 @@ def read_photo_queries(artifact: Artifact, key: str) -> dict[str, QuerySpots]:
     ids = read_json(artifact.folder / f"{key}.ids.json", _Head)["ids"]
     arrays = read_arrays(artifact.folder / f"{key}.npz", _FORMS if ids else {})
     ends = np.cumsum(arrays["counts"])
-    parts = {
-        name: np.split(arrays[name], ends[:-1])
-        for name in ("vectors", "frames", "colours", "levels")
-        if len(ends)
-    }
+    parts = {name: np.split(arrays[name], ends[:-1]) for name in ("vectors", "frames", "levels") if len(ends)}
     return {
         name: QuerySpots(
             **{field: values[row] for field, values in parts.items()},

@@ -20,13 +20,13 @@ def small_model() -> LocalModel:
     rng = np.random.default_rng(7)
     coarse = rng.normal(size=(8, DIMS))
     basis = np.linalg.qr(rng.normal(size=(128, DIMS)))[0].T
-    books = {m: rng.normal(scale=0.06, size=(m, 256, DIMS // m)).astype(np.float32) for m in (4, 8)}
+    book = rng.normal(scale=0.06, size=(4, 128, DIMS // 4)).astype(np.float32)
     return LocalModel(
         mean=np.full(128, 0.07, np.float32),
         projection=(3 * basis).astype(np.float32),
         coarse=(0.3 * coarse).astype(np.float32),
         fine=(0.3 * coarse[:, None] + rng.normal(scale=0.15, size=(8, 8, DIMS))).astype(np.float32),
-        books=books,
+        book=book,
     )
 
 
@@ -48,12 +48,11 @@ def draw_frames(seed: int, count: int) -> Float32:
     return frames
 
 
-def photo_of(vectors: Float32, frames: Float32, code: int = 8) -> Encoded:
+def photo_of(vectors: Float32, frames: Float32) -> Encoded:
     """What is stored of given features."""
     model = small_model()
     words = model.assign(vectors)[:, 0]
-    geometry = pack(frames, np.full((len(frames), 3), 128, np.float32))
-    records = np.concatenate([model.code(vectors, words, code), geometry], axis=1)
+    records = pack(model.code(vectors, words), frames)
     order = np.argsort(words, kind="stable")
     tones = np.random.default_rng(int(words.sum())).integers(0, 256, 64, np.uint8)
     return Encoded(words[order].astype(np.uint16), records[order], tones, (640, 480))
@@ -64,7 +63,6 @@ def query_of(vectors: Float32, frames: Float32, assignments: int = 2) -> LocalQu
     return LocalQuery(
         vectors=vectors,
         frames=frames,
-        colours=np.full((len(frames), 3), 128, np.float32),
         levels=np.zeros(len(frames), np.int64),
         spots=name_spots(frames),
         words=small_model().assign(vectors, assignments),

@@ -11,18 +11,18 @@ from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, p
 from ilion.searching.asmk.votes import SHIFTS
 from ilion.searching.local import compiled, compiled_pairs
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.matches import LIMIT, Matches, find_matches, weigh
+from ilion.searching.local.matches import FAINT, LIMIT, Matches, find_matches, weigh
 from ilion.searching.local.postings import Segment, make_segment, pack_counts, unpack_counts
-from ilion.searching.local.records import pack, unpack_colours
+from ilion.searching.local.records import ROWS, pack, unpack_codes
 from ilion.types import Float32, Float64
 
 
-def segment_of(seeds: range, count: int, start: int = 0, code: int = 8) -> Segment:
-    photos = [photo_of(draw_vectors(s, count), draw_frames(s, count), code) for s in seeds]
-    packed, rows, records, _, _ = make_segment(photos, small_model().words)
+def segment_of(seeds: range, count: int, start: int = 0) -> Segment:
+    photos = [photo_of(draw_vectors(s, count), draw_frames(s, count)) for s in seeds]
+    packed, records, _, _ = make_segment(photos, small_model().words)
     counts = unpack_counts(packed, small_model().words)
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return Segment(start, len(photos), offsets, rows, records)
+    return Segment(start, len(photos), offsets, records)
 
 
 def test_descriptors_are_projected() -> None:
@@ -47,43 +47,42 @@ def test_words_are_the_nearest_ones() -> None:
         assert found[row, 0] == min(allowed, key=lambda word: distances[row, word])
 
 
-@pytest.mark.parametrize("size", [4, 8])
-def test_codes_are_the_nearest_centroids(size: int) -> None:
+def test_codes_are_the_nearest_centroids() -> None:
     model = small_model()
     vectors = draw_vectors(2, 30)
     words = model.assign(vectors)[:, 0]
-    residuals = (vectors - model.fine.reshape(-1, DIMS)[words]).reshape(30, size, 1, -1)
-    wanted = np.square(residuals - model.books[size]).sum(axis=3).argmin(axis=2)
-    codes = model.code(vectors, words, size)
+    residuals = (vectors - model.fine.reshape(-1, DIMS)[words]).reshape(30, 4, 1, -1)
+    wanted = np.square(residuals - model.book).sum(axis=3).argmin(axis=2)
+    codes = model.code(vectors, words)
     np.testing.assert_array_equal(codes, wanted)
-    parts = [model.books[size][part, codes[3, part]] for part in range(size)]
+    parts = [model.book[part, codes[3, part]] for part in range(4)]
     by_hand = model.fine.reshape(-1, DIMS)[words[3]] + np.concatenate(parts)
     np.testing.assert_allclose(model.decode(words, codes)[3], by_hand, rtol=1e-6)
 
 
-def decoded(segment: Segment, place: int, code: int) -> Float32:
+def decoded(segment: Segment, place: int) -> Float32:
     word = np.searchsorted(segment.offsets, [place], "right") - 1
-    return np.asarray(small_model().decode(word, segment.records[[place], :code])[0], np.float32)
+    return np.asarray(small_model().decode(word, unpack_codes(segment.records[[place]]))[0], np.float32)
 
 
-@pytest.mark.parametrize(("count", "code"), [(30, 8), (300, 8), (300, 4)])
-def test_matches_are_all_near_pairs(count: int, code: int) -> None:
+@pytest.mark.parametrize("count", [30, 300])
+def test_matches_are_all_near_pairs(count: int) -> None:
     """Short lists are compared directly and long ones by a table: both, and nothing else, is found."""
-    segment = segment_of(range(10, 20), count, start=100, code=code)
+    segment = segment_of(range(10, 20), count, start=100)
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
     found = find_matches(query, [segment], small_model())
     wanted = {}
     for feature in range(25):
         for word in query.words[feature]:
             for place in range(segment.offsets[word], segment.offsets[word + 1]):
-                distance = np.square(query.vectors[feature] - decoded(segment, place, code)).sum()
-                if distance < LIMIT:
-                    wanted[feature, 100 + int(segment.rows[place]), place] = 1 - distance / LIMIT
+                distance = np.square(query.vectors[feature] - decoded(segment, place)).sum()
+                if distance < LIMIT * (1 - FAINT):
+                    wanted[feature, 100 + int(segment.records[place]) % ROWS, place] = 1 - distance / LIMIT
     pairs = list(zip(found.features.tolist(), found.rows.tolist(), found.places.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs) > 20
     assert set(pairs) == set(wanted)
     np.testing.assert_allclose(found.similarities, [wanted[pair] for pair in pairs], atol=1e-5)
-    np.testing.assert_array_equal(found.records, segment.records[found.places, code:])
+    np.testing.assert_array_equal(found.records, segment.records[found.places])
 
 
 def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +98,7 @@ def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_match_counts_less_where_much_matches() -> None:
     features = np.array([0, 0, 1], np.int32)
     rows, similarities = np.arange(3, dtype=np.int32), np.array([1, 0.5, 0.5], np.float32)
-    matches = Matches(features, rows, rows, similarities, np.zeros((3, 5), np.uint8))
+    matches = Matches(features, rows, rows, similarities, np.zeros(3, np.uint64))
     wanted = [1 / 1.25**0.7, 0.25 / 1.25**0.7, 0.25 / 0.25**0.7]
     np.testing.assert_allclose(weigh(matches, 4), wanted, rtol=1e-5)
 
@@ -156,14 +155,14 @@ def planted(true: int, false: int, seed: int = 0) -> tuple[LocalQuery, Matches, 
         np.zeros(count, np.int32),
         np.arange(count, dtype=np.int32),
         np.ones(count, np.float32),
-        pack(image, np.zeros((count, 3), np.float32)),
+        pack(np.zeros((count, 4), np.uint8), image),
     )
     return query_of(draw_vectors(seed, count), frames), matches, rng.uniform(0.2, 1, count)
 
 
 def test_the_motion_is_found_among_wrong_matches() -> None:
     query, matches, weights = planted(12, 60)
-    image = compiled.unpack(matches.records, 0)
+    image = compiled.unpack(matches.records)
     starts = np.array([0, len(matches)])
     arguments = (query.frames, image, weights, np.arange(72), matches.places, 0.012)
     sums, motions, supports = compiled_pairs.verify(starts, *arguments)
@@ -175,7 +174,7 @@ def test_the_motion_is_found_among_wrong_matches() -> None:
 
 def test_a_spot_and_a_stored_feature_count_once() -> None:
     query, matches, weights = planted(12, 0)
-    image = compiled.unpack(matches.records, 0)
+    image = compiled.unpack(matches.records)
     frames, image, weights = (np.concatenate([a, a]) for a in (query.frames, image, weights))
     spots, places = np.tile(np.arange(12), 2), np.arange(24)
     for spot, place in ((spots, places), (places, spots)):
@@ -186,7 +185,7 @@ def test_a_spot_and_a_stored_feature_count_once() -> None:
 
 def test_one_match_is_no_evidence_and_none_is_no_error() -> None:
     query, matches, weights = planted(1, 0)
-    image = compiled.unpack(matches.records, 0)
+    image = compiled.unpack(matches.records)
     own = (query.frames, image, weights, np.arange(1), matches.places, 0.012)
     sums, motions, supports = compiled_pairs.verify(np.array([0, 0, 1]), *own)
     assert not sums.any()
@@ -196,14 +195,15 @@ def test_one_match_is_no_evidence_and_none_is_no_error() -> None:
 
 def test_what_is_stored_of_a_feature_is_found_again() -> None:
     frames = draw_frames(9, 500)
-    colours = np.random.default_rng(9).uniform((0, 90, 90), (255, 166, 166), (500, 3)).astype(np.float32)
-    records = np.concatenate([np.zeros((500, 8), np.uint8), pack(frames, colours)], axis=1)
-    found = compiled.unpack(records, 8)
-    assert np.abs(found[:, :2] - frames[:, :2]).max() <= 0.5 / 512 + 1e-6
-    assert np.abs(found[:, 2] - frames[:, 2]).max() <= 4 / 63 + 1e-5
+    codes = np.random.default_rng(9).integers(0, 128, (500, 4), np.uint8)
+    records = pack(codes, frames)
+    found = compiled.unpack(records)
+    np.testing.assert_array_equal(unpack_codes(records), codes)
+    assert not (records % np.uint64(ROWS)).any()
+    assert np.abs(found[:, :2] - frames[:, :2]).max() <= 0.5 / 181 + 1e-6
+    assert np.abs(found[:, 2] - frames[:, 2]).max() <= 0.2 + 1e-5
     turn = (found[:, 3] - frames[:, 3] + np.pi) % (2 * np.pi) - np.pi
-    assert np.abs(turn).max() <= np.pi / 64 + 1e-5
-    assert np.abs(unpack_colours(records, 8) - colours).max(axis=0).tolist() <= [32.1, 2.6, 2.6]
+    assert np.abs(turn).max() <= np.pi / 32 + 1e-5
 
 
 def test_items_are_grouped_in_their_order() -> None:

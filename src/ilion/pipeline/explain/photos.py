@@ -134,7 +134,7 @@ def reread_verified(experiment: Experiment, stored: Reranking) -> Reranking:
         for name, kind in (("database", "postings"), ("queries", "postings-queries")):
             digest, *keys = artifact.inputs[name]
             parts[name] = storage.load_artifact(root / f"{kind}-{digest[:16]}", kind), keys
-        database = local.Postings(*parts["database"], model.words, settings.code)
+        database = local.Postings(*parts["database"], model.words)
         own, [key] = parts["queries"]
         queries = read_photo_queries(own, key)
         ids = ranking.query_ids

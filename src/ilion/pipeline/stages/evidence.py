@@ -29,7 +29,7 @@ from ilion.runtime.threads import in_order
 from ilion.searching import local
 from ilion.searching.local.encode import name_spots
 from ilion.searching.local.matches import find_matches
-from ilion.searching.local.records import GEOMETRY, unpack_colours
+from ilion.searching.local.records import unpack_codes
 from ilion.searching.local.score import score_photos
 from ilion.searching.local.search import look_closer
 from ilion.searching.local.tones import unpack_tones
@@ -170,22 +170,19 @@ def stored_query(
     """
     from ilion.searching.local.compiled import unpack
 
-    code = photo.records.shape[1] - GEOMETRY
-    vectors = model.decode(photo.words, photo.records[:, :code])
-    frames, colours = unpack(photo.records, code), unpack_colours(photo.records, code)
+    vectors, frames = model.decode(photo.words, unpack_codes(photo.records)), unpack(photo.records)
     if boxes:
         x, y = (frames[:, :2] * max(photo.size)).T
         inside = np.any(
             [(b.x <= x) & (x < b.x + b.width) & (b.y <= y) & (y < b.y + b.height) for b in boxes], axis=0
         )
-        vectors, frames, colours = vectors[inside], frames[inside], colours[inside]
+        vectors, frames = vectors[inside], frames[inside]
     size = (local.QUERY_CELLS, local.QUERY_CELLS)
     coarse = unpack_tones(photo.tones[None])[0]
     tones = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR).round(), np.uint8)
     return local.LocalQuery(
         vectors=np.ascontiguousarray(vectors),
         frames=np.ascontiguousarray(frames),
-        colours=np.ascontiguousarray(colours),
         levels=np.zeros(len(frames), np.int64),
         spots=name_spots(frames),
         tones=np.ascontiguousarray(tones),

@@ -94,7 +94,7 @@ def build_photos(experiment: Experiment) -> Photos:
         )
     stats = [storage.read_stats(artifact, key) for key in keys]
     query_stats = storage.read_stats(own, query_key)
-    database = local.Postings(artifact, keys, model.words, settings.code)
+    database = local.Postings(artifact, keys, model.words)
     if not len(database):
         raise DatasetError(f"{experiment.dataset.root}: the database holds no readable image")
     stored = read_photo_queries(own, query_key)

@@ -5,7 +5,8 @@ module imports numba, which takes half a second, so the others import it inside 
 pairs of photos is in `ilion.searching.local.compiled_pairs`.
 
 Letters: M features, D dimensions after projection, C coarse and F fine words (W = C * F words in all), m
-bytes of a code, P postings, E entries (pairs of a query feature and a word that is looked up for it).
+parts of a code of K values each, P postings, E entries (pairs of a query feature and a word that is looked
+up for it).
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.searching.local.records import ANGLES, OCTAVES, PLACES, SIZES
+from ilion.searching.local.records import (
+    ANGLE_AT,
+    ANGLES,
+    CENTROIDS,
+    CODE_AT,
+    LARGEST,
+    PARTS,
+    PLACE_AT,
+    PLACES,
+    ROWS,
+    SIZE_AT,
+    SIZES,
+    SMALLEST,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,29 +116,29 @@ def nearest_words(
 
 
 @compiled
-def code_residuals(vectors: Array, words: Array, fine: Array, books: Array) -> Array:
+def code_residuals(vectors: Array, words: Array, fine: Array, book: Array) -> Array:
     """Code what is left of vectors (M, D) beside their words (M,): the nearest centroid of each part.
 
     Args:
         vectors: (M, D).
         words: (M,).
         fine: (C, D, F).
-        books: (m, D / m, 256).
+        book: (m, D / m, K).
 
     Returns:
         (M, m) uint8.
     """
-    each, parts = fine.shape[2], len(books)
-    out = np.empty((len(vectors), parts), np.uint8)
+    each = fine.shape[2]
+    out = np.empty((len(vectors), PARTS), np.uint8)
     residual = np.empty(fine.shape[1], np.float32)
-    table = np.empty((parts, 256), np.float32)
+    table = np.empty((PARTS, CENTROIDS), np.float32)
     for i in range(len(vectors)):
         for d in range(len(residual)):
             residual[d] = vectors[i, d] - fine[words[i] // each, d, words[i] % each]
-        _distances(residual, books, table)
-        for part in range(parts):
+        _distances(residual, book, table)
+        for part in range(PARTS):
             best = 0
-            for code in range(1, 256):
+            for code in range(1, CENTROIDS):
                 if table[part, code] < table[part, best]:
                     best = code
             out[i, part] = best
@@ -132,21 +146,22 @@ def code_residuals(vectors: Array, words: Array, fine: Array, books: Array) -> A
 
 
 @compiled
-def _distances(residual: Array, books: Array, table: Array) -> None:
-    """Fill (m, 256) squared distances of the parts of a residual and the centroids of a code."""
-    parts, size, _ = books.shape
-    for part in range(parts):
+def _distances(residual: Array, book: Array, table: Array) -> None:
+    """Fill (m, K) squared distances of the parts of a residual and the centroids of a code."""
+    size = book.shape[1]
+    for part in range(PARTS):
         row = table[part]
         row[:] = 0
         for d in range(size):
-            value, of = residual[part * size + d], books[part, d]
-            for code in range(256):
+            value, of = residual[part * size + d], book[part, d]
+            for code in range(CENTROIDS):
                 difference = value - of[code]
                 row[code] += difference * difference
 
 
-SHORT = 24
+SHORT = 16
 """Postings up to which they are compared with directly: a table of all distances would take longer."""
+LAST = CENTROIDS - 1
 
 
 @compiled
@@ -156,17 +171,17 @@ def collect(
     filled: int,
     vectors: Array,
     fine: Array,
-    books: Array,
+    book: Array,
     offsets: Array,
-    rows: Array,
     records: Array,
     row: int,
     limit: float,
+    faint: float,
     features: Array,
     found: Array,
     places: Array,
     similarities: Array,
-    geometry: Array,
+    held: Array,
 ) -> tuple[int, int]:
     """Look through the postings of entries, until all are done or the output is full.
 
@@ -176,26 +191,25 @@ def collect(
         filled: Matches that the output holds already.
         vectors: (M, D) query features.
         fine: (C, D, F).
-        books: (m, D / m, 256).
+        book: (m, D / m, K).
         offsets: (W + 1,) where the postings of each word start.
-        rows: (P,) uint16.
-        records: (P, m + 5) uint8.
+        records: (P,) uint64, see `ilion.searching.local.records`.
         row: Row of the segment's first photo.
-        limit: Squared distance from which on nothing matches; the similarity is 1 - distance² / limit.
+        limit: Squared distance at which the similarity, 1 - distance² / limit, is 0.
+        faint: Similarity up to which nothing matches, at least 0.
         features: (n,) int32, filled with the query feature of each match.
         found: (n,) int32, the row.
         places: (n,) int32, the posting.
-        similarities: (n,) float32, above 0.
-        geometry: (n, 5) uint8, the end of the record.
+        similarities: (n,) float32, above ``faint``.
+        held: (n,) uint64, the record.
 
     Returns:
         The entry to go on with (E when all are done) and the number of matches.
     """
-    each, (parts, size, _) = fine.shape[2], books.shape
+    each, size = fine.shape[2], book.shape[1]
     residual = np.empty(fine.shape[1], np.float32)
-    table = np.empty((parts, 256), np.float32)
-    sums = table.reshape(-1)
-    top, scale = np.float32(limit), np.float32(1 / limit)
+    table = np.empty((PARTS, CENTROIDS), np.float32)
+    top, scale = np.float32(limit * (1 - faint)), np.float32(1 / limit)
     for entry in range(first, len(entries)):
         feature, word = entries[entry, 0], entries[entry, 1]
         start, end = offsets[word], offsets[word + 1]
@@ -205,47 +219,29 @@ def collect(
             return entry, filled
         for d in range(len(residual)):
             residual[d] = vectors[feature, d] - fine[word // each, d, word % each]
-        if end - start > SHORT:
-            _distances(residual, books, table)
-            for place in range(start, end):
-                distance = _look_up(sums, records, place, 0)
-                if parts == 8:
-                    distance += _look_up(sums, records, place, 4)
-                if distance < top:
-                    features[filled], found[filled], places[filled] = feature, row + rows[place], place
-                    similarities[filled] = np.float32(1) - distance * scale
-                    for byte in range(geometry.shape[1]):
-                        geometry[filled, byte] = records[place, parts + byte]
-                    filled += 1
-            continue
+        many = end - start > SHORT
+        if many:
+            _distances(residual, book, table)
         for place in range(start, end):
-            distance = np.float32(0)
-            for part in range(0, parts, 4):
-                at = size * part
-                low = _apart(residual, at, books[part], records[place, part])
-                low += _apart(residual, at + size, books[part + 1], records[place, part + 1])
-                high = _apart(residual, at + 2 * size, books[part + 2], records[place, part + 2])
-                high += _apart(residual, at + 3 * size, books[part + 3], records[place, part + 3])
-                distance += low + high
-                if distance >= top:
-                    break
+            record = records[place]
+            code = record >> np.uint64(CODE_AT)
+            one, two = code & np.uint64(LAST), code >> np.uint64(7) & np.uint64(LAST)
+            three, four = code >> np.uint64(14) & np.uint64(LAST), code >> np.uint64(21) & np.uint64(LAST)
+            if many:
+                low, high = table[0, one] + table[1, two], table[2, three] + table[3, four]
+            else:
+                low = _apart(residual, 0, book[0], one) + _apart(residual, size, book[1], two)
+                if low >= top:
+                    continue
+                high = _apart(residual, 2 * size, book[2], three)
+                high += _apart(residual, 3 * size, book[3], four)
+            distance = low + high
             if distance < top:
-                features[filled], found[filled], places[filled] = feature, row + rows[place], place
+                features[filled], found[filled] = feature, row + np.int64(record & np.uint64(ROWS - 1))
+                places[filled], held[filled] = place, record
                 similarities[filled] = np.float32(1) - distance * scale
-                for byte in range(geometry.shape[1]):
-                    geometry[filled, byte] = records[place, parts + byte]
                 filled += 1
     return len(entries), filled
-
-
-@compiled
-def _look_up(sums: Array, records: Array, place: int, part: int) -> np.float32:
-    """Add up four parts of a distance."""
-    at = 256 * part
-    low = sums[at + records[place, part]] + sums[at + 256 + records[place, part + 1]]
-    high = sums[at + 512 + records[place, part + 2]] + sums[at + 768 + records[place, part + 3]]
-    total: np.float32 = low + high
-    return total
 
 
 @compiled
@@ -259,20 +255,21 @@ def _apart(residual: Array, at: int, book: Array, code: int) -> np.float32:
 
 
 @compiled
-def read_row(row: int, offsets: Array, rows: Array) -> Array:
+def read_row(row: int, offsets: Array, records: Array) -> Array:
     """Find all postings of one row of a segment: (n, 2) int64, posting and word, by word."""
     out = np.empty((256, 2), np.int64)
     count = 0
+    own, rows = np.uint64(row), np.uint64(ROWS - 1)
     for word in range(len(offsets) - 1):
         low, high = offsets[word], offsets[word + 1]
         end = high
         while low < high:
             middle = (low + high) // 2
-            if rows[middle] < row:
+            if records[middle] & rows < own:
                 low = middle + 1
             else:
                 high = middle
-        while low < end and rows[low] == row:
+        while low < end and records[low] & rows == own:
             if count == len(out):
                 longer = np.empty((2 * count, 2), np.int64)
                 longer[:count] = out
@@ -284,19 +281,18 @@ def read_row(row: int, offsets: Array, rows: Array) -> Array:
 
 
 @compiled
-def unpack(records: Array, start: int) -> Array:
-    """Return (n, 4) float32 x, y, log2 of the size, and angle of packed records, from byte ``start`` on."""
+def unpack(records: Array) -> Array:
+    """Return (n, 4) float32 x, y, log2 of the size, and angle of packed records (n,)."""
     out = np.empty((len(records), 4), np.float32)
+    step = np.float32((LARGEST - SMALLEST) / (SIZES - 1))
     for i in range(len(records)):
-        packed = np.uint64(0)
-        for byte in range(4):
-            packed |= np.uint64(records[i, start + byte]) << np.uint64(8 * byte)
-        out[i, 0] = (np.float32(packed & np.uint64(511)) + np.float32(0.5)) / PLACES
-        out[i, 1] = (np.float32(packed >> np.uint64(9) & np.uint64(511)) + np.float32(0.5)) / PLACES
-        out[i, 2] = (
-            np.float32(packed >> np.uint64(18) & np.uint64(63)) * np.float32(OCTAVES / (SIZES - 1)) - OCTAVES
+        place = np.int64(records[i] >> np.uint64(PLACE_AT) & np.uint64(0x7FFF))
+        out[i, 0] = (np.float32(place % PLACES) + np.float32(0.5)) / np.float32(PLACES)
+        out[i, 1] = (np.float32(place // PLACES) + np.float32(0.5)) / np.float32(PLACES)
+        out[i, 2] = np.float32(records[i] >> np.uint64(SIZE_AT) & np.uint64(SIZES - 1)) * step + np.float32(
+            SMALLEST
         )
-        out[i, 3] = np.float32(packed >> np.uint64(24) & np.uint64(63)) * np.float32(2 * pi / ANGLES)
+        out[i, 3] = np.float32(records[i] >> np.uint64(ANGLE_AT)) * np.float32(2 * pi / ANGLES)
     return out
 
 

@@ -10,12 +10,11 @@ from math import cos, exp2, floor, hypot, log2, pi, sin, sqrt
 import numpy as np
 
 from ilion.searching.local.compiled import Array, compiled
-from ilion.searching.local.records import OCTAVES
 from ilion.searching.local.tones import CLOSE, FINE, LEAST, NOISE, SHIFT, UNKNOWN
 
-TURNS, RATIO, PLACE, FAR = 8, 1.0, 0.15, 1.0
-"""Cells of a turn; octaves of scale a cell; side of a cell as a share of the image; how far outside the image
-a centre may lie."""
+TURNS, RATIO, OCTAVES, PLACE, FAR = 8, 1.0, 8.0, 0.15, 1.0
+"""Cells of a turn; octaves of scale a cell, and by which a photo may be smaller than the query; side of a
+cell as a share of the image; how far outside the image a centre may lie."""
 
 
 @compiled
@@ -39,17 +38,12 @@ def vote(
         (n,) float64, what the matches of the best cell count.
     """
     out = np.zeros(len(starts) - 1)
-    size = 64
-    keys, sums = np.full(size, -1, np.int64), np.zeros(size)
-    axes = np.empty((64, 5))
+    keys, sums = np.empty(64, np.int64), np.empty(64)
+    axes, loads = np.empty((64, 4), np.int64), np.empty(64)
     for i in range(len(out)):
         begin, end = starts[i], starts[i + 1]
         if len(axes) < end - begin:
-            axes = np.empty((2 * (end - begin), 5))
-        while size < 4 * (end - begin):
-            size *= 2
-        if len(keys) < size:
-            keys, sums = np.full(size, -1, np.int64), np.zeros(size)
+            axes, loads = np.empty((2 * (end - begin), 4), np.int64), np.empty(2 * (end - begin))
         near = 0
         for p in range(begin, end):
             turn = (image[p, 3] - query[p, 3]) / (2 * pi)
@@ -60,26 +54,30 @@ def vote(
             c, s = scale * cos(2 * pi * turn), scale * sin(2 * pi * turn)
             x, y = image[p, 0] + c * dx - s * dy, image[p, 1] + s * dx + c * dy
             if -FAR < x < 1 + FAR and -FAR < y < 1 + FAR:
-                axes[near, 0], axes[near, 1] = turn * TURNS, (octaves + OCTAVES) / RATIO
-                axes[near, 2], axes[near, 3] = (x + FAR) / PLACE, (y + FAR) / PLACE
-                axes[near, 4] = weights[p]
+                # in halves of a cell, so that a cut moves them by one or none
+                axes[near, 0], axes[near, 1] = int(2 * TURNS * turn), int(2 * ((octaves + OCTAVES) / RATIO))
+                axes[near, 2], axes[near, 3] = int(2 * ((x + FAR) / PLACE)), int(2 * ((y + FAR) / PLACE))
+                loads[near] = weights[p]
                 near += 1
-        best = 0.0
+        best, size = 0.0, 64  # no larger than needed, as it is emptied for every cut
+        while size < 4 * near:
+            size *= 2
+        if len(keys) < size:
+            keys, sums = np.empty(size, np.int64), np.empty(size)
         mask = size - 1
         for cut in range(8):
-            a, b, c, d = (cut & 1) * 0.5, (cut >> 1 & 1) * 0.5, (cut >> 2 & 1) * 0.5, 0.0
-            if (cut & 1) + (cut >> 1 & 1) + (cut >> 2 & 1) & 1:
-                d = 0.5
+            a, b, c = cut & 1, cut >> 1 & 1, cut >> 2 & 1
+            d = a + b + c & 1
             keys[:size] = -1
             for p in range(near):
-                key = (int(axes[p, 0] + a) % TURNS) * 64 + int(axes[p, 1] + b)
-                key = (key * 64 + int(axes[p, 2] + c)) * 64 + int(axes[p, 3] + d)
+                key = (axes[p, 0] + a >> 1) % TURNS * 64 + (axes[p, 1] + b >> 1)
+                key = (key * 64 + (axes[p, 2] + c >> 1)) * 64 + (axes[p, 3] + d >> 1)
                 at = (key * 2654435761 >> 8) & mask
                 while keys[at] != key and keys[at] != -1:
                     at = (at + 1) & mask
                 if keys[at] == -1:
                     keys[at], sums[at] = key, 0.0
-                sums[at] += axes[p, 4]
+                sums[at] += loads[p]
                 best = max(best, sums[at])
         out[i] = best
     return out
@@ -148,6 +146,61 @@ def _agreeing(
             kept[count] = p
             count += 1
     return count
+
+
+@compiled
+def _support(motion: Array, points: Array, weights: Array, near: float, lever: float, at: int) -> float:
+    """Sum the weights (n,) of matches that agree with a motion, as `_agreeing` chooses them.
+
+    Every match is looked at in full: without branches, several are compared at once.
+
+    Args:
+        motion: The motion.
+        points: (10, n) x and y in the query and in the image, difference of sizes, cosine and sine of the
+            angle in the query and in the image, and room.
+        weights: (n,).
+        near: Tolerance.
+        lever: What is added to it for a distance of 1 from match ``at``.
+        at: Match where the motion is known best.
+    """
+    a, b, x0, c, e, y0 = motion[0], motion[1], motion[2], motion[3], motion[4], motion[5]
+    octaves = 0.5 * log2(a * e - b * c)
+    centre_x, centre_y = points[2, at], points[3, at]
+    qx, qy, ix, iy, size = points[0], points[1], points[2], points[3], points[4]
+    qc, qs, ic, si, counted = points[5], points[6], points[7], points[8], points[9]
+    for p in range(len(weights)):
+        x, y = a * qx[p] + b * qy[p] + x0 - ix[p], c * qx[p] + e * qy[p] + y0 - iy[p]
+        away_x, away_y = ix[p] - centre_x, iy[p] - centre_y
+        reach = near + lever * sqrt(away_x * away_x + away_y * away_y)
+        turned_x, turned_y = a * qc[p] + b * qs[p], c * qc[p] + e * qs[p]
+        straight = STRAIGHT * sqrt(turned_x * turned_x + turned_y * turned_y)
+        agrees = (
+            (x * x + y * y <= reach * reach)
+            & (abs(size[p] - octaves) <= OCTAVE)
+            & (turned_x * ic[p] + turned_y * si[p] > straight)
+        )
+        counted[p] = weights[p] if agrees else 0.0
+    total = 0.0
+    for p in range(len(weights)):
+        total += counted[p]
+    return total
+
+
+@compiled
+def _supports(order: Array, query: Array, image: Array, turns: Array, weights: Array, near: float) -> Array:
+    """Return the support (h,) of the motions that the first matches of an image say, one each."""
+    points, heavy = np.empty((10, len(order))), np.empty(len(order))
+    for k in range(len(order)):
+        p = order[k]
+        points[0, k], points[1, k] = query[p, 0], query[p, 1]
+        points[2, k], points[3, k] = image[p, 0], image[p, 1]
+        points[4, k], heavy[k] = image[p, 2] - query[p, 2], weights[p]
+        points[5, k], points[6, k], points[7, k], points[8, k] = turns[p]
+    motion, support = np.empty(6), np.zeros(min(len(order), HYPOTHESES))
+    for h in range(len(support)):
+        _similarity(query[order[h]], image[order[h]], motion)
+        support[h] = _support(motion, points, heavy, near, LEVER, h)
+    return support
 
 
 @compiled
@@ -246,16 +299,10 @@ def verify(
     for i in range(len(sums)):
         begin, end = starts[i], starts[i + 1]
         order = begin + np.argsort(-weights[begin:end], kind="mergesort")[:MATCHES]
-        hypotheses = min(len(order), HYPOTHESES)
-        support = np.zeros(hypotheses)
+        support = _supports(order, query, image, turns, weights, near)
         kept, best_kept = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-        for h in range(hypotheses):
-            at = order[h]
-            _similarity(query[at], image[at], trial)
-            for k in range(_agreeing(trial, order, query, image, turns, near, LEVER, at, kept)):
-                support[h] += weights[kept[k]]
         best_count = 0
-        for _ in range(min(REFINED, hypotheses)):
+        for _ in range(min(REFINED, len(support))):
             h = int(np.argmax(support))
             if support[h] <= sums[i]:
                 break

@@ -1,6 +1,6 @@
 """From a photo to its stored features, and from a query's photo to what is looked up.
 
-Letters: M features, D dimensions after projection, m bytes of a code.
+Letters: M features, D dimensions after projection.
 """
 
 from __future__ import annotations
@@ -35,18 +35,16 @@ class Spots(Value):
         frames: (M, 4) float32 x and y as shares of the longer side, log2 of the size as a share of it, angle
             in radians.
         descriptors: (M, 128) float32 RootSIFT.
-        colours: (M, 3) float32 Lab around the keypoint, each 0 to 255.
         scores: (M,) float32 strength.
     """
 
     frames: Float32
     descriptors: Float32
-    colours: Float32
     scores: Float32
 
     def take(self, rows: Int64 | slice) -> Spots:
         """Return some of the features."""
-        return Spots(self.frames[rows], self.descriptors[rows], self.colours[rows], self.scores[rows])
+        return Spots(self.frames[rows], self.descriptors[rows], self.scores[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +53,13 @@ class Encoded(Value):
 
     Args:
         words: (M,) uint16, ascending.
-        records: (M, m + 5) uint8, see `ilion.searching.local.records`.
+        records: (M,) uint64, see `ilion.searching.local.records`.
         tones: (n * n,) uint8 colours in a coarse grid, see `ilion.searching.local.tones`.
         size: (width, height) of the photo in pixels.
     """
 
     words: NDArray[np.uint16]
-    records: NDArray[np.uint8]
+    records: NDArray[np.uint64]
     tones: NDArray[np.uint8]
     size: tuple[int, int]
 
@@ -89,7 +87,7 @@ def find_spots(image: RGB, count: int) -> Spots:
     frames[:, 3] = np.radians(values[:, 3])
     roots = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))
     order = np.argsort(-values[:, 4], kind="stable")
-    spots = Spots(frames, roots.astype(np.float32), _colours(image, values[:, :2]), values[:, 4].copy())
+    spots = Spots(frames, roots.astype(np.float32), values[:, 4].copy())
     return spots.take(order)
 
 
@@ -97,7 +95,8 @@ def choose_spots(spots: Spots, count: int) -> Spots:
     """Choose what is kept of a photo: half of it the strongest features, half the strongest of each part.
 
     The strongest alone crowd on whatever has the strongest print; one of every part leaves little of a small
-    object.
+    object. Of features of one place and size, which differ in their angle only, the others come last: a query
+    asks with all of them, so one of a photo is enough to be found.
 
     Args:
         spots: Features, the strongest first.
@@ -108,6 +107,11 @@ def choose_spots(spots: Spots, count: int) -> Spots:
     """
     if len(spots.scores) <= count:
         return spots
+    once = np.sort(np.unique(spots.frames[:, :3], axis=0, return_index=True)[1])
+    if len(once) <= count:
+        twins = np.setdiff1d(np.arange(len(spots.scores)), once)
+        return spots.take(np.concatenate([once, twins[: count - len(once)]]))
+    spots = spots.take(once)
     first = count // 2
     column, row = np.clip(np.floor(spots.frames[:, :2] * CELLS), 0, CELLS - 1).astype(np.int64).T
     cell = column * CELLS + row
@@ -118,13 +122,6 @@ def choose_spots(spots: Spots, count: int) -> Spots:
     turn[by_part] = np.arange(len(cell)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     spread = np.argsort(turn, kind="stable")
     return spots.take(np.concatenate([np.arange(first), spread[spread >= first][: count - first]]))
-
-
-def _colours(image: RGB, places: Float32) -> Float32:
-    lab = cv2.cvtColor(cv2.blur(image, (5, 5)), cv2.COLOR_RGB2LAB)
-    x, y = np.rint(places).astype(np.int64).T
-    height, width = image.shape[:2]
-    return np.asarray(lab[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], np.float32)
 
 
 def encode(image: RGB, size: tuple[int, int], model: LocalModel, settings: LocalSettings) -> Encoded:
@@ -140,8 +137,7 @@ def encode(image: RGB, size: tuple[int, int], model: LocalModel, settings: Local
     spots = choose_spots(find_spots(image, settings.pool), settings.features)
     vectors = model.project(spots.descriptors)
     words = model.assign(vectors)[:, 0]
-    codes = model.code(vectors, words, settings.code)
-    records = np.concatenate([codes, pack(spots.frames, spots.colours)], axis=1)
+    records = pack(model.code(vectors, words), spots.frames)
     order = np.argsort(words, kind="stable")
     tones = describe_tones(image, settings.cells)
     return Encoded(words[order].astype(np.uint16), records[order], tones, size)
@@ -159,7 +155,6 @@ class LocalQuery(Value):
     Args:
         vectors: (M, D) float32 projected descriptors.
         frames: (M, 4) float32, see `Spots`; of the query's own photo, whatever size it was looked at.
-        colours: (M, 3) float32 Lab.
         levels: (M,) int64, number of the size at which a feature was found; 0 is the largest.
         spots: (M,) int64, features of one place, size and angle at several sizes share the number.
         words: (M, w) int32 nearest words.
@@ -171,7 +166,6 @@ class LocalQuery(Value):
 
     vectors: Float32
     frames: Float32
-    colours: Float32
     levels: Int64
     spots: Int64
     words: NDArray[np.int32]
@@ -190,7 +184,6 @@ class QuerySpots(Value):
     Args:
         vectors: (M, D) float32.
         frames: (M, 4) float32.
-        colours: (M, 3) float32.
         levels: (M,) int64.
         tones: (T, T, 2) uint8.
         part: See `LocalQuery`.
@@ -199,7 +192,6 @@ class QuerySpots(Value):
 
     vectors: Float32
     frames: Float32
-    colours: Float32
     levels: Int64
     tones: NDArray[np.uint8]
     part: Box
@@ -240,7 +232,6 @@ def describe_query(
     return QuerySpots(
         vectors=model.project(np.concatenate([spots.descriptors for spots in found])[inside]),
         frames=frames[inside],
-        colours=np.concatenate([spots.colours for spots in found])[inside],
         levels=np.repeat(np.arange(len(found)), [len(spots.frames) for spots in found])[inside],
         tones=describe_query_tones(image),
         part=part,

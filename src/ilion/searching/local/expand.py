@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ilion.searching.local.encode import Encoded, LocalQuery, name_spots
 from ilion.searching.local.matches import Matches
 from ilion.searching.local.model import LocalModel
-from ilion.searching.local.records import GEOMETRY, unpack_colours
+from ilion.searching.local.records import unpack_codes
 from ilion.searching.local.verified import Verified
 from ilion.types import Bool, Float32, Float64, Int64
 
@@ -58,24 +58,20 @@ def expand(
 
     order = np.argsort(-probabilities, kind="stable")[:MOST]
     near = _parts_near(query.frames)
-    vectors, frames, colours, sources = [], [], [], []
+    vectors, frames, sources = [], [], []
     for place in order[probabilities[order] >= SURE]:
         a, b, x, c, d, y = found.motions[place]
         area = a * d - b * c
         if area <= 0:
             continue
         stored = photo(int(found.rows[place]))
-        code = stored.records.shape[1] - GEOMETRY
-        seen = unpack(np.ascontiguousarray(stored.records[:, code:]), 0)
-        moved = seen.astype(np.float64)
+        moved = unpack(stored.records).astype(np.float64)
         moved[:, :2] = (moved[:, :2] - [x, y]) @ np.array([[d, -c], [-b, a]]) / area
         moved[:, 2] -= 0.5 * np.log2(area)
         moved[:, 3] = (moved[:, 3] - np.arctan2(c - b, a + d)) % (2 * np.pi)
         taken = np.flatnonzero(_is_near(near, moved[:, :2]))
-        records = stored.records[taken]
-        vectors.append(model.decode(stored.words[taken], records[:, :code]))
+        vectors.append(model.decode(stored.words[taken], unpack_codes(stored.records[taken])))
         frames.append(moved[taken].astype(np.float32))
-        colours.append(unpack_colours(np.ascontiguousarray(records[:, code:]), 0))
         sources.append(np.full(len(taken), found.rows[place], np.int64))
     if not sum(map(len, sources)):
         return None
@@ -86,7 +82,6 @@ def expand(
         query,
         vectors=np.concatenate(vectors)[kept],
         frames=np.concatenate(frames)[kept],
-        colours=np.concatenate(colours)[kept],
         levels=np.full(len(kept), int(query.levels.max(initial=0)) + 1),
         spots=np.zeros(len(kept), np.int64),
         words=model.assign(np.concatenate(vectors)[kept], ASSIGNMENTS),
@@ -112,7 +107,6 @@ def ask_along(
         query,
         vectors=np.concatenate([query.vectors, further.vectors]),
         frames=frames,
-        colours=np.concatenate([query.colours, further.colours]),
         levels=np.concatenate([query.levels, further.levels]),
         spots=name_spots(frames),
         words=np.concatenate([query.words[:, :columns], further.words[:, :columns]]),

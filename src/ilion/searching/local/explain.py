@@ -10,7 +10,6 @@ from ilion.searching.local.encode import Encoded, LocalQuery
 from ilion.searching.local.matches import find_matches
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Segment
-from ilion.searching.local.records import GEOMETRY
 from ilion.searching.local.search import NEAR
 from ilion.types import Bool, Float32, Float64, Int64, Value
 
@@ -51,9 +50,9 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
 
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    one = Segment(0, 1, offsets, np.zeros(len(photo), np.uint16), photo.records)
+    one = Segment(0, 1, offsets, photo.records)
     found = find_matches(query, [one], model)
-    image = unpack(photo.records, photo.records.shape[1] - GEOMETRY)
+    image = unpack(photo.records)
     _, motions, supports = verify(
         np.array([0, len(found)]),
         query.frames[found.features],

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Segment
-from ilion.searching.local.records import GEOMETRY
 from ilion.types import Float32, Float64, Value
 
 LIMIT = 0.18
-"""Squared distance of a projected descriptor and a stored one from which on they do not match."""
+"""Squared distance of a projected descriptor and a stored one at which their similarity is 0."""
+FAINT = 0.15
+"""Similarity up to which they do not match: such pairs are half of all, take as long as the others, and count
+next to nothing."""
 BURST, RAREST = 0.7, 0.02
 """Exponent by which a feature counts less when much of the database matches it, and the least that does."""
 ROOM = 2**21
@@ -35,15 +37,15 @@ class Matches(Value):
         features: (P,) int32 feature of the query.
         rows: (P,) int32 database row.
         places: (P,) int32 posting within its segment.
-        similarities: (P,) float32, (0, 1].
-        records: (P, GEOMETRY) uint8 place, size, angle and colour of the stored feature.
+        similarities: (P,) float32, (`FAINT`, 1].
+        records: (P,) uint64, see `ilion.searching.local.records`.
     """
 
     features: NDArray[np.int32]
     rows: NDArray[np.int32]
     places: NDArray[np.int32]
     similarities: Float32
-    records: NDArray[np.uint8]
+    records: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -72,7 +74,7 @@ def find_matches(
         query: The query.
         segments: Parts of the database.
         model: Words and codes of both.
-        limit: Squared distance from which on nothing matches.
+        limit: Squared distance at which a similarity is 0.
 
     Returns:
         Segment by segment, and in each by word of the query.
@@ -82,7 +84,6 @@ def find_matches(
     entries = entries_of(query)
     held, filled = _room(ROOM), 0
     for segment in segments:
-        code = segment.records.shape[1] - GEOMETRY
         longest, entry = int(np.diff(segment.offsets).max(initial=0)), 0
         while True:
             entry, filled = collect(
@@ -91,12 +92,12 @@ def find_matches(
                 filled,
                 query.vectors,
                 model.fine_columns,
-                model.book_columns[code],
+                model.book_columns,
                 segment.offsets,
-                segment.rows,
                 segment.records,
                 segment.start,
                 limit,
+                FAINT,
                 *vars(held).values(),
             )
             if entry == len(entries):
@@ -115,7 +116,7 @@ def _room(count: int) -> Matches:
         np.empty(count, np.int32),
         np.empty(count, np.int32),
         np.empty(count, np.float32),
-        np.empty((count, GEOMETRY), np.uint8),
+        np.empty(count, np.uint64),
     )
 
 

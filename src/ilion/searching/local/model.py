@@ -9,7 +9,6 @@ Letters: D dimensions after projection, C coarse words, F fine words in each of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,10 +19,13 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.opening import read_bytes
+from ilion.searching.local.records import CENTROIDS, PARTS
 from ilion.storage import read_arrays
 from ilion.types import Float32, Value
 
 MODEL = Path(__file__).parent / "model.npz"
+NAMES = ("mean", "projection", "coarse", "fine", "book")
+"""Arrays of a model."""
 PROBES = 6
 """Coarse words among whose fine words the nearest one of a descriptor is looked for."""
 
@@ -37,7 +39,8 @@ class LocalModel(Value):
         projection: (D, d) float32.
         coarse: (C, D) float32 centroids.
         fine: (C, F, D) float32 centroids; word ``c * F + f``; at most 65,536.
-        books: Bytes m of a code -> (m, 256, D / m) float32 centroids of the parts of what a word leaves.
+        book: (m, K, D / m) float32 centroids of the parts of what a word leaves, see
+            `ilion.searching.local.records`.
 
     Raises:
         ArtifactError: Shapes do not fit together, or a value is not finite.
@@ -47,7 +50,7 @@ class LocalModel(Value):
     projection: Float32
     coarse: Float32
     fine: Float32
-    books: Mapping[int, Float32]
+    book: Float32
 
     def __post_init__(self) -> None:
         dims = len(self.projection)
@@ -57,7 +60,8 @@ class LocalModel(Value):
             and self.fine.ndim == 3
             and self.fine.shape[::2] == (len(self.coarse), dims)
             and 0 < self.words <= 2**16
-            and all(book.shape == (m, 256, dims // m) and dims % m == 0 for m, book in self.books.items())
+            and self.book.shape == (PARTS, CENTROIDS, dims // PARTS)
+            and dims % PARTS == 0
         )
         if not fits:
             raise ArtifactError("local model: its arrays do not fit together; learn it again")
@@ -66,8 +70,7 @@ class LocalModel(Value):
 
     @property
     def _arrays(self) -> dict[str, Float32]:
-        plain = {"mean": self.mean, "projection": self.projection, "coarse": self.coarse, "fine": self.fine}
-        return plain | {f"pq{m}": book for m, book in sorted(self.books.items())}
+        return {name: getattr(self, name) for name in NAMES}
 
     @property
     def words(self) -> int:
@@ -98,9 +101,9 @@ class LocalModel(Value):
         )
 
     @cached_property
-    def book_columns(self) -> Mapping[int, Float32]:
-        """Bytes m of a code -> (m, D / m, 256), as the kernels read them."""
-        return {m: np.ascontiguousarray(book.transpose(0, 2, 1)) for m, book in self.books.items()}
+    def book_columns(self) -> Float32:
+        """(m, D / m, K) the centroids as the kernels read them."""
+        return np.ascontiguousarray(self.book.transpose(0, 2, 1))
 
     def project(self, descriptors: NDArray[np.generic]) -> Float32:
         """Take descriptors (M, d) to (M, D)."""
@@ -124,16 +127,15 @@ class LocalModel(Value):
         probes = min(PROBES, len(self.coarse))
         return nearest_words(vectors, coarse, coarse_half, self.fine_columns, fine_half, probes, count)
 
-    def code(self, vectors: Float32, words: NDArray[np.int32], size: int) -> NDArray[np.uint8]:
-        """Code what the words leave of projected descriptors: (M, size)."""
+    def code(self, vectors: Float32, words: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Code what the words leave of projected descriptors: (M, m)."""
         from ilion.searching.local.compiled import code_residuals
 
-        return code_residuals(vectors, words, self.fine_columns, self.book_columns[size])
+        return code_residuals(vectors, words, self.fine_columns, self.book_columns)
 
     def decode(self, words: NDArray[np.integer], codes: NDArray[np.uint8]) -> Float32:
         """Return the projected descriptors (M, D) that words (M,) and codes (M, m) stand for, about."""
-        book = self.books[codes.shape[1]]
-        parts = book[np.arange(len(book)), codes].reshape(len(codes), -1)
+        parts = self.book[np.arange(len(self.book)), codes].reshape(len(codes), self.fine.shape[2])
         return np.asarray(self.fine.reshape(self.words, -1)[words] + parts, np.float32)
 
 
@@ -145,10 +147,7 @@ def read_model(path: Path) -> LocalModel:
     """
     arrays: dict[str, Any] = {name: np.asarray(a, np.float32) for name, a in read_arrays(path).items()}
     try:
-        books = {int(name[2:]): arrays.pop(name) for name in sorted(arrays) if name.startswith("pq")}
-        return LocalModel(
-            books=books, **{name: arrays[name] for name in ("mean", "projection", "coarse", "fine")}
-        )
+        return LocalModel(**{name: arrays[name] for name in NAMES})
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: is no local model ({error}); learn it again") from error
 

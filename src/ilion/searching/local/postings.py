@@ -4,8 +4,7 @@ It is written shard by shard and read segment by segment, so neither needs memor
 segment holds the postings of at most `SEGMENT` photos, ordered by word and then by row:
 
     KEY.0000.counts.npy   postings of each word, see `pack_counts`
-    KEY.0000.rows.npy     (P,) uint16        row within the segment
-    KEY.0000.records.npy  (P, m + 5) uint8   see `ilion.searching.local.records`
+    KEY.0000.records.npy  (P,) uint64        row and feature, see `ilion.searching.local.records`
     KEY.0000.sizes.npy    (n, 2) unsigned    width and height of each photo in pixels
     KEY.0000.tones.npy    (n, c) uint8       colours in a coarse grid, see `ilion.searching.local.tones`
     KEY.ids.json                             ids and segments; written last, it makes the shard count
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.searching.local.encode import Encoded
 from ilion.searching.local.model import LocalModel
-from ilion.searching.local.records import GEOMETRY
+from ilion.searching.local.records import ROWS
 from ilion.searching.local.settings import LocalSettings
 from ilion.searching.local.tones import Looks
 from ilion.storage import (
@@ -42,11 +41,12 @@ from ilion.storage.descriptors import list_ids
 from ilion.storage.ids import PickedIds
 from ilion.types import Int64, Value
 
-_ARRAYS = ("counts", "rows", "records", "sizes", "tones")
+_ARRAYS = ("counts", "records", "sizes", "tones")
 HELD = 512
 """Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
-SEGMENT = 16384
-"""Photos a segment, at most 65,536; while one is written at 16 KB a photo, about 600 MB are held."""
+SEGMENT = ROWS
+"""Photos a segment, at most `ilion.searching.local.records.ROWS`; while one is written at 16 KB a photo,
+about 200 MB are held."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +57,13 @@ class Segment(Value):
         start: Database row of its first photo.
         size: Number of photos n.
         offsets: (W + 1,) int64, where the postings of each word start.
-        rows: (P,) row of each posting, counted from ``start``; ascending within a word.
-        records: (P, m + 5) uint8.
+        records: (P,) uint64; rows count from ``start`` and ascend within a word.
     """
 
     start: int
     size: int
     offsets: Int64
-    rows: NDArray[np.uint16]
-    records: NDArray[np.uint8]
+    records: NDArray[np.uint64]
 
 
 def index_inputs(model: LocalModel, settings: LocalSettings) -> dict[str, Any]:
@@ -124,10 +122,10 @@ def make_segment(held: Sequence[Encoded], words: int) -> tuple[NDArray[Any], ...
     shown = np.concatenate([photo.words for photo in held])
     order = np.argsort(shown, kind="stable")
     counts = np.bincount(shown, minlength=words)
-    rows = np.repeat(np.arange(len(held), dtype=np.uint16), [len(photo) for photo in held])
-    records = np.concatenate([photo.records for photo in held])
+    rows = np.repeat(np.arange(len(held), dtype=np.uint64), [len(photo) for photo in held])
+    records = np.concatenate([photo.records for photo in held]) | rows
     sizes, tones = _small(np.array([photo.size for photo in held])), np.array([photo.tones for photo in held])
-    return pack_counts(counts), rows[order], records[order], sizes, tones
+    return pack_counts(counts), records[order], sizes, tones
 
 
 def pack_counts(counts: NDArray[Any]) -> NDArray[Any]:
@@ -177,14 +175,13 @@ class Postings:
         artifact: Artifact that holds the shards.
         keys: Shards in order of rows.
         words: Number W of words.
-        code: Bytes m of a code.
 
     Raises:
         ArtifactError: A shard is missing or damaged, or an id occurs twice.
     """
 
-    def __init__(self, artifact: Artifact, keys: Sequence[str], words: int, code: int) -> None:
-        self.folder, self.words, self.code = artifact.folder, words, code
+    def __init__(self, artifact: Artifact, keys: Sequence[str], words: int) -> None:
+        self.folder, self.words = artifact.folder, words
         self._keys = tuple(keys)
 
         def read_head(key: str) -> tuple[list[str], list[Any]]:
@@ -255,16 +252,12 @@ class Postings:
         counts = unpack_counts(read_array(self.folder / f"{stem}.counts.npy", ("u", 1)), self.words)
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         # an empty file cannot be mapped
-        rows, records = (
-            read_array(self.folder / f"{stem}.{name}.npy", form, mapped=offsets[-1] > 0)
-            for name, form in (("rows", ("u", 1)), ("records", ("u", 2)))
-        )
-        shape = (int(offsets[-1]), self.code + GEOMETRY)
-        if len(counts) != self.words or rows.shape != shape[:1] or records.shape != shape:
+        records = read_array(self.folder / f"{stem}.records.npy", ("u", 1), mapped=offsets[-1] > 0)
+        if len(counts) != self.words or records.shape != offsets[-1:] or records.dtype != np.uint64:
             raise ArtifactError(
                 f"{self.folder / stem}: its files do not fit together; delete the shard's files and run again"
             )
-        return Segment(start, size, offsets, rows, records)
+        return Segment(start, size, offsets, records)
 
     def photo(self, row: int) -> Encoded:
         """Read all that is stored of one photo."""
@@ -274,10 +267,10 @@ class Postings:
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         segment = self._open(number)
         own = row - segment.start
-        found = read_row(own, segment.offsets, segment.rows)
+        found = read_row(own, segment.offsets, segment.records)
         looks = self._looks_of(number)
         width, height = looks.sizes[own].tolist()
-        records = segment.records[found[:, 0]]
+        records = segment.records[found[:, 0]] & ~np.uint64(ROWS - 1)
         return Encoded(found[:, 1].astype(np.uint16), records, looks.tones[own].copy(), (width, height))
 
     def looks(self, rows: Int64) -> Looks:
@@ -315,6 +308,6 @@ class Postings:
         return found
 
 
-def read_photos(artifact: Artifact, key: str, words: int, code: int) -> Callable[[int], Encoded]:
+def read_photos(artifact: Artifact, key: str, words: int) -> Callable[[int], Encoded]:
     """Return what reads the photos of one shard, by their row in it."""
-    return Postings(artifact, [key], words, code).photo
+    return Postings(artifact, [key], words).photo

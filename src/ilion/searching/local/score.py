@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.searching.local.agreement import compare_tones
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.records import unpack_colours
 from ilion.searching.local.tones import Looks
 from ilion.searching.local.verified import Verified
 from ilion.storage import read_json
@@ -128,10 +127,10 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int, looks: Looks) 
         ``inliers``; ``all/sum``: all matches against the verified; ``sim mean``, ``sim max``: similarities;
         ``covered``: share of the query's parts that are seen; ``spread``: extent of the matches in the query;
         ``stretch`` of the motion; ``turn ...``, ``oct ...``: mean and deviation of turns and sizes against
-        the motion; ``ab ...``, ``L ...``: of colour and lightness; ``density``: verified matches for each
-        spot of the parts that are seen; ``largest`` share of a match; ``log freq``: how often the matched
-        features are found in the shortlist; ``parts/inlier``; ``rare ...``: similarities, less for spots that
-        are verified in many photos; ``common``: share of weight on such spots; ``votes/max``;
+        the motion; ``density``: verified matches for each spot of the parts that are seen; ``largest`` share
+        of a match; ``log freq``: how often the matched features are found in the shortlist;
+        ``parts/inlier``; ``rare ...``: similarities, less for spots that are verified in many photos;
+        ``common``: share of weight on such spots; ``votes/max``;
         ``tone ...``: see `ilion.searching.local.agreement.compare_tones`.
     """
     count = len(found.rows)
@@ -159,10 +158,6 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int, looks: Looks) 
     energy = np.square(motion[:, [0, 1, 3, 4]]).sum(axis=1)
     turns = (image[:, 3] - frames[:, 3] - angle[own] + np.pi) % (2 * np.pi) - np.pi
     octaves = image[:, 2] - frames[:, 2] - 0.5 * np.log2(area)[own]
-    colours = query.colours[features] - unpack_colours(found.matches.records[kept], 0)
-    hue = np.hypot(colours[:, 1], colours[:, 2]).astype(np.float64)
-    light = colours[:, 0].astype(np.float64)
-    lightness = mean(light)
     x, y = frames[:, 0] - mean(frames[:, 0])[own], frames[:, 1] - mean(frames[:, 1])[own]
     xx, xy, yy = mean(x * x), mean(x * y), mean(y * y)
 
@@ -209,10 +204,6 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int, looks: Looks) 
         "turn dev": np.sqrt(mean(turns**2)),
         "oct mean": abs(mean(octaves)),
         "oct dev": np.sqrt(mean(octaves**2)),
-        "ab mean": mean(hue),
-        "ab rms": np.sqrt(mean(hue**2)),
-        "L mean": lightness,
-        "L dev": np.sqrt(mean((light - lightness[own]) ** 2)),
         "density": log(inliers / np.maximum(there, 1) + SPARE),
         "largest": largest / safe,
         "log freq": mean(log(often + 0.1 * SPARE)),

@@ -211,7 +211,7 @@ def look_closer(
 
     def votes_of(rows: Int64) -> Float64:
         chosen, own = of_photos(rows)
-        image = unpack(matches.records[chosen], 0)
+        image = unpack(matches.records[chosen])
         return vote(own, query.frames[matches.features[chosen]], image, ballots[chosen], *centre)
 
     # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
@@ -230,7 +230,7 @@ def look_closer(
     rows = rows[votes[rows] > 0]
     chosen, own = of_photos(rows)
     kept, heavy = matches.take(chosen), weights[chosen]
-    frames, image = query.frames[kept.features], unpack(kept.records, 0)
+    frames, image = query.frames[kept.features], unpack(kept.records)
     sums, motions, supports = verify(own, frames, image, heavy, query.spots[kept.features], kept.places, NEAR)
     return votes, Verified(rows, votes[rows], kept, own, heavy, frames, image, sums, motions, supports)
 

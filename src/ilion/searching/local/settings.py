@@ -5,23 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ilion.errors import ConfigError
-from ilion.searching.local.records import GEOMETRY, ROW
+from ilion.searching.local.records import SIZE
 
 BUDGETS = (1024, 65536)
 """Least and largest bytes a photo that can be asked for."""
-LONG, SHORT = 8, 4
-"""Bytes of a code of what a feature looks like."""
-LONG_FROM = 24576
-"""Budget from which on codes are `LONG`: below it, more features with shorter codes find more."""
-FINE, RAW, FINE_FROM = 16, 8, 8192
+FINE, RAW, FINE_FROM = 16, 8, 4096
 """Cells of the grid of colours along either side, from `FINE_FROM` bytes a photo on, and below."""
-MANY, POOL, LARGE_POOL = 1000, 1500, 2000
-"""Strongest features of a photo among which a budget chooses: `POOL`, or, where it keeps fewer than `MANY`,
-`LARGE_POOL`; more of them take longer to describe."""
-FEW, MORE, MOST = 3, 4, 8
-"""Nearest words in which a feature of a query is looked up: where codes are `LONG`, where they are `SHORT`,
-and where a photo has less than `MANY` of them, so that postings are few."""
-RESERVE, SHARE = 128, 128
+POOL = 2000
+"""Strongest features of a photo, among which a budget chooses."""
+ASSIGNMENTS = 8
+"""Nearest words in which a feature of a query is looked up."""
+RESERVE, SHARE = 128, 100
 """Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
 `SHARE` of the budget are enough from 100 photos on."""
 
@@ -34,8 +28,7 @@ class LocalSettings:
         budget: Bytes a photo, everything counted.
         side: Longer side of a photo in pixels; smaller ones are enlarged to it.
         sizes: Longer sides, beside its own, at which a query is asked, in pixels.
-        assignments: Nearest words in which a feature of a query is looked up; 0 means `FEW`, `MORE` or
-            `MOST`, as the budget allows.
+        assignments: Nearest words in which a feature of a query is looked up; 0 means `ASSIGNMENTS`.
         shortlist: Number of photos whose matches are verified.
 
     Raises:
@@ -44,7 +37,7 @@ class LocalSettings:
 
     budget: int = 16384
     side: int = 512
-    sizes: tuple[int, ...] = (256, 160, 96)
+    sizes: tuple[int, ...] = (320, 224, 160, 112, 80)
     assignments: int = 0
     shortlist: int = 300
 
@@ -61,16 +54,9 @@ class LocalSettings:
             )
 
     @property
-    def code(self) -> int:
-        """Bytes of a code."""
-        return LONG if self.budget >= LONG_FROM else SHORT
-
-    @property
     def lookups(self) -> int:
         """Nearest words in which a feature of a query is looked up."""
-        if self.assignments:
-            return self.assignments
-        return MOST if self.features < MANY else MORE if self.code == SHORT else FEW
+        return self.assignments or ASSIGNMENTS
 
     @property
     def cells(self) -> int:
@@ -82,12 +68,12 @@ class LocalSettings:
         """Largest number of features stored of a photo.
 
         >>> LocalSettings().features, LocalSettings(budget=1024).features
-        (1442, 74)
+        (1983, 101)
         """
         left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
-        return left // (self.code + GEOMETRY + ROW)
+        return left // SIZE
 
     @property
     def pool(self) -> int:
         """Strongest features among which those that are stored are chosen."""
-        return max(self.features, POOL if self.features >= MANY else LARGE_POOL)
+        return max(self.features, POOL)

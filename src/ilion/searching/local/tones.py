@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.searching.local.records import COLOUR_LOW, COLOUR_MOST, COLOUR_STEP
 from ilion.types import RGB, Float32, Value
 
+LOW, STEP, MOST = 88, 5, 15
+"""Sixteen steps of the usual range of a and b of Lab, each 0 to 255 as in OpenCV."""
 FINE = 64
 """Cells of a query along either side."""
 SHIFT = 8.0
@@ -58,7 +59,7 @@ def describe_tones(image: RGB, cells: int) -> NDArray[np.uint8]:
         (n * n,) uint8, row by row: a in the lower four bits, b in the upper ones.
     """
     lab = cv2.cvtColor(cv2.resize(image, (cells, cells), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
-    steps = np.clip((lab[:, :, 1:] - COLOUR_LOW[1:]) // COLOUR_STEP[1:], 0, COLOUR_MOST[1:]).astype(np.uint8)
+    steps = np.clip((lab[:, :, 1:].astype(np.int64) - LOW) // STEP, 0, MOST).astype(np.uint8)
     return np.asarray(steps[:, :, 0] | steps[:, :, 1] << 4, np.uint8).reshape(-1)
 
 
@@ -72,4 +73,4 @@ def unpack_tones(packed: NDArray[np.uint8]) -> Float32:
     """Return (S, n, n, 2) a and b of packed colours (S, n * n)."""
     cells = round(sqrt(packed.shape[1]))
     steps = np.stack([packed & 15, packed >> 4], axis=2).astype(np.float32)
-    return (COLOUR_LOW[1:] + (steps + np.float32(0.5)) * COLOUR_STEP[1:]).reshape(-1, cells, cells, 2)
+    return (LOW + (steps + np.float32(0.5)) * STEP).reshape(-1, cells, cells, 2)
