@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ilion.descriptors import base, pooling, registry
 from ilion.descriptors.base import ExtractorOptions, ExtractorSpec
 from ilion.descriptors.onnx import OnnxExtractor
-from ilion.descriptors.onnx_network import _provider, external_files
+from ilion.descriptors.onnx_network import _provider, external_files, model_digest
 from ilion.errors import ConfigError, ExtractionError, IlionError
 from ilion.types import RGB, Float64
 
@@ -369,6 +369,14 @@ def _external(folder: Path, location: str = "model.onnx.data", weight: Any = WEI
     if "/" not in location and "\\" not in location:
         (folder / location).write_bytes(data)
     return path
+
+
+def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.onnx").open("wb") as file:
+        file.write(b"\x08\x07")
+        file.truncate(64 << 30)
+    with pytest.raises(ExtractionError, match="has 68,719,476,736 bytes"):
+        model_digest(tmp_path / "a.onnx")
 
 
 def test_weights_in_another_file_are_part_of_the_digest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, cast
@@ -18,6 +19,8 @@ from ilion.datasets.names import check_id, normal
 from ilion.errors import DatasetError
 from ilion.opening import marked_encoding, open_regular
 
+LONGEST = 2**20
+"""Characters of a line that no id and no description has."""
 _ESCAPED = re.compile(r"#U([0-9a-fA-F]{4})|\\\\U(000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})")
 _NOT_SAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -178,7 +181,9 @@ def read_ids(path: Path) -> Iterator[str]:
             io.BufferedReader(binary) as buffered,  # type: ignore[type-var]
             io.TextIOWrapper(buffered, encoding=marked_encoding(buffered.peek(4))) as file,
         ):
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(partial(file.readline, LONGEST), ""), 1):
+                if len(line) == LONGEST:
+                    raise DatasetError(f"{path}:{number}: a line of {LONGEST:,} characters or more is no id")
                 image_id = line.split(",", 1)[0].strip()
                 if image_id:
                     empty = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path, PureWindowsPath
@@ -17,6 +18,8 @@ from ilion.opening import open_regular
 from ilion.storage.foreign import describe_foreign
 from ilion.types import RGB, Float32
 
+MOST_BYTES = 2**31
+"""Most bytes of a model's own file: what a message of protobuf can have."""
 _DTYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -149,6 +152,11 @@ def external_files(path: Path) -> dict[str, Path]:
         seen = describe_foreign(file.read(64))
         if seen:
             raise ExtractionError(f"{path}: {seen}; an ONNX model was expected")
+        if (size := os.fstat(file.fileno()).st_size) > MOST_BYTES:
+            raise ExtractionError(
+                f"{path}: has {size:,} bytes, and a model's own file at most {MOST_BYTES:,}; larger ones "
+                "keep their weights in files beside it"
+            )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b"location") < 0:  # the key that every reference has
                 return {}
