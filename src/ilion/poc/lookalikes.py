@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 
@@ -171,48 +170,52 @@ def find_lookalikes(
     return LookAlikes(advised, objects, len(instances), wrong, unnamed, mutual, currency)
 
 
-def find_differences(
-    agrees: Float64, also: Float64, size: tuple[int, int], cells: int = 8, least: int = 3
-) -> tuple[Box, ...]:
-    """Find where a query agrees with its positive and not with a look-alike.
+def find_differences(agrees: Float64, also: Float64, cells: int = 8, least: int = 3) -> tuple[Box, ...]:
+    """Find where a query agrees with its positives and not with a look-alike.
 
     Args:
-        agrees: (n, 2) points of the query, in pixels, that agree with the positive in place and shape.
+        agrees: (n, 2) points of the query, in pixels, that agree with positives in place and shape.
         also: (m, 2) those that agree with the look-alike.
-        size: Width and height of the query photo.
-        cells: Number of cells along the longer side of the photo.
+        cells: Number of cells along the longer side of the part of the photo that has points.
         least: Smallest number of agreeing points of a cell that counts.
 
     Returns:
         Boxes around connected cells, those with most points first, at most three.
 
     >>> right = np.array([[5.0, 5], [6, 6], [7, 5], [90, 90], [91, 90], [92, 90]])
-    >>> find_differences(right, np.array([[91.0, 91]]), (100, 100))
-    (Box(x=0.0, y=0.0, width=12.5, height=12.5),)
+    >>> [box.x for box in find_differences(right, np.array([[91.0, 91]]))]
+    [5.0]
     """
     import cv2
 
-    side = max(size) / cells
-    shape = max(1, ceil(size[1] / side)), max(1, ceil(size[0] / side))
+    if not len(agrees):
+        return ()
+    every = np.concatenate([agrees, also.reshape(-1, 2)])
+    start = every.min(axis=0)
+    side = max(float((every.max(axis=0) - start).max()), 1.0) / cells
+    shape = tuple(int(each) for each in np.floor((every.max(axis=0) - start)[::-1] / side) + 1)
 
     def count(points: Float64) -> Int64:
         grid = np.zeros(shape, np.int64)
-        at = np.clip((points[:, ::-1] // side).astype(np.int64), 0, np.array(shape) - 1)
+        at = ((points - start)[:, ::-1] // side).astype(np.int64)
         np.add.at(grid, (at[:, 0], at[:, 1]), 1)
         return grid
 
     mine = count(agrees)
     # beside a point that agrees with both, nothing is said to differ
-    near = cv2.dilate(count(also).astype(np.uint8), np.ones((3, 3), np.uint8)) if len(also) else 0 * mine
+    beside = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    near = cv2.dilate(count(also).astype(np.uint8), beside) if len(also) else 0 * mine
     different = (mine >= least) & (np.asarray(near) == 0)
     number, labels = cv2.connectedComponents(different.astype(np.uint8), connectivity=4)
     found = []
     for label in range(1, number):
         rows, columns = np.nonzero(labels == label)
-        left, top = float(columns.min() * side), float(rows.min() * side)
-        right = min(float((columns.max() + 1) * side), float(size[0]))
-        bottom = min(float((rows.max() + 1) * side), float(size[1]))
-        found.append((int(mine[labels == label].sum()), Box(left, top, right - left, bottom - top)))
+        (left, top), (width, height) = (
+            start + side * np.array([columns.min(), rows.min()]),
+            side * np.array([np.ptp(columns) + 1, np.ptp(rows) + 1]),
+        )
+        box = Box(float(left), float(top), float(width), float(height))
+        found.append((int(mine[labels == label].sum()), box))
     found.sort(key=lambda each: -each[0])
     return tuple(box for _, box in found[:REGIONS])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,13 +12,15 @@ from ilion import storage
 from ilion.errors import ArtifactError
 from ilion.outcome import RunResult
 from ilion.pipeline.jobs.runs import load_run
-from ilion.poc.lookalikes import Example, LookAlikes, advise, find_differences, find_lookalikes
+from ilion.poc.lookalikes import Example, LookAlike, LookAlikes, advise, find_differences, find_lookalikes
 from ilion.types import Float64, RetrievalDataset, Where
 
 FILE = "lookalikes.json"
 """Look-alikes of a run, in its folder."""
 LOOKED = 40
 """Pairs of objects whose examples are looked at closely."""
+PHOTOS = 5
+"""Photos of either object with which a query is compared."""
 
 
 def lookalikes(
@@ -55,7 +57,7 @@ def lookalikes(
     pairs = []
     for number, pair in enumerate(found.pairs):
         if number < LOOKED:
-            pair = replace(pair, examples=tuple(_look(result, example) for example in pair.examples))
+            pair = replace(pair, examples=tuple(_look(result, each, pair, rows) for each in pair.examples))
         pairs.append(replace(pair, advice=advise(pair, (pair.asked, pair.shown) in mutual, points)))
     found = replace(found, pairs=tuple(pairs))
     if not isinstance(run, RunResult):
@@ -76,34 +78,41 @@ def _shown(dataset: RetrievalDataset, result: RunResult) -> Mapping[int, str]:
     }
 
 
-def _look(result: RunResult, example: Example) -> Example:
-    """Say what differs between the right photo and the look-alike, as far as the run still knows."""
+def _look(result: RunResult, example: Example, pair: LookAlike, shows: Mapping[int, str]) -> Example:
+    """Say what differs between the right photos and the look-alike, as far as the run still knows.
+
+    One photo agrees with the query where it happens to be sharp and in view. So the points of several photos
+    of either object are put together: the first ones of the ranking.
+    """
     if not example.positive:
         return example
     query = result.ranking.query_ids.index(example.query)
-    row = {image: number for number, image in enumerate(result.ranking.database_ids)}
-    right, other = row[example.positive], row[example.photo]
+    ranked = result.ranking.indices[query, : result.ranking.counts[query]].tolist()
+    right = [row for row in ranked if row in result.ground_truth.positives[query]][:PHOTOS]
+    other = [row for row in ranked if shows.get(row) == pair.shown][:PHOTOS]
     differs, words = example.differs, example.words
     if result.reranking is not None:
         try:
-            mine, size = _agreeing(result, query, right)
-            differs = find_differences(mine, _agreeing(result, query, other)[0], size)
+            differs = find_differences(_agreeing(result, query, right), _agreeing(result, query, other))
         except ArtifactError:
             differs = ()
     if result.reading is not None and result.reading.explain is not None:
         try:
-            here = dict(result.reading.explain(query, right).asked)
-            there = dict(result.reading.explain(query, other).asked)
+            here = dict(result.reading.explain(query, right[0]).asked)
+            there = dict(result.reading.explain(query, other[0]).asked)
             words = tuple(word for word, known in here.items() if known and not there.get(word, False))
         except ArtifactError:
             words = ()
     return replace(example, differs=differs, words=words)
 
 
-def _agreeing(result: RunResult, query: int, row: int) -> tuple[Float64, tuple[int, int]]:
-    """Return the (n, 2) points of a query that agree with a row in place and shape, and the photo's size."""
+def _agreeing(result: RunResult, query: int, rows: Sequence[int]) -> Float64:
+    """Return the (n, 2) points of a query that agree with any of some rows in place and shape."""
     assert result.reranking is not None
-    seen = result.reranking.explain(query, row)
-    inside = seen.matches.query_rows[np.asarray(seen.verification.inliers, np.bool_)]
-    points: Float64 = np.asarray(seen.query.keypoints[inside], np.float64)
-    return points, seen.query.image_size
+    found = []
+    for row in rows:
+        seen = result.reranking.explain(query, row)
+        inside = seen.matches.query_rows[np.asarray(seen.verification.inliers, np.bool_)]
+        found.append(np.asarray(seen.query.keypoints[inside], np.float64))
+    points: Float64 = np.unique(np.concatenate(found), axis=0)
+    return points
