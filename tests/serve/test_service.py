@@ -189,6 +189,10 @@ def test_more_than_may_wait_are_told_to_come_back(folder: Path, photos: Path) ->
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     service.busy = 0
     assert client.post("/api/search", files=upload(photos)).status_code == 200
+    service.limits = Limits(rate=0, patience=-1)
+    late = client.post("/api/search", files=upload(photos))
+    assert (late.status_code, "no worker was free" in late.json()["error"]) == (503, True)
+    assert service.busy == 0
 
 
 def test_rates_are_averages() -> None:

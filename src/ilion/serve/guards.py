@@ -48,6 +48,7 @@ class Limits:
         burst: Requests of a client at once, beyond the average.
         waiting: Searches that wait for a free worker.
         seconds: Longest time in which a body must arrive.
+        patience: Longest time for which something waits for a free worker, in seconds.
     """
 
     bytes: int = 20 << 20
@@ -56,6 +57,7 @@ class Limits:
     burst: int = 40
     waiting: int = 16
     seconds: float = 30.0
+    patience: float = 60.0
 
 
 class Refused(Exception):

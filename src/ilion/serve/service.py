@@ -96,13 +96,21 @@ class Service:
         """Do something in a worker thread.
 
         Raises:
-            Refused: All workers are busy, and enough searches wait already.
+            Refused: All workers are busy, and enough searches wait already, or it waited for too long.
         """
         if self.busy >= self.workers + self.limits.waiting:
             raise Refused(503, "all workers are busy; try again in a moment", 2)
+        last = time.monotonic() + self.limits.patience
+
+        def begin() -> T:
+            # whoever asked so long ago has gone, and the work would keep those waiting who are still there
+            if time.monotonic() > last:
+                raise Refused(503, "no worker was free for too long; try again in a moment", 2)
+            return job()
+
         self.busy += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, job)
+            return await asyncio.get_running_loop().run_in_executor(self.pool, begin)
         finally:
             self.busy -= 1
 
