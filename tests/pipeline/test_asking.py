@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.networks import tiny_network
 
 from ilion.api import run
 from ilion.config import ExperimentConfig, apply_overrides, from_dict
@@ -57,6 +58,16 @@ def test_asked_in_memory_it_answers_as_the_run(rendered: Path, tmp_path: Path, n
         assert found.indices.tolist() == [judged.indices[number].tolist()]
         assert found.similarities.tolist() == [judged.similarities[number].tolist()]
     assert sorted(rendered.parent.rglob("*")) == before, "nothing is written"
+
+
+@pytest.mark.slow
+def test_a_query_that_the_run_did_not_crop_is_not_cropped(tiny_dataset: Path, tmp_path: Path) -> None:
+    model = f"onnx:{tiny_network(tmp_path / 'tiny.onnx')}"
+    extraction = {"model": model, "like": "ilias", "workers": 1}
+    values = {"output": str(tmp_path), "dataset": {"path": str(tiny_dataset)}, "extraction": extraction}
+    pipeline = Pipeline(from_dict(ExperimentConfig, values))
+    judged = pipeline.rank().ranking
+    assert Ready(pipeline).ask(pipeline.queries).ranking.to_dict() == judged.to_dict()
 
 
 @pytest.mark.slow
