@@ -34,7 +34,7 @@ def prepare(record: ImageRecord, side: int, multiple: int, mean: Float32, std: F
     """Return a picture (1, 3, H, W) as the script gives it to a network."""
     import torch
 
-    image = Image.open(io.BytesIO(record.source.read()))
+    image: Image.Image = Image.open(io.BytesIO(record.source.read()))
     if not isinstance(record.source, TarSource):
         image = ImageOps.exif_transpose(image)
     image = image.convert("RGB")
