@@ -82,7 +82,7 @@ def parameter_shapes(config: QuariConfig) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every weight.
 
     >>> sum(math.prod(shape) for shape in parameter_shapes(QuariConfig(512)).values())
-    15490816
+    15238144
     """
     d, h = config.dim, config.width
     shapes: dict[str, tuple[int, ...]] = {}

@@ -68,7 +68,7 @@ class LocalSettings:
         """Largest number of features stored of a photo.
 
         >>> LocalSettings().features, LocalSettings(budget=1024).features
-        (1983, 101)
+        (1979, 102)
         """
         left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
         return left // SIZE
