@@ -15,7 +15,7 @@ import argparse
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,9 @@ from ilion.datasets.amendments import Amendment, amend
 from ilion.datasets.reader import open_dataset
 from ilion.datasets.shards import RecordShard
 from ilion.pipeline.jobs.audit import examine
+from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.order import Pipeline
+from ilion.pipeline.stages.photos import build_photos
 from ilion.types import FileSource, ImageRecord, RetrievalDataset
 
 SHARE, COPIES = 0.05, 30
@@ -148,9 +150,9 @@ def true_answer(suspect: Suspect, planted: Planted) -> Answer:
     return "same" if suspect.kind == "wrong-label" else "unsure"
 
 
-def report(found: Audit, planted: Planted, pipeline: Pipeline) -> dict[str, object]:
+def report(found: Audit, planted: Planted, pipeline: Pipeline, real: int = 0) -> dict[str, object]:
     """Say what was found among the first suspects, and what settling them does."""
-    first = found.suspects[: 2 * planted.count]
+    first = found.suspects[: 2 * (planted.count + real)]
     seen: dict[str, set[str]] = {"swapped": set(), "hidden": set(), "copies": set()}
     right = 0
     rows: list[Amendment] = []
@@ -230,10 +232,10 @@ def hide(dataset: RetrievalDataset) -> RetrievalDataset:
     return replace(dataset, database=shards, positives={q.id: () for q in dataset.queries})
 
 
-def report_proposals(found: Audit, dataset: RetrievalDataset) -> dict[str, object]:
+def report_proposals(suspects: Iterable[Suspect], dataset: RetrievalDataset) -> dict[str, object]:
     """Say how many proposed labels are right, and how many of the right ones are proposed."""
     true = {(p, q.instance) for q in dataset.queries for p in dataset.positives[q.id]}
-    listed = [s for s in found.suspects if s.kind == "unlabelled"]
+    listed = sorted((s for s in suspects if s.kind == "unlabelled"), key=lambda s: -s.confidence)
     right = np.array([(s.photos[0], s.object) in true for s in listed], float)
     sure = np.array([s.confidence for s in listed])
 
@@ -247,7 +249,7 @@ def report_proposals(found: Audit, dataset: RetrievalDataset) -> dict[str, objec
     first = np.arange(len(listed))
     return {
         "labels": len(true),
-        **{f"confidence {least}": measure(sure >= least) for least in (0.9, 0.5, 0.2, 0.02)},
+        **{f"confidence {least}": measure(sure >= least) for least in (0.5, 0.2, 0.05, 0.02)},
         "as many as labels": measure(first < len(true)),
         "twice as many": measure(first < 2 * len(true)),
     }
@@ -261,6 +263,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-descriptors", action="store_true")
     parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--real", type=int, default=0, help="known errors that were not planted")
     given = parser.parse_args()
     clean = open_dataset(given.dataset, amended=False)
     config = ExperimentConfig(
@@ -270,14 +273,14 @@ def main() -> None:
     )
     if given.unlabelled:
         pipeline = Pipeline(config, dataset=hide(clean))
-        found = examine(pipeline, pipeline.search().ranking, descriptors=not given.no_descriptors)
-        print(json.dumps(report_proposals(found, clean), indent=1))
+        look = Look(pipeline.experiment, build_photos(pipeline.experiment), not given.no_descriptors)
+        print(json.dumps(report_proposals(look.label_suspects(), clean), indent=1))
         return
     planted = plant(clean, given.cache / f"copies-{given.dataset.name}", given.seed)
     pipeline = Pipeline(config, dataset=planted.dataset)
     found = examine(pipeline, pipeline.search().ranking, descriptors=not given.no_descriptors)
     write_audit(given.cache / f"audit-{given.dataset.name}-{given.seed}", found)
-    print(json.dumps(report(found, planted, pipeline), indent=1))
+    print(json.dumps(report(found, planted, pipeline, given.real), indent=1))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from ilion.serve.review import PATH, Review, make_review
 from ilion.serve.tokens import make_token
 from tests.conftest import draw_photo
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = Numbers(0.5, 0.6, 0.4, 0.7)
 
 

@@ -74,7 +74,8 @@ def find_copies(
         mirrored: (N, 24) uint8 hashes of the mirrored photos.
         thumbs: (N, 16, 16, 3) uint8, perhaps memory-mapped.
         sizes: (N, 2) width and height in pixels.
-        look: Lays two photos over each other, for pairs that thumbnails leave open; None leaves them out.
+        look: Lays two photos over each other; None believes the thumbnails, and leaves out what they leave
+            open.
 
     Returns:
         Pairs, where of many equal photos the first is paired with each other one; and the number of photos
@@ -103,12 +104,14 @@ def find_copies(
             if pair in found or s < CLOSE:
                 continue
             relation: Relation = "mirrored" if m else "resaved" if (sizes[i] == sizes[j]).all() else "resized"
-            if s >= SAME and peak <= PEAK:
+            whole = s >= SAME and peak <= PEAK
+            seen = look(*pair) if look is not None and not m else None
+            better = judge_overlap(*pair, seen, d) if seen is not None else None
+            # small things in one of two photos of a place are too small for a thumbnail
+            if whole and (seen is None or (better is not None and better.relation == "resized")):
                 found[pair] = Pair(*pair, relation, _sure(float(s)), d, float(s))
-            elif look is not None and not m and (seen := look(*pair)) is not None:
-                better = judge_overlap(*pair, seen, d)
-                if better is not None:
-                    found[pair] = better
+            elif better is not None:
+                found[pair] = better
     return list(found.values()), near.crowded
 
 

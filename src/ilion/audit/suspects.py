@@ -19,7 +19,7 @@ Relation = Literal["", "exact", "resaved", "resized", "mirrored", "cropped", "bu
 Answer = Literal["same", "different", "other", "unsure", "duplicate", "box"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-HARMLESS, GLANCE = 0.1, 0.5
+HARMLESS, GLANCE = 0.1, 0.2
 """Share of its confidence that a suspect is worth which would change no number; more for two photos that are
 one, which is settled at a glance, and will count once the data are split or grow."""
 

@@ -41,7 +41,7 @@ LINES = 40
 """Matches that are kept of a pair."""
 SMALL_SET = 10_000
 """Photos up to which distractors ask as well, for what was cut out of one another."""
-BELIEVED = 0.9
+BELIEVED = 0.3
 """Chance from which on a photo speaks for an object that has no positives."""
 SPEAKS = 0.05
 """Chance by verified matches from which on a photo without label is described, too."""

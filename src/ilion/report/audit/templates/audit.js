@@ -90,7 +90,7 @@
     find("bar").max = Math.max(shown.length, 1);
     find("bar").value = done;
     find("progress").textContent = say("progress", { done, all: shown.length })
-      + (done === shown.length ? ` ${say("done")}` : "");
+      + (done === shown.length ? ` ${say(live ? "done-live" : "done")}` : "");
     find("undo").disabled = !decisions.length;
     const suspect = shown[at];
     find("suspect").dataset.key = suspect ? suspect.key : "";
