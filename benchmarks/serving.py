@@ -389,13 +389,15 @@ def qdrant_edge(folder: Path, database: Float32, chosen: Any) -> Ask:
         shard.update(
             edge.UpdateOperation.upsert_points(
                 [
-                    edge.Point(row, database[row].tolist(), {"chosen": bool(chosen[row])})
+                    edge.Point(
+                        row, database[row].tolist(), {"chosen": int(chosen[row])}
+                    )  # True matches nothing
                     for row in range(start, min(start + 1000, len(database)))
                 ]
             )
         )
     shard.optimize()
-    only = edge.Filter(must=[edge.FieldCondition(key="chosen", match=edge.MatchValue(value=True))])
+    only = edge.Filter(must=[edge.FieldCondition(key="chosen", match=edge.MatchValue(value=1))])
 
     def ask(query: Float32, k: int, filtered: bool) -> Int64:
         wanted = edge.SearchRequest(
