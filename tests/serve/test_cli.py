@@ -26,7 +26,10 @@ def run(*arguments: object, input: str | None = None) -> str:
 def test_from_photos_to_an_answer(photos: Path, quick: Path, tmp_path: Path) -> None:
     folder, photo, page = tmp_path / "index", tmp_path / "photo.jpg", tmp_path / "out.html"
     photo.write_bytes(picture(photos))
-    assert "30 photos of 4 objects" in run("index", photos, "-o", folder, "--like", quick)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:300])
+    made = json.loads(run("index", photos, broken, "-o", folder, "--like", quick, "--json"))
+    assert (made["photos"], made["objects"], list(made["unreadable"])) == (30, 4, ["broken.jpg"])
     said = run("add", folder, photo, "--object", "mine", "--label", "Site=Osaka")
     assert "1 photos added" in said
     [answer] = json.loads(run("search", folder, photo, "--json", "--html", page, "-k", 3))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ilion.cli.common import AsJson, console, progress_bars, say_json
+from ilion.cli.common import AsJson, BadImage, console, progress_bars, say_json
 
 
 class _Group(TyperGroup):
@@ -47,6 +47,7 @@ def find(
         bool, typer.Option("--descriptors/--no-descriptors", help="Ask a global descriptor, too.")
     ] = True,
     language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the page.")] = "en",
+    on_bad_image: BadImage = None,
     as_json: AsJson = False,
 ) -> None:
     """Find suspects, the most valuable first, and write suspects.json and a page to settle them."""
@@ -54,7 +55,13 @@ def find(
 
     with progress_bars() as progress:
         found, page = api.audit(
-            source, output, training=training, descriptors=descriptors, language=language, progress=progress
+            source,
+            output,
+            training=training,
+            descriptors=descriptors,
+            language=language,
+            on_bad_image=on_bad_image,
+            progress=progress,
         )
     if as_json:
         say_json(found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,15 +99,20 @@ def index(
         return
     if compact or switch is not None or rollback:
         raise ConfigError("--compact, --switch and --rollback belong to an index that is there: leave out -o")
+    added: list[Added] = []
     with progress_bars() as progress:
-        made = api.index(sources, output, like=like, objects=objects, engine=engine, progress=progress)
+        made = api.index(
+            sources, output, like=like, objects=objects, engine=engine, progress=progress, added=added.append
+        )
     status = made.status()
+    unreadable = added[0].unreadable if added else {}
     if as_json:
-        say_json(status)
+        say_json({**asdict(status), "unreadable": unreadable})
         return
     print(f"{status.photos:,} photos of {status.objects:,} objects, design {status.design!r}")
     if status.without_descriptor:
         print(f"  {status.without_descriptor:,} photos cannot be read and cannot be found")
+    _say_unreadable(unreadable)
     print(f"index: {output}; search it with: ilion search {output} PHOTO")
 
 
@@ -227,10 +234,14 @@ def add(
 
 def _say_added(done: Added) -> None:
     print(f"{done.added:,} photos added, {done.replaced:,} replaced, {done.unchanged:,} were there already")
-    for name, problem in list(done.unreadable.items())[:10]:
+    _say_unreadable(done.unreadable)
+
+
+def _say_unreadable(unreadable: Mapping[str, str]) -> None:
+    for name, problem in list(unreadable.items())[:10]:
         console.print(f"not added: {name}: {problem}", markup=False, highlight=False, soft_wrap=True)
-    if len(done.unreadable) > 10:
-        console.print(f"... and {len(done.unreadable) - 10:,} more that cannot be read; --json names all")
+    if len(unreadable) > 10:
+        console.print(f"... and {len(unreadable) - 10:,} more that cannot be read; --json names all")
 
 
 def remove(

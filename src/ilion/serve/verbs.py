@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ilion.errors import ConfigError
@@ -23,6 +23,7 @@ def index(
     objects: bool = True,
     engine: str = "",
     progress: Progress | None = None,
+    added: Callable[[Added], None] | None = None,
 ) -> Index:
     """Make an index of photos, or of a finished run.
 
@@ -34,6 +35,7 @@ def index(
         objects: Whether a photo in a folder of a folder shows the object that the first folder is named by.
         engine: Search engine that holds the descriptors, such as ``milvus:http://HOST:19530``; "" for none.
         progress: Callback that receives stage, done and total.
+        added: Callback that receives what was added, and which photos cannot be read; unused for a run.
 
     Raises:
         ConfigError: No source is given, the folder is not empty, or the design does not fit the engine.
@@ -48,7 +50,9 @@ def index(
         made = create_from_run(Path(output), paths[0], progress)
     else:
         design = None if like is None else Path(like)
-        made = create(Path(output), paths, like=design, objects=objects, progress=progress)[0]
+        made, done = create(Path(output), paths, like=design, objects=objects, progress=progress)
+        if added is not None:
+            added(done)
     if engine:
         attach(made, engine, progress)
     return made

@@ -14,7 +14,7 @@ from ilion import api
 from ilion.audit.suspects import Audit, read_audit
 from ilion.cli import app
 from ilion.datasets import open_dataset
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 from ilion.synthetic import synthesize
 
 pytestmark = pytest.mark.slow
@@ -22,13 +22,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn set with a mirrored and a resized query among the distractors, and one positive moved."""
+    """A drawn set: among its distractors a mirrored, a resized query and a bad file, one positive moved."""
     folder = tmp_path_factory.mktemp("audit") / "set"
     synthesize(folder, instances=4, positives=4, distractors=6, distractor_format="folder", image_side=256)
     objects = sorted((folder / "ilias_core").iterdir())
     query = Image.open(min((objects[0] / "query").glob("*.jpg")))
     ImageOps.mirror(query).save(folder / "distractors" / "mirror.jpg")
     query.resize((query.width // 2, query.height // 2)).save(folder / "distractors" / "small.jpg", quality=60)
+    (folder / "distractors" / "bad.jpg").write_bytes(b"bad")
     shutil.rmtree(folder / "image_ids")
     photo = min((objects[1] / "pos").glob("*.jpg"))
     photo.rename(objects[2] / "pos" / f"moved_{photo.name}")
@@ -38,7 +39,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def found(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
-    return api.audit(planted, tmp_path_factory.mktemp("audits") / "audit", descriptors=False)
+    output = tmp_path_factory.mktemp("audits") / "audit"
+    return api.audit(planted, output, descriptors=False, on_bad_image="skip")
 
 
 def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], planted: Path) -> None:
@@ -52,6 +54,9 @@ def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], plant
     assert len(others) <= 2
     assert audit.precision.low <= audit.precision.as_is <= audit.precision.high
     assert read_audit(page.parent) == audit
+    assert "1 photos could not be read, and were not looked at" in audit.notes
+    with pytest.raises(ConfigError, match="is a finished run; --on-bad-image"):
+        api.audit(page.parent / "run", page.parent, on_bad_image="skip")
     assert page.read_text("utf-8").startswith("<!doctype html>")
     assert audit.queries.keys() == {q.instance for q in open_dataset(planted).queries}
     drawn = [s for s in audit.suspects if s.matches]
@@ -82,7 +87,7 @@ def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: P
     assert done.exit_code == 0, done.output
     assert f"{len(answers)} decisions" in done.output
     assert "amendments" in " ".join(open_dataset(planted).notes)
-    again, _ = api.audit(planted, tmp_path / "again", descriptors=False)
+    again, _ = api.audit(planted, tmp_path / "again", descriptors=False, on_bad_image="skip")
     # a photo whose label went is no suspect any more; the copies are, and were settled
     assert again.settled == sum(answer["answer"] == "duplicate" for answer in answers) > 0
     assert not {s["key"] for s in suspects} & {s.key for s in again.suspects}
@@ -95,7 +100,8 @@ def test_leaks_from_training_photos_are_suspects(planted: Path, tmp_path: Path) 
     photo = min((planted / "distractors").rglob("0*.jpg"))
     shutil.copy(photo, tmp_path / "leaked.jpg")
     (tmp_path / "labels.csv").write_text("path,class\nleaked.jpg,a\n")
-    audit, _ = api.audit(planted, tmp_path / "audit", training=tmp_path / "labels.csv", descriptors=False)
+    labels = tmp_path / "labels.csv"
+    audit, _ = api.audit(planted, tmp_path / "audit", training=labels, descriptors=False, on_bad_image="skip")
     [leak] = [s for s in audit.suspects if s.kind == "leak"]
     assert leak.photos == (photo.relative_to(planted).as_posix(), "training/leaked.jpg")
     assert leak.relation == "exact"

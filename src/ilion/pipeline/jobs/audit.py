@@ -41,6 +41,7 @@ def audit(
     training: Where | None = None,
     descriptors: bool = True,
     language: str = "en",
+    on_bad_image: Literal["error", "skip"] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Audit, Path]:
     """Find what is suspicious about a data set, and write ``suspects.json`` and ``audit.html``.
@@ -52,6 +53,8 @@ def audit(
             the evaluation.
         descriptors: Whether photos of objects are compared by a global descriptor as well.
         language: Language of the page.
+        on_bad_image: Whether the run stops at an unreadable image, or skips and counts it; None leaves
+            its settings.
         progress: Callback that receives stage, done and total.
 
     Returns:
@@ -59,9 +62,10 @@ def audit(
 
     Raises:
         ArtifactError: The run is damaged, or the data set has no photos.
+        ConfigError: A finished run is told what to do with unreadable images.
     """
     output = Path(output)
-    config, folder = _run_of(source, output, progress)
+    config, folder = _run_of(source, output, on_bad_image, progress)
     pipeline = Pipeline(config, progress, finished=True)
     ranking = storage.read_ranking(folder / "ranking")
     found = examine(pipeline, ranking, training=training, descriptors=descriptors, run=str(folder))
@@ -102,9 +106,13 @@ def undo_audit(dataset: Where) -> tuple[Path, Path | None]:
     return undo(Path(dataset))
 
 
-def _run_of(source: Where, output: Path, progress: Progress | None) -> tuple[ExperimentConfig, Path]:
+def _run_of(
+    source: Where, output: Path, on_bad_image: Literal["error", "skip"] | None, progress: Progress | None
+) -> tuple[ExperimentConfig, Path]:
     folder = Path(source)
     if (folder / RUN_FILE).exists():
+        if on_bad_image:
+            raise ConfigError(f"{folder}: is a finished run; --on-bad-image is for what is run first")
         try:
             config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
@@ -115,6 +123,8 @@ def _run_of(source: Where, output: Path, progress: Progress | None) -> tuple[Exp
     config = load_experiment(source)
     if not folder.is_file():
         config = replace(config, output=str(output / "run"))
+    if on_bad_image:
+        config = replace(config, extraction=replace(config.extraction, on_bad_image=on_bad_image))
     pipeline = Pipeline(config, progress)
     pipeline.evaluate()
     return pipeline.config, pipeline.output
@@ -144,7 +154,11 @@ def examine(
         output=config.output,
         cache=str(pipeline.artifacts),
         dataset=replace(config.dataset, queries="image"),
-        extraction=replace(ExtractionConfig(), workers=config.extraction.workers),
+        extraction=replace(
+            ExtractionConfig(),
+            workers=config.extraction.workers,
+            on_bad_image=config.extraction.on_bad_image,
+        ),
         search=replace(search, method="local"),
         seed=config.seed,
     )
