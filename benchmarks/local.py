@@ -2,9 +2,11 @@
 
     python benchmarks/local.py RUN --photos 100000 --queries 20
 
-RUN is the folder of a finished run of the default. Photos are made by drawing their features at random from
-all features that the run has stored, so words are as crowded and queries match as much as on real photos;
-everything from there on is the code of the library.
+RUN is the folder of a finished run of the default, whose data set is still there. Photos are made by drawing
+their features at random from all stored features of photos that show no object, so words are as crowded and
+queries match as much as on real distractors, and stand in one database with the run's own; everything from
+there on is the code of the library. ``--exact`` holds every photo against every query, too, and says what the
+first pass loses.
 """
 
 from __future__ import annotations
@@ -20,12 +22,20 @@ from pathlib import Path
 import numpy as np
 
 from ilion import storage
+from ilion.api.arrays import evaluate
+from ilion.datasets import open_dataset
 from ilion.extraction.photos import read_photo_queries
 from ilion.runtime.machine import machine
 from ilion.searching import local
+from ilion.searching.local import search
 from ilion.searching.local.records import ROWS
-from ilion.searching.local.search import rank_photos
 from ilion.storage import ShardStats
+from ilion.types import Ranking
+
+
+def said(milliseconds: list[float]) -> str:
+    p50, p95 = np.percentile(milliseconds, (50, 95))
+    return f"p50 {p50:.0f} ms, p95 {p95:.0f}"
 
 
 def main() -> None:
@@ -36,6 +46,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--features", type=int, default=0, help="features a photo; 0 means as many as stored")
     parser.add_argument("--build", type=Path, help="folder that is kept; a finished one is only searched")
+    parser.add_argument("--exact", action="store_true", help="search without the first pass, too")
     options = parser.parse_args()
     model = local.shipped_model()
     [home] = (options.run / "artifacts").glob("postings-????????????????")
@@ -44,12 +55,18 @@ def main() -> None:
     keys = sorted(path.name.removesuffix(".ids.json") for path in home.glob("*.ids.json"))
     database = local.Postings(source, keys, model.words)
     counts, words, records = [], [], []
+    dataset = open_dataset(
+        Path(storage.runs.read_run(options.run)["provenance"]["config"]["dataset"]["path"])
+    )
+    shown = {image for images in dataset.positives.values() for image in images}
+    is_other = np.array([image not in shown for image in database.ids])
     for segment in database.segments():
-        words.append(np.repeat(np.arange(model.words, dtype=np.uint16), np.diff(segment.offsets)))
-        rows = segment.records & np.uint64(ROWS - 1)
-        records.append(segment.records ^ rows)
-        counts.append(np.bincount(rows.astype(np.int64), minlength=segment.size))
-    pool, held, sizes = np.concatenate(words), np.concatenate(records), np.concatenate(counts)
+        rows = (segment.records & np.uint64(ROWS - 1)).astype(np.int64)
+        others = is_other[segment.start + rows]
+        words.append(np.repeat(np.arange(model.words, dtype=np.uint16), np.diff(segment.offsets))[others])
+        records.append(segment.records[others] & ~np.uint64(ROWS - 1))
+        counts.append(np.bincount(rows[others], minlength=segment.size))
+    pool, held, sizes = np.concatenate(words), np.concatenate(records), np.concatenate(counts)[is_other]
     with tempfile.TemporaryDirectory() as made:
         artifact = storage.open_artifact(options.build or Path(made), "postings", {"photos": options.photos})
         shards = [f"made-{start:09d}" for start in range(0, options.photos, options.shard)]
@@ -77,25 +94,44 @@ def main() -> None:
         built = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         opened = time.perf_counter()
-        large = local.Postings(artifact, shards, model.words)
+        for path in home.iterdir():
+            if path.name != "manifest.json" and not (artifact.folder / path.name).exists():
+                os.link(path, artifact.folder / path.name)
+        large = local.Postings(artifact, [*keys, *shards], model.words)
         opened = time.perf_counter() - opened
         [own] = (options.run / "artifacts").glob("postings-queries-*")
         [key] = [path.name.removesuffix(".ids.json") for path in own.glob("*.ids.json")]
-        asked = list(read_photo_queries(storage.load_artifact(own), key).values())
+        asked = read_photo_queries(storage.load_artifact(own), key)
         step = max(1, len(asked) // options.queries)
-        queries = [local.look_up(spots, model, settings) for spots in asked[::step]][: options.queries]
-        rank_photos(queries[0], database, model, settings, 1000)  # compiles
-        rank_photos(queries[0], large, model, settings, 1000)  # reads
-        for name, where in (("source", database), ("made", large)):
-            wall, work = [], []
+        names = list(asked)[::step][: options.queries]
+        queries = [local.look_up(asked[name], model, settings) for name in names]
+        truth = {name: dataset.positives[name] for name in names}
+        for name, where, whole in (
+            ("source", database, search.WHOLE),
+            ("made", large, search.WHOLE),
+            *((("exact", large, len(large)),) if options.exact else ()),
+        ):
+            search.WHOLE = whole
+            wall, work, found = [], [], []
+            search.rank_photos(queries[0], where, model, settings, 1000)  # compiles, and reads
             for query in queries:
                 start, before = time.perf_counter(), time.process_time()
-                rank_photos(query, where, model, settings, 1000)
+                found.append(search.rank_photos(query, where, model, settings, 1000))
                 wall.append(1e3 * (time.perf_counter() - start))
                 work.append(1e3 * (time.process_time() - before))
+            ranking = Ranking(
+                tuple(names),
+                where.ids,
+                np.array([one.rows for one in found]),
+                np.array([one.similarities for one in found]),
+                np.full(len(names), len(found[0].rows)),
+            )
+            mean = evaluate(ranking, truth, bootstrap=1).mean
             print(
-                f"{name}: {len(where):,} photos, {where.stored_bytes() / len(where):,.0f} B each, "
-                f"one thread: {np.median(wall):.0f} ms a query, {np.median(work):.0f} of the processor"
+                f"{name}: {len(where):,} photos, {where.stored_bytes() / len(where):,.0f} B each: "
+                f"{said(wall)}; of the processor {said(work)}; "
+                f"mAP@1000 {mean:.4f}",
+                flush=True,
             )
         print(
             f"made in {built:.0f} s, {peak:,.0f} MB at most; opened in {opened:.2f} s; {os.cpu_count()} cores"

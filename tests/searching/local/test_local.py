@@ -28,6 +28,7 @@ from ilion.searching.local import (
     write_shard,
 )
 from ilion.searching.local.encode import Spots, choose_spots
+from ilion.searching.local.search import gather
 from ilion.types import RGB, Box, Ranking
 
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
@@ -131,6 +132,58 @@ def test_a_photo_is_read_back_from_the_lists(
     np.testing.assert_array_equal(looks.sizes, [photos[row].size for row in rows])
     part = database.take(np.array([3, 8, 29])).looks(np.array([2, 1]))
     np.testing.assert_array_equal(part.tones, [photos[29].tones, photos[8].tones])
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 photos are a large database, of which ten are held against a query and ten stand for the others."""
+    for name, value in (("WHOLE", 12), ("CLOSER", 10), ("SAMPLE", 15)):
+        monkeypatch.setattr(f"ilion.searching.local.search.{name}", value)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_database_is_searched_in_two_passes(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is cut; the best of a smaller answer are those of a larger one."""
+    whole = ask(stored(tmp_path / "one", [photos]), k=5)
+    assert whole[0].indices[:, 0].tolist() == [17, 3]
+    cut = ask(stored(tmp_path / "two", [photos[:3], photos[3:20], photos[20:]]), workers=3, k=5)
+    assert cut[0].similarities.tobytes() == whole[0].similarities.tobytes()
+    assert cut[0].indices.tobytes() == whole[0].indices.tobytes()
+    two = ask(stored(tmp_path / "one", [photos]), k=2)[0]
+    np.testing.assert_array_equal(two.indices, whole[0].indices[:, :2])
+    np.testing.assert_array_equal(two.similarities, whole[0].similarities[:, :2])
+    monkeypatch.setattr("ilion.searching.local.search.WHOLE", 30)
+    exact = ask(stored(tmp_path / "one", [photos]), k=5)[0]
+    assert exact.indices[:, 0].tolist() == [17, 3]
+    assert exact.similarities.tobytes() != whole[0].similarities.tobytes()
+
+
+@pytest.mark.usefixtures("large")
+def test_a_filter_of_a_large_database_loses_nothing(tmp_path: Path, photos: list[Encoded]) -> None:
+    """Where no more may be found than are looked at, none is passed over, whatever the first pass says."""
+    database, settings = stored(tmp_path, [photos]), LocalSettings(shortlist=10)
+    query = query_of(draw_vectors(99, 40), draw_frames(99, 40))
+    allowed = np.array([1, 2, 5, 9, 16, 17, 21, 25, 28, 29])
+    hidden = np.delete(np.arange(30), allowed)
+    looked_at, matches = gather(query, database, small_model(), 5, hidden)
+    assert looked_at is not None
+    np.testing.assert_array_equal(looked_at.rows, allowed)
+    assert not set(looked_at.sample.tolist()) & set(allowed.tolist())
+    assert set(matches.rows.tolist()) <= set(looked_at.all_rows.tolist())
+    found, _ = search_photos(["a"], [query], database, small_model(), settings, k=5, allowed=allowed)
+    assert found.indices[0, 0] == 17
+    assert set(found.indices[0].tolist()) <= set(allowed.tolist())
+    most = np.delete(np.arange(30), [17])  # more than are looked at: those of the largest sums
+    looked_at, _ = gather(query, database, small_model(), 5, np.array([17]))
+    assert looked_at is not None
+    assert len(looked_at.rows) <= 10
+    assert 17 not in looked_at.rows
+    sums = database.sums(query, small_model(), 2)
+    assert sums[looked_at.rows].min() >= np.delete(sums, [17, *looked_at.rows]).max()
+    part = database.take(most)
+    np.testing.assert_array_equal(part.sums(query, small_model(), 2), sums[most])
 
 
 def test_photos_without_features_come_last(tmp_path: Path, photos: list[Encoded]) -> None:

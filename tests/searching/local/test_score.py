@@ -20,9 +20,9 @@ from ilion.errors import ArtifactError
 from ilion.searching.local import Encoded, LocalQuery, Looks
 from ilion.searching.local.expand import FEATURES, SURE, ask_along, expand
 from ilion.searching.local.matches import Matches, find_matches
-from ilion.searching.local.postings import Segment
 from ilion.searching.local.score import pair_numbers, read_score, score_photos, shipped_score
 from ilion.searching.local.search import look_closer
+from ilion.searching.local.segment import Segment
 from ilion.searching.local.verified import Verified
 
 MOTION = np.array([0.3, -0.1, 0.4, 0.1, 0.3, 0.3])

@@ -28,10 +28,9 @@ from ilion.pipeline.stages.photos import Photos
 from ilion.runtime.threads import in_order
 from ilion.searching import local
 from ilion.searching.local.encode import name_spots
-from ilion.searching.local.matches import find_matches
 from ilion.searching.local.records import unpack_codes
 from ilion.searching.local.score import score_photos
-from ilion.searching.local.search import look_closer
+from ilion.searching.local.search import gather, look_closer
 from ilion.searching.local.tones import unpack_tones
 from ilion.types import Box, Float32, Float64, ImageRecord, Int64, NoSource, Query, Value
 
@@ -285,9 +284,9 @@ def _ask(
         query, own = look_up(number)
         if not len(query):
             return None
-        matches = find_matches(query, index.database.segments(), index.words)
         hidden = np.array([own]) if own >= 0 else None
-        _, seen = look_closer(query, matches, count, kept, kept, hidden)
+        looked_at, matches = gather(query, index.database, index.words, kept, hidden)
+        _, seen = look_closer(query, matches, count, kept, kept, hidden, looked_at)
         if not len(seen.rows):
             return None
         inliers = np.diff(np.concatenate([[0], np.cumsum(seen.supports)])[seen.starts])

@@ -160,21 +160,53 @@ def _distances(residual: Array, book: Array, table: Array) -> None:
 
 
 SHORT = 16
-"""Postings up to which they are compared with directly: a table of all distances would take longer."""
+"""Postings of a word in the whole database up to which they are compared with directly: a table of all
+distances would take longer."""
 LAST = CENTROIDS - 1
+
+
+@compiled
+def compare(
+    entries: Array, vectors: Array, fine: Array, book: Array, lengths: Array, short: int
+) -> tuple[Array, Array]:
+    """Return what is left of the features of entries beside their words, and its distances to all centroids.
+
+    Args:
+        entries: (E, 2) int32, query feature and word.
+        vectors: (M, D) query features.
+        fine: (C, D, F).
+        book: (m, D / m, K).
+        lengths: (W,) postings of each word in the whole database.
+        short: Number of postings up to which a word needs no distances.
+
+    Returns:
+        (E, D) float32, and (E, m, K) float32 squared distances, not filled where they are not needed.
+    """
+    each = fine.shape[2]
+    left = np.empty((len(entries), fine.shape[1]), np.float32)
+    tables = np.empty((len(entries), PARTS, CENTROIDS), np.float32)
+    for entry in range(len(entries)):
+        feature, word = entries[entry, 0], entries[entry, 1]
+        for d in range(fine.shape[1]):
+            left[entry, d] = vectors[feature, d] - fine[word // each, d, word % each]
+        if lengths[word] > short:
+            _distances(left[entry], book, tables[entry])
+    return left, tables
 
 
 @compiled
 def collect(
     entries: Array,
+    left: Array,
+    tables: Array,
+    lengths: Array,
     first: int,
     filled: int,
-    vectors: Array,
-    fine: Array,
     book: Array,
     offsets: Array,
     records: Array,
     row: int,
+    chosen: Array,
     limit: float,
     faint: float,
     features: Array,
@@ -186,15 +218,17 @@ def collect(
     """Look through the postings of entries, until all are done or the output is full.
 
     Args:
-        entries: (E, 2) int32, query feature and word.
+        entries: (E, 2) int32, query feature and word, by word.
+        left: (E, D), see `compare`.
+        tables: (E, m, K), see `compare`.
+        lengths: (W,), see `compare`.
         first: Entry to begin with.
         filled: Matches that the output holds already.
-        vectors: (M, D) query features.
-        fine: (C, D, F).
         book: (m, D / m, K).
         offsets: (W + 1,) where the postings of each word start.
         records: (P,) uint64, see `ilion.searching.local.records`.
         row: Row of the segment's first photo.
+        chosen: (n,) bool, photos of the segment that are looked at; empty means all.
         limit: Squared distance at which the similarity, 1 - distance² / limit, is 0.
         faint: Similarity up to which nothing matches, at least 0.
         features: (n,) int32, filled with the query feature of each match.
@@ -206,23 +240,26 @@ def collect(
     Returns:
         The entry to go on with (E when all are done) and the number of matches.
     """
-    each, size = fine.shape[2], book.shape[1]
-    residual = np.empty(fine.shape[1], np.float32)
-    table = np.empty((PARTS, CENTROIDS), np.float32)
+    size, rows = book.shape[1], np.uint64(ROWS - 1)
     top, scale = np.float32(limit * (1 - faint)), np.float32(1 / limit)
+    listed, count, last = np.empty(256, np.int64), 0, -1
     for entry in range(first, len(entries)):
         feature, word = entries[entry, 0], entries[entry, 1]
         start, end = offsets[word], offsets[word + 1]
         if start == end:
             continue
-        if filled + end - start > len(features):
+        if word != last:  # several features look into one list
+            last, count = word, 0
+            if len(listed) < end - start:
+                listed = np.empty(2 * (end - start), np.int64)
+            for place in range(start, end):
+                listed[count] = place
+                count += len(chosen) == 0 or chosen[records[place] & rows]
+        if filled + count > len(features):
             return entry, filled
-        for d in range(len(residual)):
-            residual[d] = vectors[feature, d] - fine[word // each, d, word % each]
-        many = end - start > SHORT
-        if many:
-            _distances(residual, book, table)
-        for place in range(start, end):
+        many, residual, table = lengths[word] > SHORT, left[entry], tables[entry]
+        for at in range(count):
+            place = listed[at]
             record = records[place]
             code = record >> np.uint64(CODE_AT)
             one, two = code & np.uint64(LAST), code >> np.uint64(7) & np.uint64(LAST)
@@ -237,7 +274,7 @@ def collect(
                 high += _apart(residual, 3 * size, book[3], four)
             distance = low + high
             if distance < top:
-                features[filled], found[filled] = feature, row + np.int64(record & np.uint64(ROWS - 1))
+                features[filled], found[filled] = feature, row + np.int64(record & rows)
                 places[filled], held[filled] = place, record
                 similarities[filled] = np.float32(1) - distance * scale
                 filled += 1
@@ -252,6 +289,42 @@ def _apart(residual: Array, at: int, book: Array, code: int) -> np.float32:
         difference = residual[at + d] - book[d, code]
         total += difference * difference
     return total
+
+
+@compiled
+def add_up(
+    entries: Array,
+    tables: Array,
+    weights: Array,
+    offsets: Array,
+    records: Array,
+    limit: float,
+    faint: float,
+    sums: Array,
+) -> None:
+    """Add what the postings of entries count to the sums of their photos, in whole numbers.
+
+    Args:
+        entries: (E, 2) int32, query feature and word.
+        tables: (E, m, K), see `compare`.
+        weights: (E,) float32, what a match of similarity 1 counts.
+        offsets: (W + 1,).
+        records: (P,) uint64.
+        limit: See `collect`.
+        faint: See `collect`.
+        sums: (n,) int64 of the photos of the segment, added to.
+    """
+    top, scale, rows = np.float32(limit * (1 - faint)), np.float32(1 / limit), np.uint64(ROWS - 1)
+    for entry in range(len(entries)):
+        word, table, weight = entries[entry, 1], tables[entry], weights[entry] * scale * scale
+        for place in range(offsets[word], offsets[word + 1]):
+            record = records[place]
+            code = record >> np.uint64(CODE_AT)
+            low = table[0, code & np.uint64(LAST)] + table[1, code >> np.uint64(7) & np.uint64(LAST)]
+            high = table[2, code >> np.uint64(14) & np.uint64(LAST)]
+            high += table[3, code >> np.uint64(21) & np.uint64(LAST)]
+            near = max(top - low - high, np.float32(0))  # half of all are not near: no branch to be guessed
+            sums[record & rows] += np.int64(near * near * weight)
 
 
 @compiled

@@ -9,8 +9,8 @@ import numpy as np
 from ilion.searching.local.encode import Encoded, LocalQuery
 from ilion.searching.local.matches import find_matches
 from ilion.searching.local.model import LocalModel
-from ilion.searching.local.postings import Segment
 from ilion.searching.local.search import NEAR
+from ilion.searching.local.segment import Segment
 from ilion.types import Bool, Float32, Float64, Int64, Value
 
 
@@ -51,7 +51,7 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     one = Segment(0, 1, offsets, photo.records)
-    found = find_matches(query, [one], model)
+    found = find_matches(query, [one], model, lengths=counts)
     image = unpack(photo.records)
     _, motions, supports = verify(
         np.array([0, len(found)]),

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.searching.local.encode import Encoded
+from ilion.searching.local.encode import Encoded, LocalQuery
+from ilion.searching.local.matches import Matches, find_matches, sum_up
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import ROWS
+from ilion.searching.local.segment import Segment
 from ilion.searching.local.settings import LocalSettings
 from ilion.searching.local.tones import Looks
 from ilion.storage import (
@@ -39,7 +41,7 @@ from ilion.storage import (
 )
 from ilion.storage.descriptors import list_ids
 from ilion.storage.ids import PickedIds
-from ilion.types import Int64, Value
+from ilion.types import Int64
 
 _ARRAYS = ("counts", "records", "sizes", "tones")
 HELD = 512
@@ -47,23 +49,6 @@ HELD = 512
 SEGMENT = ROWS
 """Photos a segment, at most `ilion.searching.local.records.ROWS`; while one is written at 16 KB a photo,
 about 200 MB are held."""
-
-
-@dataclass(frozen=True, eq=False)
-class Segment(Value):
-    """Postings of consecutive database rows, memory-mapped.
-
-    Args:
-        start: Database row of its first photo.
-        size: Number of photos n.
-        offsets: (W + 1,) int64, where the postings of each word start.
-        records: (P,) uint64; rows count from ``start`` and ascend within a word.
-    """
-
-    start: int
-    size: int
-    offsets: Int64
-    records: NDArray[np.uint64]
 
 
 def index_inputs(model: LocalModel, settings: LocalSettings) -> dict[str, Any]:
@@ -199,6 +184,7 @@ class Postings:
         self._held: dict[int, Segment] = {}
         self._looks: dict[int, Looks] = {}
         self._rows: Int64 | None = None
+        self._lengths: Int64 | None = None
         self._stored = len(self.ids)
         self._starts = np.array([start for _, start, _ in self._segments], np.int64)
 
@@ -216,13 +202,41 @@ class Postings:
         part.ids = PickedIds(self.ids, rows)
         return part
 
-    def renumber(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the rows of this database that stored rows have; -1 where they do not belong to it."""
+    @property
+    def lengths(self) -> Int64:
+        """(W,) number of postings of each word, those of photos that were not taken included."""
+        found = self._lengths
+        if found is None:
+            found = np.zeros(self.words, np.int64)
+            for segment in self.segments():
+                found += np.diff(segment.offsets)
+            self._lengths = found  # set when complete: other threads read it
+        return found
+
+    def sums(self, query: LocalQuery, model: LocalModel, nearest: int) -> Int64:
+        """Sum what each photo has in common with a query, see `ilion.searching.local.matches.sum_up`."""
+        found = sum_up(query, self.segments(), model, self.lengths, self._stored, nearest)
+        return found if self._rows is None else found[self._rows]
+
+    def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
+        """Find the matches of a query in some photos.
+
+        Args:
+            query: The query.
+            model: Words and codes.
+            rows: Rows to look at; None means all.
+        """
+        chosen = None
+        if rows is not None:
+            chosen = np.zeros(self._stored, np.bool_)
+            chosen[rows if self._rows is None else self._rows[rows]] = True
+        found = find_matches(query, self.segments(), model, lengths=self.lengths, chosen=chosen)
         if self._rows is None:
-            return rows
+            return found
         places = np.full(self._stored, -1, np.int32)
         places[self._rows] = np.arange(len(self._rows))
-        return places[rows]
+        own = places[found.rows]
+        return replace(found, rows=own).take(own >= 0)
 
     def stored_bytes(self) -> int:
         """Bytes of all that is stored of the photos on disk: postings, ids, statistics."""

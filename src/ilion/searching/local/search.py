@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ilion.runtime.threads import in_order
 from ilion.searching.engines import ENGINES
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.expand import ask_along, expand
-from ilion.searching.local.matches import Matches, find_matches, weigh
+from ilion.searching.local.matches import LookedAt, Matches, weigh
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.postings import Postings
 from ilion.searching.local.score import score_photos
@@ -31,6 +31,12 @@ BEYOND_DOUBT, UNSURE = 0.1, 0.5
 """Probability from which on no expansion moves a result, and largest similarity of the other results. It lies
 below `ilion.searching.local.expand.SURE`, so that what a look-alike brings along cannot pass a photo that the
 query itself vouches for."""
+WHOLE = 4096
+"""Photos up to which a query is held against all of them."""
+CLOSER, SAMPLE = 2048, 1024
+"""Photos of a larger database whose matches are all found, and those that stand for the others."""
+NEAREST = 2
+"""Words a feature in which the pass that chooses them looks."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
@@ -146,11 +152,8 @@ def rank_photos(
         k: Number of results, at most as many as may be found.
         hidden: Rows that must not be found.
     """
-    matches = find_matches(query, database.segments(), model)
-    own = database.renumber(matches.rows)
-    if own is not matches.rows:
-        matches = replace(matches, rows=own).take(own >= 0)
-    votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden)
+    looked_at, matches = gather(query, database, model, k, hidden)
+    votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden, looked_at)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
     chances = score_photos(query, found, len(database), database.looks(found.rows))
     final = np.zeros(len(database))
@@ -158,12 +161,10 @@ def rank_photos(
     more = expand(query, found, chances, database.photo, model)
     if more is not None:
         further, sources = more
-        added = find_matches(further, database.segments(), model)
-        own = database.renumber(added.rows)
-        if own is not added.rows:
-            added = replace(added, rows=own).take(own >= 0)
+        added = database.matches(further, model, None if looked_at is None else looked_at.all_rows)
         whole, matches = ask_along(query, matches, further, added, sources)
-        _, again = look_closer(whole, matches, len(database), settings.shortlist, settings.shortlist, hidden)
+        few = settings.shortlist
+        _, again = look_closer(whole, matches, len(database), few, few, hidden, looked_at)
         final[again.rows] += score_photos(whole, again, len(database), database.looks(again.rows))
         final /= 2
     seen = np.flatnonzero(final)
@@ -178,18 +179,59 @@ def rank_photos(
     return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
 
 
+def gather(
+    query: LocalQuery, database: Postings, model: LocalModel, k: int, hidden: Int64 | None = None
+) -> tuple[LookedAt | None, Matches]:
+    """Find the matches of a query: in all photos, or in a large database in those that can win.
+
+    There a first pass sums what each photo has in common with the query in few words. All matches are found
+    of the photos of the largest sums, which may be found, and of a sample of the others, which only tells how
+    much of the database a feature matches.
+
+    Args:
+        query: The query.
+        database: What is searched.
+        model: Words and codes of both.
+        k: Number of photos whose votes must be known.
+        hidden: Rows that must not be found.
+
+    Returns:
+        What was looked at, None for all; and the matches.
+    """
+    count, most = len(database), max(CLOSER, 2 * k)
+    if count <= max(WHOLE, most):
+        return None, database.matches(query, model)
+    if hidden is not None and count - len(hidden) <= most:
+        rows = np.delete(np.arange(count), hidden)
+    else:
+        sums = database.sums(query, model, NEAREST)
+        if hidden is not None:
+            sums[hidden] = 0
+        rows = np.sort(best_rows(sums, most))
+    others = np.setdiff1d(np.arange(0, count, count // SAMPLE), rows, assume_unique=True)
+    looked_at = LookedAt(rows, others, (count - len(rows)) / max(len(others), 1))
+    return looked_at, database.matches(query, model, looked_at.all_rows)
+
+
 def look_closer(
-    query: LocalQuery, matches: Matches, count: int, shortlist: int, k: int, hidden: Int64 | None = None
+    query: LocalQuery,
+    matches: Matches,
+    count: int,
+    shortlist: int,
+    k: int,
+    hidden: Int64 | None = None,
+    looked_at: LookedAt | None = None,
 ) -> tuple[Float64, Verified]:
     """Let matches vote, and verify those of the photos with most votes.
 
     Args:
         query: The query.
-        matches: Its matches in the whole database.
+        matches: Its matches.
         count: Number N of photos.
         shortlist: Number of photos to verify.
         k: Number of photos whose votes must be known.
         hidden: Photos that must not be found.
+        looked_at: Photos in which matches were looked for; None means all.
 
     Returns:
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
@@ -197,7 +239,7 @@ def look_closer(
     from ilion.searching.local.compiled import group, unpack
     from ilion.searching.local.compiled_pairs import verify, vote
 
-    weights = weigh(matches, len(query))
+    weights = weigh(matches, len(query), looked_at)
     ballots = weights * matches.similarities.astype(np.float64) ** VOTE
     order, starts = group(matches.rows, count)
     part, side = query.part, max(query.part.width, query.part.height)
@@ -218,6 +260,8 @@ def look_closer(
     totals = np.bincount(matches.rows, ballots, count).astype(np.float64)
     if hidden is not None:
         totals[hidden] = 0
+    if looked_at is not None:
+        totals[looked_at.sample] = 0
     votes = np.zeros(count)
     first = best_rows(totals, 2 * max(k, shortlist))
     votes[first] = votes_of(first)
@@ -235,7 +279,7 @@ def look_closer(
     return votes, Verified(rows, votes[rows], kept, own, heavy, frames, image, sums, motions, supports)
 
 
-def best_rows(values: NDArray[np.floating], k: int) -> Int64:
+def best_rows(values: NDArray[np.number], k: int) -> Int64:
     """Return the k rows of highest value, descending, ties by lower row; negative ones are none."""
     # most photos share nothing with a query, and equal values are slow to part
     rows = np.flatnonzero(values > 0)
