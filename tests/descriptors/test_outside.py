@@ -52,6 +52,10 @@ class Letters:
         codes = [[ord(c) % 12 for c in self.prompt.format(text)] for text in texts]
         return np.array([np.bincount(row, minlength=12) for row in codes], np.float32)
 
+class Bare:
+    def __init__(self, options):
+        pass
+
 @dataclass(frozen=True)
 class Centre:
     shrinkage: float
@@ -156,6 +160,9 @@ def test_a_tower_must_fit_its_model(tiny_dataset: Path) -> None:
     model = build(f"onnx:{tiny_network(tiny_dataset.parent / 'tiny.onnx')}")
     with pytest.raises(ExtractionError, match=r"by 24 numbers, but the text tower own.py:Letters gives"):
         Lent(model, name, ExtractorOptions()).extract_text(["red"])
+    experiment(tiny_dataset, extraction={"text_tower": "own.py:Bare"})
+    with pytest.raises(ConfigError, match=r"text tower 'own\.py:Bare' has no 'extract_text'"):
+        Lent(model, f"{name.removesuffix('Letters')}Bare", ExtractorOptions())
 
 
 def test_models_with_texts_lend_their_tower() -> None:

@@ -13,7 +13,7 @@ from tests.networks import read_texts, tiny_network
 
 from ilion import api, cli
 from ilion.config import ExperimentConfig, from_dict
-from ilion.errors import ConfigError
+from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.protocols import judge_protocols
 from ilion.storage import read_ranking
 
@@ -80,6 +80,14 @@ def test_composed_queries_are_searched_among_their_own_images(
     )
     with pytest.raises(ConfigError, match=r"search.method = compressed cannot do"):
         api.evaluate(experiment(tmp_path / "icir", tmp_path / "other", search={"method": "compressed"}))
+    with pytest.raises(ConfigError, match=r"always exactly, so there is no code to choose"):
+        api.tune(config)
+
+
+def test_lower_k_is_no_advice_where_the_benchmark_looks_at_all(tmp_path: Path) -> None:
+    sets.revisited(tmp_path / "roxford5k", 0, images=14, queries=3, draw=draw_photo)
+    with pytest.raises(ArtifactError, match=r"its benchmark looks at so many: use a larger database"):
+        api.tune(experiment(tmp_path / "roxford5k", tmp_path / "run"))
 
 
 def test_each_composed_query_is_asked_with_its_own_text(

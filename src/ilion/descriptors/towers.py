@@ -54,7 +54,7 @@ class Lent:
         options: Settings; those of the image side are not used.
 
     Raises:
-        ConfigError: Unknown tower, or a model without one.
+        ConfigError: Unknown tower, one without ``extract_text`` or ``revision``, or a model without one.
         MissingExtraError: The extra of the model that has it is not installed.
         ExtractionError: The weights cannot be loaded.
     """
@@ -66,6 +66,11 @@ class Lent:
             replace(options, weights=None, resize=None, side=None, pooling=None, scales=None, rotations=None)
         )
         tower = self._tower
+        lacks = [name for name in ("extract_text", "revision") if not hasattr(tower, name)]
+        if not isinstance(tower, TextExtractor) and lacks:
+            raise ConfigError(
+                f"the text tower {part.name!r} has no {lacks[0]!r}; towers have `extract_text` and `revision`"
+            )
         revision = fingerprint(tower.spec.as_dict()) if isinstance(tower, TextExtractor) else tower.revision
         self.text_inputs = {"name": part.name, "code": part.digest, "revision": revision}
         """What the descriptors of texts depend on."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.compare import compare
+from ilion.evaluation.protocols import results_needed
 from ilion.outcome import Evaluation, Interval
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.jobs.run import Settings, pipeline_of
@@ -93,8 +94,16 @@ def tune(
         shortlists: Numbers of rows put in exact order; none tries one, two and four times the results.
         loss: mAP that the recommended code may lose, at the lower end of the interval.
         progress: Callback that receives stage, done and total.
+
+    Raises:
+        ConfigError: The queries of the data set are searched among the images of their own instance.
     """
     pipeline = pipeline_of(experiment, progress, descriptors=True)
+    if pipeline.experiment.dataset.among:
+        raise ConfigError(
+            f"{pipeline.experiment.dataset.name}: each query is searched among the images of its own "
+            "instance, always exactly, so there is no code to choose"
+        )
     extracted = pipeline.extract()
     return try_codes(
         pipeline.experiment, extracted, pipeline.judge, codes=codes or CODES, shortlists=shortlists, loss=loss
@@ -126,9 +135,12 @@ def try_codes(
     database, settings = extracted.database, experiment.config.search
     k, ids = experiment.results_kept, extracted.queries.ids
     if k >= len(database):
+        # what a protocol looks at is kept whatever search.k says
+        fixed = results_needed(experiment.dataset) >= len(database)
+        remedy = "its benchmark looks at so many:" if fixed else "lower search.k or"
         raise ArtifactError(
             f"every one of the {len(database)} images is among the {k} results of a query, so there is "
-            "nothing to tune; lower search.k or use a larger database"
+            f"nothing to tune; {remedy} use a larger database"
         )
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     names = [name for name in codes if 2 * Code.parse(name).size <= database.dim or not name.startswith("pq")]
