@@ -52,6 +52,8 @@ def numbers(judged: Judged, suspects: list[Suspect]) -> tuple[float, float]:
 def test_effects_are_those_of_an_evaluation(seed: int) -> None:
     judged, suspects = world(seed)
     measured, precision, first = measure_effects(judged, suspects)
+    assert precision is not None
+    assert first is not None
     assert (precision.as_is, first.as_is) == pytest.approx(numbers(judged, []))
     assert (precision.if_all, first.if_all) == pytest.approx(numbers(judged, suspects))
     for before, after in zip(suspects, measured, strict=True):
@@ -64,6 +66,7 @@ def test_effects_are_those_of_an_evaluation(seed: int) -> None:
 def test_bounds_are_reached_and_nearly_the_widest(seed: int) -> None:
     judged, suspects = world(seed)
     _, precision, _ = measure_effects(judged, suspects)
+    assert precision is not None
     every = [
         numbers(judged, list(some))[0] for n in range(len(suspects) + 1) for some in combinations(suspects, n)
     ]
@@ -77,6 +80,8 @@ def test_bounds_are_reached_and_nearly_the_widest(seed: int) -> None:
 def test_without_suspects_nothing_changes() -> None:
     judged, _ = world(0)
     measured, precision, first = measure_effects(judged, [])
+    assert precision is not None
+    assert first is not None
     assert measured == []
     assert precision.as_is == precision.if_all == precision.low == precision.high
     assert first.low == first.high

@@ -92,7 +92,9 @@ class Judged(Value):
         return float(precision.mean()), float(first.mean())
 
 
-def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[Suspect], Numbers, Numbers]:
+def measure_effects(
+    judged: Judged, suspects: Sequence[Suspect]
+) -> tuple[list[Suspect], Numbers | None, Numbers | None]:
     """Say what suspects change.
 
     Args:
@@ -103,7 +105,7 @@ def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[S
         The suspects with what each alone would change; mAP and R@1 as they are, if all suspects that count
         were what they seem, and the lowest and highest values that were found for some of them. These bounds
         are found by changing one suspect after the other as long as that helps: no combination that was tried
-        is outside, but there may be one.
+        is outside, but there may be one. None where no object has a positive.
     """
     effects = [_by_object(judged, changes_if_true(suspect)) for suspect in suspects]
     names = list(judged.objects)
@@ -112,8 +114,7 @@ def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[S
     many = len(names)
 
     def mean(values: Iterable[tuple[float, float]], which: int) -> float:
-        kept = [value[which] for value in values if value[which] == value[which]]
-        return float(np.mean(kept)) if kept else float("nan")
+        return _mean(value[which] for value in values)
 
     precision, first = mean(base.values(), 0), mean(base.values(), 1)
     measured = []
@@ -131,11 +132,19 @@ def measure_effects(judged: Judged, suspects: Sequence[Suspect]) -> tuple[list[S
         for which in (0, 1)
         for sign in (-1, 1)
     ]
+    if not any(value == value for value, _ in base.values()):
+        return measured, None, None
     return (
         measured,
-        Numbers(precision, mean(every.values(), 0), float(np.nanmean(spans[0])), float(np.nanmean(spans[1]))),
-        Numbers(first, mean(every.values(), 1), float(np.nanmean(spans[2])), float(np.nanmean(spans[3]))),
+        Numbers(precision, mean(every.values(), 0), *map(_mean, spans[:2])),
+        Numbers(first, mean(every.values(), 1), *map(_mean, spans[2:])),
     )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean over objects with labels; NaN without any."""
+    kept = [value for value in values if value == value]
+    return float(np.mean(kept)) if kept else float("nan")
 
 
 def _by_object(judged: Judged, changes: Iterable[Change]) -> dict[str, dict[str, str]]:

@@ -111,8 +111,8 @@ class Audit(Value):
         name: Its name.
         run: Folder of the run whose ranking says what suspects would change; "" without one.
         suspects: The most valuable first; those that somebody settled before are left out.
-        precision: mAP, by its definition.
-        first: R@1.
+        precision: mAP, by its definition, of the objects with positives; None without any.
+        first: R@1, likewise.
         k: Cut-off of the mAP.
         photos: Number of photos that were looked at.
         queries: Object -> ids of its query photos, to show beside others.
@@ -124,8 +124,8 @@ class Audit(Value):
     name: str
     run: str
     suspects: tuple[Suspect, ...]
-    precision: Numbers
-    first: Numbers
+    precision: Numbers | None
+    first: Numbers | None
     k: int
     photos: int
     queries: Mapping[str, tuple[str, ...]]
@@ -154,8 +154,8 @@ class _Audit(TypedDict):
     name: str
     run: str
     suspects: list[_Suspect]
-    precision: Numbers
-    first: Numbers
+    precision: Numbers | None
+    first: Numbers | None
     k: int
     photos: int
     queries: Mapping[str, list[str]]
@@ -198,8 +198,8 @@ def read_audit(folder: Path) -> Audit:
             name=plain["name"],
             run=plain["run"],
             suspects=suspects,
-            precision=Numbers(**plain["precision"]),  # type: ignore[arg-type]
-            first=Numbers(**plain["first"]),  # type: ignore[arg-type]
+            precision=_numbers(plain["precision"]),
+            first=_numbers(plain["first"]),
             k=plain["k"],
             photos=plain["photos"],
             queries={name: tuple(ids) for name, ids in plain["queries"].items()},
@@ -214,12 +214,16 @@ BESIDE = "audit.json"
 """File in the folder of a run that says what an audit of it found."""
 
 
+def _numbers(plain: Any) -> Numbers | None:
+    return None if plain is None else Numbers(**plain)
+
+
 class _Noted(TypedDict):
     folder: str
     suspects: int
     expected: float
-    precision: Numbers
-    first: Numbers
+    precision: Numbers | None
+    first: Numbers | None
 
 
 def note_audit(run: Path, folder: Path, audit: Audit) -> None:

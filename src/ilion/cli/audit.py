@@ -75,10 +75,14 @@ def find(
     if found.settled:
         print(f"  {found.settled} were settled before")
     for name, numbers in ((f"mAP@{found.k}", found.precision), ("R@1", found.first)):
+        if numbers is None:
+            continue
         print(
             f"  {name:<9} {numbers.as_is:.4f} as it is, {numbers.if_all:.4f} if all were what they seem, "
             f"between {numbers.low:.4f} and {numbers.high:.4f} for some"
         )
+    if found.precision is None:
+        print("  no photo is labelled yet: say in the page which proposals are right")
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     print(f"page: {page}")

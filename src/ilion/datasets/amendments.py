@@ -107,18 +107,19 @@ def format_amendments(rows: Iterable[Amendment]) -> bytes:
     return out.getvalue().encode()
 
 
-def amend(dataset: RetrievalDataset, rows: Sequence[Amendment]) -> RetrievalDataset:
+def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool = False) -> RetrievalDataset:
     """Change the ground truth of a data set; its photos, and what is stored of them, stay.
 
-    A query photo that is ``none`` to its object is no query any more; an object that loses its last positive
-    is not asked for.
+    A query photo that is ``none`` to its object is no query any more; an object without a positive is not
+    asked for.
 
     Args:
         dataset: The data set.
         rows: What to change; of several rows for one photo and object, the last one counts.
+        unlabelled: Whether objects without a positive are asked for all the same.
     """
     wanted = {(normal(row.file), row.object): row for row in rows if row.role}
-    if not wanted:
+    if not wanted and (unlabelled or all(dataset.positives.values())):
         return dataset
     by_object: dict[str, dict[str, Amendment]] = {}
     for (_, name), row in wanted.items():
@@ -134,18 +135,20 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment]) -> RetrievalData
         positives[query.id] = _members(dataset.positives[query.id], own, "positive")
         if others := _members(dataset.ignored.get(query.id, ()), own, "ignored"):
             ignored[query.id] = others
-    left = tuple(q for q in dataset.queries if q.id not in gone and positives[q.id])
+    left = tuple(q for q in dataset.queries if q.id not in gone and (unlabelled or positives[q.id]))
     names = {query.instance for query in dataset.queries}
     unknown = sorted(by_object.keys() - names)
-    notes = [
-        f"{FOLDER}: {len(wanted)} labels are not those of the data set (ilion audit undo takes them back)"
-    ]
+    notes = []
+    if wanted:
+        notes.append(
+            f"{FOLDER}: {len(wanted)} labels are not those of the data set (ilion audit undo takes them back)"
+        )
     if unknown:
         notes.append(f"{FOLDER}: names {len(unknown)} objects that are not there, such as {unknown[0]!r}")
     if len(left) < len(dataset.queries):
         notes.append(
             f"{FOLDER}: {len(dataset.queries) - len(left)} queries are left out: they do not show their "
-            "object, or nothing shows it any more"
+            "object, or no photo is labelled with it"
         )
     if any(protocol.positives for protocol in dataset.protocols):
         notes.append(f"{FOLDER}: the benchmark's own protocols keep their own ground truth")

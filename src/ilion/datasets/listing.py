@@ -30,6 +30,8 @@ IMAGE_SUFFIXES = frozenset((*_WITHOUT_DECODER, *(s for endings in EXTENSIONS.val
 
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z", ".rar")
 """Endings of archives that cannot be streamed."""
+NO_POSITIVE = "no-positive"
+"""Kind of the problem that nothing shows an object."""
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
 
@@ -383,28 +385,36 @@ def list_images(dataset: RetrievalDataset) -> Listing:
     return listing
 
 
-def finish(listing: Listing) -> None:
-    """Sort a listing and note what only the whole of it shows: clashes of ids and incomplete objects."""
+def finish(listing: Listing, labelled: frozenset[str] | None = None) -> None:
+    """Sort a listing and note what only the whole of it shows: clashes of ids and incomplete objects.
+
+    Args:
+        listing: The listing.
+        labelled: Objects to which amendments give a positive; None without amendments. With them, an object
+            that has none is no error: somebody is labelling the set.
+    """
     listing.photos.sort(key=lambda photo: photo.id)
     listing.descriptions.sort(key=lambda text: text.id)
     listing.tars.sort(key=lambda tar: (tar.name, str(tar)))
     listing.loose.sort(key=lambda folder: folder.prefix)
-    _note_incomplete(listing)
+    _note_incomplete(listing, labelled)
     _note_clashes(listing)
 
 
-def _note_incomplete(listing: Listing) -> None:
+def _note_incomplete(listing: Listing, labelled: frozenset[str] | None) -> None:
     queried = {v.instance for p in listing.photos for v in p.views if v.role == "query"}
     queried |= {text.instance for text in listing.descriptions}
     found = {v.instance for p in listing.photos for v in p.views if v.role == "positive"}
+    found |= labelled or frozenset()
+    note = listing.error if labelled is None else listing.warn
     for instance in listing.instances:
         if instance not in queried:
             remedy = "add a photo of it to its query folder, or a description; or remove the object"
             listing.error("no-query", listing.home / instance, f"object {instance!r} has no query", remedy)
         if instance not in found:
             message = f"object {instance!r} has no positive"
-            remedy = "add a photo that shows it among other things; or remove the object"
-            listing.error("no-positive", listing.home / instance, message, remedy)
+            remedy = "add a photo that shows it among other things, or let 'ilion audit' propose some"
+            note(NO_POSITIVE, listing.home / instance, message, remedy)
     if not listing.instances:
         listing.error(
             "empty", listing.home, "there is no object", "add at least one object with a query and a positive"

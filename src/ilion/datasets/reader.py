@@ -15,6 +15,7 @@ from ilion.datasets.ids import IdSet, count_tars, matches_nothing, read_ids, saf
 from ilion.datasets.layouts.base import find_layout
 from ilion.datasets.listing import (
     ENCODING,
+    NO_POSITIVE,
     Listing,
     LooseFolder,
     Photo,
@@ -46,6 +47,7 @@ def open_dataset(
     encoding: str = "",
     trust: Sequence[str] = (),
     amended: bool = True,
+    unlabelled: bool = False,
 ) -> RetrievalDataset:
     """Open a data set: the ILIAS layout, the plain form (see docs/datasets.md), or ids (docs/interop.md).
 
@@ -66,6 +68,8 @@ def open_dataset(
         encoding: Encoding of tables and descriptions, such as ``cp932``; "" finds it for each.
         trust: Modules and files whose code may run, for a layout from outside.
         amended: Whether the data set's amendments count (see `ilion.datasets.amendments`).
+        unlabelled: Whether objects may have no positive. Else that is an error, or, in a data set with
+            amendments, such objects are not asked for.
 
     Raises:
         ConfigError: ``shard_size`` is not positive, or no layout or encoding has that name.
@@ -77,7 +81,7 @@ def open_dataset(
     path, further = Path(path), Path(distractors) if distractors else None
     subset = Path(subset) if subset else None
     listing = list_dataset(path, layout=layout, distractors=further, encoding=encoding, trust=trust)
-    _refuse_errors(listing)
+    _refuse_errors(listing, NO_POSITIVE if unlabelled else "")
     wanted = IdSet(read_ids(subset), subset) if subset else None
     dataset = listing.dataset or _dataset(listing)
     first = _own_shards if listing.dataset else _positive_shards
@@ -86,7 +90,10 @@ def open_dataset(
     if subset and wanted and dataset.complete:
         notes.extend(_subset_notes(subset, wanted, database))
     dataset = replace(dataset, database=database, notes=tuple(notes))
-    return amend(dataset, read_amendments(path)) if amended else dataset
+    changed = amend(dataset, read_amendments(path) if amended else (), unlabelled)
+    if dataset.queries and not changed.queries:
+        raise DatasetError(f"{path}: no photo is said to show an object; 'ilion audit' proposes labels")
+    return changed
 
 
 def list_dataset(
@@ -103,7 +110,7 @@ def list_dataset(
 
     Raises:
         ConfigError: No layout has that name.
-        DatasetError: A folder does not exist, or its layout is not clear.
+        DatasetError: A folder does not exist, its layout is not clear, or its amendments cannot be read.
     """
     for folder in (path, distractors):
         if folder is not None and not folder.is_dir():
@@ -125,12 +132,13 @@ def list_dataset(
         inside = f"{shown_path(distractors, listing.root)}/"
         listing.problems = [p for p in listing.problems if not f"{p.file}/".startswith(inside)]
         list_distractors(listing, distractors, f"{distractors.name}/")
-    finish(listing)
+    rows = read_amendments(path)
+    finish(listing, frozenset(row.object for row in rows if row.role == "positive") if rows else None)
     return listing
 
 
-def _refuse_errors(listing: Listing) -> None:
-    errors = [problem for problem in listing.problems if problem.severity == "error"]
+def _refuse_errors(listing: Listing, allowed: str) -> None:
+    errors = [each for each in listing.problems if each.severity == "error" and each.kind != allowed]
     if errors:
         lines = [f"  {problem}" for problem in errors[:_SHOWN_PROBLEMS]]
         if len(errors) > _SHOWN_PROBLEMS:
@@ -164,7 +172,7 @@ def _dataset(listing: Listing) -> RetrievalDataset:
         root=listing.root,
         queries=queries,
         database=(),
-        positives={query.id: positives[query.instance] for query in queries},
+        positives={query.id: positives.get(query.instance, ()) for query in queries},
         ignored={query.id: ignored[query.instance] for query in queries if query.instance in ignored},
         labels=listing.labels,
         attributes=attributes,

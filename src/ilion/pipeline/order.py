@@ -135,6 +135,7 @@ class Pipeline:
         dataset: Data set in place of the one in the settings, such as the photos of an index, which may have
             no queries.
         sealed: Whether everything is there and is only opened; see `Experiment`.
+        unlabelled: Whether objects without positives are asked for, too; nothing can be judged then.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Pipeline:
         finished: bool = False,
         dataset: RetrievalDataset | None = None,
         sealed: bool = False,
+        unlabelled: bool = False,
     ) -> None:
         config = settle(config)
         if not finished:
@@ -158,6 +160,7 @@ class Pipeline:
                 raise ConfigError(f"{blocked}: is no folder; name one for the output (-o) and for cache")
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
         self._progress, self._layer, self._dataset, self._sealed = progress, layer, dataset, sealed
+        self._unlabelled = unlabelled
 
     @cached_property
     def dataset(self) -> RetrievalDataset:
@@ -173,6 +176,7 @@ class Pipeline:
             shard_size=settings.shard_size,
             encoding=settings.encoding,
             trust=self.config.trust,
+            unlabelled=self._unlabelled,
         )
         if from_elsewhere(self.config.extraction.model):
             dataset = replace(dataset, complete=False)

@@ -29,12 +29,12 @@ def design_text(design: str, words: Words) -> str:
     """
     if words.language == "en":
         return design
-    return words("made_of.joined").join(_reword(part, "design_part", words) for part in design.split(" + "))
+    return words("made_of.joined").join(reword(part, "design_part", words) for part in design.split(" + "))
 
 
 def stage_text(stage: str, words: Words) -> str:
     """Return the name of a stage in the language of a page."""
-    return _reword(stage, "stage", words)
+    return reword(stage, "stage", words)
 
 
 def in_language(result: RunResult, words: Words) -> RunResult:
@@ -46,7 +46,7 @@ def in_language(result: RunResult, words: Words) -> RunResult:
     about = result.provenance.get("data set")
     provenance = dict(result.provenance)
     if isinstance(about, Mapping):
-        notes = [_reword(str(note), "note", words) for note in about.get("notes", ())]
+        notes = [reword(str(note), "note", words) for note in about.get("notes", ())]
         provenance["data set"] = {**about, "notes": notes}
     return replace(
         result,
@@ -56,8 +56,18 @@ def in_language(result: RunResult, words: Words) -> RunResult:
     )
 
 
-def _reword(text: str, section: str, words: Words) -> str:
-    for name, pattern in _patterns(section):
+def reword(text: str, section: str, words: Words, room: str = _ROOM) -> str:
+    """Return an English text in the language of a page; as it is where no entry of the section is like it.
+
+    Args:
+        text: The text.
+        section: Section of the catalogues.
+        words: The catalogue.
+        room: Whose catalogue that is.
+    """
+    if words.language == "en":
+        return text
+    for name, pattern in _patterns(section, room):
         found = pattern.fullmatch(text)
         if found:
             values = {key: int(v) if v.isdecimal() else v for key, v in found.groupdict().items()}
@@ -66,9 +76,9 @@ def _reword(text: str, section: str, words: Words) -> str:
 
 
 @cache
-def _patterns(section: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+def _patterns(section: str, room: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Return what each English entry of a section looks like when it is filled in."""
-    entries = load_words(_ROOM, "en").section(section)
+    entries = load_words(room, "en").section(section)
     return tuple(
         (name, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(entry)), re.DOTALL))
         for name, entry in entries.items()

@@ -57,7 +57,7 @@ class Review:
 
     def __post_init__(self) -> None:
         self.audit = read_audit(self.folder)
-        self.dataset = open_dataset(Path(self.audit.dataset))
+        self.dataset = open_dataset(Path(self.audit.dataset), unlabelled=True)
         self.store = Reviews(self.folder)
         self.keys = frozenset(suspect.key for suspect in self.audit.suspects)
         self._pages: dict[str, str] = {}

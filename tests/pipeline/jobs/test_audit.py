@@ -52,6 +52,7 @@ def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], plant
     assert moved
     others = [s for s in audit.suspects if s.kind == "wrong-label" and s.confidence > moved[0].confidence]
     assert len(others) <= 2
+    assert audit.precision is not None
     assert audit.precision.low <= audit.precision.as_is <= audit.precision.high
     assert read_audit(page.parent) == audit
     assert "1 photos could not be read, and were not looked at" in audit.notes
@@ -110,3 +111,49 @@ def test_leaks_from_training_photos_are_suspects(planted: Path, tmp_path: Path) 
 def test_what_cannot_be_audited_is_said(tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
         api.audit(tmp_path, tmp_path / "audit")
+
+
+def test_a_pile_of_photos_is_labelled_from_nothing(planted: Path, tmp_path: Path) -> None:
+    """Objects with a query photo and a pile: refused by a run, labelled in the page, then measured."""
+    pile, shows = tmp_path / "pile", dict[str, str]()
+    (pile / "distractors").mkdir(parents=True)
+    for folder in sorted((planted / "ilias_core").iterdir()):
+        (pile / "objects" / folder.name / "query").mkdir(parents=True)
+        shutil.copy(min((folder / "query").glob("*.jpg")), pile / "objects" / folder.name / "query")
+        for photo in sorted((folder / "pos").glob("*.jpg")):
+            if not photo.name.startswith("moved_"):
+                shutil.copy(photo, pile / "distractors" / photo.name)
+                shows[f"distractors/{photo.name}"] = folder.name
+    with pytest.raises(DatasetError, match=r"has no positive; .*let 'ilion audit' propose some"):
+        open_dataset(pile)
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text('output = "run"\ncache = "cache"\n[dataset]\npath = "pile"\n')
+    audit, page = api.audit(experiment, tmp_path / "audit", descriptors=False)
+    assert audit.precision is None
+    assert audit.first is None
+    assert audit.run == ""
+    assert read_audit(page.parent) == audit
+    html = page.read_text("utf-8")
+    assert "No photo is labelled yet" in html
+    plain = json.loads(html.split('id="data">')[1].split("</script>")[0])["plain"].values()
+    proposed = [s for s in plain if s["kind"] == "unlabelled"]
+    right = [s for s in proposed if shows.get(s["photos"][0]) == s["object"]]
+    assert len(right) >= 8
+    assert all(s in right for s in sorted(proposed, key=lambda s: -s["confidence"])[:6])
+    last = right[-1]["object"]
+    answers = [{"suspect": s, "answer": "same" if s["object"] != last else "unsure"} for s in right]
+    file = tmp_path / "decisions.json"
+    file.write_text(json.dumps({"format": 1, "dataset": audit.dataset, "decisions": answers}))
+    api.apply_audit(file)
+    labelled = {s["object"] for s in right} - {last}
+    assert {q.instance for q in open_dataset(pile).queries} == labelled, "only these can be judged"
+    assert last in {q.instance for q in open_dataset(pile, unlabelled=True).queries}
+    assert api.run(experiment)[0].evaluation.mean > 0.8
+    again, _ = api.audit(experiment, tmp_path / "again", descriptors=False)
+    assert again.precision is not None, "of the objects that have labels"
+    settled = {(s["photos"][0], s["object"]) for s in right}
+    assert not settled & {(s.photos[0], s.object) for s in again.suspects if s.kind == "unlabelled"}
+    file.write_text(json.dumps({"format": 1, "decisions": [a | {"answer": "different"} for a in answers]}))
+    api.apply_audit(file, pile)
+    with pytest.raises(DatasetError, match="no photo is said to show an object"):
+        open_dataset(pile)

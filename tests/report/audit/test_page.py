@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_the_page_holds_everything_and_loads_nothing(folder: Path, language: str
     assert 'class="gap"' in small
     empty = Audit("x", "x", "", (), NUMBERS, NUMBERS, 100, 0, {})
     assert 'id="suspect"' not in render_audit(empty, open_dataset(folder), language=language)
+
+
+def test_a_live_page_says_where_answers_go_and_a_japanese_one_is_japanese(folder: Path) -> None:
+    audit = replace(made(folder), notes=("3 photos could not be read, and were not looked at", "as it was"))
+    dataset = open_dataset(folder)
+    assert "This file is complete" in render_audit(audit, dataset)
+    live = render_audit(audit, dataset, live="/decisions")
+    assert "This file is complete" not in live
+    assert "sends your answers to the server" in live
+    japanese = render_audit(audit, dataset, language="ja", live="/decisions")
+    assert "このファイルだけで完結" not in japanese
+    assert "読み込めない写真3枚は調べていません" in japanese
+    assert "as it was" in japanese, "what no entry is like stays"
+    assert "mug（正解写真）" in japanese
+    assert '"change":"−1.00"' in japanese, "points, not a fraction beside percents"
 
 
 def test_every_kind_has_answers_and_every_answer_a_key() -> None:

@@ -65,12 +65,12 @@ def audit(
         ConfigError: A finished run is told what to do with unreadable images.
     """
     output = Path(output)
-    config, folder = _run_of(source, output, on_bad_image, progress)
-    pipeline = Pipeline(config, progress, finished=True)
-    ranking = storage.read_ranking(folder / "ranking")
-    found = examine(pipeline, ranking, training=training, descriptors=descriptors, run=str(folder))
+    pipeline, ranking, folder = _searched(source, output, on_bad_image, progress)
+    run = "" if folder is None else str(folder)
+    found = examine(pipeline, ranking, training=training, descriptors=descriptors, run=run)
     write_audit(output, found)
-    note_audit(folder, output, found)
+    if folder is not None:
+        note_audit(folder, output, found)
     tell = None if progress is None else (lambda done, total: progress("pictures", done, total))
     page = write_audit_page(output / "audit.html", found, pipeline.dataset, language=language, progress=tell)
     return found, page
@@ -106,9 +106,10 @@ def undo_audit(dataset: Where) -> tuple[Path, Path | None]:
     return undo(Path(dataset))
 
 
-def _run_of(
+def _searched(
     source: Where, output: Path, on_bad_image: Literal["error", "skip"] | None, progress: Progress | None
-) -> tuple[ExperimentConfig, Path]:
+) -> tuple[Pipeline, Ranking, Path | None]:
+    """Return what is audited, its ranking, and its run; None while objects lack labels to be judged by."""
     folder = Path(source)
     if (folder / RUN_FILE).exists():
         if on_bad_image:
@@ -119,15 +120,17 @@ def _run_of(
             raise ArtifactError(
                 f"{folder}: its settings are not those of this version ({error}); run the experiment again"
             ) from error
-        return config, folder
+        return Pipeline(config, progress, finished=True), storage.read_ranking(folder / "ranking"), folder
     config = load_experiment(source)
     if not folder.is_file():
         config = replace(config, output=str(output / "run"))
     if on_bad_image:
         config = replace(config, extraction=replace(config.extraction, on_bad_image=on_bad_image))
-    pipeline = Pipeline(config, progress)
-    pipeline.evaluate()
-    return pipeline.config, pipeline.output
+    pipeline = Pipeline(config, progress, unlabelled=True)
+    if all(pipeline.dataset.positives.values()):
+        pipeline.evaluate()
+        return pipeline, storage.read_ranking(pipeline.output / "ranking"), pipeline.output
+    return pipeline, pipeline.search().ranking, None
 
 
 def examine(

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ilion._version import __version__
 from ilion.audit.suspects import ANSWERS, KINDS, Answer, Audit, Kind, Numbers, Suspect
 from ilion.report.build import page_environment, policy
+from ilion.report.english import reword
 from ilion.report.pictures import Pictures, find_records
 from ilion.storage import fingerprint, write_bytes
 from ilion.types import ImageRecord, RetrievalDataset
@@ -120,8 +121,9 @@ def render_audit(
         .get_template("audit.html.j2")
         .render(
             audit=audit,
-            precision=_numbers(audit.precision, words),
-            first=_numbers(audit.first, words),
+            notes=[reword(note, "note", words, ROOM) for note in audit.notes],
+            precision=_numbers(audit.precision, words) if audit.precision else None,
+            first=_numbers(audit.first, words) if audit.first else None,
             kinds=present,
             more=len(audit.suspects) - len(suspects),
             left_out=left_out,
@@ -164,15 +166,16 @@ def _shown(suspect: Suspect, words: Words) -> dict[str, object]:
         "other": suspect.other,
         "relation": suspect.relation,
         "sure": words("page.confidence", value=words.percent(suspect.confidence)),
-        "change": f"{'+' if change > 0 else '−'}{words.number(abs(change), 4)}"
-        if abs(change) >= 5e-5
-        else "",
+        "change": words.points(change, 2) if abs(change) >= 5e-5 else "",
         "answers": offered,
         "evidence": [
             [words(f"evidence.{name.replace(' ', '-')}"), words.significant(value, 3)]
             for name, value in suspect.evidence.items()
         ],
-        "said": [", ".join(f"{name} ({role})" for name, role in roles) for roles in suspect.roles],
+        "said": [
+            words.items(words("page.said", object=name, role=words(f"role.{role}")) for name, role in roles)
+            for roles in suspect.roles
+        ],
         "boxes": suspect.boxes,
         "matches": suspect.matches,
     }
