@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,12 +16,14 @@ from hypothesis import strategies as st
 
 from ilion.config import load_experiment
 from ilion.errors import ConfigError
+from ilion.forecast import ForecastResult
 from ilion.outcome import Interval
 from ilion.pipeline.explain.cost import design as name_of
 from ilion.report.charts.bars import sorted_precisions
 from ilion.report.charts.canvas import share_axis, ticks
 from ilion.report.charts.pareto import CostPoint, accuracy_axis, pareto_chart
 from ilion.report.english import design_text
+from ilion.report.forecast import warning_sentences
 from ilion.report.sections.facts import choose
 from ilion.report.sections.verdict import slice_label
 from ilion.wording import load_words
@@ -169,3 +173,12 @@ def test_designs_are_named_in_the_language_of_the_page(settings: tuple[str, ...]
     """Each part of a name fits an English entry of the catalogue, so none is left in English."""
     named = design_text(name_of(load_experiment(tmp_path, settings)), load_words("report", "ja"))
     assert all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", part) for part in named.split("＋")), named
+
+
+def test_a_forecast_is_warned_of_in_the_unit_of_its_page() -> None:
+    vague = {"size": "100K", "low": "0.1234", "high": "0.5"}
+    result = cast(ForecastResult, SimpleNamespace(warnings={"vague": vague}))
+    assert "from 0.1234 to 0.5:" in warning_sentences(result)[0], "a terminal shows fractions"
+    assert "from 12.3% to 50.0%:" in warning_sentences(result, load_words("report", "en"))[0]
+    japanese = warning_sentences(result, load_words("report", "ja"))[0]
+    assert all(part in japanese for part in ("10万枚でのmAPは12.3%", "50.0%の"))

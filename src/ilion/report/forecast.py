@@ -48,12 +48,14 @@ def warning_sentences(result: ForecastResult, words: Words | None = None) -> lis
 
     Args:
         result: The forecast.
-        words: The catalogue; None for English.
+        words: The catalogue; None for English with fractions, as a terminal shows them.
     """
-    words = words or load_words("report", "en")
+    page, words = words is not None, words or load_words("report", "en")
     found = []
     for kind, values in result.warnings.items():
         said = {key: _SHORT.sub(lambda m: _sizes(words)(_long(m)), value) for key, value in values.items()}
+        if page:  # where all else is in percent
+            said |= {end: words.percent(float(values[end]), 1) for end in ("low", "high") if end in values}
         found.append(words(f"forecast.warn_{kind}", **said))
     return found
 

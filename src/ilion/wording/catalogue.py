@@ -259,6 +259,17 @@ class Words:
         """Write a fraction as percent."""
         return self("unit.percent", value=self.number(100 * fraction, decimals))
 
+    def points(self, difference: float, decimals: int = 1) -> str:
+        """Write a difference of fractions in percentage points, with its sign.
+
+        >>> load_words("report", "en").points(-0.0123), load_words("report", "en").points(0.0001)
+        ('−1.2', '0.0')
+        """
+        shown = round(100 * difference, decimals)
+        return (
+            f"{'−' if shown < 0 else '+' if shown > 0 else ''}{self.number(abs(100 * difference), decimals)}"
+        )
+
     def cost(self, value: float, unit: str, digits: int = 2) -> str:
         """Write a cost in ``ms`` or ``bytes``."""
         return self.milliseconds(value, digits) if unit == "ms" else self.size(value, digits)

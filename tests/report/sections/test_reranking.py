@@ -104,7 +104,7 @@ def test_the_numbers_are_those_of_the_run(make: Maker, show: Callable[..., Page]
     assert any(a.get("id") == "reranking" for a in page.all("section"))
     before, after = told.before.mean, run.evaluation.mean
     assert after > before
-    difference = f"+{100 * (after - before):.1f} percentage points"
+    difference = f"+{100 * (after - before):.1f} points"
     assert f"from {100 * before:.1f}% to {100 * after:.1f}%" in page.visible
     assert difference in page.visible
     assert f"{told.change.better} got better and {told.change.worse} worse" in page.visible
@@ -213,7 +213,7 @@ def test_weights_missing_images_and_compression_are_said(make: Maker, show: Call
     assert "0.080 for 3 queries, 0.16 for 3 queries" in text
     assert "never on its own object" in text
     assert "3 images of the shortlists have no stored local features" in text
-    assert "With features at full precision mAP would be 90.0%: +5.0 percentage points" in text
+    assert "With features at full precision mAP would be 90.0%: +5.0 points" in text
     assert "66 KB a photo" in text
     assert "lost by compression" in text
     none = np.full(6, np.nan, np.float32)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ilion.report.decision.drawings import cell_drawing, gain_drawing, threshold_chart
 from ilion.report.decision.lookalikes import lookalike_data
 from ilion.report.decision.names import (
+    ROOM,
     Plain,
     across,
     cell_name,
@@ -21,6 +22,7 @@ from ilion.report.decision.names import (
     write_page,
 )
 from ilion.report.decision.sentences import Sayings
+from ilion.report.english import reword
 from ilion.types import RetrievalDataset
 from ilion.wording import Words
 
@@ -233,11 +235,13 @@ def _design(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
     verdict = next((v for v in plain["verdicts"] if v["cell"] == ALL and v["design"] == design["name"]), None)
     if not design["ran"]:
         stopped = design["reason"].startswith(STOPPED)
+        why = "" if stopped else reword(design["reason"], "reason", words, ROOM)
         return {
             "name": say.design(design["name"]),
             "ran": False,
             "reason": words("designs.stopped") if stopped else words("designs.not_run"),
-            "why": "" if stopped else design["reason"],
+            "why": why,
+            "language": "en" if why == design["reason"] else words.language,
         }
     first, precision = design["first"], design["precision"]
     return {
@@ -352,11 +356,17 @@ def _stages(plain: Plain, say: Sayings) -> dict[str, Any] | None:
         )
     return {
         "rows": rows,
-        "metric": part["metric"],
+        "metric": words("stages.metric", **_metric(part["metric"])),
         "intro": words(
             "stages.intro", design=say.design(plain["recommendation"]["values"].get("design", part["design"]))
         ),
     }
+
+
+def _metric(metric: str) -> dict[str, str]:
+    """Return name and definition of a metric such as ``mAP@1000 (ilias)``."""
+    name, _, definition = metric.removesuffix(")").partition(" (")
+    return {"name": name, "definition": definition}
 
 
 def _gate(gate: Plain, words: Words) -> str:
@@ -492,7 +502,7 @@ def _meeting(plain: Plain, chosen: str, say: Sayings) -> Iterable[tuple[str, Mar
                 accuracy=words.percent(last["accuracy"]),
                 low=words.percent(span["low"]),
                 high=words.percent(span["high"]),
-                metric=Markup.escape(plain["stages"]["metric"]),
+                metric=words("stages.metric", **_metric(plain["stages"]["metric"])),
             ),
         )
     yield words("meeting.sure_q"), words.rich("meeting.sure", objects=plain["objects"])

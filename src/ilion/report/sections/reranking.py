@@ -95,9 +95,9 @@ def _summary(context: Context, reranking: Reranking) -> list[str]:
         words(
             f"reranking.summary_{key if sure else 'unsure'}",
             **common,
-            difference=_points(change.difference, words),
-            low=_points(change.ci95.low, words),
-            high=_points(change.ci95.high, words),
+            difference=words.points(change.difference),
+            low=words.points(change.ci95.low),
+            high=words.points(change.ci95.high),
         ),
         words("reranking.queries", better=change.better, worse=change.worse, count=len(after.query_ids)),
     ]
@@ -134,9 +134,9 @@ def _facts(reranking: Reranking, words: Words) -> list[str]:
             words(
                 "reranking.compression",
                 full=words.percent(full.mean, 1),
-                difference=_points(full.change.difference, words),
-                low=_points(full.change.ci95.low, words),
-                high=_points(full.change.ci95.high, words),
+                difference=words.points(full.change.difference),
+                low=words.points(full.change.ci95.low),
+                high=words.points(full.change.ci95.high),
                 bytes=words.size(full.bytes_per_image),
                 time=words.duration(full.seconds),
             )
@@ -144,18 +144,12 @@ def _facts(reranking: Reranking, words: Words) -> list[str]:
     return facts
 
 
-def _points(value: float, words: Words) -> str:
-    """Write a difference of fractions in percentage points, with its sign."""
-    sign = "" if abs(value) < 0.0005 else "+" if value > 0 else "−"
-    return sign + words.number(abs(100 * value), 1)
-
-
 def _steps(context: Context, reranking: Reranking, ledger: Ledger) -> Markup:
     words, evaluation = context.words, reranking.after or context.main.evaluation
     size = reranking.shortlist
 
     def room(share: float) -> str:
-        return words("reranking.room", value=_points(share, words))
+        return words("reranking.room", value=words.points(share))
 
     up = ledger.before + ledger.gained
     steps = [
@@ -169,14 +163,14 @@ def _steps(context: Context, reranking: Reranking, ledger: Ledger) -> Markup:
         ),
         Step(
             words("reranking.step_gained"),
-            words("reranking.won", value=_points(ledger.gained, words), count=ledger.gained_queries),
+            words("reranking.won", value=words.points(ledger.gained), count=ledger.gained_queries),
             ledger.before,
             up,
             "gain",
         ),
         Step(
             words("reranking.step_lost"),
-            words("reranking.won", value=_points(-ledger.lost, words), count=ledger.lost_queries),
+            words("reranking.won", value=words.points(-ledger.lost), count=ledger.lost_queries),
             up,
             ledger.after,
             "loss",
