@@ -40,6 +40,19 @@ def serve(
     behind: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address of a proxy whose X-Forwarded-For is believed.")
     ] = "",
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ray cluster whose machines hold the index: ray for this machine, or HOST:PORT.",
+        ),
+    ] = "",
+    parts: Annotated[
+        int, typer.Option(min=0, help="With --on: parts that the index is held in; 0 for one a machine.")
+    ] = 0,
+    copies: Annotated[
+        int, typer.Option(min=0, help="With --on: copies of each part; 0 for two where there are machines.")
+    ] = 0,
     feedback: Annotated[
         float,
         typer.Option(
@@ -57,6 +70,8 @@ def serve(
         from ilion.serve.service import Service, make_app
     except ImportError:
         raise MissingExtraError("'ilion serve'", "serve") from None
+    from ilion.serve.cluster.on_ray import RayHolders, holders_name
+    from ilion.serve.cluster.spread import check_spread
     from ilion.serve.feedback import Feedback
     from ilion.serve.guards import Guarded, Limits
     from ilion.serve.index import Index
@@ -64,7 +79,12 @@ def serve(
     limits = Limits(bytes=max_mb << 20, pixels=max_megapixels * 10**6, rate=rate, waiting=waiting)
     own = is_loopback(host)
     app: Guarded
+    if (parts or copies) and not on:
+        raise ConfigError("--parts and --copies belong to --on ADDRESS")
+    holders: RayHolders | None = None
     if review:
+        if on:
+            raise ConfigError("--on: a review searches nothing")
         if feedback:
             raise ConfigError("--feedback: a review keeps no searches")
         from ilion.serve.review import Review, make_review
@@ -75,22 +95,32 @@ def serve(
         index = Index.open(folder)
         store = Feedback(folder, feedback) if feedback else None
         hosts = _hosts(folder, host, public_name)
+        if on:
+            check_spread(index.design())
+            console.print(f"starting what holds the index on the Ray cluster {on!r} ...")
+            holders = RayHolders(on, holders_name(folder, port), parts, copies)
+            index.holders = holders
+            console.print(f"{holders.count} parts of the index, {holders.copies} copies of each")
         app = make_app(Service(index, limits, workers, store, open=own), hosts)
     console.print(
         f"http://{host if ':' not in host else f'[{host}]'}:{port}/  (Ctrl-C stops)", highlight=False
     )
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=bool(behind),
-        forwarded_allow_ips=behind or None,
-        timeout_keep_alive=10,
-        limit_concurrency=512,
-        h11_max_incomplete_event_size=64 << 10,
-    )
+    try:
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=bool(behind),
+            forwarded_allow_ips=behind or None,
+            timeout_keep_alive=10,
+            limit_concurrency=512,
+            h11_max_incomplete_event_size=64 << 10,
+        )
+    finally:
+        if holders is not None:
+            holders.close()
 
 
 def _hosts(folder: Path, host: str, public_name: list[str] | None) -> frozenset[str]:

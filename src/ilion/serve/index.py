@@ -26,8 +26,12 @@ from ilion.errors import ArtifactError, DatasetError
 from ilion.opening import parse_json
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
+from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.results import Extraction
+from ilion.searching.local import Postings
 from ilion.serve.answers import Answer, Searched
+from ilion.serve.cluster.holder import Holders
+from ilion.serve.cluster.spread import Spread, check_spread
 from ilion.serve.engines.attached import open_attached, read_setting, shown
 from ilion.serve.found import Matches, group
 from ilion.serve.photos import known_source
@@ -47,13 +51,15 @@ class Index:
 
     Args:
         folder: Folder of the index.
+        holders: Machines that hold its shards (`ilion.serve.cluster`); None searches the files here.
 
     Raises:
         ArtifactError: The folder holds no index.
     """
 
-    def __init__(self, folder: Where) -> None:
+    def __init__(self, folder: Where, holders: Holders | None = None) -> None:
         self.folder = Path(folder)
+        self.holders = holders
         self.tables = Tables(self.folder)
         self._snapshot: Snapshot | None = None
         self._living: Living | None = None
@@ -241,6 +247,12 @@ class Index:
         numbers, engine, setting = numbers_of(connection, ready.ids), None, read_setting(self.folder)
         if setting is not None and isinstance(ready.prepared, Extraction):
             engine = open_attached(setting, counters["current"], ready.prepared.database.dim)
+        if self.holders is not None:
+            check_spread(design)
+            assert isinstance(ready.prepared, Photos)
+            assert isinstance(ready.prepared.database, Postings)
+            spread = Spread(ready.prepared.database, self.holders)
+            ready.prepared = replace(ready.prepared, database=spread)
         return Snapshot(counters["layout"], ready, numbers, design.name, design.threshold, engine)
 
     def design(self, number: int = 0, connection: sqlite3.Connection | None = None) -> Design:

@@ -485,5 +485,7 @@ def _metrics(service: Service, started: float) -> str:
         lines.append(f'ilion_search_seconds_bucket{{le="{most}"}} {below}')
     lines += [f"ilion_search_seconds_sum {service.total:.6f}", f"ilion_search_seconds_count {below}"]
     lines += ["# TYPE ilion_busy gauge", f"ilion_busy {service.busy}"]
+    if (holders := service.index.holders) is not None:
+        lines += ["# TYPE ilion_asked_again_total counter", f"ilion_asked_again_total {holders.retries}"]
     lines += ["# TYPE ilion_started_seconds gauge", f"ilion_started_seconds {started:.0f}"]
     return "\n".join(lines) + "\n"

@@ -45,6 +45,48 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
+def connect(address: str, setting: str) -> tuple[Any, bool]:
+    """Connect to a Ray cluster, unless this process is connected to one already.
+
+    Args:
+        address: ``ray`` starts Ray on this machine, reachable from this machine only; else ``ray://HOST:PORT``
+            or ``HOST:PORT``.
+        setting: What the user wrote, for messages.
+
+    Returns:
+        The module ``ray``, and whether the connection is new.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ConfigError: There is no cluster there.
+    """
+    # nothing is told to anybody: Ray reports usage unless it is asked not to
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise MissingExtraError(setting, "ray") from None
+    if ray.is_initialized():
+        return ray, False
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if address == LOCAL:
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    else:
+        options["address"] = address
+    try:
+        if address != LOCAL:
+            _knock(address)  # Ray itself would try for minutes
+        ray.init(**options)
+    except Exception as error:  # Ray raises plain ones too, as where a busy machine takes 30 s to start it
+        if address == LOCAL:
+            raise ConfigError(f"{setting}: Ray does not start on this machine ({error}); try again") from None
+        raise ConfigError(
+            f"{setting}: no Ray cluster answers there ({error}); start one with "
+            "'ray start --head --include-dashboard=false', or write its address"
+        ) from None
+    return ray, True
+
+
 class RayPool:
     """The workers of a Ray cluster. Ray starts them, watches them, and tells when one was lost.
 
@@ -64,17 +106,9 @@ class RayPool:
     def __init__(
         self, perform: Perform, claims: str, address: str, *, cpus: float = 1.0, gpus: float = 0.0
     ) -> None:
-        # nothing is told to anybody: Ray reports usage unless it is asked not to
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            self._ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise MissingExtraError(f"compute.on = {address!r}", "ray") from None
         self._function, self._claims = function_name(perform), claims
         self._cpus, self._gpus = cpus, gpus
-        self._started = not self._ray.is_initialized()
-        if self._started:
-            self._connect(address)
+        self._ray, self._started = connect(address, f"compute.on = {address!r}")
         try:
             self._check(address)
         except BaseException:
@@ -84,22 +118,6 @@ class RayPool:
         self._remote = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_work)
         self._names: dict[Any, str] = {}
         self._empty_since: float | None = None
-
-    def _connect(self, address: str) -> None:
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        if address == LOCAL:
-            options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        else:
-            options["address"] = address
-        try:
-            if address != LOCAL:
-                _knock(address)  # Ray itself would try for minutes
-            self._ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise ConfigError(
-                f"compute.on = {address!r}: no Ray cluster answers there ({error}); start one with "
-                "'ray start --head --include-dashboard=false', or set compute.on to its address"
-            ) from None
 
     def _check(self, address: str) -> None:
         asked = self._ray.remote(num_cpus=0, max_retries=3)(_version).remote()

@@ -119,7 +119,7 @@ def test_features_of_a_sure_result_come_back_to_the_query(shown: tuple[LocalQuer
     query, photos = shown
     matches, found = _search(query, photos)
     chances = np.where(found.rows == 0, 0.9, 0.0)
-    more = expand(query, found, chances, photos.__getitem__, small_model())
+    more = expand(query, found, chances, lambda rows: [photos[row] for row in rows], small_model())
     assert more is not None
     further, sources = more
     assert (sources == 0).all()
@@ -145,7 +145,7 @@ def test_nothing_is_asked_along_without_a_sure_result(shown: tuple[LocalQuery, l
     query, photos = shown
     _, found = _search(query, photos)
     doubtful = np.full(len(found.rows), SURE - 1e-6)
-    assert expand(query, found, doubtful, photos.__getitem__, small_model()) is None
+    assert expand(query, found, doubtful, lambda rows: [photos[row] for row in rows], small_model()) is None
 
 
 def test_further_features_are_bounded_and_evenly_taken(shown: tuple[LocalQuery, list[Encoded]]) -> None:
@@ -153,7 +153,7 @@ def test_further_features_are_bounded_and_evenly_taken(shown: tuple[LocalQuery, 
     _, found = _search(query, photos)
     frames = np.tile(move(query.frames, MOTION), (40, 1))
     large = photo_of(np.tile(query.vectors, (40, 1)), frames)
-    more = expand(query, found, np.ones(len(found.rows)), lambda row: large, small_model())
+    more = expand(query, found, np.ones(len(found.rows)), lambda rows: [large] * len(rows), small_model())
     assert more is not None
     further, sources = more
     assert len(further) == len(sources) == FEATURES

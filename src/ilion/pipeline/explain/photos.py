@@ -98,7 +98,7 @@ def _by_votes(ranking: Ranking, evidence: local.Evidence) -> Ranking:
 def explainer(
     experiment: Experiment,
     query_of: Callable[[int], local.LocalQuery],
-    database: local.Postings,
+    database: local.Database,
     model: local.LocalModel,
 ) -> Callable[[int, int], Explanation]:
     """Return what says why a database row was found for a query, for pictures of the matches."""

@@ -228,10 +228,11 @@ def measure_parts(
             f"--sizes asks for {wanted[-1]} distractors; the database has {len(joining)} (images that are "
             "positive or ignored for no query)"
         )
+    whole: Any = extracted.database
     runs = []
     for number, size in enumerate(wanted):
         rows = np.sort(np.concatenate([np.flatnonzero(~is_distractor), joining[:size]]))
-        database: Any = extracted.database.take(rows)
+        database = whole.take(rows)
         part = dataclasses.replace(
             extracted,
             database=database,

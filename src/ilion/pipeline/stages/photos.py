@@ -48,7 +48,7 @@ class Photos(Prepared):
 
     queries: tuple[local.QuerySpots, ...]
     query_ids: tuple[str, ...]
-    database: local.Postings
+    database: local.Database
     words: local.LocalModel
     folder: Path
 

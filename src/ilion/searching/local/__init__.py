@@ -6,6 +6,7 @@
 Nothing is learnt from the database: words and codes come with Ilion. See docs/local-first.md.
 """
 
+from ilion.searching.local.database import Database
 from ilion.searching.local.encode import (
     Encoded,
     LocalQuery,
@@ -25,6 +26,7 @@ from ilion.searching.local.tones import Looks
 __all__ = [
     "QUERY_CELLS",
     "Compared",
+    "Database",
     "Encoded",
     "Evidence",
     "LocalModel",

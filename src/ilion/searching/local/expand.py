@@ -9,7 +9,7 @@ Letters: M features of a query, S photos of a shortlist.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +38,7 @@ def expand(
     query: LocalQuery,
     found: Verified,
     probabilities: Float64,
-    photo: Callable[[int], Encoded],
+    photos: Callable[[Int64], Sequence[Encoded]],
     model: LocalModel,
 ) -> tuple[LocalQuery, Int64] | None:
     """Make further features of a query from its sure results.
@@ -47,7 +47,7 @@ def expand(
         query: The query.
         found: What is known of its shortlist.
         probabilities: (S,) that a photo shows the object.
-        photo: Returns what is stored of a row.
+        photos: Function that returns what is stored of rows.
         model: Words and codes.
 
     Returns:
@@ -59,12 +59,12 @@ def expand(
     order = np.argsort(-probabilities, kind="stable")[:MOST]
     near = _parts_near(query.frames)
     vectors, frames, sources = [], [], []
-    for place in order[probabilities[order] >= SURE]:
+    places = order[probabilities[order] >= SURE]
+    for place, stored in zip(places, photos(found.rows[places]), strict=True):
         a, b, x, c, d, y = found.motions[place]
         area = a * d - b * c
         if area <= 0:
             continue
-        stored = photo(int(found.rows[place]))
         moved = unpack(stored.records).astype(np.float64)
         moved[:, :2] = (moved[:, :2] - [x, y]) @ np.array([[d, -c], [-b, a]]) / area
         moved[:, 2] -= 0.5 * np.log2(area)

@@ -203,6 +203,14 @@ class Postings:
         return part
 
     @property
+    def shards(self) -> list[tuple[str, int]]:
+        """Key and number of photos of each shard that is stored, in order of rows."""
+        sizes = dict.fromkeys(self._keys, 0)
+        for stem, _, size in self._segments:
+            sizes[stem.rpartition(".")[0]] += size
+        return list(sizes.items())
+
+    @property
     def lengths(self) -> Int64:
         """(W,) number of postings of each word, those of photos that were not taken included."""
         found = self._lengths
@@ -213,9 +221,17 @@ class Postings:
             self._lengths = found  # set when complete: other threads read it
         return found
 
-    def sums(self, query: LocalQuery, model: LocalModel, nearest: int) -> Int64:
-        """Sum what each photo has in common with a query, see `ilion.searching.local.matches.sum_up`."""
-        found = sum_up(query, self.segments(), model, self.lengths, self._stored, nearest)
+    def sums(self, query: LocalQuery, model: LocalModel, nearest: int, lengths: Int64 | None = None) -> Int64:
+        """Sum what each photo has in common with a query, see `ilion.searching.local.matches.sum_up`.
+
+        Args:
+            query: The query.
+            model: Words and codes.
+            nearest: Number of words in which a feature is looked up.
+            lengths: (W,) postings of each word in the whole database; None means that this is all of it.
+        """
+        lengths = self.lengths if lengths is None else lengths
+        found = sum_up(query, self.segments(), model, lengths, self._stored, nearest)
         return found if self._rows is None else found[self._rows]
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
@@ -286,6 +302,10 @@ class Postings:
         width, height = looks.sizes[own].tolist()
         records = segment.records[found[:, 0]] & ~np.uint64(ROWS - 1)
         return Encoded(found[:, 1].astype(np.uint16), records, looks.tones[own].copy(), (width, height))
+
+    def photos(self, rows: Int64) -> list[Encoded]:
+        """Read all that is stored of some photos."""
+        return [self.photo(row) for row in rows.tolist()]
 
     def looks(self, rows: Int64) -> Looks:
         """Read the sizes and colours of photos (S,).

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_order
 from ilion.searching.engines import ENGINES
+from ilion.searching.local.database import Database
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.expand import ask_along, expand
 from ilion.searching.local.matches import LookedAt, Matches, weigh
 from ilion.searching.local.model import LocalModel
-from ilion.searching.local.postings import Postings
 from ilion.searching.local.score import score_photos
 from ilion.searching.local.settings import LocalSettings
 from ilion.searching.local.verified import Verified
@@ -60,7 +60,7 @@ class Evidence(Value):
 def search_photos(
     query_ids: Sequence[str],
     queries: Sequence[LocalQuery],
-    database: Postings,
+    database: Database,
     model: LocalModel,
     settings: LocalSettings,
     *,
@@ -136,7 +136,7 @@ class Answer(Value):
 
 def rank_photos(
     query: LocalQuery,
-    database: Postings,
+    database: Database,
     model: LocalModel,
     settings: LocalSettings,
     k: int,
@@ -158,7 +158,7 @@ def rank_photos(
     chances = score_photos(query, found, len(database), database.looks(found.rows))
     final = np.zeros(len(database))
     final[found.rows] = chances
-    more = expand(query, found, chances, database.photo, model)
+    more = expand(query, found, chances, database.photos, model)
     if more is not None:
         further, sources = more
         added = database.matches(further, model, None if looked_at is None else looked_at.all_rows)
@@ -180,7 +180,7 @@ def rank_photos(
 
 
 def gather(
-    query: LocalQuery, database: Postings, model: LocalModel, k: int, hidden: Int64 | None = None
+    query: LocalQuery, database: Database, model: LocalModel, k: int, hidden: Int64 | None = None
 ) -> tuple[LookedAt | None, Matches]:
     """Find the matches of a query: in all photos, or in a large database in those that can win.
 

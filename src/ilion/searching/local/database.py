@@ -1,0 +1,48 @@
+"""What a search asks of the photos that it searches, wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ilion.searching.local.encode import Encoded, LocalQuery
+from ilion.searching.local.matches import Matches
+from ilion.searching.local.model import LocalModel
+from ilion.searching.local.tones import Looks
+from ilion.types import Int64
+
+
+class Database(Protocol):
+    """Stored photos by row: `ilion.searching.local.Postings`, or something that asks several of them.
+
+    Every method raises ArtifactError where stored features are damaged or cannot be reached.
+    """
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids by row."""
+
+    @property
+    def count(self) -> int:
+        """Number of stored features."""
+
+    def __len__(self) -> int:
+        """Return the number of photos."""
+
+    def sums(self, query: LocalQuery, model: LocalModel, nearest: int) -> Int64:
+        """Sum what each photo has in common with a query; see `Postings.sums`."""
+
+    def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
+        """Find the matches of a query in photos of ascending rows, part by part; None means all photos."""
+
+    def photo(self, row: int) -> Encoded:
+        """Read all that is stored of one photo."""
+
+    def photos(self, rows: Int64) -> list[Encoded]:
+        """Read all that is stored of some photos."""
+
+    def looks(self, rows: Int64) -> Looks:
+        """Read the sizes and colours of photos (S,)."""
+
+    def stored_bytes(self) -> int:
+        """Return the bytes of all that is stored of the photos on disk."""
