@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 from ilion import cli
+from ilion.config import ExperimentConfig, from_dict
 from ilion.download.recipes import load_recipes
 from ilion.download.targets import list_targets, plan_target
 from ilion.errors import ConfigError
@@ -63,8 +65,37 @@ def test_the_commands_are_commands(model: str, setting: str, descriptors: bool) 
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known
+        plain: dict[str, dict[str, str]] = {}
+        for word, given in itertools.pairwise(words):
+            if word == "--set":
+                path, _, value = given.partition("=")
+                plain.setdefault(path.partition(".")[0], {})[path.partition(".")[2]] = value
+        if "side" in plain.get("extraction", {}):
+            plain["extraction"]["side"] = int(plain["extraction"]["side"])  # type: ignore[assignment]
+        from_dict(ExperimentConfig, {"output": "run", **plain})
         if words[:1] == ["ilias"] and "--shards" in words:
             assert "ilias" in load_recipes()
+
+
+def test_photos_are_described_as_the_benchmark_did() -> None:
+    """Side, pooling and name of each model as in feature_extraction/scripts/models.sh of its repository."""
+
+    def commands(model: str, setting: str = "5M", **options: bool) -> list[str]:
+        return [step.command for step in plan_target(model, setting, **options).steps]
+
+    like = "--set extraction.like=ilias --set extraction.side"
+    assert f"{like}=384 --set extraction.pooling=head" in commands("resnet50")[-1]
+    assert f"--model alexnet {like}=384 --set evaluation" in commands("alexnet")[-1]
+    assert f"{like}=512" in commands("siglip-l-384")[-1]
+    assert f"{like}=724" in commands("siglip2-l-512", "5M text")[-1]
+    assert "like=ilias" not in commands("openclip-l-224")[-1]
+    adapted = commands("dinov2-l", "5M adapted", descriptors=True)
+    assert "--features dinov2_vitl14 --shards all" in adapted[1]
+    assert "--layers dinov2_vitl14" in adapted[3]
+    assert adapted[-1].endswith("adaptation.layer=ilias/lin_adapt_layers/dinov2_vitl14.pth")
+    assert "extraction" not in adapted[-1]  # descriptors are there already
+    core = plan_target("resnet50").steps[0]
+    assert core.fetched is None  # not published, so not zero either
 
 
 def test_what_has_no_figure_is_said() -> None:
@@ -81,6 +112,7 @@ def test_the_command_lists_and_prints_and_never_begins(capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "vgg16, 100M: mAP@1k 1.6 as published" in out
     assert "6,300.0 GB fetched" in out
+    assert "fetches a size that is not published" in out
     reproduce("vgg16", dry_run=True, as_json=True)
     assert json.loads(capsys.readouterr().out)["hours"] is None
     with pytest.raises(ConfigError, match="--dry-run"):

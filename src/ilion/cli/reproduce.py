@@ -63,6 +63,9 @@ def reproduce(
     print(f"{name}, {setting}: mAP@1k {100 * target.figure:.1f} as published")
     for step in target.steps:
         print(f"  {step.command}")
+        if step.fetched is None:
+            print("      fetches a size that is not published")
+            continue
         hours = "hours unknown" if step.hours is None else f"{step.hours:,.1f} hours"
         print(f"      fetches {step.fetched / 1e9:,.1f} GB, leaves {step.stored / 1e9:,.1f} GB, {hours}")
     hours = "unknown" if target.hours is None else f"{target.hours:,.1f}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilion.descriptors.registry import ModelInfo, model_info, models
+from ilion.descriptors.registry import model_info, models
 from ilion.errors import ConfigError
 from ilion.forecast.cost import GIGABYTE, Prices
 
@@ -23,18 +23,50 @@ MINI_IDS = "ilias/image_ids/mini_ilias_yfcc100m_ids.txt"
 
 
 @dataclass(frozen=True)
+class _Official:
+    """How the benchmark describes with a model (feature_extraction/scripts/models.sh of its repository).
+
+    Args:
+        name: Name of its folder of features and of its layer.
+        side: Longer side in pixels.
+        pooling: Pooling, where it is not that of the preset.
+        square: Whether the library here takes square photos only, where the benchmark's takes any.
+    """
+
+    name: str
+    side: int
+    pooling: str = ""
+    square: bool = False
+
+
+_OFFICIAL = {
+    "siglip-l-384": _Official("vit_large_patch16_siglip_384.webli", 512),
+    "siglip2-l-512": _Official("vit_large_patch16_siglip_512.v2_webli", 724),
+    "pe-core-l-336": _Official("vit_pe_core_large_patch14_336.fb", 512),
+    "openclip-l-224": _Official("vit_large_patch14_clip_224.laion2b", 384, square=True),
+    "dinov3-b": _Official("dinov3_vitb16", 768),
+    "dinov3-l": _Official("dinov3_vitl16", 768),
+    "dinov2-l": _Official("dinov2_vitl14", 724),
+    "alexnet": _Official("alexnet", 384),
+    "vgg16": _Official("vgg16.tv_in1k", 384),
+    "resnet50": _Official("resnet50.tv_in1k", 384, "head"),
+    "resnet101": _Official("resnet101.tv_in1k", 384, "head"),
+}
+
+
+@dataclass(frozen=True)
 class Step:
     """One command.
 
     Args:
         command: Line for a shell.
-        fetched: Bytes that it fetches; 0 for none, or too few to matter.
+        fetched: Bytes that it fetches; None where the source does not publish them.
         stored: Bytes that it leaves on the disk.
         hours: Hours that it takes; None where no speed was given.
     """
 
     command: str
-    fetched: float = 0.0
+    fetched: float | None = 0.0
     stored: float = 0.0
     hours: float | None = 0.0
 
@@ -61,8 +93,8 @@ class Target:
 
     @property
     def fetched(self) -> float:
-        """Bytes fetched in all."""
-        return sum(step.fetched for step in self.steps)
+        """Bytes fetched in all, as far as they are known."""
+        return sum(step.fetched or 0.0 for step in self.steps)
 
     @property
     def stored(self) -> float:
@@ -121,21 +153,31 @@ def plan_target(
     network = megabits_per_second * 1e6 / 8
     notes = []
 
-    def fetch(parts: str, size: float) -> Step:
-        hours = size / network / 3600 if network else (None if size else 0.0)
-        return Step(f"ilion download ilias {parts}", size, size, hours)
+    def fetch(parts: str, size: float | None) -> Step:
+        hours = size / network / 3600 if size and network else (None if size else 0.0)
+        return Step(f"ilion download ilias {parts}", size, size or 0.0, hours)
 
-    run = f"ilion run ilias --model {name} --set evaluation.ties=step"
-    steps = [fetch("--core --ids", 0)]
+    official = _OFFICIAL[name]
+    run = f"ilion run ilias --model {name}"
+    steps = [fetch("--core --ids", None)]
     if descriptors:
-        steps.append(fetch(f"--features {_tag(info)} --shards all", (DISTRACTORS["100M"] + OTHERS) * row))
+        steps.append(fetch(f"--features {official.name} --shards all", (DISTRACTORS["100M"] + OTHERS) * row))
         steps.append(
             Step("ilion import features ilias/features --output ilias-descriptors", stored=images * row)
         )
-        run = run.replace(f"--model {name}", "--model imported:ilias-descriptors")
-        notes.append(f"whether descriptors of {_tag(info)!r} are published is known once the server answers")
+        run = "ilion run ilias --model imported:ilias-descriptors"
+        notes.append(
+            f"whether descriptors of {official.name!r} are published is known once the server answers"
+        )
     else:
         steps.append(fetch("--shards all", SHARDS_BYTES))
+        run += "" if official.square else " --set extraction.like=ilias"
+        run += f" --set extraction.side={official.side}"
+        if official.square:
+            notes.append("photos are padded to a square here, and not by the benchmark: expect a difference")
+        if official.pooling:
+            run += f" --set extraction.pooling={official.pooling}"
+    run += " --set evaluation.ties=step"
     if size == "5M":
         run += f" --set dataset.subset={MINI_IDS}"
         notes.append(
@@ -144,8 +186,8 @@ def plan_target(
     if variant == "text":
         run += " --set dataset.queries=text"
     if variant == "adapted":
-        steps.append(fetch(f"--layers {_tag(info)}", 0))
-        run += f" --set adaptation.layer=ilias/lin_adapt_layers/{_tag(info)}.pth"
+        steps.append(fetch(f"--layers {official.name}", None))
+        run += f" --set adaptation.layer=ilias/lin_adapt_layers/{official.name}.pth"
     hours = images / images_per_second / 3600 if images_per_second else None
     steps.append(Step(run, stored=0 if descriptors else images * row, hours=0.0 if descriptors else hours))
     if not info.open_licence:
@@ -154,11 +196,7 @@ def plan_target(
         notes.append(
             "hours of describing: give --images-per-second, as 'ilion run' on a few shards measures it"
         )
+    notes.append("core, lists and layers come on top: their sizes are not published; so do import and search")
     if not network:
         notes.append("hours of fetching: give --megabits-per-second")
     return Target(name, setting, info.ilias[setting], tuple(steps), tuple(notes), prices or Prices())
-
-
-def _tag(info: ModelInfo) -> str:
-    """Return the name by which the benchmark most likely files a model: architecture and weights."""
-    return info.source.replace("/", ".")
