@@ -4,6 +4,10 @@ As in the paper: as many matching as non-matching pairs, a random number of desc
 batch, and binary cross-entropy of a function ``g`` of the score that is used in training only. Ours can only
 rise, so that a high score comes to mean the same object. Pairs are drawn as for AMES
 (`ilion.reranking.ames.training`); rate and decay of the defaults are those of the authors on landmarks.
+
+Two things are ours, for sets of a few dozen objects: the network starts as optimal transport between whitened
+descriptors instead of at random (in the public start the score hardly depends on its input), and some objects
+are held out and watched: the weights that do best on them are kept.
 """
 
 from __future__ import annotations
@@ -15,41 +19,78 @@ from typing import Any
 
 import numpy as np
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, ConfigError
 from ilion.reranking.ames.scoring import pad
-from ilion.reranking.ames.training import PairSampler, Progress, TrainingOptions, learning_rate
-from ilion.reranking.elvis import Elvis, parameter_shapes
+from ilion.reranking.ames.training import PairSampler, TrainingOptions
+from ilion.reranking.descent import Progress, Tensor, descend, start_optimiser
+from ilion.reranking.elvis import Elvis, gelu, parameter_shapes
+from ilion.reranking.matching import chamfer_many
 from ilion.reranking.transport import ITERATIONS, TEMPERATURE
 from ilion.runtime.torch import extra_library, seeded, torch_device
-from ilion.types import Int64, LocalFeatures
+from ilion.types import Float32, Float64, Int64, LocalFeatures
 
 log = logging.getLogger(__name__)
 
-Tensor = Any
-"""A torch tensor."""
 _PROJECTED = 64
 """Width of ``g``."""
-_LOG_EVERY = 100
+_SAMPLE = 20_000
+"""Descriptors from which the start is made."""
+_FLOOR = 0.1
+"""Smallest variance of a direction that is brought to one, as a share of the mean variance."""
+_WATCHED = 60
+"""Largest number of held-out photos."""
 
 
 @dataclass(frozen=True)
 class ElvisTraining(TrainingOptions):
-    """Settings with the authors' defaults; ``distillation``, ``sigma`` and checkpoints are not used."""
+    """Settings with the authors' defaults; ``distillation``, ``sigma`` and checkpoints are not used.
+
+    Args:
+        held_out: Share of the objects that is not learnt but watched; 0 learns all and keeps the last step.
+        watch_every: Steps between two looks at them.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
 
     learning_rate: float = 5e-4
     weight_decay: float = 5e-4
     fewest: int = 100
+    held_out: float = 0.2
+    watch_every: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.held_out < 1 or self.watch_every < 1:
+            raise ConfigError(f"ELViS training: held_out is a share below 1, watch_every at least 1: {self}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, and what it was seen to do on objects that it did not learn from.
+
+    Args:
+        network: The network of the best look.
+        step: Steps after which that was; 0 is the start.
+        watched: Mean AP among the held-out photos by number of steps; empty without held-out objects.
+        chamfer: Mean AP of plain Chamfer similarity there; NaN without.
+    """
+
+    network: Elvis
+    step: int
+    watched: Mapping[int, float]
+    chamfer: float
 
 
 def train(
     features: Sequence[LocalFeatures],
     labels: Sequence[str],
-    options: TrainingOptions,
+    options: ElvisTraining,
     *,
     neighbours: Int64 | None = None,
     dim: int = 128,
     progress: Progress | None = None,
-) -> Elvis:
+) -> Trained:
     """Learn a network; the same input and seed give the same network on the same machine.
 
     Args:
@@ -68,30 +109,52 @@ def train(
     """
     torch = extra_library("torch", "ELViS")
     device = torch_device(options.device)
-    sampler = PairSampler(labels, options, neighbours)
-    [local] = _lengths(features)
-    weights = {n: w.to(device).requires_grad_() for n, w in _initialise(local, dim, options.seed).items()}
-    optimiser = torch.optim.AdamW(list(weights.values()), weight_decay=options.weight_decay)
-    for step in range(options.steps):
+    lengths = {image.descriptors.shape[1] for image in features}
+    if len(lengths) != 1:
+        raise ArtifactError(f"ELViS: descriptors of one length are needed, got {sorted(lengths)}")
+    learnt, held = _hold_out(labels, options)
+    sampler = PairSampler([labels[row] for row in learnt], options, _among(learnt, neighbours))
+    images = [features[row].descriptors for row in learnt]
+    started = _start(images, dim, options.seed)
+    weights = {name: torch.from_numpy(w).to(device).requires_grad_() for name, w in started.items()}
+    watched: dict[int, float] = {}
+    best = 0, _numbers(weights)
+
+    def loss_of(step: int) -> Tensor:
         first, second, match = sampler.draw(step)
         m, n = sampler.lengths(step)
         sides = [
-            _side([features[row].descriptors[:count] for row in rows], device)
-            for rows, count in ((first, m), (second, n))
+            _side([images[row][:count] for row in rows], device) for rows, count in ((first, m), (second, n))
         ]
         logits = _project(weights, score(weights, *sides[0], *sides[1]))
         wanted = torch.from_numpy(match.astype(np.float32)).to(device)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
-        optimiser.param_groups[0]["lr"] = learning_rate(step, options)
-        optimiser.step()
-        if (step + 1) % _LOG_EVERY == 0:
-            log.info("ELViS training: step %d of %d, loss %.4f", step + 1, options.steps, loss.item())
-        if progress:
-            progress(step + 1, options.steps)
-    return Elvis({name: w.detach().cpu().numpy().astype(np.float64) for name, w in weights.items()})
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+
+    def look(done: int) -> None:
+        nonlocal best
+        if not len(held):
+            best = done, best[1]
+        elif done % options.watch_every == 0 or done == options.steps:
+            sets = [features[row].descriptors[: options.most] for row in held]
+            with torch.no_grad():
+                everything = _side(sets, device)
+                rows = [score(weights, *_side([one] * len(held), device), *everything) for one in sets]
+            scores = torch.stack(rows).cpu().numpy().astype(np.float64)
+            watched[done] = _mean_precision(scores, [labels[row] for row in held])
+            log.info("ELViS training: step %d, mean AP of held-out photos %.4f", done, watched[done])
+            if watched[done] >= max(watched.values()):
+                best = done, _numbers(weights)
+
+    look(0)
+    optimiser = start_optimiser(weights, options)
+    descend("ELViS", weights, optimiser, loss_of, options, after=look, progress=progress)
+    kept = best[1] if len(held) else _numbers(weights)
+    plain = float("nan")
+    if len(held):
+        sets = [np.asarray(features[row].descriptors[: options.most], np.float32) for row in held]
+        scores = np.array([chamfer_many(one, sets) for one in sets], np.float64)
+        plain = _mean_precision(scores, [labels[row] for row in held])
+    return Trained(Elvis(kept), best[0], watched, plain)
 
 
 def score(w: Mapping[str, Tensor], rows: Tensor, there: Tensor, columns: Tensor, also: Tensor) -> Tensor:
@@ -167,31 +230,96 @@ def _side(parts: Sequence[Any], device: Any) -> tuple[Tensor, Tensor]:
     return padded, torch.arange(padded.shape[1], device=device) < lengths[:, None]
 
 
-def _lengths(features: Sequence[LocalFeatures]) -> set[int]:
-    found = {image.descriptors.shape[1] for image in features}
-    if len(found) != 1:
-        raise ArtifactError(f"ELViS: descriptors of one length are needed, got {sorted(found)}")
-    return found
+def _numbers(weights: Mapping[str, Tensor]) -> dict[str, Float64]:
+    return {name: w.detach().cpu().numpy().astype(np.float64) for name, w in weights.items()}
 
 
-def _initialise(local: int, dim: int, seed: int) -> dict[str, Tensor]:
-    """Return random weights as the public code starts: Xavier-uniform matrices, a spare place of 1."""
+def _hold_out(labels: Sequence[str], options: ElvisTraining) -> tuple[Int64, Int64]:
+    """Return the rows to learn from, and those to watch; of fewer than two objects none are watched."""
+    _, numbers, counts = np.unique(np.array(labels, str), return_inverse=True, return_counts=True)
+    rng = np.random.default_rng((options.seed, 2))
+    able = rng.permutation(np.flatnonzero(counts > 1))
+    chosen = able[: round(options.held_out * len(able))]
+    if len(chosen) < 2:
+        return np.arange(len(labels)), np.arange(0)
+    outside = np.isin(numbers, chosen)
+    rows = [np.flatnonzero(numbers == n)[: max(2, _WATCHED // len(chosen))] for n in chosen]
+    return np.flatnonzero(~outside), np.concatenate(rows)[:_WATCHED]
+
+
+def _among(rows: Int64, neighbours: Int64 | None) -> Int64 | None:
+    """Return the neighbours of some rows, as numbers of these rows; the row itself stands for others."""
+    if neighbours is None:
+        return None
+    place = np.full(len(neighbours), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    found = place[neighbours[rows]]
+    return np.where(found < 0, np.arange(len(rows))[:, None], found)
+
+
+def _mean_precision(scores: Float64, labels: Sequence[str]) -> float:
+    """Return the mean AP of photos (N, N) that ask for the others of their object."""
+    names = np.array(labels, str)
+    precisions = []
+    for row in range(len(names)):
+        order = np.argsort(-scores[row], kind="stable")
+        hits = (names[order] == names[row])[order != row]
+        if hits.any():
+            precisions.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+    return float(np.mean(precisions))
+
+
+def _start(images: Sequence[Float32], dim: int, seed: int) -> dict[str, Float32]:
+    """Return weights with which the score is the sum of the best shares of a plan of whitened descriptors."""
     import torch
 
-    shapes = parameter_shapes(local, dim) | {
+    local = images[0].shape[1]
+    found: dict[str, Float32] = {}
+    with seeded(seed):
+        for name, shape in (parameter_shapes(local, dim) | _of_training()).items():
+            weight = torch.zeros(shape)
+            if len(shape) == 2:
+                torch.nn.init.xavier_uniform_(weight)
+            found[name] = weight.numpy()
+    for name in ("remap_local.1.weight", "f.1.weight", "dust_bin"):
+        found[name] = np.ones_like(found[name])
+    found["g.2.weight"] /= _PROJECTED
+    rng = np.random.default_rng((seed, 3))
+    sample = np.concatenate([images[row] for row in rng.permutation(len(images)).tolist()])[:_SAMPLE]
+    weight, bias = _whiten(sample.astype(np.float64), dim, rng)
+    found |= {
+        "remap_local.0.weight": weight.astype(np.float32),
+        "remap_local.0.bias": bias.astype(np.float32),
+    }
+    # f's random first layer stays; its last one is solved so that sigmoid(f(x)) is x
+    shares = np.linspace(0, 1, 101)[:, None]
+    found["f.0.bias"] = rng.uniform(-1, 1, len(found["f.0.bias"])).astype(np.float32)
+    hidden = shares * found["f.0.weight"].T + found["f.0.bias"]
+    centred = hidden - hidden.mean(axis=1, keepdims=True)
+    known = gelu(centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6))
+    known = np.concatenate([known, np.ones_like(shares)], axis=1)
+    wanted = np.log((shares + 0.02) / (1.02 - shares))
+    solved = np.linalg.solve(known.T @ known + 1e-2 * np.eye(known.shape[1]), known.T @ wanted)[:, 0]
+    last = solved.astype(np.float32)
+    return found | {"f.3.weight": last[None, :-1], "f.3.bias": last[-1:]}
+
+
+def _whiten(sample: Float64, dim: int, rng: np.random.Generator) -> tuple[Float64, Float64]:
+    """Return (dim, local) and (dim,): main directions with a variance of one, spread over all numbers."""
+    mean = sample.mean(axis=0)
+    variances, directions = np.linalg.eigh(np.cov(sample, rowvar=False) + 1e-12 * np.eye(len(mean)))
+    kept = min(dim, len(mean))
+    variances, directions = variances[-kept:], directions[:, -kept:]
+    scaled = directions / np.sqrt(np.maximum(variances, _FLOOR * variances.mean()))
+    frame = np.linalg.qr(rng.standard_normal((dim, dim)))[0][:, :kept]
+    layer = frame @ scaled.T
+    return layer, -layer @ mean
+
+
+def _of_training() -> dict[str, tuple[int, ...]]:
+    return {
         "g.0.weight": (_PROJECTED, 1),
         "g.0.bias": (_PROJECTED,),
         "g.2.weight": (1, _PROJECTED),
         "g.2.bias": (1,),
     }
-    found = {}
-    with seeded(seed):
-        for name, shape in shapes.items():
-            found[name] = torch.zeros(shape)
-            if len(shape) == 2:
-                torch.nn.init.xavier_uniform_(found[name])
-                if name.startswith("g."):
-                    found[name] /= 1 if name == "g.0.weight" else _PROJECTED
-            elif name in ("remap_local.1.weight", "f.1.weight", "dust_bin"):
-                found[name] += 1
-    return found

@@ -7,15 +7,15 @@ small share ("semi-positives"). Queries are disturbed by noise of random strengt
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ConfigError, DatasetError
+from ilion.reranking.descent import Progress, descend, start_optimiser
 from ilion.reranking.quari import (
     Array,
     Functions,
@@ -27,10 +27,6 @@ from ilion.reranking.quari import (
 )
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Bool, Float32, Int64
-
-log = logging.getLogger(__name__)
-
-_LOG_EVERY = 100
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def train(
     options: QuariTraining,
     *,
     asking: Bool | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Quari:
     """Learn a network; the same input and seed give the same network on the same machine.
 
@@ -92,7 +88,7 @@ def train(
         config: Sizes of the network.
         options: Settings of the training.
         asking: (N,) which photos are queries; None for all.
-        progress: Callback that receives the number of steps done and of all.
+        progress: See `Progress`.
 
     Raises:
         DatasetError: Fewer than two objects have a query and another photo.
@@ -107,20 +103,14 @@ def train(
     functions = Functions(
         torch.nn.functional.gelu, lambda x: x.softmax(-1), lambda parts: torch.cat(list(parts), 1)
     )
-    optimiser = torch.optim.AdamW(list(weights.values()), weight_decay=options.weight_decay)
-    for step in range(options.steps):
+
+    def loss_of(step: int) -> Array:
         queries, targets, near, shares = (torch.from_numpy(x).to(device) for x in sampler.draw(step))
         better, left, right = forward(config, weights, fixed, functions, queries)
-        loss = _loss(config, options, better, left, right, targets, near, shares)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
-        optimiser.param_groups[0]["lr"] = _rate(step, options)
-        optimiser.step()
-        if (step + 1) % _LOG_EVERY == 0:
-            log.info("QuARI training: step %d of %d, loss %.4f", step + 1, options.steps, loss.item())
-        if progress:
-            progress(step + 1, options.steps)
+        return _loss(config, options, better, left, right, targets, near, shares)
+
+    optimiser = start_optimiser(weights, options)
+    descend("QuARI", weights, optimiser, loss_of, options, rise=100, progress=progress)
     return Quari(config, {name: w.detach().cpu().numpy() for name, w in weights.items()})
 
 
@@ -148,13 +138,6 @@ def _loss(
     wanted = torch.cat([torch.eye(len(queries), device=logits.device), shares], 1)
     of_queries = -(wanted * torch.cat([logits, compare(near)], 1).log_softmax(1)).sum(1).mean()
     return (of_queries + torch.nn.functional.cross_entropy(logits.T, own)) / 2
-
-
-def _rate(step: int, options: QuariTraining) -> float:
-    rise = max(1, options.steps // 100)
-    if step < rise:
-        return options.learning_rate * (step + 1) / rise
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (options.steps - rise)))
 
 
 def _initialise(config: QuariConfig, seed: int) -> dict[str, Array]:

@@ -8,7 +8,6 @@ network learns through a smooth sign and can also learn from a teacher. The opti
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ilion.localfeatures.codecs.learnt import learn_rotation
 from ilion.reranking.ames.network import Ames, AmesConfig, Tensor, compare, initialise, tokens
 from ilion.reranking.ames.scoring import pad, squash
 from ilion.reranking.ames.weights import check_shapes
+from ilion.reranking.descent import Progress, descend, start_optimiser
 from ilion.runtime.torch import extra_library, read_torch, torch_device, write_torch
 from ilion.storage import fingerprint
 from ilion.types import Float32, Float64, Int64, LocalFeatures
@@ -31,12 +31,7 @@ log = logging.getLogger(__name__)
 Teacher = Callable[[Int64, Int64], Float64]
 """From rows of P pairs of images to (P,) probabilities that they match."""
 
-Progress = Callable[[int, int], None]
-"""Callback that receives the number of steps done and of all steps."""
-
-_LOG_EVERY = 100
 _ROTATION_SAMPLE = 20_000
-_LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,14 +125,15 @@ def train(
         )
     for tensor in weights.values():
         tensor.requires_grad_(True)
-    optimiser = torch.optim.AdamW(list(weights.values()), weight_decay=options.weight_decay)
+    optimiser = start_optimiser(weights, options)
     model = Ames(config, weights)
     identity = fingerprint(asdict(config), asdict(options), list(labels))
     start = 0
     if checkpoint and checkpoint.exists():
         start = _resume(checkpoint, identity, model, optimiser)
         log.info("AMES training goes on at step %d of %d", start, options.steps)
-    for step in range(start, options.steps):
+
+    def loss_of(step: int) -> Tensor:
         first, second, match = sampler.draw(step)
         targets = match
         if teacher:
@@ -147,15 +143,9 @@ def train(
             model, [features[i] for i in first], [features[i] for i in second], m, n, options.sigma
         )
         wanted = torch.from_numpy(targets.astype(np.float32)).to(device)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(weights.values()), _LARGEST_GRADIENT)
-        optimiser.param_groups[0]["lr"] = learning_rate(step, options)
-        optimiser.step()
-        done = step + 1
-        if done % _LOG_EVERY == 0:
-            log.info("AMES training: step %d of %d, loss %.4f", done, options.steps, loss.item())
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+
+    def store(done: int) -> None:
         if checkpoint and (done % options.checkpoint_every == 0 or done == options.steps):
             state = {name: w.detach() for name, w in weights.items()}
             content = {
@@ -165,22 +155,9 @@ def train(
                 "optimiser": optimiser.state_dict(),
             }
             write_torch(checkpoint, {"config": asdict(config), **content})
-        if progress:
-            progress(done, options.steps)
+
+    descend("AMES", weights, optimiser, loss_of, options, start=start, after=store, progress=progress)
     return Ames(config, {name: w.detach().cpu() for name, w in weights.items()})
-
-
-def learning_rate(step: int, options: TrainingOptions) -> float:
-    """Return the rate of a step: a linear rise, then half a cosine.
-
-    >>> options = TrainingOptions(steps=100, learning_rate=1.0)
-    >>> [round(learning_rate(step, options), 2) for step in (0, 4, 52, 99)]
-    [0.2, 1.0, 0.51, 0.0]
-    """
-    rise = max(1, options.steps // 20)
-    if step < rise:
-        return options.learning_rate * (step + 1) / rise
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (options.steps - rise)))
 
 
 class PairSampler:
