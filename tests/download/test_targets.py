@@ -80,8 +80,8 @@ def test_the_commands_are_commands(model: str, setting: str, descriptors: bool) 
 def test_photos_are_described_as_the_benchmark_did() -> None:
     """Side, pooling and name of each model as in feature_extraction/scripts/models.sh of its repository."""
 
-    def commands(model: str, setting: str = "5M", **options: bool) -> list[str]:
-        return [step.command for step in plan_target(model, setting, **options).steps]
+    def commands(model: str, setting: str = "5M", descriptors: bool = False) -> list[str]:
+        return [step.command for step in plan_target(model, setting, descriptors=descriptors).steps]
 
     like = "--set extraction.like=ilias --set extraction.side"
     assert f"{like}=384 --set extraction.pooling=head" in commands("resnet50")[-1]
