@@ -50,6 +50,18 @@ Incomplete = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+def say_skipped(run: Path) -> None:
+    """Say which photos a finished run could not read: no search of it finds them."""
+    from ilion.storage.runs import read_run
+
+    skipped = read_run(run)["skipped"]
+    if skipped:
+        names = ", ".join(each["id"] for each in skipped[:SHOWN_NOTES])
+        more = ", ..." if len(skipped) > SHOWN_NOTES else ""
+        text = f"{len(skipped):,} photos of the database could not be read and are never found: {names}{more}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Any]:
     """Show one bar a stage on stderr; quiet when nobody watches."""

@@ -112,7 +112,7 @@ def index(
     print(f"{status.photos:,} photos of {status.objects:,} objects, design {status.design!r}")
     if status.without_descriptor:
         print(f"  {status.without_descriptor:,} photos cannot be read and cannot be found")
-    _say_unreadable(unreadable)
+    _say_unreadable(unreadable, "cannot be found" if status.without_descriptor else "not added")
     print(f"index: {output}; search it with: ilion search {output} PHOTO")
 
 
@@ -237,9 +237,9 @@ def _say_added(done: Added) -> None:
     _say_unreadable(done.unreadable)
 
 
-def _say_unreadable(unreadable: Mapping[str, str]) -> None:
+def _say_unreadable(unreadable: Mapping[str, str], what: str = "not added") -> None:
     for name, problem in list(unreadable.items())[:10]:
-        console.print(f"not added: {name}: {problem}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{what}: {name}: {problem}", markup=False, highlight=False, soft_wrap=True)
     if len(unreadable) > 10:
         console.print(f"... and {len(unreadable) - 10:,} more that cannot be read; --json names all")
 

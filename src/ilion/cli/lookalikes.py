@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, say_json
+from ilion.cli.common import AsJson, say_json, say_skipped
 
 _ADVICE = {
     "merge": "each is taken for the other: are they one object under two names?",
@@ -30,6 +30,7 @@ def lookalikes(
     from ilion.pipeline.jobs.lookalikes import FILE
     from ilion.pipeline.jobs.lookalikes import lookalikes as find
 
+    say_skipped(run)
     found = find(run, searches=searches, wrong_pick=wrong_pick, currency=currency)
     if as_json:
         say_json(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, Set, progress_bars, say_json
+from ilion.cli.common import AsJson, BadImage, Set, progress_bars, say_json
 
 if TYPE_CHECKING:
     from ilion.poc.decision import Decision
@@ -192,12 +192,15 @@ def check(folder: Folder, as_json: AsJson = False) -> None:
 
 
 @app.command("run")
-def run(folder: Folder, settings: Set = None, as_json: AsJson = False) -> None:
+def run(folder: Folder, settings: Set = None, on_bad_image: BadImage = None, as_json: AsJson = False) -> None:
     """Run the designs, cheapest first, until none can win any more; what is done is not done again."""
     from ilion import api
 
+    given = [*(settings or ())]
+    if on_bad_image is not None:
+        given.append(f'extraction.on_bad_image="{on_bad_image}"')
     with progress_bars() as progress:
-        done, not_run = api.run_poc(folder, settings or (), progress)
+        done, not_run = api.run_poc(folder, given, progress)
     if as_json:
         say_json({"run": list(done), "not_run": dict(not_run)})
         return

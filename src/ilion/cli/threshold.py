@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, progress_bars, say_json
+from ilion.cli.common import AsJson, progress_bars, say_json, say_skipped
 from ilion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def threshold(
     from ilion.pipeline.jobs.threshold import set_by_hand, set_threshold
     from ilion.storage.runs import THRESHOLD
 
+    say_skipped(run)
     if at is not None:
         if absent_share is not None:
             raise ConfigError("--at sets a threshold without a promise; leave out --absent-share")

@@ -32,6 +32,8 @@ from ilion.types import RGB, Box, ImageRecord, Query, Shard
 
 log = logging.getLogger(__name__)
 
+ADVICE = "--on-bad-image=skip counts such images and goes on; 'ilion datasets check' lists all of them"
+"""What to do about an unreadable image of the database."""
 CHUNK = 32
 """Number of decoded images handed to an extractor at once; enough for full batches of each shape."""
 FIT_SHARDS = 20
@@ -180,6 +182,7 @@ def describe(
     *,
     box_use: BoxUse = "none",
     on_bad_image: OnBadImage = "error",
+    advice: str = "",
     workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[ImageRecord, T]]:
@@ -191,6 +194,7 @@ def describe(
         skipped: List to which images are added that cannot be read, if they are to be skipped.
         box_use: What to do with the boxes of records that have some.
         on_bad_image: ``error`` or ``skip``.
+        advice: What to do about an unreadable image, beyond what its message says.
         workers: Number of decoding threads; 0 means one per core.
         progress: Callback that receives the number of images just done.
 
@@ -216,10 +220,7 @@ def describe(
             chunk.append((record, image.result()))
         except DatasetError as error:
             if on_bad_image == "error":
-                raise ImageError(
-                    f"{error}. --on-bad-image=skip counts such images of the database and goes on; "
-                    "'ilion datasets check' lists all of them"
-                ) from error
+                raise ImageError(f"{error}. {advice}" if advice else str(error)) from error
             log.warning("skipped %s", error)
             skipped.append(Skipped(record.id, str(record.source), str(error)))
             if progress:
@@ -278,6 +279,7 @@ def describe_shard(
         description,
         skipped,
         on_bad_image=on_bad_image,
+        advice=ADVICE,
         workers=workers,
         progress=advance,
     )

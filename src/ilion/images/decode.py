@@ -108,7 +108,7 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"the header says {width} x {height} pixels, more than the limit of {max_pixels:,}; if that is "
-            "true, scale the image down or raise max_pixels"
+            "true, scale the image down"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -33,7 +34,11 @@ THUMBNAIL = 256
 """Longer side of a thumbnail, pixels."""
 BATCH = 500
 """Photos that are described and stored as one shard."""
+NAMED = 5
+"""Files that are no photos and are named."""
 _BOX = ("x", "y", "width", "height")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def look_at(source: Source, place: str) -> Seen:
     try:
         with naming_place(ImageRecord(place, source)):
             data = source.read()
-            size = probe(data, where=place).size
-            jpeg = thumbnail(data, place)
+            size = probe(data, where=str(source)).size
+            jpeg = thumbnail(data, str(source))
     except DatasetError as error:
         return Seen(digest_of(data), (0, 0), b"", str(error))
     return Seen(digest_of(data), size, jpeg)
@@ -219,7 +224,7 @@ def _cut(photos: Iterable[NewPhoto]) -> Iterator[Batch]:
 def _folder(folder: Path, objects: bool, prefix: str) -> Iterator[NewPhoto]:
     """Yield the photos and the photos in tars below a folder."""
     listing = Listing(folder, folder, folder)
-    base = folder.resolve()
+    base, others = folder.resolve(), list[str]()
     for name in scan(folder, listing):
         path = base / name
         if path.suffix == ".tar":
@@ -228,6 +233,11 @@ def _folder(folder: Path, objects: bool, prefix: str) -> Iterator[NewPhoto]:
         elif is_image_name(name):
             shown = name.split("/")[0] if objects and "/" in name else ""
             yield NewPhoto(f"{prefix}{name}", FileSource(path), {shown: ()} if shown else {})
+        else:
+            others.append(name)
+    if others:
+        names = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+        log.warning("%s: %d files have no ending of a photo and are not read: %s", folder, len(others), names)
     _refuse(listing)
 
 

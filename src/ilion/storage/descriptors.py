@@ -40,7 +40,7 @@ from ilion.types import Descriptors, Float32, Int64, Value
 OPEN = 128
 """Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
 
-CACHED = 2**19
+CACHED = 2**18
 """Bytes that are copied and hashed by turns, so that hashing finds them in the cache of the processor."""
 
 log = logging.getLogger(__name__)
@@ -223,17 +223,18 @@ class _Maps:
     def read(self, shard: int, size: int) -> Iterator[NDArray[np.floating]]:
         """Yield copies of all rows, compared with their checksum before the last ones are given."""
         stored, rows = self.mapped(shard), self._shapes[shard].rows
+        plain = stored.view(np.ndarray)  # a part of a mapped array takes longer to make than to copy
         if self._sound[shard] or not rows:
             checking: AbstractContextManager[Check | None] = nullcontext()
         else:
             checking = checking_mapped(self._path(shard), stored)
         with checking as check:
             for start in range(0, rows, size):
-                block = np.empty(stored[start : start + size].shape, stored.dtype)
-                step = len(block) if check is None else max(1, CACHED // stored[0].nbytes)
+                block = np.empty(plain[start : start + size].shape, plain.dtype)
+                step = len(block) if check is None else max(1, CACHED // plain[0].nbytes)
                 for first in range(0, len(block), step):
                     part = block[first : first + step]
-                    part[:] = stored[start + first : start + first + len(part)]
+                    part[:] = plain[start + first : start + first + len(part)]
                     if check is not None:
                         check.take(part)
                 if check is not None and start + size >= rows:
