@@ -13,18 +13,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ilion import api, load_experiment
+from ilion.cli import app
 from ilion.evaluation.evaluate import evaluate
 from ilion.outcome import Evaluation
 from tests.stages import described
 
 
 def ilion(*arguments: str) -> str:
+    """Run a verb in a process of its own, as a user does."""
     done = subprocess.run(
         [sys.executable, "-m", "ilion", *arguments], capture_output=True, text=True, check=False, timeout=1800
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def here(*arguments: str) -> str:
+    """Run a verb in this process, which has imported already what it needs."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
@@ -64,7 +74,7 @@ def judged(output: Path, dims: slice) -> Evaluation:
 @pytest.mark.grocery
 @pytest.mark.slow
 def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path], tmp_path: Path) -> None:
-    assert "31" in ilion("datasets", "check", str(grocery), "--quick")
+    assert "31" in here("datasets", "check", str(grocery), "--quick")
     output = tmp_path / "run"
     chosen = [str(dairy[0]), "--set", f"dataset.subset={dairy[1]}", "-o", str(output), "--json"]
     chosen += ["--set", "extraction.model=default"]
@@ -94,14 +104,14 @@ def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path
     assert metrics["recall@1000"] == metrics["oracle@1000"] == 1.0
     report = Path(said["report"])
     assert 500_000 < report.stat().st_size < 15_000_000
-    again = json.loads(ilion("evaluate", *chosen))
+    again = json.loads(here("evaluate", *chosen))
     assert again["mAP"] == said["mAP"]
     assert set(again["cost"]["reused"]) == {"fit", "descriptors", "queries", "search"}
-    same = json.loads(ilion("compare", str(output), str(output), "--json"))
+    same = json.loads(here("compare", str(output), str(output), "--json"))
     assert same["difference"] == 0.0
     assert same["equal"] == 10
     # fewer results than images, as in large databases: only the cut changes
-    cut = json.loads(ilion("evaluate", *chosen, "--set", "search.k=100"))
+    cut = json.loads(here("evaluate", *chosen, "--set", "search.k=100"))
     assert set(cut["cost"]["reused"]) == {"fit", "descriptors", "queries"}
     assert cut["metrics"]["recall@1000"] == metrics["recall@100"]
     assert cut["mAP"] < cut["metrics"]["oracle@1000"] < 1
@@ -121,9 +131,9 @@ def test_grocery_without_any_setting(dairy: tuple[Path, Path], tmp_path: Path) -
     assert said["metrics"]["R@1"] >= 0.9
     page = Path(said["report"]).read_text()
     assert "link-picture" in page
-    again = json.loads(ilion("evaluate", *chosen))
+    again = json.loads(here("evaluate", *chosen))
     assert again["mAP"] == said["mAP"]
     assert set(again["cost"]["reused"]) == {"postings", "queries", "search"}
-    small = json.loads(ilion("evaluate", *chosen[:-1], "--json", "--set", "search.local.budget=4096"))
+    small = json.loads(here("evaluate", *chosen[:-1], "--json", "--set", "search.local.budget=4096"))
     assert small["cost"]["bytes_per_image"] <= 4096
     assert small["mAP"] >= 0.5

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.networks import tiny_network
+from tests.rights import bound_by_permissions
+from typer.testing import CliRunner
 
-RIGHTS = (1, 2)
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which root passes over what a folder allows."""
-
-
-def drop_rights() -> None:
-    """Take from a new process what root may do beyond others; the permissions of files bind it then."""
-    if os.geteuid() == 0:
-        library = ctypes.CDLL(None)
-        for right in RIGHTS:
-            library.prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP
+from ilion.cli import app
+from ilion.errors import IlionError
 
 
 def ilion(*arguments: object) -> tuple[int, str]:
-    command = [sys.executable, "-m", "ilion", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=drop_rights, timeout=600)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + " ".join(done.stderr.split())
+    with bound_by_permissions():
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        assert isinstance(done.exception, IlionError), done.exception
+        return 1, str(done.exception)
+    return done.exit_code, done.output
 
 
 @pytest.fixture

@@ -43,6 +43,14 @@ def found(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audi
     return api.audit(planted, output, descriptors=False, on_bad_image="skip")
 
 
+def described(planted: Path, page: Path, folder: Path) -> Path:
+    """Return an experiment on the drawn set that describes no photo again, as the audit of ``page`` did."""
+    values = f'cache = "{page.parent / "run" / "artifacts"}"\n[dataset]\npath = "{planted}"\n'
+    experiment = folder / "experiment.toml"
+    experiment.write_text(f'output = "run"\n{values}[extraction]\non_bad_image = "skip"\n')
+    return experiment
+
+
 def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], planted: Path) -> None:
     audit, page = found
     copies = {s.relation: s for s in audit.suspects if s.kind == "duplicate"}
@@ -68,7 +76,7 @@ def test_an_audit_of_its_run_goes_on_from_what_is_stored(
     found: tuple[Audit, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit, page = found
-    monkeypatch.setattr("ilion.pipeline.stages.evidence.find_matches", None)
+    monkeypatch.setattr("ilion.pipeline.stages.evidence.gather", None)
     again, _ = api.audit(page.parent / "run", tmp_path, descriptors=False, language="ja")
     assert [s.key for s in again.suspects] == [s.key for s in audit.suspects]
 
@@ -88,7 +96,7 @@ def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: P
     assert done.exit_code == 0, done.output
     assert f"{len(answers)} decisions" in done.output
     assert "amendments" in " ".join(open_dataset(planted).notes)
-    again, _ = api.audit(planted, tmp_path / "again", descriptors=False, on_bad_image="skip")
+    again, _ = api.audit(described(planted, page, tmp_path), tmp_path / "again", descriptors=False)
     # a photo whose label went is no suspect any more; the copies are, and were settled
     assert again.settled == sum(answer["answer"] == "duplicate" for answer in answers) > 0
     assert not {s["key"] for s in suspects} & {s.key for s in again.suspects}
@@ -97,12 +105,14 @@ def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: P
     assert not (planted / "amendments").exists()
 
 
-def test_leaks_from_training_photos_are_suspects(planted: Path, tmp_path: Path) -> None:
+def test_leaks_from_training_photos_are_suspects(
+    found: tuple[Audit, Path], planted: Path, tmp_path: Path
+) -> None:
     photo = min((planted / "distractors").rglob("0*.jpg"))
     shutil.copy(photo, tmp_path / "leaked.jpg")
     (tmp_path / "labels.csv").write_text("path,class\nleaked.jpg,a\n")
-    labels = tmp_path / "labels.csv"
-    audit, _ = api.audit(planted, tmp_path / "audit", training=labels, descriptors=False, on_bad_image="skip")
+    again = described(planted, found[1], tmp_path)
+    audit, _ = api.audit(again, tmp_path / "audit", training=tmp_path / "labels.csv", descriptors=False)
     [leak] = [s for s in audit.suspects if s.kind == "leak"]
     assert leak.photos == (photo.relative_to(planted).as_posix(), "training/leaked.jpg")
     assert leak.relation == "exact"
