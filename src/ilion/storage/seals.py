@@ -91,7 +91,7 @@ class Check:
     def take(self, values: NDArray[Any]) -> None:
         """Take the next values, in rows that lie one after the other."""
         if self._wanted is not None:
-            self._digest.update(values)
+            self._digest.update(values.data)
 
     def finish(self) -> None:
         """Compare, once all values were taken.
