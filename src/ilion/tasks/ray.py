@@ -62,6 +62,9 @@ def connect(address: str, setting: str) -> tuple[Any, bool]:
     """
     # nothing is told to anybody: Ray reports usage unless it is asked not to
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == LOCAL:
+        # read when Ray is imported: else it listens at all addresses, whatever node address it is given
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
