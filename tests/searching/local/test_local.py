@@ -136,8 +136,8 @@ def test_a_photo_is_read_back_from_the_lists(
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 photos are a large database, of which ten are held against a query and ten stand for the others."""
-    for name, value in (("WHOLE", 12), ("CLOSER", 10), ("SAMPLE", 15)):
+    """30 photos are a large database, of which ten are held against a query."""
+    for name, value in (("WHOLE", 12), ("CLOSER", 10)):
         monkeypatch.setattr(f"ilion.searching.local.search.{name}", value)
 
 
@@ -167,23 +167,29 @@ def test_a_filter_of_a_large_database_loses_nothing(tmp_path: Path, photos: list
     query = query_of(draw_vectors(99, 40), draw_frames(99, 40))
     allowed = np.array([1, 2, 5, 9, 16, 17, 21, 25, 28, 29])
     hidden = np.delete(np.arange(30), allowed)
-    looked_at, matches = gather(query, database, small_model(), 5, hidden)
-    assert looked_at is not None
-    np.testing.assert_array_equal(looked_at.rows, allowed)
-    assert not set(looked_at.sample.tolist()) & set(allowed.tolist())
-    assert set(matches.rows.tolist()) <= set(looked_at.all_rows.tolist())
+    view, matches = gather(query, database, small_model(), 5, hidden)
+    assert view is not None
+    np.testing.assert_array_equal(view.rows, allowed)
+    assert set(matches.rows.tolist()) <= set(allowed.tolist())
     found, _ = search_photos(["a"], [query], database, small_model(), settings, k=5, allowed=allowed)
     assert found.indices[0, 0] == 17
     assert set(found.indices[0].tolist()) <= set(allowed.tolist())
-    most = np.delete(np.arange(30), [17])  # more than are looked at: those of the largest sums
-    looked_at, _ = gather(query, database, small_model(), 5, np.array([17]))
-    assert looked_at is not None
-    assert len(looked_at.rows) <= 10
-    assert 17 not in looked_at.rows
-    sums = database.sums(query, small_model(), 2)
-    assert sums[looked_at.rows].min() >= np.delete(sums, [17, *looked_at.rows]).max()
-    part = database.take(most)
-    np.testing.assert_array_equal(part.sums(query, small_model(), 2), sums[most])
+    # where more may be found than are looked at, those of the largest sums are
+    view, _ = gather(query, database, small_model(), 5, np.array([17]))
+    assert view is not None
+    assert len(view.rows) == 10
+    assert 17 not in view.rows
+    sums, _ = database.sums(query, small_model())
+    assert sums[view.rows].min() >= np.delete(sums, [17, *view.rows]).max()
+
+
+@pytest.mark.usefixtures("large")
+def test_removed_photos_count_nothing(tmp_path: Path, photos: list[Encoded]) -> None:
+    kept = np.delete(np.arange(30), [4, 11])
+    part = ask(stored(tmp_path / "all", [photos]).take(kept), k=5)
+    alone = ask(stored(tmp_path / "kept", [[photos[row] for row in kept]]), k=5)
+    assert part[0].indices.tobytes() == alone[0].indices.tobytes()
+    assert part[0].similarities.tobytes() == alone[0].similarities.tobytes()
 
 
 def test_photos_without_features_come_last(tmp_path: Path, photos: list[Encoded]) -> None:

@@ -11,7 +11,7 @@ from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, p
 from ilion.searching.asmk.votes import SHIFTS
 from ilion.searching.local import compiled, compiled_pairs
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.matches import FAINT, LIMIT, LookedAt, Matches, find_matches, sum_up, weigh
+from ilion.searching.local.matches import FAINT, LIMIT, Matches, find_matches, squares_of, sum_up, weigh
 from ilion.searching.local.postings import make_segment, pack_counts, unpack_counts
 from ilion.searching.local.records import ROWS, pack, unpack_codes
 from ilion.searching.local.segment import Segment
@@ -108,33 +108,26 @@ def test_only_chosen_photos_are_looked_at() -> None:
         np.testing.assert_array_equal(getattr(some, name), values)
 
 
-def test_sums_are_those_of_all_pairs_in_few_words() -> None:
+def test_sums_are_those_of_all_matches() -> None:
+    """Of photos and of features of the query, as from the pairs; some photos do not count."""
     segments = [segment_of(range(10, 20), 100), segment_of(range(20, 26), 100, start=10)]
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
     lengths = np.sum([np.diff(segment.offsets) for segment in segments], axis=0)
-    wanted = np.zeros(16)
-    for segment in segments:
-        for feature in range(25):
-            weight = lengths[query.words[feature, :2]].sum() ** -0.7
-            for word in query.words[feature, :2]:
-                for place in range(segment.offsets[word], segment.offsets[word + 1]):
-                    distance = np.square(query.vectors[feature] - decoded(segment, place)).sum()
-                    row = segment.start + int(segment.records[place]) % ROWS
-                    wanted[row] += weight * max(1 - FAINT - distance / LIMIT, 0) ** 2
-    found = sum_up(query, segments, small_model(), lengths, 16, 2)
-    assert found.dtype == np.int64
+    shown = np.arange(16) != 12
+    matches = find_matches(query, segments, small_model(), chosen=shown)
+    squares = squares_of(matches)
+    weights = lengths[query.words].sum(1) ** -0.7
+    sums, totals = sum_up(query, segments, small_model(), lengths, shown)
+    assert sums.dtype == totals.dtype == np.int64
+    wanted = np.bincount(matches.rows, squares * weights[matches.features], 16)
     assert (wanted > 0).sum() > 8
-    np.testing.assert_allclose(found / 2.0**20, wanted, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(sum_up(query, segments[::-1], small_model(), lengths, 16, 2), found)
-
-
-def test_a_sample_stands_for_the_photos_that_are_not_looked_at() -> None:
-    """Four photos of a database of 16 were looked at closely, and two stand for the other twelve."""
-    features = np.zeros(6, np.int32)
-    rows, similarities = np.array([0, 1, 2, 3, 8, 9], np.int32), np.full(6, 0.5, np.float32)
-    matches = Matches(features, rows, rows, similarities, np.zeros(6, np.uint64))
-    looked_at = LookedAt(np.arange(4), np.array([8, 9]), 6.0)
-    np.testing.assert_allclose(weigh(matches, 1, looked_at), 0.25 / (0.25 * 16) ** 0.7, rtol=1e-5)
+    np.testing.assert_allclose(sums, wanted, rtol=1e-2, atol=100)
+    np.testing.assert_allclose(totals, np.bincount(matches.features, squares, 25), rtol=3e-3)
+    np.testing.assert_allclose(weigh(matches, 25, totals), weigh(matches, 25), rtol=3e-3)
+    for one, other in zip(
+        sum_up(query, segments[::-1], small_model(), lengths, shown), (sums, totals), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_match_counts_less_where_much_matches() -> None:

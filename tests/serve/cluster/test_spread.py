@@ -62,7 +62,7 @@ def test_answers_are_those_of_one_machine(
     whole: Path, photos: Path, count: int, closer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if closer:  # as in a large database: most photos are passed over
-        for name, value in (("WHOLE", 5), ("CLOSER", 8), ("SAMPLE", 6)):
+        for name, value in (("WHOLE", 5), ("CLOSER", 8)):
             monkeypatch.setattr(f"ilion.searching.local.search.{name}", value)
         monkeypatch.setattr("ilion.pipeline.experiment.Experiment.results_kept", 4)
     one, holders = Index(whole), Here(count)

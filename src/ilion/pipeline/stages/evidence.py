@@ -285,8 +285,10 @@ def _ask(
         if not len(query):
             return None
         hidden = np.array([own]) if own >= 0 else None
-        looked_at, matches = gather(query, index.database, index.words, kept, hidden)
-        _, seen = look_closer(query, matches, count, kept, kept, hidden, looked_at)
+        view, matches = gather(query, index.database, index.words, kept, hidden)
+        _, seen = look_closer(
+            query, matches, count, kept, kept, hidden, None if view is None else view.totals
+        )
         if not len(seen.rows):
             return None
         inliers = np.diff(np.concatenate([[0], np.cumsum(seen.supports)])[seen.starts])

@@ -228,7 +228,7 @@ def collect(
         offsets: (W + 1,) where the postings of each word start.
         records: (P,) uint64, see `ilion.searching.local.records`.
         row: Row of the segment's first photo.
-        chosen: (n,) bool, photos of the segment that are looked at; empty means all.
+        chosen: (n,) uint8, 1 for photos of the segment that are looked at.
         limit: Squared distance at which the similarity, 1 - distance² / limit, is 0.
         faint: Similarity up to which nothing matches, at least 0.
         features: (n,) int32, filled with the query feature of each match.
@@ -253,8 +253,8 @@ def collect(
             if len(listed) < end - start:
                 listed = np.empty(2 * (end - start), np.int64)
             for place in range(start, end):
-                listed[count] = place
-                count += len(chosen) == 0 or chosen[records[place] & rows]
+                listed[count] = place  # kept if the next one does not take its room
+                count += chosen[records[place] & rows]
         if filled + count > len(features):
             return entry, filled
         many, residual, table = lengths[word] > SHORT, left[entry], tables[entry]
@@ -291,40 +291,51 @@ def _apart(residual: Array, at: int, book: Array, code: int) -> np.float32:
     return total
 
 
+STEPS = 1024
+"""Steps of squared distance up to the largest one at which features match, where matches are only summed."""
+
+
 @compiled
 def add_up(
     entries: Array,
     tables: Array,
+    worth: Array,
     weights: Array,
     offsets: Array,
     records: Array,
-    limit: float,
-    faint: float,
+    shown: Array,
     sums: Array,
+    totals: Array,
 ) -> None:
-    """Add what the postings of entries count to the sums of their photos, in whole numbers.
+    """Add what the postings of entries count to the sums of their photos, and to those of query features.
 
     Args:
         entries: (E, 2) int32, query feature and word.
-        tables: (E, m, K), see `compare`.
-        weights: (E,) float32, what a match of similarity 1 counts.
+        tables: (E, m, K) int16 distances in `STEPS`, see `compare`.
+        worth: (STEPS,) int64, squared similarity at each distance.
+        weights: (M,) int64, by which a match of each feature counts for its photo, in 1 / 65,536.
         offsets: (W + 1,).
         records: (P,) uint64.
-        limit: See `collect`.
-        faint: See `collect`.
+        shown: (n,) uint8, 1 for photos of the segment that count.
         sums: (n,) int64 of the photos of the segment, added to.
+        totals: (M,) int64, squared similarities, added to.
     """
-    top, scale, rows = np.float32(limit * (1 - faint)), np.float32(1 / limit), np.uint64(ROWS - 1)
+    rows = np.uint64(ROWS - 1)
     for entry in range(len(entries)):
-        word, table, weight = entries[entry, 1], tables[entry], weights[entry] * scale * scale
+        feature, word, table = entries[entry, 0], entries[entry, 1], tables[entry]
+        weight, total = weights[feature], 0
         for place in range(offsets[word], offsets[word + 1]):
             record = records[place]
             code = record >> np.uint64(CODE_AT)
-            low = table[0, code & np.uint64(LAST)] + table[1, code >> np.uint64(7) & np.uint64(LAST)]
-            high = table[2, code >> np.uint64(14) & np.uint64(LAST)]
-            high += table[3, code >> np.uint64(21) & np.uint64(LAST)]
-            near = max(top - low - high, np.float32(0))  # half of all are not near: no branch to be guessed
-            sums[record & rows] += np.int64(near * near * weight)
+            low = np.int32(table[0, code & np.uint64(LAST)])
+            low += np.int32(table[1, code >> np.uint64(7) & np.uint64(LAST)])
+            high = np.int32(table[2, code >> np.uint64(14) & np.uint64(LAST)])
+            high += np.int32(table[3, code >> np.uint64(21) & np.uint64(LAST)])
+            if low + high < STEPS:
+                square = worth[low + high] * np.int64(shown[record & rows])
+                total += square
+                sums[record & rows] += square * weight >> np.int64(16)
+        totals[feature] += total
 
 
 @compiled

@@ -29,8 +29,8 @@ class Database(Protocol):
     def __len__(self) -> int:
         """Return the number of photos."""
 
-    def sums(self, query: LocalQuery, model: LocalModel, nearest: int) -> Int64:
-        """Sum what each photo has in common with a query; see `Postings.sums`."""
+    def sums(self, query: LocalQuery, model: LocalModel) -> tuple[Int64, Int64]:
+        """Sum the matches of each photo, and of each feature of a query; see `Postings.sums`."""
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in photos of ascending rows, part by part; None means all photos."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.searching.local.encode import Encoded, LocalQuery, name_spots
-from ilion.searching.local.matches import Matches
+from ilion.searching.local.matches import Matches, join
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import unpack_codes
 from ilion.searching.local.verified import Verified
@@ -113,8 +113,7 @@ def ask_along(
     )
     others = found.take(np.flatnonzero(found.rows != sources[found.features]))
     shifted = replace(others, features=others.features + np.int32(len(query)))
-    parts = zip(vars(matches).values(), vars(shifted).values(), strict=True)
-    return whole, Matches(*(np.concatenate(pair) for pair in parts))
+    return whole, join(matches, shifted)
 
 
 def _parts_near(frames: Float32) -> Bool:

@@ -6,7 +6,7 @@ Letters: Q query features are M, P matches, N photos.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,11 @@ class Matches(Value):
         return Matches(*(value[chosen] for value in vars(self).values()))
 
 
+def join(first: Matches, second: Matches) -> Matches:
+    """Return both, one after the other."""
+    return Matches(*map(np.concatenate, zip(vars(first).values(), vars(second).values(), strict=True)))
+
+
 def entries_of(query: LocalQuery) -> NDArray[np.int32]:
     """Return (E, 2) int32 query feature and word, by word: postings are read in their order on disk."""
     count = query.words.shape[1]
@@ -93,9 +98,9 @@ def find_matches(
     held, filled = _room(ROOM), 0
     for segment in segments:
         longest, entry = int(np.diff(segment.offsets).max(initial=0)), 0
-        seen = (
-            np.empty(0, np.bool_) if chosen is None else chosen[segment.start : segment.start + segment.size]
-        )
+        seen = np.ones(segment.size, np.uint8)
+        if chosen is not None:
+            seen = chosen[segment.start : segment.start + segment.size].view(np.uint8)
         while True:
             entry, filled = collect(
                 entries,
@@ -123,38 +128,34 @@ def find_matches(
 
 
 def sum_up(
-    query: LocalQuery,
-    segments: Iterable[Segment],
-    model: LocalModel,
-    lengths: Int64,
-    count: int,
-    nearest: int,
-) -> Int64:
-    """Sum cheaply what each photo has in common with a query: fewer words, and no pairs are kept.
+    query: LocalQuery, segments: Iterable[Segment], model: LocalModel, lengths: Int64, shown: Bool
+) -> tuple[Int64, Int64]:
+    """Sum the matches of each photo and of each feature of a query, without keeping them.
 
     Args:
         query: The query.
         segments: Parts of the database.
         model: Words and codes of both.
         lengths: (W,) number of postings of each word in all segments: a feature with long lists says little.
-        count: Number N of stored photos.
-        nearest: Number of words in which a feature is looked up.
+        shown: (N,) stored photos that count.
 
     Returns:
-        (N,) sums in a unit of their own, whole numbers, so that they are the same in any order.
+        (N,) sums of the photos in a unit of their own, and (M,) sums of squared similarities of the features
+        in 1 / `EXACT`: whole numbers, so they are the same in any order.
     """
-    from ilion.searching.local.compiled import add_up, compare
+    from ilion.searching.local.compiled import STEPS, add_up, compare
 
-    short = replace(query, words=np.ascontiguousarray(query.words[:, :nearest]))
-    entries = entries_of(short)
+    entries, farthest = entries_of(query), LIMIT * (1 - FAINT)
     _, tables = compare(entries, query.vectors, model.fine_columns, model.book_columns, lengths, -1)
-    seen = lengths[short.words].sum(1)
-    weights = (EXACT * np.maximum(seen, 1.0) ** -BURST).astype(np.float32)[entries[:, 0]]
-    sums = np.zeros(count, np.int64)
+    tables = np.rint(np.minimum(tables, 2 * farthest) * (STEPS / farthest)).astype(np.int16)
+    worth = np.rint(EXACT * np.square(1 - np.arange(STEPS) * (farthest / LIMIT / STEPS))).astype(np.int64)
+    weights = np.rint(2.0**16 * np.maximum(lengths[query.words].sum(1), 1.0) ** -BURST).astype(np.int64)
+    sums, totals = np.zeros(len(shown), np.int64), np.zeros(len(query), np.int64)
     for segment in segments:
-        own = sums[segment.start : segment.start + segment.size]
-        add_up(entries, tables, weights, segment.offsets, segment.records, LIMIT, FAINT, own)
-    return sums
+        own = slice(segment.start, segment.start + segment.size)
+        held = segment.offsets, segment.records, shown[own].view(np.uint8), sums[own]
+        add_up(entries, tables, worth, weights, *held, totals)
+    return sums, totals
 
 
 def _room(count: int) -> Matches:
@@ -168,45 +169,27 @@ def _room(count: int) -> Matches:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class LookedAt(Value):
-    """Photos of a large database that a query is held against.
-
-    Args:
-        rows: (C,) ascending rows of those that may be found.
-        sample: (S,) ascending rows of others, which stand for all others.
-        share: How many others each of them stands for.
-    """
-
-    rows: Int64
-    sample: Int64
-    share: float
-
-    @property
-    def all_rows(self) -> Int64:
-        """Both, ascending."""
-        return np.sort(np.concatenate([self.rows, self.sample]))
+def squares_of(matches: Matches) -> Float64:
+    """Return the squared similarities (P,) of matches, in 1 / `EXACT`."""
+    return np.rint(np.square(matches.similarities.astype(np.float64)) * EXACT)
 
 
-def weigh(matches: Matches, count: int, looked_at: LookedAt | None = None) -> Float64:
+def weigh(matches: Matches, count: int, totals: Int64 | None = None) -> Float64:
     """Return what each match counts: its squared similarity, less where much of the database matches.
 
     A feature of the query that is found everywhere says little (inter-image burstiness: Jégou, Douze and
     Schmid, CVPR 2009).
 
     Args:
-        matches: All matches of a query in the photos that were looked at.
-        count: Number of features of the query.
-        looked_at: Which these are; None for the whole database.
+        matches: Matches of a query.
+        count: Number M of features of the query.
+        totals: (M,) sums over the whole database, from `sum_up`; None if these are all matches there.
 
     Returns:
         (P,) positive.
     """
-    squares = np.rint(np.square(matches.similarities.astype(np.float64)) * EXACT)
-    totals = np.bincount(matches.features, squares, count).astype(np.float64)
-    if looked_at is not None and len(looked_at.sample):
-        others = np.isin(matches.rows, looked_at.sample)
-        of_others = np.bincount(matches.features[others], squares[others], count)
-        totals += (looked_at.share - 1) * of_others
-    totals = np.maximum(totals / EXACT, RAREST)
-    return np.asarray(squares / EXACT * (totals**-BURST)[matches.features], np.float64)
+    squares = squares_of(matches)
+    if totals is None:
+        totals = np.bincount(matches.features, squares, count).astype(np.int64)
+    weights = np.maximum(totals / EXACT, RAREST) ** -BURST
+    return np.asarray(squares / EXACT * weights[matches.features], np.float64)

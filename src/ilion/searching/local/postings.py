@@ -41,7 +41,7 @@ from ilion.storage import (
 )
 from ilion.storage.descriptors import list_ids
 from ilion.storage.ids import PickedIds
-from ilion.types import Int64
+from ilion.types import Bool, Int64
 
 _ARRAYS = ("counts", "records", "sizes", "tones")
 HELD = 512
@@ -199,6 +199,7 @@ class Postings:
         """
         part = copy(self)
         part._rows = rows if self._rows is None else self._rows[rows]
+        part._lengths = None
         part.ids = PickedIds(self.ids, rows)
         return part
 
@@ -212,27 +213,31 @@ class Postings:
 
     @property
     def lengths(self) -> Int64:
-        """(W,) number of postings of each word, those of photos that were not taken included."""
+        """(W,) number of postings of each word."""
         found = self._lengths
         if found is None:
-            found = np.zeros(self.words, np.int64)
+            found, shown = np.zeros(self.words, np.int64), self._shown(None)
             for segment in self.segments():
-                found += np.diff(segment.offsets)
+                own = shown[segment.start : segment.start + segment.size]
+                ends = segment.offsets
+                if not own.all():
+                    counted = own[(segment.records & np.uint64(ROWS - 1)).astype(np.int64)]
+                    ends = np.concatenate([[0], np.cumsum(counted)])[ends]
+                found += np.diff(ends)
             self._lengths = found  # set when complete: other threads read it
         return found
 
-    def sums(self, query: LocalQuery, model: LocalModel, nearest: int, lengths: Int64 | None = None) -> Int64:
-        """Sum what each photo has in common with a query, see `ilion.searching.local.matches.sum_up`.
+    def sums(self, query: LocalQuery, model: LocalModel, lengths: Int64 | None = None) -> tuple[Int64, Int64]:
+        """Sum the matches of each photo and of each feature, see `ilion.searching.local.matches.sum_up`.
 
         Args:
             query: The query.
             model: Words and codes.
-            nearest: Number of words in which a feature is looked up.
             lengths: (W,) postings of each word in the whole database; None means that this is all of it.
         """
         lengths = self.lengths if lengths is None else lengths
-        found = sum_up(query, self.segments(), model, lengths, self._stored, nearest)
-        return found if self._rows is None else found[self._rows]
+        sums, totals = sum_up(query, self.segments(), model, lengths, self._shown(None))
+        return sums if self._rows is None else sums[self._rows], totals
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in some photos.
@@ -242,17 +247,22 @@ class Postings:
             model: Words and codes.
             rows: Rows to look at; None means all.
         """
-        chosen = None
-        if rows is not None:
-            chosen = np.zeros(self._stored, np.bool_)
-            chosen[rows if self._rows is None else self._rows[rows]] = True
+        chosen = None if rows is None and self._rows is None else self._shown(rows)
         found = find_matches(query, self.segments(), model, lengths=self.lengths, chosen=chosen)
         if self._rows is None:
             return found
         places = np.full(self._stored, -1, np.int32)
         places[self._rows] = np.arange(len(self._rows))
-        own = places[found.rows]
-        return replace(found, rows=own).take(own >= 0)
+        return replace(found, rows=places[found.rows])
+
+    def _shown(self, rows: Int64 | None) -> Bool:
+        """Mark the stored rows of some photos of this database, or of all."""
+        if self._rows is not None:
+            rows = self._rows if rows is None else self._rows[rows]
+        shown = np.full(self._stored, rows is None)
+        if rows is not None:
+            shown[rows] = True
+        return shown
 
     def stored_bytes(self) -> int:
         """Bytes of all that is stored of the photos on disk: postings, ids, statistics."""

@@ -14,7 +14,7 @@ from ilion.searching.engines import ENGINES
 from ilion.searching.local.database import Database
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.expand import ask_along, expand
-from ilion.searching.local.matches import LookedAt, Matches, weigh
+from ilion.searching.local.matches import Matches, join, squares_of, weigh
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.score import score_photos
 from ilion.searching.local.settings import LocalSettings
@@ -33,10 +33,8 @@ below `ilion.searching.local.expand.SURE`, so that what a look-alike brings alon
 query itself vouches for."""
 WHOLE = 4096
 """Photos up to which a query is held against all of them."""
-CLOSER, SAMPLE = 2048, 1024
-"""Photos of a larger database whose matches are all found, and those that stand for the others."""
-NEAREST = 2
-"""Words a feature in which the pass that chooses them looks."""
+CLOSER = 2048
+"""Photos of a larger database that it is held against."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
@@ -152,20 +150,32 @@ def rank_photos(
         k: Number of results, at most as many as may be found.
         hidden: Rows that must not be found.
     """
-    looked_at, matches = gather(query, database, model, k, hidden)
-    votes, found = look_closer(query, matches, len(database), settings.shortlist, k, hidden, looked_at)
+    count, few = len(database), settings.shortlist
+    view, matches = gather(query, database, model, k, hidden)
+    votes, found = look_closer(query, matches, count, few, k, hidden, None if view is None else view.totals)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
-    chances = score_photos(query, found, len(database), database.looks(found.rows))
-    final = np.zeros(len(database))
+    chances = score_photos(query, found, count, database.looks(found.rows))
+    final = np.zeros(count)
     final[found.rows] = chances
     more = expand(query, found, chances, database.photos, model)
     if more is not None:
         further, sources = more
-        added = database.matches(further, model, None if looked_at is None else looked_at.all_rows)
+        totals = None
+        if view is None:
+            added = database.matches(further, model)
+        else:
+            sums, of_further = database.sums(further, model)
+            rows = choose_photos(view.sums + sums, k, hidden)
+            new = np.setdiff1d(rows, view.rows, assume_unique=True)
+            matches = join(matches, database.matches(query, model, new))
+            added = database.matches(further, model, np.union1d(view.rows, rows))
+            # what a photo says of itself does not count
+            own = added.take(added.rows == sources[added.features])
+            itself = np.bincount(own.features, squares_of(own), len(further)).astype(np.int64)
+            totals = np.concatenate([view.totals, of_further - itself])
         whole, matches = ask_along(query, matches, further, added, sources)
-        few = settings.shortlist
-        _, again = look_closer(whole, matches, len(database), few, few, hidden, looked_at)
-        final[again.rows] += score_photos(whole, again, len(database), database.looks(again.rows))
+        _, again = look_closer(whole, matches, count, few, few, hidden, totals)
+        final[again.rows] += score_photos(whole, again, count, database.looks(again.rows))
         final /= 2
     seen = np.flatnonzero(final)
     similarities[seen] = (REST + (1 - REST) * UNSURE * final[seen]).astype(np.float32)
@@ -179,14 +189,29 @@ def rank_photos(
     return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
 
 
+@dataclass(frozen=True, eq=False)
+class View(Value):
+    """What a large database has in common with a query.
+
+    Args:
+        sums: (N,) int64 of the photos, see `ilion.searching.local.matches.sum_up`.
+        totals: (M,) int64 of the features of the query.
+        rows: Ascending rows of the photos that it is held against.
+    """
+
+    sums: Int64
+    totals: Int64
+    rows: Int64
+
+
 def gather(
     query: LocalQuery, database: Database, model: LocalModel, k: int, hidden: Int64 | None = None
-) -> tuple[LookedAt | None, Matches]:
+) -> tuple[View | None, Matches]:
     """Find the matches of a query: in all photos, or in a large database in those that can win.
 
-    There a first pass sums what each photo has in common with the query in few words. All matches are found
-    of the photos of the largest sums, which may be found, and of a sample of the others, which only tells how
-    much of the database a feature matches.
+    There a first pass only sums what each photo has in common with the query, and how much of the database
+    each feature matches; no pair is kept. Pairs are found of the photos of the largest sums that may be
+    found.
 
     Args:
         query: The query.
@@ -196,21 +221,21 @@ def gather(
         hidden: Rows that must not be found.
 
     Returns:
-        What was looked at, None for all; and the matches.
+        What the first pass found, None where there is none; and the matches.
     """
-    count, most = len(database), max(CLOSER, 2 * k)
-    if count <= max(WHOLE, most):
+    if len(database) <= max(WHOLE, CLOSER, 2 * k):
         return None, database.matches(query, model)
-    if hidden is not None and count - len(hidden) <= most:
-        rows = np.delete(np.arange(count), hidden)
-    else:
-        sums = database.sums(query, model, NEAREST)
-        if hidden is not None:
-            sums[hidden] = 0
-        rows = np.sort(best_rows(sums, most))
-    others = np.setdiff1d(np.arange(0, count, count // SAMPLE), rows, assume_unique=True)
-    looked_at = LookedAt(rows, others, (count - len(rows)) / max(len(others), 1))
-    return looked_at, database.matches(query, model, looked_at.all_rows)
+    sums, totals = database.sums(query, model)
+    rows = choose_photos(sums, k, hidden)
+    return View(sums, totals, rows), database.matches(query, model, rows)
+
+
+def choose_photos(sums: Int64, k: int, hidden: Int64 | None) -> Int64:
+    """Return the ascending rows of the largest sums (N,), of `CLOSER` photos or twice ``k``, none hidden."""
+    if hidden is not None:
+        sums = sums + 1  # so that where few may be found, all of them are chosen
+        sums[hidden] = 0
+    return np.sort(best_rows(sums, max(CLOSER, 2 * k))[: np.count_nonzero(sums)])
 
 
 def look_closer(
@@ -220,7 +245,7 @@ def look_closer(
     shortlist: int,
     k: int,
     hidden: Int64 | None = None,
-    looked_at: LookedAt | None = None,
+    totals: Int64 | None = None,
 ) -> tuple[Float64, Verified]:
     """Let matches vote, and verify those of the photos with most votes.
 
@@ -231,7 +256,7 @@ def look_closer(
         shortlist: Number of photos to verify.
         k: Number of photos whose votes must be known.
         hidden: Photos that must not be found.
-        looked_at: Photos in which matches were looked for; None means all.
+        totals: (M,) what each feature matches in the whole database, see `weigh`.
 
     Returns:
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
@@ -239,7 +264,7 @@ def look_closer(
     from ilion.searching.local.compiled import group, unpack
     from ilion.searching.local.compiled_pairs import verify, vote
 
-    weights = weigh(matches, len(query), looked_at)
+    weights = weigh(matches, len(query), totals)
     ballots = weights * matches.similarities.astype(np.float64) ** VOTE
     order, starts = group(matches.rows, count)
     part, side = query.part, max(query.part.width, query.part.height)
@@ -257,16 +282,14 @@ def look_closer(
         return vote(own, query.frames[matches.features[chosen]], image, ballots[chosen], *centre)
 
     # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
-    totals = np.bincount(matches.rows, ballots, count).astype(np.float64)
+    most = np.bincount(matches.rows, ballots, count).astype(np.float64)
     if hidden is not None:
-        totals[hidden] = 0
-    if looked_at is not None:
-        totals[looked_at.sample] = 0
+        most[hidden] = 0
     votes = np.zeros(count)
-    first = best_rows(totals, 2 * max(k, shortlist))
+    first = best_rows(most, 2 * max(k, shortlist))
     votes[first] = votes_of(first)
     least = votes[best_rows(votes, max(k, shortlist))[-1]]
-    rest = np.setdiff1d(np.flatnonzero((totals >= least) & (totals > 0)), first, assume_unique=True)
+    rest = np.setdiff1d(np.flatnonzero((most >= least) & (most > 0)), first, assume_unique=True)
     votes[rest] = votes_of(rest)
     if hidden is not None:
         votes[hidden] = 0

@@ -116,9 +116,9 @@ class Holder:
         """Return (W,) the postings of each word."""
         return database.lengths
 
-    def sums(self, database: Postings, query: LocalQuery, nearest: int, lengths: Int64) -> Int64:
-        """Sum what each photo has in common with a query; ``lengths`` are those of the whole database."""
-        return database.sums(_own(query), shipped_model(), nearest, np.array(lengths))
+    def sums(self, database: Postings, query: LocalQuery, lengths: Int64) -> tuple[Int64, Int64]:
+        """Sum the matches of each photo and of each feature; ``lengths`` are those of the whole database."""
+        return database.sums(_own(query), shipped_model(), np.array(lengths))
 
     def matches(self, database: Postings, query: LocalQuery, rows: Int64 | None) -> Matches:
         """Find the matches of a query in some photos."""

@@ -74,9 +74,10 @@ class Spread:
                 self._lengths = np.sum(self._ask("lengths"), axis=0, dtype=np.int64)
             return self._lengths
 
-    def sums(self, query: LocalQuery, model: LocalModel, nearest: int) -> Int64:
-        """Sum what each photo has in common with a query."""
-        return np.concatenate(self._ask("sums", query, nearest, self.lengths))
+    def sums(self, query: LocalQuery, model: LocalModel) -> tuple[Int64, Int64]:
+        """Sum the matches of each photo, and of each feature of a query."""
+        sums, totals = zip(*self._ask("sums", query, self.lengths), strict=True)
+        return np.concatenate(sums), np.sum(totals, axis=0)
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in photos of ascending rows; None means all photos."""
