@@ -1,6 +1,6 @@
 """How much of a data set a person labels through the page of an audit, and with how many decisions.
 
-    python -m benchmarks.labelling DATASET --cache FOLDER [--no-positives]
+    python -m benchmarks.labelling DATASET --cache FOLDER [--no-positives] [--no-copies]
 
 The photos of a data set are thrown together as somebody has them who labelled nothing: a query photo of each
 object, without a box, and one pile with new names in random order. Then, round by round: ``ilion audit``
@@ -23,7 +23,9 @@ from ilion.config import load_experiment
 from ilion.datasets.amendments import Amendment, amend
 from ilion.datasets.reader import open_dataset
 from ilion.pipeline.jobs.audit import apply_audit, audit
+from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.order import Pipeline
+from ilion.types import Source
 
 PATIENCE, ROUNDS, ENOUGH = 30, 6, 0.05
 Truth = Mapping[str, frozenset[str]]
@@ -39,15 +41,21 @@ def throw_together(source: Path, pile: Path, *, positives: bool) -> Truth:
         if query.image is not None:
             folder = pile / "objects" / query.instance / "query"
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{Path(query.image.id).stem}.jpg").write_bytes(query.image.source.read())
+            write_once(folder / f"{Path(query.image.id).stem}.jpg", query.image.source)
     (pile / "distractors").mkdir(parents=True, exist_ok=True)
     records = [r for r in dataset.records() if positives or r.id not in shows]
     truth = {}
     for number, place in enumerate(np.random.default_rng(0).permutation(len(records)).tolist()):
         name = f"distractors/{number:05d}.jpg"
-        (pile / name).write_bytes(records[place].source.read())
+        write_once(pile / name, records[place].source)
         truth[name] = frozenset(shows.get(records[place].id, ()))
     return truth
+
+
+def write_once(path: Path, source: Source) -> None:
+    """Write a photo unless it is there, so that what is stored of it counts when this is run again."""
+    if not path.exists():
+        path.write_bytes(source.read())
 
 
 def read_page(page: Path) -> dict[str, Any]:
@@ -83,9 +91,12 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--no-positives", action="store_true", help="no photo of the pile shows an object")
+    parser.add_argument("--no-copies", action="store_true", help="do not look for copies, to save time")
     given = parser.parse_args()
     pile = given.cache / "pile"
     truth = throw_together(given.dataset, pile, positives=not given.no_positives)
+    if given.no_copies:
+        setattr(Look, "copy_suspects", lambda *_: ([], []))  # noqa: B010
     experiment = given.cache / "experiment.toml"
     experiment.write_text('output = "run"\ncache = "cache"\n[dataset]\npath = "pile"\n')
     wanted, found, decisions = sum(map(len, truth.values())), 0, 0

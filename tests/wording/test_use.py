@@ -30,6 +30,8 @@ def _keys_in_python(room: str) -> Iterator[str]:
         nodes = list(ast.walk(parse(path)))
         parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in nodes:
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "reword":
+                yield rf"{ast.literal_eval(node.args[1])}\.[\w-]+"  # any entry of that section
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
                 yield re.escape(node.value)
             elif isinstance(node, ast.JoinedStr):
