@@ -107,3 +107,26 @@ def test_only_what_is_shifted_and_scaled_may_be_cut_out() -> None:
     )
     assert crop_candidates(np.array([20, 30, 5, 40, 50]), motions) == [0]
     assert crop_candidates(np.array([20, 30, 50, 40, 50]), motions) == [2, 0]
+
+
+def test_a_thing_as_bright_as_what_it_covers_is_no_copy() -> None:
+    """Red on green: brightness alone takes the photo with and the one without it for one."""
+    rng = np.random.default_rng(0)
+    grey = cv2.GaussianBlur(rng.uniform(0, 255, (192, 256)).astype(np.float32), (0, 0), 6)
+    grey = np.clip(120 + 6 * (grey - grey.mean()), 60, 180)
+    photo = np.stack([0.2 * grey, 1.4 * grey, 0.5 * grey], axis=2)
+    with_thing = photo.copy()
+    place = np.s_[60:110, 90:140]
+    luminance = photo[place] @ np.array([0.299, 0.587, 0.114])
+    with_thing[place] = np.stack([2.1 * luminance, 0.5 * luminance, 0.7 * luminance], axis=2)
+    first, second = (np.clip(each, 0, 255).astype(np.uint8) for each in (photo, with_thing))
+    seen = overlay(first, second)
+    assert seen is not None
+    assert seen.likeness > 0.965
+    judged = judge_overlap(0, 1, seen)
+    assert judged is None or judged.relation == "burst"
+    again = overlay(first, decode(save(first, 40)).image)
+    assert again is not None
+    copy = judge_overlap(0, 1, again)
+    assert copy is not None
+    assert copy.relation == "resized"

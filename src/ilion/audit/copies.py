@@ -27,6 +27,8 @@ PEAK = 30.0
 two photos of one place with another thing in it by 60 and more (docs/audit.md)."""
 OVERLAP_SIDE, LEAST_SIDE = 224, 48
 """Longer side, in pixels, at which two photos are laid over each other, and that of the smallest part."""
+LEAST_SPREAD = 12.0
+"""Deviation, in grey levels, that a channel is taken to have at least: what varies less is mostly noise."""
 PART = 11
 """Side in pixels of the parts in which overlapping photos are compared."""
 ONE, MOMENT = 0.965, 0.72
@@ -125,7 +127,8 @@ class Overlap(Value):
 
     Args:
         likeness: Correlation of the brightness where they overlap.
-        peak: Largest mean difference of a part of them, in grey levels where the deviation is 50.
+        peak: Largest mean difference of a part of them in a colour channel, in levels where the deviation is
+            50.
         first: Share of the first photo that overlaps.
         second: Share of the second.
         upright: Whether one is only shifted and scaled against the other.
@@ -156,8 +159,12 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
         return None
     # both at one resolution: what was cut out has more pixels, which are no difference
     closer = np.sqrt(determinant)
-    a = _grey(first, OVERLAP_SIDE * min(closer, 1))
-    b = _grey(second, OVERLAP_SIDE / max(closer, 1))
+    first_small = _smaller(first, OVERLAP_SIDE * min(closer, 1))
+    second_small = _smaller(second, OVERLAP_SIDE / max(closer, 1))
+    a, b = (
+        np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32)
+        for small in (first_small, second_small)
+    )
     height, width = b.shape
     if motion is None:
         start[0, 0], start[1, 1] = width / a.shape[1], height / a.shape[0]
@@ -174,10 +181,14 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
     x, y = x - x.mean(), y - y.mean()
     spread = float(np.sqrt((x * x).sum() * (y * y).sum()))
     likeness = float((x * y).sum() / spread) if spread > 4.0 * len(x) else 0.0
-    a_part, b_part = ((v - v[there].mean()) / max(float(v[there].std()), 1e-3) for v in (moved, b))
-    gap = np.where(there, a_part - b_part, 0).astype(np.float32)
     weight = cv2.blur(there.astype(np.float32), (PART, PART))
-    peak = 50 * float(np.abs(cv2.blur(gap, (PART, PART))[weight > 0.5] / weight[weight > 0.5]).max(initial=0))
+    inside, peak = weight > 0.5, 0.0
+    placed = cv2.warpAffine(first_small, warp, (width, height), flags=cv2.INTER_LINEAR)
+    for pair in zip(np.moveaxis(placed, 2, 0), np.moveaxis(second_small, 2, 0), strict=True):
+        # in colour: a red thing on green may be as bright as what it covers
+        u, v = ((w - w[there].mean()) / max(float(w[there].std()), LEAST_SPREAD) for w in pair)
+        gap = cv2.blur(np.where(there, u - v, 0).astype(np.float32), (PART, PART))
+        peak = max(peak, 50 * float(np.abs(gap[inside] / weight[inside]).max(initial=0)))
     area = float(there.sum())
     across, down = np.hypot(*warp[:, 0]), np.hypot(*warp[:, 1])
     turn = abs(float(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
@@ -186,11 +197,11 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
     return Overlap(likeness, peak, share, area / b.size, upright)
 
 
-def _grey(image: RGB, side: float) -> NDArray[np.float32]:
+def _smaller(image: RGB, side: float) -> NDArray[np.float32]:
     scale = max(side, LEAST_SIDE) / max(image.shape[:2])
     size = max(round(image.shape[1] * scale), 8), max(round(image.shape[0] * scale), 8)
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), 1.0), np.float32)
 
 
 def _refine(
