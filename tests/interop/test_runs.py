@@ -187,6 +187,22 @@ def test_text_queries_and_a_subset(root: Path) -> None:
         api.evaluate(make_experiment(root, "dataset.subset=mini.txt"))
 
 
+def test_photos_and_texts_are_asked_beside_each_other(root: Path) -> None:
+    both = api.evaluate(make_experiment(root, "dataset.queries=both")).ranking.to_dict()
+    assert len(both) == 6 + 3
+    assert both == {
+        query: found
+        for kind in ("image", "text")
+        for query, found in api.evaluate(
+            make_experiment(root, f"dataset.queries={kind}")
+        ).ranking.to_dict().items()
+    }  # fmt: skip
+    (root / "features" / "features_text_queries.hdf5").unlink()
+    api.import_features([root / "features"], root / "siglip")
+    with pytest.raises(DatasetError, match=r"3 of 9 .* import the file features_text_queries\.hdf5"):
+        api.evaluate(make_experiment(root, "dataset.queries=both"))
+
+
 def test_expansion_works_on_imported_descriptors(root: Path) -> None:
     config = make_experiment(root, "search.expansion=average", "search.database_expansion_top=2")
     assert api.evaluate(config).evaluation.mean > 0.5

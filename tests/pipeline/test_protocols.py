@@ -104,6 +104,22 @@ def test_each_composed_query_is_asked_with_its_own_text(
     assert len(set(companions.values())) == 2
 
 
+def test_a_photo_with_its_text_needs_a_model(tmp_path: Path) -> None:
+    """Imported descriptors are of photos and of texts: asked with both, the text must not be dropped."""
+    sets.icir(tmp_path / "icir", 0, draw=draw_photo)
+    plain = experiment(tmp_path / "icir", tmp_path / "run")
+    api.export_features(plain, tmp_path / "files")
+    api.import_features([tmp_path / "files"], tmp_path / "theirs")
+    extraction: dict[str, object] = {"model": f"imported:{tmp_path / 'theirs'}"}
+    alone = api.evaluate(experiment(tmp_path / "icir", tmp_path / "alone", extraction=extraction))
+    assert alone.protocols["macro"].mean == pytest.approx(
+        api.evaluate(plain).protocols["macro"].mean, abs=0.02
+    )
+    asked = {"path": str(tmp_path / "icir"), "queries": "image+text"}
+    with pytest.raises(ConfigError, match="together, which needs a model"):
+        api.evaluate(experiment(tmp_path / "icir", tmp_path / "both", dataset=asked, extraction=extraction))
+
+
 @pytest.mark.slow
 def test_composed_queries_may_multiply_both_similarities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from ilion.datasets.ids import IdSet, matches_nothing, read_ids
 from ilion.datasets.names import NameIndex
 from ilion.datasets.shards import IdShard
 from ilion.descriptors.base import ExtractorSpec
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 from ilion.interop.features import Partition, write_features
 from ilion.interop.imported import DATABASE, Imported, open_imported
 from ilion.interop.results import Results, align_ids, check_ids, to_ranking
@@ -25,6 +25,7 @@ from ilion.types import Descriptors, Int64
 
 SHARDS_A_FILE = 10
 """Of distractors, in one feature file, like the benchmark's own."""
+_ASKED: tuple[Partition, ...] = ("image_queries", "text_queries")
 UNKNOWN = float("nan")
 """A cost that nobody measured here."""
 
@@ -40,7 +41,7 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
 
     Raises:
         DatasetError: A query has no descriptor, or the database is empty.
-        ConfigError: The folder holds no imported descriptors.
+        ConfigError: The folder holds no imported descriptors, or a photo is asked together with its text.
     """
     found = open_imported(folder)
     experiment.note(*found.notes)
@@ -209,19 +210,25 @@ def _as_named(experiment: Experiment, database: DescriptorSet, folder: Path) -> 
 
 
 def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tuple[str, ...]]:
-    partition: Partition = "image_queries"
-    if experiment.config.dataset.queries == "text":
-        partition = "text_queries"
-    stored = found.descriptors(partition)
+    asked = experiment.config.dataset.queries
+    if experiment.companions:
+        raise ConfigError(
+            f"dataset.queries = {asked!r} describes a photo and its text together, which needs a model; ask "
+            f"{found.folder} with 'image', 'text' or 'both'"
+        )
+    partitions = [name for name in _ASKED if asked in ("both", name.partition("_")[0])]
+    stored = found.descriptors(*partitions)
     place = {query: row for row, query in enumerate(stored.ids)}
     wanted = tuple(query.id for query in experiment.queries)
     index = NameIndex(place)
     found_as = {query: index.find(query) for query in wanted}
-    missing = [query for query, stored_as in found_as.items() if stored_as is None]
+    missing = [query for query in experiment.queries if found_as[query.id] is None]
     if missing:
+        kind = "text" if missing[0].image is None else "image"
         raise DatasetError(
             f"{found.folder}: {len(missing)} of {len(wanted)} queries have no descriptor, such as "
-            f"{missing[0]!r}; import the file features_{partition}.hdf5 of the same data set"
+            f"{missing[0].id!r}; import the file features_{kind}_queries.hdf5 of the same data set"
         )
     rows = np.array([place[name] for name in found_as.values() if name is not None], np.int64)
-    return Descriptors(wanted, stored.gather(rows)), found.partitions.get(partition, ())
+    keys = tuple(key for name in partitions for key in found.partitions.get(name, ()))
+    return Descriptors(wanted, stored.gather(rows)), keys
