@@ -148,6 +148,8 @@ def test_a_large_database_is_searched_in_two_passes(
     """However it is cut; the best of a smaller answer are those of a larger one."""
     whole = ask(stored(tmp_path / "one", [photos]), k=5)
     assert whole[0].indices[:, 0].tolist() == [17, 3]
+    monkeypatch.setattr(postings, "THREADED", 10)  # and the segments of one query in several threads
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     cut = ask(stored(tmp_path / "two", [photos[:3], photos[3:20], photos[20:]]), workers=3, k=5)
     assert cut[0].similarities.tobytes() == whole[0].similarities.tobytes()
     assert cut[0].indices.tobytes() == whole[0].indices.tobytes()

@@ -55,9 +55,11 @@ class Matches(Value):
         return Matches(*(value[chosen] for value in vars(self).values()))
 
 
-def join(first: Matches, second: Matches) -> Matches:
-    """Return both, one after the other."""
-    return Matches(*map(np.concatenate, zip(vars(first).values(), vars(second).values(), strict=True)))
+def join(*parts: Matches) -> Matches:
+    """Return all, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Matches(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def entries_of(query: LocalQuery) -> NDArray[np.int32]:

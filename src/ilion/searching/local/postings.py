@@ -14,17 +14,19 @@ All features of one photo are found again by looking for its row in the list of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.runtime.threads import in_order
 from ilion.searching.local.encode import Encoded, LocalQuery
-from ilion.searching.local.matches import Matches, find_matches, sum_up
+from ilion.searching.local.matches import Matches, find_matches, join, sum_up
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import ROWS
 from ilion.searching.local.segment import Segment
@@ -43,9 +45,12 @@ from ilion.storage.descriptors import list_ids
 from ilion.storage.ids import PickedIds
 from ilion.types import Bool, Int64
 
+T = TypeVar("T")
 _ARRAYS = ("counts", "records", "sizes", "tones")
 HELD = 512
 """Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
+THREADED = 2 * ROWS
+"""Photos for which another thread is worth its start."""
 SEGMENT = ROWS
 """Photos a segment, at most `ilion.searching.local.records.ROWS`; while one is written at 16 KB a photo,
 about 200 MB are held."""
@@ -236,7 +241,9 @@ class Postings:
             lengths: (W,) postings of each word in the whole database; None means that this is all of it.
         """
         lengths = self.lengths if lengths is None else lengths
-        sums, totals = sum_up(query, self.segments(), model, lengths, self._shown(None))
+        shown = self._shown(None)
+        parts = self._in_parts(lambda segments: sum_up(query, segments, model, lengths, shown))
+        sums, totals = (np.sum(values, axis=0) for values in zip(*parts, strict=True))
         return sums if self._rows is None else sums[self._rows], totals
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
@@ -248,7 +255,8 @@ class Postings:
             rows: Rows to look at; None means all.
         """
         chosen = None if rows is None and self._rows is None else self._shown(rows)
-        found = find_matches(query, self.segments(), model, lengths=self.lengths, chosen=chosen)
+        lengths = self.lengths
+        found = join(*self._in_parts(lambda s: find_matches(query, s, model, lengths=lengths, chosen=chosen)))
         if self._rows is None:
             return found
         places = np.full(self._stored, -1, np.int32)
@@ -269,13 +277,26 @@ class Postings:
         whole = sum(p.stat().st_size for key in self._keys for p in self.folder.glob(f"{key}.*"))
         return whole * len(self) // max(self._stored, 1)
 
-    def segments(self) -> Iterator[Segment]:
+    def _in_parts(self, work: Callable[[Iterator[Segment]], T]) -> list[T]:
+        """Work on the segments, those of a large database in several threads; parts in order of rows."""
+        count = len(self._segments)
+        threads = min(os.cpu_count() or 1, self._stored // THREADED, count)
+        if threads < 2:
+            return [work(self.segments())]
+        cuts = [range(t * count // threads, (t + 1) * count // threads) for t in range(threads)]
+        found = in_order(cuts, lambda numbers: work(self.segments(numbers)), workers=threads)
+        return [done.result() for _, done in found]
+
+    def segments(self, numbers: range | None = None) -> Iterator[Segment]:
         """Map one segment after the other.
+
+        Args:
+            numbers: Which; None means all.
 
         Raises:
             ArtifactError: A file is missing, damaged, or does not fit the others.
         """
-        for number in range(len(self._segments)):
+        for number in range(len(self._segments)) if numbers is None else numbers:
             yield self._open(number)
 
     def _open(self, number: int) -> Segment:

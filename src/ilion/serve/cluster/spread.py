@@ -16,7 +16,7 @@ import numpy as np
 from ilion.config.design import Design
 from ilion.errors import ConfigError
 from ilion.searching.local import Encoded, LocalModel, LocalQuery, Looks, Postings
-from ilion.searching.local.matches import Matches
+from ilion.searching.local.matches import Matches, join
 from ilion.serve.cluster.holder import Holders, Part, Question
 from ilion.types import Int64
 
@@ -91,7 +91,7 @@ class Spread:
             replace(matches, rows=matches.rows + np.int32(held.start))
             for held, matches in zip(self.parts, found, strict=True)
         ]
-        return Matches(*map(np.concatenate, zip(*(vars(m).values() for m in shifted), strict=True)))
+        return join(*shifted)
 
     def photo(self, row: int) -> Encoded:
         """Read all that is stored of one photo."""
