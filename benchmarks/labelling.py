@@ -80,7 +80,8 @@ def measure(experiment: Path, truth: Truth) -> dict[str, float]:
     """Run the pile as it is labelled now; return its mAP with these and with the true labels."""
     pipeline = Pipeline(load_experiment(experiment))
     rows = [Amendment(p, name, "positive", "same", "", "", "") for p, own in truth.items() for name in own]
-    full = amend(open_dataset(pipeline.config.dataset.path, amended=False), rows)
+    bare = open_dataset(pipeline.config.dataset.path, amended=False, unlabelled=True)
+    full = amend(bare, rows)
     true = Pipeline(pipeline.config, dataset=full).judge(pipeline.search().ranking).mean
     return {"labelled": round(pipeline.evaluate().evaluation.mean, 4), "true": round(true, 4)}
 

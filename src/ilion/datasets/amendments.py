@@ -49,6 +49,8 @@ class Amendment(Value):
     when: str = ""
 
 
+FOUND = "unlabelled-"
+"""Beginning of the keys of suspects that are photos without label."""
 _COLUMNS = tuple(field.name for field in fields(Amendment))
 
 
@@ -149,6 +151,13 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
         notes.append(
             f"{FOLDER}: {len(dataset.queries) - len(left)} queries are left out: they do not show their "
             "object, or no photo is labelled with it"
+        )
+    labels = {(query.instance, normal(photo)) for query in left for photo in positives[query.id]}
+    found = sum((n, f) in labels and row.suspect.startswith(FOUND) for (f, n), row in wanted.items())
+    if 2 * found > len(labels):
+        notes.append(
+            f"{FOLDER}: {found} of {len(labels)} labels were proposed by a search, and what it missed "
+            "has none, so a search looks better here than it is"
         )
     if any(protocol.positives for protocol in dataset.protocols):
         notes.append(f"{FOLDER}: the benchmark's own protocols keep their own ground truth")

@@ -158,6 +158,7 @@ def test_a_pile_of_photos_is_labelled_from_nothing(planted: Path, tmp_path: Path
     labelled = {s["object"] for s in right} - {last}
     assert {q.instance for q in open_dataset(pile).queries} == labelled, "only these can be judged"
     assert last in {q.instance for q in open_dataset(pile, unlabelled=True).queries}
+    assert any("were proposed by a search" in note for note in open_dataset(pile).notes)
     assert api.run(experiment)[0].evaluation.mean > 0.8
     again, _ = api.audit(experiment, tmp_path / "again", descriptors=False)
     assert again.precision is not None, "of the objects that have labels"
