@@ -6,9 +6,10 @@
 
 RUN is a finished run of the default design, whose data set is still there. ``index`` makes an index of it,
 asks with all its query photos, holds the rankings against those that were evaluated, mixes in photos whose
-features are drawn at random from all stored ones, and asks again. ``load`` starts ``ilion serve`` and asks
-from many clients at once, while the resident memory of the server is watched. ``engines`` puts the same
-descriptors into the exact search of Ilion and whatever of LanceDB, Qdrant Edge and Milvus is installed.
+features are drawn at random from all stored photos that show no object, and asks again. ``load`` starts
+``ilion serve`` and asks from many clients at once, while the resident memory of the server is watched.
+``engines`` puts the same descriptors into the exact search of Ilion and whatever of LanceDB, Qdrant Edge and
+Milvus is installed.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def said(milliseconds: list[float]) -> str:
 
 def bench_index(options: argparse.Namespace) -> None:
     run = storage.runs.read_run(options.run)
-    asked = queries_of(Path(run["provenance"]["config"]["dataset"]["path"]))
+    data = Path(run["provenance"]["config"]["dataset"]["path"])
+    asked = queries_of(data)
+    shown = {image for images in open_dataset(data).positives.values() for image in images}
     with tempfile.TemporaryDirectory() as made:
         folder = options.keep or Path(made) / "index"
         if not (folder / "index.sqlite").exists():
@@ -84,7 +87,7 @@ def bench_index(options: argparse.Namespace) -> None:
             print(f"{equal} of {len(asked)} queries are ranked as in the evaluated run, to the bit")
             tell(index, asked, options.rounds)
         for size in options.photos:
-            grow(index, size)
+            grow(index, size, shown)
             tell(Index.open(folder), asked, options.rounds)
 
 
@@ -111,13 +114,20 @@ def tell(index: Index, asked: list[tuple[str, bytes, Any]], rounds: int) -> None
     )
 
 
-def grow(index: Index, photos: int) -> None:
-    """Mix in photos whose features are drawn from stored ones, until there are so many or a few more."""
+def grow(index: Index, photos: int, shown: set[str]) -> None:
+    """Mix in photos whose features are drawn from stored ones, until there are so many or a few more.
+
+    Args:
+        index: The index.
+        photos: How many.
+        shown: Ids of photos that show an object; of these nothing is drawn.
+    """
     connection = index.tables.connection
     prepared: Any = index.snapshot(connection).ready.prepared
     postings, words = prepared.database, prepared.words.words
     artifact = storage.load_artifact(prepared.folder)
-    pools = Pools([postings.photo(row) for row in range(0, min(len(postings), 2400), 3)])
+    others = [row for row, name in enumerate(postings.ids) if name not in shown and "made/" not in name]
+    pools = Pools([postings.photo(row) for row in others[:2400:2]])
     there_already = connection.execute("SELECT name, content FROM shards WHERE name LIKE 'made_%'")
     made = [storage.shard_key(*found) for found in there_already][:DISTINCT]
     [there] = connection.execute("SELECT count(*) FROM photos").fetchone()
