@@ -155,6 +155,27 @@ def test_frames_are_suggested_by_what_is_in_the_photo(browser: Any, address: str
     assert shown_box(page) != [left, top, wide, high], "another one"
 
 
+def test_in_clutter_the_middle_is_suggested_and_no_small_part(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    import cv2
+
+    rng = np.random.default_rng(4)
+    clutter = rng.integers(0, 255, (24, 32, 3)).astype(np.uint8)
+    image = cv2.resize(clutter, (640, 480), interpolation=cv2.INTER_NEAREST)
+    image[300:, 400:] = 128  # a tag that lies apart from all else
+    image[380:420, 500:580] = (255, 0, 255)
+    assert cv2.imwrite(str(tmp_path / "shelf.png"), image)
+    page = page_of(browser.new_context(locale="en"), address)
+    page.locator("#file").set_input_files(tmp_path / "shelf.png")
+    page.locator("#suggest").click()
+    left, top, wide, high = shown_box(page)
+    assert left + wide / 2 == pytest.approx(320)
+    assert top + high / 2 == pytest.approx(240)
+    page.locator("#suggest").click()
+    assert shown_box(page) != [left, top, wide, high], "another one"
+
+
 def test_a_finger_draws_and_a_photo_is_pasted_or_dropped(browser: Any, address: str, tmp_path: Path) -> None:
     drawn(tmp_path / "thing.png")
     context = browser.new_context(locale="en", viewport={"width": 390, "height": 844}, has_touch=True)

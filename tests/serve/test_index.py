@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ilion.datasets import open_dataset
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from ilion.images import decode
 from ilion.serve.photos import NewPhoto
+from ilion.serve.request import SearchRequest
 from ilion.serve.writer import add, build, compact, create, create_from_run, remove, switch
 from ilion.storage import read_json, read_ranking, write_json
 from ilion.types import Box, MemorySource, Query
@@ -295,3 +297,18 @@ def test_the_stored_picture_is_small(folder: Path) -> None:
 def test_no_index_is_said(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="holds no index"):
         Index.open(tmp_path)
+
+
+def test_an_index_warms_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SearchRequest] = []
+    ask = Index.ask
+
+    def counted(index: Index, request: SearchRequest) -> Any:
+        asked.append(request)
+        return ask(index, request)
+
+    monkeypatch.setattr(Index, "ask", counted)
+    index = Index(folder)
+    index.warm()
+    index.warm()
+    assert len(asked) == 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
+import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ilion.cli.common import AsJson, console, progress_bars, say_json
 from ilion.cli.index import IndexFolder
-from ilion.errors import ConfigError, MissingExtraError
+from ilion.errors import ConfigError, IlionError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ilion.serve.index import Index
 
 _NAME = re.compile(r"[a-z0-9.-]{1,253}")
 feedback_app = typer.Typer(help="Searches that people confirmed.", no_args_is_help=True)
@@ -101,6 +106,7 @@ def serve(
             holders = RayHolders(on, holders_name(folder, port), parts, copies)
             index.holders = holders
             console.print(f"{holders.count} parts of the index, {holders.copies} copies of each")
+        threading.Thread(target=_warm, args=(index,), daemon=True).start()
         app = make_app(Service(index, limits, workers, store, open=own), hosts)
     console.print(
         f"http://{host if ':' not in host else f'[{host}]'}:{port}/  (Ctrl-C stops)", highlight=False
@@ -121,6 +127,12 @@ def serve(
     finally:
         if holders is not None:
             holders.close()
+
+
+def _warm(index: Index) -> None:
+    """Warm an index, while nobody waits for it; what is wrong with it is told to those who ask."""
+    with contextlib.suppress(IlionError):
+        index.warm()
 
 
 def _hosts(folder: Path, host: str, public_name: list[str] | None) -> frozenset[str]:

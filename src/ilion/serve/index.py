@@ -64,6 +64,7 @@ class Index:
         self._snapshot: Snapshot | None = None
         self._living: Living | None = None
         self._opening = threading.Lock()
+        self._warm = False
 
     @classmethod
     def open(cls, folder: Where) -> Index:
@@ -152,6 +153,21 @@ class Index:
             seconds=time.perf_counter() - started,
         )
         return Answer(objects, photos, none, searched), matches
+
+    def warm(self) -> None:
+        """Open what is searched; once, also search by a picture of the index, as first searches are slow.
+
+        Raises:
+            ArtifactError: Nothing can be searched.
+        """
+        with self.tables.read() as connection:
+            self.snapshot(connection)
+            pictures = (
+                [] if self._warm else connection.execute("SELECT jpeg FROM thumbnails LIMIT 1").fetchall()
+            )
+        for (jpeg,) in pictures:
+            self.search(bytes(jpeg))
+        self._warm = True
 
     def source(self, photo: str, connection: sqlite3.Connection | None = None) -> Source:
         """Return where a photo of the index lies.

@@ -202,7 +202,7 @@ def make_app(
     @app.get("/ready", responses={503: {}})
     async def ready() -> dict[str, str]:
         """Say that the index is open and searches are answered."""
-        await service.work(lambda: _warm(index))
+        await service.work(index.warm)
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -423,11 +423,6 @@ def answer_errors(app: FastAPI, folder: Path) -> None:
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
-
-
-def _warm(index: Index) -> None:
-    with index.tables.read() as connection:
-        index.snapshot(connection)
 
 
 def _bytes_of(index: Index, photo: str) -> bytes:

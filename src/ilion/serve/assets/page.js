@@ -149,7 +149,8 @@ $("frame").addEventListener("pointermove", (event) => {
 for (const name of ["pointerup", "pointercancel"]) $("frame").addEventListener(name, () => { start = null; });
 
 // Frames around what is in the photo: parts that differ from the colours along its border, and from what is
-// beside them, grown together; the one with most of that comes first.
+// beside them, grown together; the one with most of that comes first. In clutter everything grows together, and
+// what is left over is small: it is not suggested.
 function busyParts(image) {
   const scale = 72 / Math.max(photo.width, photo.height);
   const width = Math.max(8, Math.round(photo.width * scale)), height = Math.max(8, Math.round(photo.height * scale));
@@ -173,6 +174,7 @@ function busyParts(image) {
     }
   }
   const least = strange.reduce((a, b) => a + b, 0) / count, seen = new Uint8Array(count), parts = [];
+  const all = strange.reduce((a, b) => a + (b > least ? b : 0), 0);
   for (let first = 0; first < count; first++) {
     if (seen[first] || strange[first] <= least) continue;
     const part = { left: width, top: height, right: 0, bottom: 0, sum: 0 }, todo = [first];
@@ -191,7 +193,7 @@ function busyParts(image) {
       }
     }
     const share = (part.right - part.left) * (part.bottom - part.top) / count;
-    if (share > 0.01 && share < 0.9) parts.push(part);
+    if (share > 0.01 && share < 0.9 && part.sum > 0.2 * all) parts.push(part);
   }
   return parts.sort((a, b) => b.sum - a.sum).slice(0, 3).map(({ left, top, right, bottom }) => {
     const [x, y] = [left / scale, top / scale];
@@ -203,7 +205,7 @@ const middle = (share) => ({ x: photo.width * (1 - share) / 2, y: photo.height *
   width: photo.width * share, height: photo.height * share });
 let suggestion = 0;
 $("suggest").addEventListener("click", () => {
-  const frames = photo.frames ??= [...busyParts($("photo")), middle(0.6)];
+  const frames = photo.frames ??= [...busyParts($("photo")), middle(0.6), middle(0.35)];
   setBox(frames[suggestion++ % frames.length]);
 });
 $("clear").addEventListener("click", () => setBox(null));
