@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 EXTRAS_VENV := .venv-extras
 EXTRAS_BIN := $(EXTRAS_VENV)/bin
 
-# a file's tests stay in one process, so what a file makes once is made once
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+# a file's tests stay in one process, so what a file makes once is made once; files in the order of tests/conftest.py
+# modules and tests are compiled once for all processes, also where the environment says that nothing is to be kept
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test fast test-extras lint types unit benchmarks clean help
 

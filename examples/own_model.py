@@ -43,7 +43,7 @@ class Colours:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        synthesize(Path(folder), instances=4, positives=3, distractors=12, image_side=256)
+        synthesize(Path(folder), instances=4, positives=3, distractors=12, image_side=256, workers=1)
         dataset = ilion.open_dataset(folder)
         model = ilion.load_model(Colours())
         queries = {query.id: query.image for query in dataset.queries if query.image}

@@ -24,7 +24,7 @@ class CloseMatches:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        synthesize(Path(folder), instances=4, positives=3, distractors=12, image_side=256)
+        synthesize(Path(folder), instances=4, positives=3, distractors=12, image_side=256, workers=1)
         dataset = ilion.open_dataset(folder)
         model = ilion.load_model("efficientnet-lite2")
         queries = {query.id: query.image for query in dataset.queries if query.image}

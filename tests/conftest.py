@@ -55,6 +55,22 @@ def write(path: Path, content: bytes | str) -> Path:
     return path
 
 
+LONG = (
+    "tests/test_end_to_end.py",
+    "tests/pipeline/test_faults.py",
+    "tests/serve/test_kills.py",
+    "tests/test_mutations.py",
+    "tests/pipeline/distributed/test_compute.py",
+)
+"""Files whose few tests take long: they are begun first, so that no process is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first; the others keep their order."""
+    ranks = {name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_goes_on() -> Iterator[None]:
     """Let no test leave a thread that writes notes of a run: it would meet what later tests replace."""

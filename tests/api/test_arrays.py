@@ -39,7 +39,7 @@ def images(dataset: RetrievalDataset) -> dict[str, ilion.api.arrays.Photo]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
-    synthesize(folder, instances=4, positives=3, distractors=16, image_side=384)
+    synthesize(folder, instances=4, positives=3, distractors=12, image_side=256, workers=1)
     return folder
 
 

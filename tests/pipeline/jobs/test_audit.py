@@ -24,7 +24,9 @@ pytestmark = pytest.mark.slow
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn set: among its distractors a mirrored, a resized query and a bad file, one positive moved."""
     folder = tmp_path_factory.mktemp("audit") / "set"
-    synthesize(folder, instances=4, positives=4, distractors=6, distractor_format="folder", image_side=256)
+    synthesize(
+        folder, instances=4, positives=4, distractors=6, distractor_format="folder", image_side=256, workers=1
+    )
     objects = sorted((folder / "ilias_core").iterdir())
     query = Image.open(min((objects[0] / "query").glob("*.jpg")))
     ImageOps.mirror(query).save(folder / "distractors" / "mirror.jpg")

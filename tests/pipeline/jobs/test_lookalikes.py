@@ -17,7 +17,7 @@ from ilion.synthetic import synthesize
 @pytest.mark.slow
 def test_confusions_of_a_run_are_written_with_what_differs(tmp_path: Path) -> None:
     photos = tmp_path / "photos" / "set"
-    synthesize(photos, instances=5, distractors=10, image_side=160)
+    synthesize(photos, instances=5, distractors=10, image_side=160, workers=1)
     # so few and so small features that objects are mistaken
     config = settings(photos, tmp_path, "re-ranked")
     result, _ = run(config)
