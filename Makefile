@@ -36,7 +36,9 @@ $(EXTRAS_VENV)/.ready: pyproject.toml
 demo: $(VENV)/.core
 	$(BIN)/ilion demo
 
-test: lint types unit
+# side by side: types take a minute of one core
+test: $(VENV)/.dev
+	$(MAKE) --jobs=3 lint types unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -69,8 +69,8 @@ def test_a_grown_set_is_its_rebuild_and_only_what_is_new_was_looked_at(
     tmp_path: Path, looked_at: list[str], processes: int
 ) -> None:
     data, model = dataset(tmp_path / "data"), f"onnx:{tiny_network(tmp_path / 'n.onnx')}"
+    api.evaluate(experiment(data, model, tmp_path / "grown", rerank=RERANK))
     config = experiment(data, model, tmp_path / "grown", rerank=RERANK, compute={"processes": processes})
-    api.evaluate(config)
     new = grow(data)
     looked_at.clear()
     grown = api.evaluate(config)
