@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +177,12 @@ def explain_photos(experiment: Experiment, index: Photos) -> Callable[[int, int]
     """Return what says why a database row was found for one of the queries."""
     settings = local_settings(experiment.config.search.local)
 
+    @lru_cache(1)  # several photos of one query are explained, and its words take longer than the rest
+    def look_up(query: int) -> local.LocalQuery:
+        return local.look_up(index.queries[query], index.words, settings)
+
     def explain(query: int, row: int) -> Explanation:
-        asked = local.look_up(index.queries[query], index.words, settings)
-        return explain_photo(asked, index.database.photo(row), index.words)
+        return explain_photo(look_up(query), index.database.photo(row), index.words)
 
     return explain
 
