@@ -34,6 +34,7 @@ def shapes() -> Registry[Area]:
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Leave no part of a test behind."""
+    BACKENDS.parts()  # which loads the built-in ones
     before, modules = dict(BACKENDS._parts), set(sys.modules)
     yield
     BACKENDS._parts.clear()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ilion.descriptors import registry
 from ilion.descriptors.base import ExtractorOptions
 from ilion.descriptors.pooling import POOLINGS
 from ilion.descriptors.registry import BACKENDS, ModelInfo, build, find_models, model_info, models
@@ -64,7 +65,7 @@ def test_the_table_of_the_docs_says_the_same(info: ModelInfo) -> None:
     ]
 
 
-def test_models_are_found_by_what_is_asked_for() -> None:
+def test_models_are_found_by_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def names(*words: str, **options: Any) -> list[str]:
         return [info.name for info in find_models(words, **options)]
 
@@ -72,7 +73,12 @@ def test_models_are_found_by_what_is_asked_for() -> None:
     assert set(names("SIGLIP2-512", "webli")) == {"siglip2-b-512", "siglip2-l-512", "siglip2-so400m-512"}
     assert names("no such thing") == []
     assert "default" in names(max_download=0)
+    outside = ModelInfo("outside", "outside", 0, 0, "unknown", -1)  # what it downloads is not known
+    monkeypatch.setitem(registry._MODELS, "outside", outside)
+    assert "outside" in names()
     assert all(info.download_mb == 0 for info in find_models(max_download=0))
+    assert "outside" not in names(max_download=10**6)
+    monkeypatch.delitem(registry._MODELS, "outside")
     open_text = find_models(text=True, open_licence=True)
     assert {info.licence for info in open_text} == {"Apache-2.0", "MIT"}
     assert all(info.text for info in open_text)

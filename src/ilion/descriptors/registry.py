@@ -121,7 +121,7 @@ def find_models(
         text: Whether only models that take text queries are wanted.
         licence: Part of the licence's name.
         open_licence: Whether only permissive open-source licences are wanted.
-        max_download: Largest download in megabytes; 0 asks for none at all.
+        max_download: Largest download in megabytes, which must be known; 0 asks for none at all.
         family: Name of a family; case does not matter.
         backend: Name of a backend.
         domain: Field in which the weights are specialised; ``general`` for models of none.
@@ -150,7 +150,7 @@ def find_models(
             and (info.text or not text)
             and licence.lower() in info.licence.lower()
             and (info.open_licence or not open_licence)
-            and (max_download is None or info.download_mb <= max_download)
+            and (max_download is None or 0 <= info.download_mb <= max_download)
             and family.lower() in ("", info.family.lower())
             and backend in ("", info.backend)
             and (
