@@ -20,11 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from photos import postings_of, queries_of
 
 from ilion import storage
 from ilion.api.arrays import evaluate
-from ilion.datasets import open_dataset
-from ilion.extraction.photos import read_photo_queries
 from ilion.runtime.machine import machine
 from ilion.searching import local
 from ilion.searching.local import search
@@ -49,15 +48,9 @@ def main() -> None:
     parser.add_argument("--exact", action="store_true", help="search without the first pass, too")
     options = parser.parse_args()
     model = local.shipped_model()
-    [home] = (options.run / "artifacts").glob("postings-????????????????")
-    source = storage.load_artifact(home, "postings")
-    settings = local.LocalSettings(source.inputs["budget"])
-    keys = sorted(path.name.removesuffix(".ids.json") for path in home.glob("*.ids.json"))
-    database = local.Postings(source, keys, model.words)
+    run = postings_of(options.run)
+    home, keys, database, settings, dataset = run.home, run.keys, run.database, run.settings, run.dataset
     counts, words, records = [], [], []
-    dataset = open_dataset(
-        Path(storage.runs.read_run(options.run)["provenance"]["config"]["dataset"]["path"])
-    )
     shown = {image for images in dataset.positives.values() for image in images}
     is_other = np.array([image not in shown for image in database.ids])
     for segment in database.segments():
@@ -99,9 +92,7 @@ def main() -> None:
                 os.link(path, artifact.folder / path.name)
         large = local.Postings(artifact, [*keys, *shards], model.words)
         opened = time.perf_counter() - opened
-        [own] = (options.run / "artifacts").glob("postings-queries-*")
-        [key] = [path.name.removesuffix(".ids.json") for path in own.glob("*.ids.json")]
-        asked = read_photo_queries(storage.load_artifact(own), key)
+        asked = queries_of(options.run)
         step = max(1, len(asked) // options.queries)
         names = list(asked)[::step][: options.queries]
         queries = [local.look_up(asked[name], model, settings) for name in names]

@@ -21,11 +21,10 @@ from typing import Any
 import cv2
 import faiss
 import numpy as np
+from photos import postings_of, queries_of
 
-from ilion import storage
 from ilion.api.arrays import evaluate
-from ilion.datasets import open_dataset
-from ilion.extraction.photos import PhotoDescription, read_photo_queries
+from ilion.extraction.photos import PhotoDescription
 from ilion.searching import local
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.records import unpack_codes
@@ -90,14 +89,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     faiss.omp_set_num_threads(1)
     model = local.shipped_model()
-    [home] = (options.run / "artifacts").glob("postings-????????????????")
-    stored = storage.load_artifact(home, "postings")
-    settings = local.LocalSettings(stored.inputs["budget"])
-    keys = sorted(path.name.removesuffix(".ids.json") for path in home.glob("*.ids.json"))
-    database = local.Postings(stored, keys, model.words)
-    dataset = open_dataset(
-        Path(storage.runs.read_run(options.run)["provenance"]["config"]["dataset"]["path"])
-    )
+    run = postings_of(options.run)
+    database, settings, dataset = run.database, run.settings, run.dataset
 
     records = list(dataset.records())
     chosen = records[:: max(1, len(records) // options.photos)][: options.photos]
@@ -111,9 +104,7 @@ def main() -> None:
     print(f"describing {len(chosen)} photos: {said(own, peer)} (OpenCV: decode, resize, SIFT)")
 
     beside = Faiss(database, model)
-    [asked] = (options.run / "artifacts").glob("postings-queries-*")
-    [key] = [path.name.removesuffix(".ids.json") for path in asked.glob("*.ids.json")]
-    spots = read_photo_queries(storage.load_artifact(asked), key)
+    spots = queries_of(options.run)
     names = list(spots)
     queries = [local.look_up(spots[name], model, settings) for name in names]
     rank_photos(queries[0], database, model, settings, RESULTS)  # compiles

@@ -63,7 +63,7 @@ def reword(text: str, section: str, words: Words, room: str = _ROOM) -> str:
         text: The text.
         section: Section of the catalogues.
         words: The catalogue.
-        room: Whose catalogue that is.
+        room: Room that the catalogue of strings belongs to.
     """
     if words.language == "en":
         return text
