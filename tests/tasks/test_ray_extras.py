@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.clusters import three_nodes
 from tests.networks import tiny_network
 from tests.pipeline.distributed.test_compute import dataset, digest, experiment
 from tests.tasks.test_tasks import do, task, until, written
@@ -41,16 +42,8 @@ pytestmark = [
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each; the first one runs the cluster."""
     pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    node: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-    make: Any = Cluster
-    made = make(initialize_head=True, head_node_args=node)
-    made.add_node(**node)
-    made.victim = made.add_node(**node)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    with three_nodes() as made:
+        yield made
 
 
 def kill_one(cluster: Any) -> None:

@@ -21,6 +21,7 @@ from ilion.serve.cluster.on_ray import RayHolders
 from ilion.serve.cluster.spread import cut
 from ilion.serve.index import Index
 from ilion.types import Box
+from tests.clusters import three_nodes
 from tests.serve.cluster.test_spread import told
 from tests.serve.cluster.test_spread import whole as whole
 from tests.serve.test_index import picture
@@ -45,16 +46,8 @@ pytestmark = [
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each; the first one runs the cluster."""
     pytest.importorskip("ray.serve")
-    from ray.cluster_utils import Cluster
-
-    node: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-    make: Any = Cluster
-    made = make(initialize_head=True, head_node_args=node)
-    made.add_node(**node)
-    made.victim = made.add_node(**node)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    with three_nodes() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
