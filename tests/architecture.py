@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,7 +64,7 @@ def measure(root: Path) -> House:
     return House(
         modules,
         {
-            module: frozenset(imported(parse(path), root.name, modules)) - {module}
+            module: frozenset(imported(nodes(path), root.name, modules)) - {module}
             for module, path in modules.items()
         },
     )
@@ -76,9 +76,16 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def imported(tree: ast.AST, package: str, modules: Mapping[str, Path]) -> Iterator[str]:
-    """Yield the modules of a package that a file names in an import of any kind."""
-    for node in ast.walk(tree):
+@cache
+def nodes(path: Path) -> list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute]:
+    """List the nodes of a file that rules about the code look at, once for all who ask."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.Attribute)
+    return [node for node in ast.walk(parse(path)) if isinstance(node, kinds)]
+
+
+def imported(found: Iterable[ast.AST], package: str, modules: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules of a package that nodes of a file name in an import of any kind."""
+    for node in found:
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
             if module.partition(".")[0] == package and not node.level:

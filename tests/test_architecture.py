@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ilion
-from tests.architecture import called, circles, measure, parse, room, text
+from tests.architecture import House, called, circles, measure, nodes, room, text
 
 ROOT = Path(ilion.__file__).parent
 
@@ -64,22 +64,24 @@ HEAVY = [
 ]
 
 
-HOUSE = measure(ROOT)
+@pytest.fixture(scope="module")
+def house() -> House:
+    return measure(ROOT)
 
 
-def test_every_room_imports_only_rooms_before_it() -> None:
+def test_every_room_imports_only_rooms_before_it(house: House) -> None:
     place = {name: number for number, name in enumerate(ORDER)}
     wrong = [
         f"{module or 'ilion'} imports {other or 'ilion'}"
-        for module, others in HOUSE.imports.items()
+        for module, others in house.imports.items()
         for other in sorted(others)
         if room(other) != room(module) and not place[room(other)] < place[room(module)]
     ]
     assert not wrong, wrong
 
 
-def test_every_room_has_its_place() -> None:
-    assert set(ORDER) == {room(module) for module in HOUSE.modules}
+def test_every_room_has_its_place(house: House) -> None:
+    assert set(ORDER) == {room(module) for module in house.modules}
 
 
 OPENS_BY_ITSELF = {
@@ -103,11 +105,11 @@ OPENS_BY_ITSELF = {
 """Modules that open files without `ilion.opening`, and why no pipe comes in there."""
 
 
-def test_files_are_opened_in_one_place() -> None:
+def test_files_are_opened_in_one_place(house: House) -> None:
     doors = {
         module
-        for module, path in HOUSE.modules.items()
-        for node in ast.walk(parse(path))
+        for module, path in house.modules.items()
+        for node in nodes(path)
         if isinstance(node, ast.Call) and _opens(node)
     }
     assert doors <= set(OPENS_BY_ITSELF), "use ilion.opening: open_regular, read_bytes, read_text"
@@ -124,12 +126,12 @@ def _opens(call: ast.Call) -> bool:
     return name == "open" and any(t in ("r", "rb", "rt", "utf-8", "utf-8-sig") for t in told)
 
 
-def test_json_and_toml_are_parsed_in_one_place() -> None:
+def test_json_and_toml_are_parsed_in_one_place(house: House) -> None:
     """So depth, encodings and errors are looked after wherever a person gives some."""
     parsers = {
         module
-        for module, path in HOUSE.modules.items()
-        for node in ast.walk(parse(path))
+        for module, path in house.modules.items()
+        for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and node.attr in ("load", "loads")
         and called(node.value) in ("json", "tomllib")
@@ -137,17 +139,17 @@ def test_json_and_toml_are_parsed_in_one_place() -> None:
     assert parsers == {"opening.markup"}, "use ilion.opening: parse_json, parse_toml"
 
 
-def test_no_circle_of_rooms_or_files() -> None:
-    assert circles(HOUSE.rooms) == circles(HOUSE.imports) == []
+def test_no_circle_of_rooms_or_files(house: House) -> None:
+    assert circles(house.rooms) == circles(house.imports) == []
 
 
-def test_few_files_lie_on_the_root() -> None:
-    assert HOUSE.root_files == ROOT_FILES
+def test_few_files_lie_on_the_root(house: House) -> None:
+    assert house.root_files == ROOT_FILES
     assert len(ROOT_FILES) <= 7
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
-    house = {
+    files = {
         "__init__.py": "",
         "a.py": "def f():\n    from house import b\n",
         "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.c.d\n",
@@ -155,7 +157,7 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
         "c/d.py": "from importlib import *\nimport_module(f'house.{1}')\nimport_module('house.e')\n",
         "e.py": "from house.a import anything\n",
     }
-    for name, code in house.items():
+    for name, code in files.items():
         (tmp_path / "house" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "house" / name).write_text(code)
     found = measure(tmp_path / "house")
