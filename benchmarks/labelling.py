@@ -22,8 +22,7 @@ import numpy as np
 from ilion.config import load_experiment
 from ilion.datasets.amendments import Amendment, amend
 from ilion.datasets.reader import open_dataset
-from ilion.pipeline.jobs.audit import apply_audit, audit
-from ilion.pipeline.jobs.audit_evidence import Look
+from ilion.pipeline.jobs import audit as audits
 from ilion.pipeline.order import Pipeline
 from ilion.types import Source
 
@@ -97,16 +96,16 @@ def main() -> None:
     pile = given.cache / "pile"
     truth = throw_together(given.dataset, pile, positives=not given.no_positives)
     if given.no_copies:
-        setattr(Look, "copy_suspects", lambda *_: ([], []))  # noqa: B010
+        setattr(audits, "find_copy_suspects", lambda *_: ([], [], 0))  # noqa: B010
     experiment = given.cache / "experiment.toml"
     experiment.write_text('output = "run"\ncache = "cache"\n[dataset]\npath = "pile"\n')
     wanted, found, decisions = sum(map(len, truth.values())), 0, 0
     for number in range(1, ROUNDS + 1):
-        listed, page = audit(experiment, given.cache / f"audit-{number}")
+        listed, page = audits.audit(experiment, given.cache / f"audit-{number}")
         taken = decide(page, truth)
         path = given.cache / f"decisions-{number}.json"
         path.write_text(json.dumps({"format": 1, "dataset": str(pile), "decisions": taken}))
-        apply_audit(path)
+        audits.apply_audit(path)
         new = sum(one["answer"] == "same" for one in taken)
         found, decisions = found + new, decisions + len(taken)
         proposed = [s.confidence for s in listed.suspects if s.kind == "unlabelled"]

@@ -17,11 +17,12 @@ from ilion.config import ExperimentConfig, ExtractionConfig, from_dict, load_exp
 from ilion.datasets.amendments import read_amendments
 from ilion.errors import ArtifactError, ConfigError
 from ilion.pipeline.experiment import Progress
-from ilion.pipeline.jobs.audit_evidence import SMALL_SET, Look
+from ilion.pipeline.jobs.audit_boxes import find_box_suspects
+from ilion.pipeline.jobs.audit_copies import SMALL_SET, find_copy_suspects
+from ilion.pipeline.jobs.audit_evidence import Look
+from ilion.pipeline.jobs.audit_matches import add_matches
 from ilion.pipeline.order import Pipeline
-from ilion.pipeline.stages.evidence import (
-    require_photos,
-)
+from ilion.pipeline.stages.evidence import require_photos
 from ilion.pipeline.stages.photos import build_photos
 from ilion.report.audit import write_audit_page
 from ilion.storage.runs import FILE as RUN_FILE
@@ -171,8 +172,8 @@ def examine(
     leaked = _training_photos(training)
     notes = [] if descriptors else ["no global descriptor was asked (--no-descriptors)"]
     suspects = look.label_suspects()
-    copies, more = look.copy_suspects(leaked)
-    suspects = without_copies(suspects, copies) + copies + look.box_suspects() + look.alike()
+    copies, more, compared = find_copy_suspects(look, leaked)
+    suspects = without_copies(suspects, copies) + copies + find_box_suspects(look) + look.alike()
     if len(look.ids) > SMALL_SET:
         notes.append("crops of distractors among each other were not looked for: they change no number")
     notes += more
@@ -184,7 +185,8 @@ def examine(
     ranked = order(measured)
     if len(ranked) > MOST:
         notes.append(f"{len(ranked) - MOST} suspects of the least value are not listed")
-    shown = [look.draw(suspect) if n < DRAWN else suspect for n, suspect in enumerate(ranked[:MOST])]
+    rows = {name: row for row, name in enumerate(look.ids)}
+    shown = [add_matches(look, suspect, rows) for suspect in ranked[:DRAWN]] + ranked[DRAWN:MOST]
     return Audit(
         dataset=str(dataset.root),
         name=dataset.name,
@@ -193,7 +195,7 @@ def examine(
         precision=precision,
         first=first,
         k=settings.k,
-        photos=len(look.signatures.ids),
+        photos=compared,
         queries=look.query_photos,
         settled=len(suspects) - len(left),
         notes=tuple(notes),

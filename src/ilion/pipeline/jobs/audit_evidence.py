@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.audit.boxes import SMALL, matched_part, misses, share_inside
-from ilion.audit.copies import Overlap, Pair, crop_candidates, find_copies, judge_overlap, overlay
-from ilion.audit.find import Roles, alike_suspects, copy_suspects, label_suspects
+from ilion.audit.find import Roles, alike_suspects, label_suspects
 from ilion.audit.labels import Asked, Shown, chances_of, weigh_labels
 from ilion.audit.suspects import Suspect
 from ilion.config import ExtractionConfig
-from ilion.images import decode
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.evidence import (
     MODEL,
     Finds,
-    Signatures,
     ask_photos,
     ask_queries,
-    ask_rest,
-    compare_stored,
     describe_parts,
-    sign_photos,
-    stored_query,
-    vars_of,
 )
 from ilion.pipeline.stages.model import extractor_of
-from ilion.pipeline.stages.photo_models import local_settings
 from ilion.pipeline.stages.photos import Photos
 from ilion.report.pictures import find_records
-from ilion.searching import local
-from ilion.types import RGB, Box, ImageRecord, RetrievalDataset
+from ilion.types import Box, ImageRecord, RetrievalDataset
 
-LINES = 40
-"""Matches that are kept of a pair."""
-SMALL_SET = 10_000
-"""Photos up to which distractors ask as well, for what was cut out of one another."""
 BELIEVED = 0.3
 """Chance from which on a photo speaks for an object that has no positives."""
 SPEAKS = 0.05
@@ -49,8 +34,6 @@ MOST_DESCRIBED = 5000
 """Photos without label that are described."""
 LEAST_SIDE = 16
 """Pixels below which a part of a photo says nothing."""
-CLOSER = 256
-"""Longer side of photos that are laid over each other."""
 
 
 @dataclass
@@ -174,7 +157,7 @@ class Look:
         """All that asked: queries, then photos of objects."""
         instances = {query.id: query for query in self.experiment.queries}
         queries = [
-            Asked(_photo_of(instances[name]), -1, (instances[name].instance,), rows, chances)
+            Asked(photo_of(instances[name]), -1, (instances[name].instance,), rows, chances)
             for name, rows, chances in zip(
                 self.index.query_ids, self.by_queries.rows, self.by_queries.chances, strict=True
             )
@@ -287,170 +270,6 @@ class Look:
         """Return objects that cannot be told apart."""
         return alike_suspects(self.weighed, self.names, self.known, self.roles, self.query_photos)
 
-    @cached_property
-    def signatures(self) -> Signatures:
-        """Signatures of database and queries."""
-        return sign_photos(self.experiment, workers=self.experiment.config.extraction.workers)
-
-    def copy_suspects(self, training: Sequence[ImageRecord]) -> tuple[list[Suspect], list[str]]:
-        """Return photos that are one, and what was left out."""
-        signed = self.signatures
-        if training:
-            signed = sign_photos(self.experiment, training, workers=self.experiment.config.extraction.workers)
-            self.signatures = signed
-        number = {name: n for n, name in enumerate(signed.ids)}
-        pixels = self._pixels({r.id: r for r in training})
-
-        def lay(first: int, second: int) -> Overlap | None:
-            return overlay(pixels(signed.ids[first]), pixels(signed.ids[second]))
-
-        pairs, crowded = find_copies(
-            signed.digests, signed.codes, signed.mirrored, signed.thumbs, signed.sizes, lay
-        )
-        notes = []
-        if crowded:
-            notes.append(f"{crowded} photos are near so many others that not all pairs of them were compared")
-        if signed.unreadable:
-            notes.append(f"{signed.unreadable} photos could not be read, and were not looked at")
-        seen = {(pair.first, pair.second) for pair in pairs}
-        for first, second, motion in self._crops():
-            if first not in number or second not in number:
-                continue
-            a, b = number[first], number[second]
-            if (min(a, b), max(a, b)) in seen:
-                continue
-            seen.add((min(a, b), max(a, b)))
-            overlap = overlay(pixels(first), pixels(second), motion)
-            if overlap is not None and (pair := judge_overlap(a, b, overlap)) is not None:
-                pairs.append(_in_order(pair))
-        leaked = frozenset(record.id for record in training)
-        return copy_suspects(pairs, signed.ids, self.roles, leaked), notes
-
-    def _crops(self) -> Iterable[tuple[str, str, NDArray[np.float64]]]:
-        """Yield photos that may be cut out of each other, with the motion from the first to the second."""
-        # photos with boxes asked with what is inside, and a crop may show anything of them
-        every = len(self.ids) <= SMALL_SET
-        rest = list(range(len(self.ids))) if every else list(self.boxes)
-        instances = {query.id: query for query in self.experiment.queries}
-        parts = [
-            (self.by_queries, [_photo_of(instances[name]) for name in self.index.query_ids]),
-            (ask_rest(self.experiment, self.index, rest), [self.ids[row] for row in rest]),
-        ]
-        if not every:
-            parts.append((self.by_photos, [self.ids[row] for row in self.speaking]))
-        for finds, askers in parts:
-            for n in range(len(finds.rows)):
-                for place in crop_candidates(finds.inliers[n], finds.motions[n]):
-                    row = int(finds.rows[n, place])
-                    if row >= 0:
-                        motion = finds.motions[n, place].astype(np.float64).reshape(2, 3)
-                        if finds is self.by_queries:
-                            motion = of_full_photo(motion, self.index.queries[n])
-                        yield askers[n], self.ids[row], motion
-
-    def _pixels(self, more: Mapping[str, ImageRecord]) -> _Pixels:
-        return _Pixels(self.dataset, {**self.records, **more})
-
-    def box_suspects(self) -> list[Suspect]:
-        """Return boxes that miss their object, and queries without one that need one."""
-        suspects = []
-        row_queries = self._matches_of_queries()
-        for query in self.experiment.queries:
-            if query.image is None:
-                continue
-            places = []
-            for row, both in row_queries.get(query.id, {}).items():
-                places.append(both[:, :2])
-                boxes = self.boxes.get(row, ())
-                if sure := misses(both[:, 2:], boxes):
-                    evidence = {"matches": float(len(both))}
-                    both_photos = (self.ids[row], query.image.id)
-                    suspects.append(self._box(both_photos, query.instance, sure, evidence, (boxes[0],)))
-            if query.image.boxes:
-                continue
-            spots = self.index.queries[self.index.query_ids.index(query.id)]
-            part = matched_part(places, spots.photo_size)
-            side = max(spots.part.width, spots.part.height)
-            own = spots.frames[:, :2] * side + (spots.part.x, spots.part.y)
-            # a clean ground has no features, and needs no box
-            if part is not None and part[1] < SMALL and share_inside(own, (part[0],)) < 0.5:
-                evidence = {"part": round(part[1], 4)}
-                photos = (query.image.id,)
-                suspects.append(self._box(photos, query.instance, 1 - part[1] / SMALL, evidence, (part[0],)))
-        return suspects
-
-    def _box(
-        self,
-        photos: tuple[str, ...],
-        name: str,
-        confidence: float,
-        evidence: Mapping[str, float],
-        boxes: Sequence[Box],
-    ) -> Suspect:
-        return Suspect(
-            kind="box",
-            photos=photos,
-            object=name,
-            confidence=round(confidence, 4),
-            evidence=evidence,
-            roles=tuple(self.roles.get(photo, ()) for photo in photos),
-            boxes=tuple(tuple(round(v, 1) for v in vars_of(box)) for box in boxes),
-        )
-
-    def _matches_of_queries(self, most: int = 5) -> dict[str, dict[int, NDArray[np.float32]]]:
-        """Return query -> row of a positive -> (M, 4) places that agree, of the best matched ones."""
-        settings = local_settings(self.experiment.config.search.local)
-        found: dict[str, dict[int, NDArray[np.float32]]] = {}
-        for n, name in enumerate(self.index.query_ids):
-            positives = {self.rows[p] for p in self.dataset.positives[name] if p in self.rows}
-            rows, inliers = self.by_queries.rows[n], self.by_queries.inliers[n]
-            own = [
-                (int(i), int(r))
-                for i, r in zip(inliers, rows, strict=True)
-                if int(r) in positives and i >= 12
-            ]
-            asked = local.look_up(self.index.queries[n], self.index.words, settings) if own else None
-            for _, row in sorted(own, reverse=True)[:most]:
-                if asked is not None:
-                    found.setdefault(name, {})[row] = compare_stored(self.index, asked, row)[0]
-        return found
-
-    def draw(self, suspect: Suspect) -> Suspect:
-        """Add the matches between the two photos of a suspect."""
-        if len(suspect.photos) < 2 or suspect.relation == "mirrored" or suspect.matches:
-            return suspect
-        first, second = suspect.photos[:2]
-        if first not in self._row_of_any:
-            first, second = second, first
-        row = self._row_of_any.get(first)
-        if row is None:
-            return suspect
-        asked = self._as_query(second)
-        if asked is None:
-            return suspect
-        places, _ = compare_stored(self.index, asked, row)
-        if len(places) > LINES:
-            places = places[np.linspace(0, len(places) - 1, LINES).astype(np.int64)]
-        if first == suspect.photos[0]:
-            places = places[:, [2, 3, 0, 1]]
-        lines = tuple(tuple(round(v, 1) for v in line) for line in places.tolist())
-        return replace(suspect, matches=lines)
-
-    @cached_property
-    def _row_of_any(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.ids)}
-
-    def _as_query(self, photo: str) -> local.LocalQuery | None:
-        for n, query in enumerate(self.experiment.queries):
-            if query.image is not None and query.image.id == photo:
-                settings = local_settings(self.experiment.config.search.local)
-                return local.look_up(self.index.queries[n], self.index.words, settings)
-        row = self._row_of_any.get(photo)
-        if row is None:
-            return None
-        asked = stored_query(self.index.database.photo(row), self.index.words, self.boxes.get(row, ()))
-        return asked if len(asked) else None
-
 
 def moved(part: Box, side: float, motion: NDArray[np.floating], size: tuple[int, int]) -> Box | None:
     """Return where a part of one photo lies in another one.
@@ -475,48 +294,7 @@ def moved(part: Box, side: float, motion: NDArray[np.floating], size: tuple[int,
     return Box(left, top, right - left, bottom - top)
 
 
-def of_full_photo(motion: NDArray[np.float64], query: local.QuerySpots) -> NDArray[np.float64]:
-    """Return a motion (2, 3) from the full photo of a query in place of the part that was looked at."""
-    part, changed = query.part, motion.copy()
-    side = max(part.width, part.height)
-    changed[:, :2] *= max(query.photo_size) / side
-    changed[:, 2] -= motion[:, :2] @ (np.array([part.x, part.y]) / side)
-    return changed
-
-
-def _photo_of(query: object) -> str:
+def photo_of(query: object) -> str:
+    """Return the photo of a query, or the name of one that has none."""
     image = getattr(query, "image", None)
     return image.id if image is not None else str(getattr(query, "id", ""))
-
-
-def _in_order(pair: Pair) -> Pair:
-    if pair.first <= pair.second:
-        return pair
-    return replace(pair, first=pair.second, second=pair.first)
-
-
-class _Pixels:
-    """Small versions of photos by id, the latest ones kept.
-
-    Args:
-        dataset: Where they are.
-        known: Id -> record, of those that are known already.
-    """
-
-    def __init__(self, dataset: RetrievalDataset, known: dict[str, ImageRecord]) -> None:
-        self._dataset, self._known = dataset, known
-        self._read = lru_cache(maxsize=512)(self._decode)
-
-    def __call__(self, photo: str) -> RGB:
-        """Return a photo with a longer side of about `CLOSER` pixels.
-
-        Raises:
-            ImageError: It cannot be read.
-        """
-        return self._read(photo)
-
-    def _decode(self, photo: str) -> RGB:
-        if photo not in self._known:
-            # the others are of the database: all records once, which holds their ids and places only
-            self._known |= {record.id: record for record in self._dataset.records()}
-        return decode(self._known[photo].source.read(), at_least=(CLOSER, 1)).image
