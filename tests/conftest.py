@@ -9,10 +9,12 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.testing
 from _pytest.doctest import DoctestModule
 from hypothesis import settings
 from PIL import Image, ImageDraw
@@ -90,6 +92,16 @@ def _nothing_goes_on() -> Iterator[None]:
     if left():
         gc.collect()  # what a test got as an exception holds on to its run
     assert not left()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_built_once() -> Iterator[None]:
+    """Keep the command line between calls: building all commands takes longer than most that tests call."""
+    build = cache(typer.main.get_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", build)
+        patch.setattr("typer.testing._get_command", build)
+        yield
 
 
 @pytest.fixture(scope="session")

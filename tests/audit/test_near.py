@@ -57,6 +57,7 @@ def test_pairs_are_missed_as_rarely_as_theory_says(differing: int) -> None:
     assert missed >= expected - 5 * np.sqrt(expected) - 3
 
 
+@pytest.mark.slow
 def test_equal_codes_cost_nothing_and_crowds_are_said() -> None:
     same = np.zeros((5000, BITS // 8), np.uint8)
     found = near_pairs(same, 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -50,21 +51,27 @@ def judge(
     return evaluate(ranking, truth, axes, k=k, bootstrap=1, **settings)  # type: ignore[arg-type]
 
 
+SIZE = 14
+SHOWN, IGNORED = tuple(ids(SIZE)[row] for row in (0, 5, 6, 11)), (ids(SIZE)[1], ids(SIZE)[7])
+
+
+@cache
+def truth_of(queries: tuple[str, ...]) -> tuple[GroundTruth, Axes]:
+    """Return the ground truth of queries that all ask for the same photos, and their slices."""
+    names, positives = ids(SIZE), dict.fromkeys(queries, SHOWN)
+    scale = {"scale": dict(zip(SHOWN, (0.01, 0.5, 0.01, 0.01), strict=True))}
+    truth = truth_from_ids(queries, names, positives, dict.fromkeys(queries, IGNORED))
+    return truth, axes_from_ids(queries, queries, names, positives, attributes=scale)
+
+
 @pytest.mark.parametrize("kept", [5, 9, 14])
 @pytest.mark.parametrize("front", [0, 1, 3])
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_metrics_are_the_mean_over_all_orders(definition: Definition, front: int, kept: int) -> None:
-    size, k, orders = 14, 9, 4000
-    names = ids(size)
-    positive, ignored = tuple(names[row] for row in (0, 5, 6, 11)), (names[1], names[7])
-    scale = {"scale": dict(zip(positive, (0.01, 0.5, 0.01, 0.01), strict=True))}
+    size, k, orders = SIZE, 9, 4000
 
     def measured(found: Ranking) -> tuple[Evaluation, dict[str, float]]:
-        queries = found.query_ids
-        truth = truth_from_ids(
-            queries, names, dict.fromkeys(queries, positive), dict.fromkeys(queries, ignored)
-        )
-        axes = axes_from_ids(queries, queries, names, dict.fromkeys(queries, positive), attributes=scale)
+        truth, axes = truth_of(tuple(found.query_ids))
         result = judge(found, truth, k, axes, definition=definition, metrics=METRICS)
         slices = {f"{s.axis} {s.label}": s.mean for s in result.slices}
         return result, {"AP": result.mean, **result.metrics, **slices}
@@ -75,7 +82,7 @@ def test_metrics_are_the_mean_over_all_orders(definition: Definition, front: int
     rng = np.random.default_rng(front + 10 * kept)
     every = np.tile(np.arange(size), (orders, 1))
     every[:, front:] = rng.permuted(every[:, front:], axis=1)
-    sampled, means = measured(Ranking.from_arrays(every, database_ids=names))
+    sampled, means = measured(Ranking.from_arrays(every, database_ids=ids(size)))
     assert expected.keys() == means.keys()
     for name, value in expected.items():
         assert value == pytest.approx(means[name], abs=5 * 0.5 / np.sqrt(orders)), name

@@ -88,11 +88,11 @@ def test_a_thinned_database_is_one_that_was_measured_with_a_shorter_shortlist() 
     counts, _ = measure(1, 900)
     part = counts.thin(0.4, np.random.default_rng(0))
     assert 0.2 * SHORTLIST < part.shortlist <= round(0.4 * SHORTLIST)
-    rows = np.flatnonzero(~counts.is_distractor | part.is_distractor)
+    rows = set(np.flatnonzero(~counts.is_distractor | part.is_distractor).tolist())
     ranking, truth, _ = draw(1, 900)
-    kept = [[r for r in line if r in set(rows.tolist())] for line in ranking.indices.tolist()]
+    kept = [[r for r in line if r in rows] for line in ranking.indices.tolist()]
     values = [
-        [v for r, v in zip(line, each, strict=True) if r in set(rows.tolist())]
+        [v for r, v in zip(line, each, strict=True) if r in rows]
         for line, each in zip(ranking.indices.tolist(), ranking.similarities.tolist(), strict=True)
     ]
     width = min(map(len, kept))

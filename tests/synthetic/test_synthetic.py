@@ -118,7 +118,6 @@ def test_an_interrupted_call_is_finished_by_the_same_call(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_was_complete(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     code = "import sys, pathlib; from ilion.synthetic import synthesize as make; "
@@ -134,6 +133,7 @@ def test_a_killed_process_loses_nothing_that_was_complete(made: Path, tmp_path: 
     assert content(folder) == content(made)
 
 
+@pytest.mark.slow
 def test_a_finished_set_is_left_alone(made: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*.jpg")}
     seen: list[tuple[int, int]] = []
@@ -160,7 +160,6 @@ def test_a_removed_object_is_made_again(made: Path, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_sets_of_other_sizes_share_their_pictures(made: Path, tmp_path: Path) -> None:
     make(tmp_path / "set", distractors=3, positives=1, distractor_format="folder")
@@ -234,6 +233,7 @@ def test_tars_are_reproducible_and_complete(made: Path) -> None:
     assert keys == [f"{index:09d}.jpg" for index in range(11)]
 
 
+@pytest.mark.slow
 def test_a_picture_depends_on_its_number_alone(made: Path) -> None:
     images = {entry.name: data for entry, data in members(made / "distractors/distractors_00001.tar")}
     assert distractor(SETTINGS, 9).jpeg == images["000000009.jpg"]
@@ -262,6 +262,7 @@ def test_brands_of_instances_are_nobody_elses() -> None:
     assert len({brand_name(key) for key in range(100_000)}) == 100_000
 
 
+@pytest.mark.slow
 def test_lookalikes_are_near_but_never_instances() -> None:
     instances = {instance(5, index).key for index in range(240)}
     assert len(instances) == 240
@@ -393,6 +394,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+@pytest.mark.slow
 def test_a_set_of_other_settings_is_refused(made: Path) -> None:
     before = content(made)
     with pytest.raises(DatasetError, match="seed is 5 there and 6 here; positives is 4 there and 9 here"):

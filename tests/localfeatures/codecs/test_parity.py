@@ -64,6 +64,7 @@ def test_pq_equals_faiss_with_the_same_centroids(sample: Float32, pq: PqCode) ->
     np.testing.assert_array_equal(pq.decode(codes), peer.decode(codes))
 
 
+@pytest.mark.slow
 def test_the_rotation_loses_less_than_the_given_order_of_dimensions(sample: Float32, pq: PqCode) -> None:
     peer: Any = faiss.ProductQuantizer(DIM, 4, 8)
     peer.train(sample)

@@ -131,7 +131,10 @@ def test_bad_and_featureless_images_are_counted_or_ranked_last(tmp_path: Path) -
         ({"search": {"asmk": {"features": "orb"}}}, ConfigError, "these are bits"),
         ({"search": {"asmk": {"tau": 1.5}}}, ConfigError, "search.asmk.tau. must be from 0 to 1, got 1.5"),
         ({"search": {"asmk": {"bits": 100}}}, ConfigError, "bits in multiples of 64"),
-        ({"search": {"asmk": {"words": 100_000}}}, ExtractionError, "too few to learn 100000 words"),
+        pytest.param(
+            *({"search": {"asmk": {"words": 100_000}}}, ExtractionError, "too few to learn 100000 words"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_cannot_be_is_said(
