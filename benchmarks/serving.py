@@ -32,6 +32,7 @@ import numpy as np
 
 from ilion import storage
 from ilion.datasets import open_dataset
+from ilion.kernels import widening
 from ilion.opening import parse_json
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import local, search
@@ -363,6 +364,8 @@ def ilion_exact(folder: Path, database: Float32, chosen: Any) -> Ask:
     storage.write_descriptors(artifact, "all", Descriptors(ids, database.astype(np.float16)), stats)
     stored = storage.DescriptorSet(artifact, ["all"])
     rows = np.flatnonzero(chosen)
+    widening.load()  # as a service does when it starts
+    stored.hold()
     part = stored.take(rows)
 
     def ask(query: Float32, k: int, filtered: bool) -> Int64:

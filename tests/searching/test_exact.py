@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ilion import storage
 from ilion.errors import ArtifactError, MissingExtraError
-from ilion.kernels import instructions, jit, tiles
+from ilion.kernels import instructions, jit, tiles, widening
 from ilion.runtime.machine import machine
 from ilion.searching import exact, lowbit, search
 from ilion.searching.bounds import Filter, leading_basis, norms_of
@@ -179,16 +179,6 @@ def test_compiled_bits_are_those_of_the_integer_products(shape: tuple[int, int, 
     found = np.unpackbits(bits[:rows], axis=1, bitorder="little").astype(bool)
     np.testing.assert_array_equal(found[:, :queries], product > limits[:queries])
     assert not found[:, queries:].any()
-
-
-@pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
-def test_compiled_widening_is_numpys() -> None:
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
-    every = np.where(np.isnan(every), np.float16(1), every)
-    np.testing.assert_array_equal(tiles.widen_rows(every), every.astype(np.float32))
-    np.testing.assert_array_equal(tiles.widen_rows(every[::2, 1:]), every[::2, 1:].astype(np.float32))
-    plain = np.ones((2, 3), np.float64)
-    assert tiles.widen_rows(plain).dtype == np.float32
 
 
 @pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
@@ -369,6 +359,7 @@ def test_a_threshold_guessed_too_high_is_noticed(monkeypatch: pytest.MonkeyPatch
     rng = np.random.default_rng(3)
     values, queries = decaying(rng, 3000, 16), decaying(rng, 5, 16)
     # the sample takes one row of each stretch: rows that lie at its places are far better than the others
+    monkeypatch.setattr(exact, "FEW_SAMPLED", 4)
     places = exact.sample_rows(3000, 750)
     values[places[:90]] = queries[0]
     database = Memory(values)
@@ -386,6 +377,7 @@ def test_a_sharpened_threshold_that_is_too_high_is_lowered(monkeypatch: pytest.M
     monkeypatch.setattr(exact, "RACE_FROM", 0)
     monkeypatch.setattr(exact, "SAMPLE_VALUES", 0)
     monkeypatch.setattr(exact, "SHARPER", 2)
+    monkeypatch.setattr(exact, "FEW_SAMPLED", 4)
     # the larger sample sees nothing but copies of the query, of which there are fewer than are wanted
     values[exact.sample_rows(3000, 512, seed=1)[:200]] = queries[0]
     database = Memory(values)
@@ -417,19 +409,19 @@ def test_exact_values_do_not_depend_on_their_company() -> None:
     np.testing.assert_allclose(together, (values[rows] * queries[of_query]).sum(axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if tiles.can_compile() else [])])
+@pytest.mark.parametrize("compiled", [False, *([True] if widening.load() else [])])
 def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
     terms = (2.0**60, 1.0, -(2.0**60), 0.0, 2.0**-30, -0.5)
     values = np.array(list(itertools.permutations(terms)), np.float32)
     plain = values.astype(np.float64).sum(axis=1).astype(np.float32)
     assert (plain != 0.5).mean() > 0.3, "in most orders float64 is wrong"
     pairs = np.zeros(len(values), np.int64), np.arange(len(values))
-    products = tiles.multiply_pairs if compiled else None
+    products = widening.multiply_pairs if compiled else None
     found = score_exactly(np.ones((1, 6), np.float32), *pairs, Memory(values), 1, products)
     assert set(found.tolist()) == {0.5}
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if tiles.can_compile() else [])])
+@pytest.mark.parametrize("compiled", [False, *([True] if widening.load() else [])])
 def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
     rng = np.random.default_rng(8)
     half = rng.standard_normal((300, 1000)).astype(np.float32)
@@ -437,7 +429,7 @@ def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
     left = 1e-12 * rng.standard_normal((300, 1)).astype(np.float32)
     values = rng.permuted(np.concatenate([half, -half, left], axis=1), axis=1).astype(np.float32)
     pairs = np.zeros(len(values), np.int64), np.arange(len(values))
-    products = tiles.multiply_pairs if compiled else None
+    products = widening.multiply_pairs if compiled else None
     found = score_exactly(np.ones((1, 2001), np.float32), *pairs, Memory(values), 1, products)
     np.testing.assert_array_equal(found, left[:, 0])
 
@@ -540,6 +532,60 @@ def test_stored_shards_are_read_as_they_are_stored(tmp_path: Path) -> None:
     queries = decaying(rng, 4, 24)
     ranking = run(queries, database, k=77)
     np.testing.assert_array_equal(ranking.indices, naive(queries, values.astype(np.float32), 77)[0])
+
+
+@pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    if request.param and not widening.load():
+        pytest.skip("needs numba and a processor with AVX2 and conversion of float16")
+    monkeypatch.setattr(widening, "_loaded", widening._loaded if request.param else [])
+    monkeypatch.setattr(widening, "_widened", 0)
+    return bool(request.param)
+
+
+def store(folder: Path, values: NDArray[np.float16]) -> storage.DescriptorSet:
+    """Store values in shards of several sizes."""
+    artifact = storage.open_artifact(folder, "descriptors", {})
+    stats = storage.ShardStats(0, 0.0, 0, machine())
+    cuts = [0, len(values) // 3, len(values) // 3 + 1, len(values)]
+    for number, (first, last) in enumerate(itertools.pairwise(cuts)):
+        ids = tuple(f"{number}/{i}" for i in range(last - first))
+        storage.write_descriptors(artifact, str(number), Descriptors(ids, values[first:last]), stats)
+    return storage.DescriptorSet(artifact, ["0", "1", "2"])
+
+
+@pytest.mark.parametrize("number", [1, 3, widening.MOST_QUERIES, widening.MOST_QUERIES + 1])
+@pytest.mark.parametrize("name", sorted({*adversarial()} - {"one huge coordinate"}))
+def test_few_and_many_queries_over_stored_halves(
+    name: str, number: int, compiled: bool, tmp_path: Path
+) -> None:
+    queries, values = adversarial()[name]
+    queries = np.resize(queries, (number, queries.shape[1]))
+    halves = values.astype(np.float16)
+    database = store(tmp_path, halves)
+    for part, some in ((database, slice(None)), (database.take(np.arange(1, 700, 3)), slice(1, None, 3))):
+        expected, exactly = naive(queries, halves[some].astype(np.float32), 40)
+        ranking = run(queries, part, k=40, block_size=256, threads=2)
+        np.testing.assert_array_equal(ranking.indices, expected)
+        np.testing.assert_array_equal(ranking.similarities, exactly)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("number", [1, widening.MOST_QUERIES + 1])
+def test_stored_halves_that_are_not_finite_are_named(
+    bad: float, number: int, compiled: bool, tmp_path: Path
+) -> None:
+    values = decaying(np.random.default_rng(5), 2000, 16)
+    queries = decaying(np.random.default_rng(6), number, 16)
+    database = store(tmp_path, values.astype(np.float16))
+    path = database.artifact.folder / "0.npy"
+    stored = np.load(path)
+    stored[300, 3] = bad
+    np.save(path, stored)  # without a checksum, as older versions wrote files
+    database = storage.DescriptorSet(database.artifact, database.keys)
+    assert np.array_equal(np.concatenate(list(database.blocks(100)))[300, 3], bad, equal_nan=True)
+    with pytest.raises(ArtifactError, match="NaN or infinity between rows 256 and 512"):
+        run(queries, database, block_size=256, threads=1)
 
 
 def test_another_device_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

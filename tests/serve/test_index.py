@@ -299,6 +299,16 @@ def test_no_index_is_said(tmp_path: Path) -> None:
         Index.open(tmp_path)
 
 
+@pytest.mark.slow
+def test_a_service_keeps_descriptors_mapped(quick: Path, tmp_path: Path) -> None:
+    create_from_run(tmp_path / "index", quick)
+    index = Index(tmp_path / "index")
+    index.warm()
+    with index.tables.read() as connection:
+        prepared: Any = index.snapshot(connection).ready.prepared
+    assert prepared.database._maps.held
+
+
 def test_an_index_warms_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[SearchRequest] = []
     ask = Index.ask

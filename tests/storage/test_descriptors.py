@@ -276,6 +276,23 @@ def test_few_of_many_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest
     assert open_files(tmp_path) == 8
 
 
+def test_what_is_held_stays_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(descriptors, "release_pages", lambda values: given.append(len(values)))
+    found = storage.DescriptorSet(*database(tmp_path)[:2])
+
+    def look() -> int:
+        given.clear()
+        list(found.stored_blocks(2))
+        list(found.blocks(2))
+        found.take(np.array([0, 2])).gather(np.array([1, 0]))
+        return len(given)
+
+    assert look() > 2
+    found.hold()
+    assert look() == 0
+
+
 def test_a_search_finds_the_same_bits(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     artifact, keys, _ = database(tmp_path, (300, 0, 41, 700))
     queries = np.random.default_rng(5).standard_normal((9, 6)).astype(np.float32)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ilion.kernels import instructions
 from ilion.kernels.instructions import DIMS, GROUP, LINE, PARTS, QUERIES, ROWS
 from ilion.kernels.jit import compiles
-from ilion.types import Float32, Float64, Int64
 
 MOST_DIMS = 2**17
 """Largest number of dimensions whose integer products surely fit in an int32."""
@@ -26,7 +25,6 @@ class Kernels(NamedTuple):
     """The compiled functions.
 
     Args:
-        widen: ``(halves (N,) uint16, floats (N,))``: float16, seen as integers, to float32.
         code: ``(rows (B, D), centre (D,), signs (D,), mixes (m, 2), step, zero, codes (B, >= D), squares
             (3, B))`` fills the codes of rows mixed by `mix_rows`, and squared lengths of the rows, of what is
             coded, and of what the codes lose.
@@ -35,15 +33,11 @@ class Kernels(NamedTuple):
         score: ``(bits, rows (B, D), queries (Q, D), norms (B,), slack (Q,), thresholds (Q,), query,
             row, values, errors)`` fills the last four with the pairs whose bit is set and whose float32
             value reaches the threshold within its error, and returns how many they are.
-        multiply: ``(rows (B, D), queries (Q, D), row (P,), query (P,), values (P,) float64)`` fills in the
-            inner products of pairs, in float64.
     """
 
-    widen: Any
     code: Any
     compare: Any
     score: Any
-    multiply: Any
 
 
 def can_compile() -> bool:
@@ -107,15 +101,10 @@ def compile_kernels() -> Kernels:
     from numba import njit
 
     # no slices below: each would be a counted reference
-    half, tile = instructions.widen_half(), instructions.compare_tile()
+    tile = instructions.compare_tile()
     mix8, mix4, mix2 = (instructions.mix_registers(parts) for parts in PARTS)
     # sums in any order, with fused products: the bounds hold for all of them
     loose = {"reassoc", "contract"}
-
-    @njit(nogil=True)
-    def widen(halves: Any, floats: Any) -> None:
-        for i in range(len(halves)):
-            floats[i] = half(halves[i])
 
     @njit(nogil=True, fastmath=loose)
     def code(
@@ -204,31 +193,4 @@ def compile_kernels() -> Kernels:
                                     found += 1
         return found
 
-    @njit(nogil=True, fastmath=loose)
-    def multiply(rows: Any, queries: Any, row: Any, query: Any, values: Any) -> None:
-        dim = rows.shape[1]
-        for p in range(len(row)):
-            r, q = row[p], query[p]
-            value = 0.0
-            for d in range(dim):
-                value += np.float64(rows[r, d]) * np.float64(queries[q, d])
-            values[p] = value
-
-    return Kernels(widen, code, compare, score, multiply)
-
-
-def widen_rows(rows: NDArray[np.floating]) -> Float32:
-    """Return rows as contiguous float32, compiled for float16: numpy takes several times as long."""
-    if rows.dtype != np.float16:
-        return np.ascontiguousarray(rows, np.float32)
-    rows = np.ascontiguousarray(rows)
-    floats = np.empty(rows.shape, np.float32)
-    compile_kernels().widen(rows.reshape(-1).view(np.uint16), floats.reshape(-1))
-    return floats
-
-
-def multiply_pairs(rows: Float32, queries: Float32, row: Int64, query: Int64) -> Float64:
-    """See `ilion.searching.candidates.Products`."""
-    values = np.empty(len(row), np.float64)
-    compile_kernels().multiply(rows, queries, row, query, values)
-    return values
+    return Kernels(code, compare, score)

@@ -21,27 +21,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.kernels import tiles
+from ilion.kernels import tiles, widening
 from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.searching.bounds import leading_basis, norms_of
 from ilion.searching.candidates import Pairs, Pool
 from ilion.searching.engines import ENGINES
 from ilion.searching.lowbit import Lowbit
 from ilion.searching.lowbit_compiled import Compiled
-from ilion.searching.scoring import LARGEST_NORM, Dense, Filtered, Kernel, Torch, rows_at_once
+from ilion.searching.scoring import LARGEST_NORM, Dense, Few, Filtered, Kernel, Torch, rows_at_once
 from ilion.types import Float32, Int64, Ranking
 
 SAMPLE_VALUES = 2**22
 """Values of the database in the sample (16 MiB): 8,192 rows of 512 dimensions."""
 SHARPER = 8
 """Size of the sample that raises the thresholds, as a multiple of the first sample."""
+FEW_SAMPLED = 128
+"""Rows of the database for each one in the sample of a single query; of many queries it is larger."""
 SHARES = (0.125, 0.25, 0.375, 0.5)
 """Shares of the dimensions that the bound is tried with."""
 RACE_FROM = 2**34
@@ -76,6 +78,11 @@ class Database(Protocol):
 @runtime_checkable
 class StoredDatabase(Protocol):
     """A database that can also give its rows as they are stored, to be widened where they are compared."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored type of the values."""
+        ...
 
     def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
         """Yield (B, D) blocks of any real type, B at most ``size``, in order of rows."""
@@ -205,7 +212,7 @@ class _Scan:
                 if rank == first:  # once: a guess that was too high must not be raised again
                     guess = self._sharpen(kernels[-1], guess, len(sample))
                 kernel = self._fastest(kernels, sample, guess)
-                products = tiles.multiply_pairs if self._compiles else None
+                products = widening.multiply_pairs if widening.pays(0) else None
                 pool = Pool(self.queries[left], self.k, guess, self.database, self.threads, products)
                 self._pass(kernel, pool)
                 best = pool.finish()
@@ -225,7 +232,8 @@ class _Scan:
         if not self.total or not len(self.queries):
             return self.queries[:0], self.queries[:, :0]
         size = max(256, SAMPLE_VALUES // max(1, self.queries.shape[1]))
-        rows = self._peek(sample_rows(self.total, min(size, max(1, self.total // 4))))
+        share = max(4, FEW_SAMPLED // (1 + len(self.queries) // 16))
+        rows = self._peek(sample_rows(self.total, min(size, max(1, self.total // share))))
         if rows.shape[1] != self.queries.shape[1]:
             raise ArtifactError(
                 f"queries have {self.queries.shape[1]} dimensions, the database {rows.shape[1]}; "
@@ -273,6 +281,15 @@ class _Scan:
         found: Float32 = (database.peek if isinstance(database, StoredDatabase) else database.gather)(rows)
         return found
 
+    @cached_property
+    def _few(self) -> bool:
+        """Whether stored rows are compared as they are."""
+        database, dim = self.database, self.queries.shape[1]
+        if self.device != "cpu" or not 0 < len(self.queries) <= widening.MOST_QUERIES:
+            return False
+        stored = isinstance(database, StoredDatabase) and database.dtype == np.float16
+        return stored and widening.pays(self.total * dim)
+
     @property
     def _worth_it(self) -> bool:
         """Whether there is enough to do for trying out how to do it."""
@@ -289,6 +306,8 @@ class _Scan:
         """Return the kernels that are worth trying."""
         if self.device != "cpu":
             return [Torch(queries, self.device)]
+        if self._few:
+            return [Few(queries)]
         dense = Dense(queries)
         with np.errstate(over="ignore", invalid="ignore"):
             sound = bool((norms_of(sample) < LARGEST_NORM).all())
@@ -317,7 +336,8 @@ class _Scan:
 
     def _pass(self, kernel: Kernel, pool: Pool) -> None:
         """Show the whole database to a kernel."""
-        dim, step = self.queries.shape[1], rows_at_once(len(pool.thresholds))
+        dim = self.queries.shape[1]
+        step = self.block_size if self._few else rows_at_once(len(pool.thresholds))
 
         def compare(item: tuple[int, NDArray[Any]]) -> None:
             start, block = item
@@ -327,10 +347,10 @@ class _Scan:
                     "extract both with the same model"
                 )
             for first in range(0, len(block), step):
-                rows = widened(block[first : first + step])
+                rows = block[first : first + step]
+                rows = rows if self._few else widening.widen(rows)
                 pool.add(kernel.pairs(rows, start + first, pool.thresholds))
 
-        widened = tiles.widen_rows if self._compiles else partial(np.ascontiguousarray, dtype=np.float32)
         done = 0
         workers = self.threads if self.device == "cpu" else 1
         for (start, block), future in in_order(self._numbered(), compare, workers=workers, ahead=workers + 1):

@@ -6,10 +6,12 @@ import importlib
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.kernels import widening
 from ilion.runtime.torch import extra_library, torch_device
-from ilion.searching.bounds import FLOOR, Filter, norms_of, product_error
+from ilion.searching.bounds import FLOOR, Filter, norms_from, norms_of, product_error
 from ilion.searching.candidates import Pairs, no_pairs
 from ilion.types import Float32, Int64
 
@@ -40,12 +42,12 @@ class Kernel(Protocol):
 
 
 def rows_at_once(queries: int) -> int:
-    """Return how many rows a kernel is given at once.
+    """Return how many rows a kernel is given at once: so few that they stay in the cache.
 
     >>> rows_at_once(1232), rows_at_once(1)
-    (851, 4096)
+    (851, 1024)
     """
-    return max(64, min(4096, MAX_SIMILARITIES // max(1, queries)))
+    return max(64, min(1024, MAX_SIMILARITIES // max(1, queries)))
 
 
 def measure_norms(rows: Float32, start: int) -> Float32:
@@ -90,7 +92,17 @@ class Dense:
         """Do the same with norms that are known."""
         if not len(rows) or not len(self._queries):
             return no_pairs()
-        values = rows @ self._queries.T
+        return self.find_candidates(rows @ self._queries.T, norms, start, thresholds)
+
+    def find_candidates(self, values: Float32, norms: Float32, start: int, thresholds: Float32) -> Pairs:
+        """Return the pairs of a block that reach the threshold within their error.
+
+        Args:
+            values: (B, Q) inner products.
+            norms: (B,), B > 0.
+            start: Number of the first row.
+            thresholds: (Q,).
+        """
         # the largest norm of the block bounds every pair; those it lets through are looked at by their own
         flat = np.flatnonzero(values >= thresholds - self.slack * norms.max())
         row, query = np.divmod(flat, len(self._queries))
@@ -103,6 +115,22 @@ class Dense:
         errors = self.slack[query] * norms[row]
         kept = np.flatnonzero(values + errors >= thresholds[query])
         return Pairs(query[kept], row[kept] + start, values[kept], errors[kept])
+
+
+class Few(Dense):
+    """The same for few queries (see `ilion.kernels.widening`), of rows of float16 as they are stored.
+
+    Args:
+        queries: (Q, D) float32.
+    """
+
+    def pairs(self, rows: NDArray[Any], start: int, thresholds: Float32) -> Pairs:
+        """See `Kernel`; rows may be float16."""
+        if rows.dtype != np.float16:
+            return super().pairs(widening.widen(rows), start, thresholds)
+        values, squares = widening.compare(rows, self._queries)
+        norms = check_norms(norms_from(squares, rows.shape[1]), start)
+        return self.find_candidates(values, norms, start, thresholds)
 
 
 class Filtered:

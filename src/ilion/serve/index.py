@@ -23,6 +23,7 @@ import numpy as np
 from ilion.config import DatasetConfig
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, DatasetError
+from ilion.kernels import widening
 from ilion.opening import parse_json
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
@@ -161,7 +162,10 @@ class Index:
             ArtifactError: Nothing can be searched.
         """
         with self.tables.read() as connection:
-            self.snapshot(connection)
+            prepared = self.snapshot(connection).ready.prepared
+            if isinstance(prepared, Extraction):
+                widening.load()
+                prepared.database.hold()
             pictures = (
                 [] if self._warm else connection.execute("SELECT jpeg FROM thumbnails LIMIT 1").fetchall()
             )

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.kernels.widening import widen
 from ilion.storage.artifacts import Artifact, ShardHead, fingerprint
 from ilion.storage.files import check_mapped, checking_mapped, locked, read_array, read_json, release_pages
 from ilion.storage.ids import (
@@ -39,9 +40,6 @@ from ilion.types import Descriptors, Float32, Int64, Value
 
 OPEN = 128
 """Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
-
-CACHED = 2**18
-"""Bytes that are copied and hashed by turns, so that hashing finds them in the cache of the processor."""
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +109,10 @@ class DescriptorSet(Value):
         part._pick(rows if self._picked is None else self._picked[rows])
         return part
 
+    def hold(self) -> None:
+        """Keep what is looked at mapped, for many searches of few queries; the system may take it back."""
+        self._maps.held = True
+
     def rename(self, names: Mapping[str, str]) -> DescriptorSet:
         """Return the same database under other ids: stored id -> its name."""
         part = copy.copy(self)
@@ -140,10 +142,10 @@ class DescriptorSet(Value):
         """Yield all descriptors in order as float32 blocks of at most ``size`` rows."""
         for shard in range(self.shards):
             for start, stop in self._stretches(shard, size):
-                yield np.asarray(self._block(shard, start, stop), np.float32)
+                yield widen(self._block(shard, start, stop))
 
     def stored_blocks(self, size: int) -> Iterator[NDArray[np.floating]]:
-        """Yield all descriptors in order as they are stored, in copies of at most ``size`` rows.
+        """Yield all descriptors in order as they are stored, read-only, at most ``size`` rows at once.
 
         A shard is compared with its checksum on the way, and before its last block is given: a damaged one
         ends in an error only there, so nothing that was made of its blocks may be used before the end.
@@ -172,8 +174,8 @@ class DescriptorSet(Value):
         for s in np.unique(of_shard):
             here = of_shard == s
             stored = shard(int(s))
-            values[here] = stored[self._inside(int(s), rows[here] - self._starts[s])]
-            release_pages(stored)
+            values[here] = widen(stored[self._inside(int(s), rows[here] - self._starts[s])])
+            self._maps.release(stored)
         return values
 
     def _stretches(self, shard: int, size: int) -> Iterator[tuple[int, int]]:
@@ -187,7 +189,7 @@ class DescriptorSet(Value):
             block = np.array(stored[start:stop])
         else:
             block = np.array(stored[self._inside(shard, np.arange(start, stop))])
-        release_pages(stored)
+        self._maps.release(stored)
         return block
 
     def _inside(self, shard: int, rows: Int64) -> Int64:
@@ -206,6 +208,7 @@ class _Maps:
         self._open: OrderedDict[int, NDArray[np.floating]] = OrderedDict()
         self._lock = threading.Lock()
         self._sound = np.zeros(len(keys), np.bool_)
+        self.held = False
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
         # backwards: the first shards, which are read first, stay open
         for shard in reversed(range(len(keys))):
@@ -221,27 +224,28 @@ class _Maps:
         return found
 
     def read(self, shard: int, size: int) -> Iterator[NDArray[np.floating]]:
-        """Yield copies of all rows, compared with their checksum before the last ones are given."""
+        """Yield all rows, compared with their checksum before the last ones are given."""
         stored, rows = self.mapped(shard), self._shapes[shard].rows
-        plain = stored.view(np.ndarray)  # a part of a mapped array takes longer to make than to copy
+        plain = stored.view(np.ndarray)  # parts of a mapped array take long to make
         if self._sound[shard] or not rows:
             checking: AbstractContextManager[Check | None] = nullcontext()
         else:
             checking = checking_mapped(self._path(shard), stored)
         with checking as check:
             for start in range(0, rows, size):
-                block = np.empty(plain[start : start + size].shape, plain.dtype)
-                step = len(block) if check is None else max(1, CACHED // plain[0].nbytes)
-                for first in range(0, len(block), step):
-                    part = block[first : first + step]
-                    part[:] = plain[start + first : start + first + len(part)]
-                    if check is not None:
-                        check.take(part)
-                if check is not None and start + size >= rows:
-                    check.finish()
-                release_pages(stored)
+                block = plain[start : start + size]
+                if check is not None:
+                    check.take(block)
+                    if start + size >= rows:
+                        check.finish()
                 yield block
+                self.release(stored)  # what others still look at is mapped again
         self._sound[shard] = True
+
+    def release(self, stored: NDArray[np.floating]) -> None:
+        """Give the pages of a shard that were looked at back, unless they are held."""
+        if not self.held:
+            release_pages(stored)
 
     def mapped(self, shard: int) -> NDArray[np.floating]:
         """Return a shard, which may not have been compared with its checksum yet."""
