@@ -92,6 +92,17 @@ def test_an_answer_says_what_was_found_where_and_why(photos: Path, folder: Path)
     assert plain["objects"][0]["score"] == best.photo.score
 
 
+def test_every_photo_with_points_says_where(folder: Path) -> None:
+    index = Index.open(folder)
+    shown = _ids(index)[0]
+    again = MemorySource("again", index.source(shown).read())
+    add(index, photos=[NewPhoto("again", again, {shown.split("/")[0]: ()})])
+    answer = Index.open(folder).search(like=shown, k=2)
+    assert {photo.id for photo in answer.photos} == {shown, "again"}
+    assert answer.objects[0].photos > 1, "one of them is not the object's best"
+    assert all(photo.points and photo.region for photo in answer.photos)
+
+
 def test_photos_are_found_by_a_photo_of_the_index(folder: Path) -> None:
     index = Index.open(folder)
     first = index.search(like=index.search(like=next(iter(_ids(index)))).photos[0].id)

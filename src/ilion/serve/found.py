@@ -62,7 +62,7 @@ def group(
         matches: What the design answered; rows of the photos are noted in it.
         numbers: (N,) number of the photo of each database row.
         k: Number of objects, and of photos.
-        explain: Whether to look for the region in which each object was found.
+        explain: Whether to look for the region in which each photo shows what was asked for.
     """
     asked = matches.asked
     if asked is None:
@@ -90,12 +90,13 @@ def group(
         if len(objects) == k and rank > SEEN * k:
             break
     if explain:
-        boxes = {o.photo.id: matches.region(o.photo.id) for o in objects.values() if o.photo.points}
+        shown = [*(found.photo for found in objects.values()), *photos]
+        regions = {photo: matches.region(photo) for photo in {found.id for found in shown if found.points}}
         objects = {
-            key: replace(o, photo=replace(o.photo, region=boxes.get(o.photo.id)))
+            key: replace(o, photo=replace(o.photo, region=regions.get(o.photo.id)))
             for key, o in objects.items()
         }
-        photos = [replace(found, region=boxes.get(found.id)) for found in photos]
+        photos = [replace(found, region=regions.get(found.id)) for found in photos]
     return tuple(objects.values()), tuple(photos)
 
 

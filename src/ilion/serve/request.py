@@ -20,7 +20,7 @@ class SearchRequest:
         like: Id of a photo of the index, in place of a photo.
         where: Filter, see `ilion.serve.where.parse_where`.
         k: Number of objects, and of photos.
-        explain: Whether to look for the region in which each object was found.
+        explain: Whether to look for the region in which each photo shows what is asked for.
 
     Raises:
         ConfigError: Nothing is asked for, or things that exclude each other.
