@@ -16,7 +16,7 @@ help:
 	@echo "make test         lint, types, tests, end-to-end run on real photos where they are"
 	@echo "make fast         the quick tests alone, while working"
 	@echo "make test-extras  the torch backends (about 5.5 GB of downloads)"
-	@echo "make benchmarks   speed against peers, as ratios"
+	@echo "make benchmarks   speed against peers, as ratios; the last line names those that need a data set or a run of yours"
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -56,8 +56,14 @@ fast: $(VENV)/.dev
 test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
 
+# these measure a data set or a run, which must be given: python -m benchmarks.NAME --help
+GIVEN := audit audit_labels duplicates forecast_designs labelling local local_peer official_extraction serving threshold
+# what benchmarks share
+SHARED := photos spectra
+
 benchmarks: $(VENV)/.dev
-	for file in $(filter-out $(addprefix benchmarks/,photos.py local.py serving.py),$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for name in $(filter-out $(GIVEN) $(SHARED),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@echo "not run, as they measure a data set or a run of yours: $(GIVEN)"
 
 clean:
 	rm -rf $(VENV) $(EXTRAS_VENV) demo runs build .mypy_cache .ruff_cache .pytest_cache

@@ -121,7 +121,7 @@ def main() -> None:
         return np.asarray(extractor.extract([image])[0], np.float32)
 
     shards = options.shards or sorted((grocery() / "distractors").glob("*.tar"))
-    sources = [TarSource(shard, *member) for shard in shards for member in index_tar(shard)]
+    sources = [TarSource(shard, *member) for shard in shards for member in index_tar(shard).members]
     files = [source.read() for source in sources[:: max(1, len(sources) // options.images)]]
     photos = [decode(data).image for data in files[:: max(1, len(files) // 48)]]
     twelves = [photos[i : i + 12] for i in range(0, len(photos) - 11, 6)]
