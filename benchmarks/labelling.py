@@ -96,7 +96,7 @@ def main() -> None:
     pile = given.cache / "pile"
     truth = throw_together(given.dataset, pile, positives=not given.no_positives)
     if given.no_copies:
-        setattr(audits, "find_copy_suspects", lambda *_: ([], [], 0))  # noqa: B010
+        setattr(audits, "find_copy_suspects", lambda *_: ([], []))  # noqa: B010
     experiment = given.cache / "experiment.toml"
     experiment.write_text('output = "run"\ncache = "cache"\n[dataset]\npath = "pile"\n')
     wanted, found, decisions = sum(map(len, truth.values())), 0, 0

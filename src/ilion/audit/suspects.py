@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from ilion.errors import ArtifactError
 from ilion.storage import read_json, write_json
@@ -118,6 +118,7 @@ class Audit(Value):
         queries: Object -> ids of its query photos, to show beside others.
         settled: Number of suspects that were settled before.
         notes: What was not looked at, one sentence each.
+        unreadable: Ids of the photos that could not be read.
     """
 
     dataset: str
@@ -131,6 +132,7 @@ class Audit(Value):
     queries: Mapping[str, tuple[str, ...]]
     settled: int = 0
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 class _Suspect(TypedDict):
@@ -161,6 +163,7 @@ class _Audit(TypedDict):
     queries: Mapping[str, list[str]]
     settled: int
     notes: list[str]
+    unreadable: NotRequired[list[str]]
 
 
 def to_plain(audit: Audit) -> dict[str, Any]:
@@ -205,6 +208,7 @@ def read_audit(folder: Path) -> Audit:
             queries={name: tuple(ids) for name, ids in plain["queries"].items()},
             settled=plain["settled"],
             notes=tuple(plain["notes"]),
+            unreadable=tuple(plain.get("unreadable", ())),
         )
     except (TypeError, ValueError, KeyError) as error:
         raise ArtifactError(f"{path}: damaged ({error}); make the audit again") from error

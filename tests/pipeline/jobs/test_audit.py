@@ -65,7 +65,10 @@ def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], plant
     assert audit.precision is not None
     assert audit.precision.low <= audit.precision.as_is <= audit.precision.high
     assert read_audit(page.parent) == audit
-    assert "1 photos could not be read, and were not looked at" in audit.notes
+    assert audit.unreadable == ("distractors/bad.jpg",)
+    said = "1 photos could not be read, and were not looked at, such as distractors/bad.jpg"
+    assert said in audit.notes
+    assert said in page.read_text("utf-8")
     with pytest.raises(ConfigError, match="is a finished run; --on-bad-image"):
         api.audit(page.parent / "run", page.parent, on_bad_image="skip")
     assert page.read_text("utf-8").startswith("<!doctype html>")
@@ -79,8 +82,10 @@ def test_an_audit_of_its_run_goes_on_from_what_is_stored(
 ) -> None:
     audit, page = found
     monkeypatch.setattr("ilion.pipeline.stages.evidence.gather", None)
-    again, _ = api.audit(page.parent / "run", tmp_path, descriptors=False, language="ja")
+    again, page = api.audit(page.parent / "run", tmp_path, descriptors=False, language="ja")
     assert [s.key for s in again.suspects] == [s.key for s in audit.suspects]
+    assert again.unreadable == audit.unreadable
+    assert "読み込めない写真1枚は調べていません（例：distractors/bad.jpg）" in page.read_text("utf-8")
 
 
 def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: Path, tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def test_the_page_holds_everything_and_loads_nothing(folder: Path, language: str
 
 
 def test_a_live_page_says_where_answers_go_and_a_japanese_one_is_japanese(folder: Path) -> None:
-    audit = replace(made(folder), notes=("3 photos could not be read, and were not looked at", "as it was"))
+    audit = replace(
+        made(folder),
+        notes=("3 photos could not be read, and were not looked at, such as a.jpg, b.jpg", "as it was"),
+    )
     dataset = open_dataset(folder)
     assert "This file is complete" in render_audit(audit, dataset)
     live = render_audit(audit, dataset, live="/decisions")
@@ -96,7 +99,7 @@ def test_a_live_page_says_where_answers_go_and_a_japanese_one_is_japanese(folder
     assert "sends your answers to the server" in live
     japanese = render_audit(audit, dataset, language="ja", live="/decisions")
     assert "このファイルだけで完結" not in japanese
-    assert "読み込めない写真3枚は調べていません" in japanese
+    assert "読み込めない写真3枚は調べていません（例：a.jpg, b.jpg）" in japanese
     assert "as it was" in japanese, "what no entry is like stays"
     assert "mug（正解写真）" in japanese
     assert '"change":"−1.00"' in japanese, "points, not a fraction beside percents"

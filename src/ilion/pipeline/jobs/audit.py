@@ -22,7 +22,7 @@ from ilion.pipeline.jobs.audit_copies import SMALL_SET, find_copy_suspects
 from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.jobs.audit_matches import add_matches
 from ilion.pipeline.order import Pipeline
-from ilion.pipeline.stages.evidence import require_photos
+from ilion.pipeline.stages.evidence import require_photos, sign_photos
 from ilion.pipeline.stages.photos import build_photos
 from ilion.report.audit import write_audit_page
 from ilion.storage.runs import FILE as RUN_FILE
@@ -33,6 +33,8 @@ MOST = 2000
 """Suspects that are listed; all of them count in the numbers."""
 DRAWN = 400
 """Suspects, the most valuable first, whose matches are kept to be drawn."""
+NAMED = 5
+"""Photos that could not be read which a note names; all are in the file of the audit."""
 
 
 def audit(
@@ -172,11 +174,17 @@ def examine(
     leaked = _training_photos(training)
     notes = [] if descriptors else ["no global descriptor was asked (--no-descriptors)"]
     suspects = look.label_suspects()
-    copies, more, compared = find_copy_suspects(look, leaked)
+    signed = sign_photos(look.experiment, leaked, workers=config.extraction.workers)
+    copies, more = find_copy_suspects(look, signed, leaked)
     suspects = without_copies(suspects, copies) + copies + find_box_suspects(look) + look.alike()
     if len(look.ids) > SMALL_SET:
         notes.append("crops of distractors among each other were not looked for: they change no number")
     notes += more
+    if signed.unreadable:
+        few = ", ".join(signed.unreadable[:NAMED])
+        notes.append(
+            f"{len(signed.unreadable)} photos could not be read, and were not looked at, such as {few}"
+        )
     settled = settled_keys(read_amendments(dataset.root))
     left = unsettled(suspects, settled)
     settings = config.evaluation
@@ -195,10 +203,11 @@ def examine(
         precision=precision,
         first=first,
         k=settings.k,
-        photos=compared,
+        photos=len(signed.ids),
         queries=look.query_photos,
         settled=len(suspects) - len(left),
         notes=tuple(notes),
+        unreadable=signed.unreadable,
     )
 
 

@@ -14,7 +14,7 @@ from ilion.audit.find import copy_suspects
 from ilion.audit.suspects import Suspect
 from ilion.images import decode
 from ilion.pipeline.jobs.audit_evidence import Look, photo_of
-from ilion.pipeline.stages.evidence import ask_rest, sign_photos
+from ilion.pipeline.stages.evidence import Signatures, ask_rest
 from ilion.searching import local
 from ilion.types import RGB, ImageRecord, RetrievalDataset
 
@@ -24,14 +24,16 @@ CLOSER = 256
 """Longer side of photos that are laid over each other."""
 
 
-def find_copy_suspects(look: Look, training: Sequence[ImageRecord]) -> tuple[list[Suspect], list[str], int]:
-    """Return photos that are one, what was left out, and the number of photos that were compared.
+def find_copy_suspects(
+    look: Look, signed: Signatures, training: Sequence[ImageRecord]
+) -> tuple[list[Suspect], list[str]]:
+    """Return photos that are one, and what was left out.
 
     Args:
         look: The evidence.
+        signed: Signatures of all photos, those of training among them.
         training: Photos that must not be in the data set.
     """
-    signed = sign_photos(look.experiment, training, workers=look.experiment.config.extraction.workers)
     number = {name: n for n, name in enumerate(signed.ids)}
     pixels = _Pixels(look.dataset, {**look.records, **{r.id: r for r in training}})
 
@@ -44,8 +46,6 @@ def find_copy_suspects(look: Look, training: Sequence[ImageRecord]) -> tuple[lis
     notes = []
     if crowded:
         notes.append(f"{crowded} photos are near so many others that not all pairs of them were compared")
-    if signed.unreadable:
-        notes.append(f"{signed.unreadable} photos could not be read, and were not looked at")
     seen = {(pair.first, pair.second) for pair in pairs}
     for first, second, motion in _crops(look):
         if first not in number or second not in number:
@@ -58,7 +58,7 @@ def find_copy_suspects(look: Look, training: Sequence[ImageRecord]) -> tuple[lis
         if overlap is not None and (pair := judge_overlap(a, b, overlap)) is not None:
             pairs.append(_in_order(pair))
     leaked = frozenset(record.id for record in training)
-    return copy_suspects(pairs, signed.ids, look.roles, leaked), notes, len(signed.ids)
+    return copy_suspects(pairs, signed.ids, look.roles, leaked), notes
 
 
 def _crops(look: Look) -> Iterator[tuple[str, str, NDArray[np.float64]]]:

@@ -57,7 +57,7 @@ class Signatures(Value):
         mirrored: (N, 24) uint8.
         thumbs: (N, 16, 16, 3) uint8.
         sizes: (N, 2) int64 width and height in pixels, upright.
-        unreadable: Number of photos that could not be read.
+        unreadable: Ids of the photos that could not be read.
     """
 
     ids: tuple[str, ...]
@@ -66,7 +66,7 @@ class Signatures(Value):
     mirrored: NDArray[np.uint8]
     thumbs: NDArray[np.uint8]
     sizes: Int64
-    unreadable: int
+    unreadable: tuple[str, ...]
 
 
 def sign_photos(
@@ -79,10 +79,12 @@ def sign_photos(
         others: Further photos, such as those of training labels.
         workers: Number of threads; 0 means one per core.
     """
-    artifact = storage.open_artifact(experiment.artifacts, "signatures", {"thumb": THUMB, "detail": DETAIL})
+    artifact = storage.open_artifact(
+        experiment.artifacts, "signatures", {"thumb": THUMB, "detail": DETAIL, "unreadable": "ids"}
+    )
     shards = experiment.dataset.database
     keys = shard_keys(shards)
-    tell, parts, unreadable = experiment.tell("signatures"), [], 0
+    tell, parts = experiment.tell("signatures"), []
     images = [q.image for q in experiment.dataset.queries if q.image is not None]
     kept = list(dict.fromkeys(images))
     loose: list[tuple[str, list[ImageRecord]]] = []
@@ -100,12 +102,11 @@ def sign_photos(
             path = artifact.folder / f"{key}.npz"
             if not path.exists():
                 storage.write_arrays(path, _sign_shard(read(), workers))
-            arrays = storage.read_arrays(path)
-            unreadable += int(arrays.pop("unreadable").sum())
-            parts.append(arrays)
+            parts.append(storage.read_arrays(path))
     tell(len(jobs), len(jobs))
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Signatures(ids=tuple(whole.pop("ids").tolist()), unreadable=unreadable, **whole)
+    ids, unreadable = (tuple(whole.pop(name).tolist()) for name in ("ids", "unreadable"))
+    return Signatures(ids=ids, unreadable=unreadable, **whole)
 
 
 def _sign_shard(records: Iterator[ImageRecord], workers: int) -> dict[str, NDArray[Any]]:
@@ -121,11 +122,11 @@ def _sign_shard(records: Iterator[ImageRecord], workers: int) -> dict[str, NDArr
         digest = np.frombuffer(blake2b(data, digest_size=16).digest(), np.uint8)
         return digest, signed.code, signed.mirrored, signed.thumb, np.array([width, height])
 
-    ids, rows, unreadable = [], [], 0
+    ids, rows, unreadable = [], [], []
     for record, future in in_order(records, look, workers=workers):
         found = future.result()
         if found is None:
-            unreadable += 1
+            unreadable.append(record.id)
         else:
             ids.append(record.id)
             rows.append(found)
@@ -136,7 +137,7 @@ def _sign_shard(records: Iterator[ImageRecord], workers: int) -> dict[str, NDArr
         for n, (name, shape) in enumerate(zip(names, shapes, strict=True))
     }
     arrays["sizes"] = arrays["sizes"].astype(np.int64)
-    return arrays | {"ids": np.array(ids, dtype=np.str_), "unreadable": np.array([unreadable])}
+    return arrays | {"ids": np.array(ids, np.str_), "unreadable": np.array(unreadable, np.str_)}
 
 
 @dataclass(frozen=True, eq=False)
