@@ -138,13 +138,35 @@ def test_training_learns_what_to_look_at() -> None:
     config = QuariConfig(16, rank=8, width=32, steps=1, heads=2, layers=1, anchor=8.0)
     options = QuariTraining(steps=60, batch=64, learning_rate=1e-2, semi_positives=0, noise=0, device="cpu")
     numbers = [n for n in range(100) for _ in range(4)]
-    network = train(photos(numbers), [str(n) for n in numbers], config, options)
+    found = train(photos(numbers), [str(n) for n in numbers], config, options)
+    network = found.network
+    assert found.watched[found.step] == max(found.watched.values()) > found.plain
     queries, images = photos(range(100, 140)), photos(range(100, 140))  # objects that it never saw
     before = (queries @ images.T).argmax(1) == np.arange(40)
     after = np.array([p.compare(images).argmax() for p in network.project(queries)]) == np.arange(40)
     assert after.mean() >= before.mean() + 0.1  # 0.15 and 0.375 as measured
-    some = replace(options, steps=2, semi_positives=2, noise=0.3)
-    again = train(photos(range(12)), ["a", "b"] * 5 + ["", ""], config, some)
+    some = replace(options, steps=2, semi_positives=2, noise=0.3, held_out=0)
+    again = train(photos(range(12)), ["a", "b"] * 5 + ["", ""], config, some).network
     assert np.isfinite(again.project(queries[:1])[0].query).all()
     with pytest.raises(DatasetError, match="needs two objects"):
         train(photos(range(3)), ["a", "a", "b"], config, some)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("residual", [0.0, 0.5])
+def test_a_training_that_gains_nothing_changes_nothing(scaled: bool, residual: float, tmp_path: Path) -> None:
+    """Labels of chance: there is nothing to learn, and what the descriptors know must not be lost."""
+    from ilion.reranking.quari_training import QuariTraining, train
+
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((80, 16))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    config = QuariConfig(16, rank=4, width=32, steps=1, heads=2, layers=1, scaled=scaled, residual=residual)
+    options = QuariTraining(steps=40, batch=16, learning_rate=1e-2, device="cpu")
+    found = train(values, [str(n % 20) for n in range(80)], config, options)
+    assert (found.step, len(found.watched)) == (0, 2)
+    save(found.network, tmp_path)
+    for network in (found.network, load(tmp_path)):
+        for query, one in zip(values, network.project(values), strict=True):
+            np.testing.assert_allclose(one.compare(values), values @ query, atol=1e-6)

@@ -12,6 +12,7 @@ import pytest
 
 from ilion import Index
 from ilion.datasets import open_dataset
+from ilion.descriptors.base import Extractor
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from ilion.images import decode
 from ilion.serve.photos import NewPhoto
@@ -318,6 +319,16 @@ def test_a_service_keeps_descriptors_mapped(quick: Path, tmp_path: Path) -> None
     with index.tables.read() as connection:
         prepared: Any = index.snapshot(connection).ready.prepared
     assert prepared.database._maps.held
+
+
+@pytest.mark.slow
+def test_it_says_whether_texts_are_understood(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_from_run(tmp_path / "index", quick)
+    assert not Index(tmp_path / "index").status().texts
+    monkeypatch.setattr("ilion.pipeline.stages.first.TextExtractor", Extractor)  # as if it had a text tower
+    assert Index(tmp_path / "index").status().texts
 
 
 def test_an_index_warms_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,7 @@ def test_it_says_how_it_is(shared: TestClient) -> None:
     assert shared.get("/ready").json() == {"status": "ready"}
     status = shared.get("/api/status").json()
     assert (status["photos"], status["role"], status["feedback"]) == (30, "write", False)
+    assert status["texts"] is False, "the page offers no words to a design that knows photos only"
     text = shared.get("/metrics").text
     assert 'ilion_requests_total{route="/api/status",status="200"}' in text
     assert "ilion_search_seconds_count" in text

@@ -128,6 +128,11 @@ class Ready:
         return self.pipeline.experiment.results_kept
 
     @cached_property
+    def understands_texts(self) -> bool:
+        """Whether a query can be a text: one that the model describes, or the words on things."""
+        return self.reading is not None or self.pipeline.first.understands_texts
+
+    @cached_property
     def ids(self) -> Sequence[str]:
         """Ids of the database, by row."""
         if self.prepared is not None:

@@ -26,6 +26,7 @@ from ilion.reranking.descent import Progress, Tensor, descend, start_optimiser
 from ilion.reranking.elvis import Elvis, gelu, parameter_shapes
 from ilion.reranking.matching import chamfer_many
 from ilion.reranking.transport import ITERATIONS, TEMPERATURE
+from ilion.reranking.watching import hold_out, photo_precisions
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Float32, Float64, Int64, LocalFeatures
 
@@ -37,8 +38,6 @@ _SAMPLE = 20_000
 """Descriptors from which the start is made."""
 _FLOOR = 0.1
 """Smallest variance of a direction that is brought to one, as a share of the mean variance."""
-_WATCHED = 60
-"""Largest number of held-out photos."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def train(
     lengths = {image.descriptors.shape[1] for image in features}
     if len(lengths) != 1:
         raise ArtifactError(f"ELViS: descriptors of one length are needed, got {sorted(lengths)}")
-    learnt, held = _hold_out(labels, options)
+    learnt, held = hold_out(labels, options.held_out, options.seed)
     sampler = PairSampler([labels[row] for row in learnt], options, _among(learnt, neighbours))
     images = [features[row].descriptors for row in learnt]
     started = _start(images, dim, options.seed)
@@ -140,7 +139,7 @@ def train(
                 everything = _side(sets, device)
                 rows = [score(weights, *_side([one] * len(held), device), *everything) for one in sets]
             scores = torch.stack(rows).cpu().numpy().astype(np.float64)
-            watched[done] = _mean_precision(scores, [labels[row] for row in held])
+            watched[done] = float(photo_precisions(scores, [labels[row] for row in held]).mean())
             log.info("ELViS training: step %d, mean AP of held-out photos %.4f", done, watched[done])
             if watched[done] >= max(watched.values()):
                 best = done, _numbers(weights)
@@ -153,7 +152,7 @@ def train(
     if len(held):
         sets = [np.asarray(features[row].descriptors[: options.most], np.float32) for row in held]
         scores = np.array([chamfer_many(one, sets) for one in sets], np.float64)
-        plain = _mean_precision(scores, [labels[row] for row in held])
+        plain = float(photo_precisions(scores, [labels[row] for row in held]).mean())
     return Trained(Elvis(kept), best[0], watched, plain)
 
 
@@ -234,19 +233,6 @@ def _numbers(weights: Mapping[str, Tensor]) -> dict[str, Float64]:
     return {name: w.detach().cpu().numpy().astype(np.float64) for name, w in weights.items()}
 
 
-def _hold_out(labels: Sequence[str], options: ElvisTraining) -> tuple[Int64, Int64]:
-    """Return the rows to learn from, and those to watch; of fewer than two objects none are watched."""
-    _, numbers, counts = np.unique(np.array(labels, str), return_inverse=True, return_counts=True)
-    rng = np.random.default_rng((options.seed, 2))
-    able = rng.permutation(np.flatnonzero(counts > 1))
-    chosen = able[: round(options.held_out * len(able))]
-    if len(chosen) < 2:
-        return np.arange(len(labels)), np.arange(0)
-    outside = np.isin(numbers, chosen)
-    rows = [np.flatnonzero(numbers == n)[: max(2, _WATCHED // len(chosen))] for n in chosen]
-    return np.flatnonzero(~outside), np.concatenate(rows)[:_WATCHED]
-
-
 def _among(rows: Int64, neighbours: Int64 | None) -> Int64 | None:
     """Return the neighbours of some rows, as numbers of these rows; the row itself stands for others."""
     if neighbours is None:
@@ -255,18 +241,6 @@ def _among(rows: Int64, neighbours: Int64 | None) -> Int64 | None:
     place[rows] = np.arange(len(rows))
     found = place[neighbours[rows]]
     return np.where(found < 0, np.arange(len(rows))[:, None], found)
-
-
-def _mean_precision(scores: Float64, labels: Sequence[str]) -> float:
-    """Return the mean AP of photos (N, N) that ask for the others of their object."""
-    names = np.array(labels, str)
-    precisions = []
-    for row in range(len(names)):
-        order = np.argsort(-scores[row], kind="stable")
-        hits = (names[order] == names[row])[order != row]
-        if hits.any():
-            precisions.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
-    return float(np.mean(precisions))
 
 
 def _start(images: Sequence[Float32], dim: int, seed: int) -> dict[str, Float32]:

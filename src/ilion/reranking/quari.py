@@ -257,6 +257,12 @@ class Quari:
             found.update(name.encode() + np.ascontiguousarray(self.weights[name]).tobytes())
         return found.hexdigest()
 
+    def without_effect(self) -> Quari:
+        """Return a network of the same sizes that leaves queries and images as they are."""
+        last = ("dec_v_img.3.weight", "dec_v_img.3.bias")
+        zeros = {name: np.zeros_like(self.weights[name]) for name in last}
+        return Quari(replace(self.config, residual=1.0), {**self.weights, **zeros})
+
     def project(self, queries: NDArray[np.floating]) -> list[Projection]:
         """Return the projection of each query.
 

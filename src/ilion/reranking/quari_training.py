@@ -3,12 +3,16 @@
 As in the paper: each query of a batch projects the targets of all queries, and a symmetric contrastive loss
 wants its own target in front and itself in front for its target. Neighbours of a target count as right by a
 small share ("semi-positives"). Queries are disturbed by noise of random strength, as in the authors' code.
+
+Some objects are held out and watched, which is ours: the weights that do best on them are kept, and where
+none is surely better than the descriptors alone, a network that changes nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +29,11 @@ from ilion.reranking.quari import (
     forward,
     parameter_shapes,
 )
+from ilion.reranking.watching import hold_out, is_surely_better, photo_precisions
 from ilion.runtime.torch import extra_library, seeded, torch_device
-from ilion.types import Bool, Float32, Int64
+from ilion.types import Bool, Float32, Float64, Int64
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,9 @@ class QuariTraining:
         neighbours: Number of neighbours among which their shares are dealt out.
         noise: Largest length of the noise on a query, as a share of the query's. The authors' code draws up
             to 1 for each number of a descriptor, which drowns it.
-        seed: Seed of weights, batches and noise.
+        held_out: Share of the objects that is not learnt but watched; 0 learns all and keeps the last step.
+        watch_every: Steps between two looks at them.
+        seed: Seed of weights, batches, noise, and of which objects are held out.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
 
     Raises:
@@ -58,17 +67,38 @@ class QuariTraining:
     semi_positives: int = 2
     neighbours: int = 100
     noise: float = 0.3
+    held_out: float = 0.2
+    watch_every: int = 20
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         if (
-            min(self.steps, self.neighbours) < 1
+            min(self.steps, self.neighbours, self.watch_every) < 1
+            or not 0 <= self.held_out < 1
             or self.batch < 2
             or min(self.learning_rate, self.temperature) <= 0
             or min(self.weight_decay, self.semi_positives, self.noise) < 0
         ):
             raise ConfigError(f"QuARI training: a number is out of range: {self}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, and what it was seen to do on objects that it did not learn from.
+
+    Args:
+        network: The network of the best look, if it is surely better than the descriptors alone there; else
+            one that changes nothing. The last one without held-out objects.
+        step: Steps after which that was; 0 for a network that changes nothing.
+        watched: Mean AP among the held-out photos by number of steps; empty without.
+        plain: Mean AP of the descriptors alone there; NaN without.
+    """
+
+    network: Quari
+    step: int
+    watched: Mapping[int, float]
+    plain: float
 
 
 def train(
@@ -79,7 +109,7 @@ def train(
     *,
     asking: Bool | None = None,
     progress: Progress | None = None,
-) -> Quari:
+) -> Trained:
     """Learn a network; the same input and seed give the same network on the same machine.
 
     Args:
@@ -91,13 +121,18 @@ def train(
         progress: See `Progress`.
 
     Raises:
-        DatasetError: Fewer than two objects have a query and another photo.
+        DatasetError: Fewer than two of the objects that are learnt have a query and another photo.
         MissingExtraError: torch is not installed.
     """
     torch = extra_library("torch", "QuARI")
     device = torch_device(options.device)
     rows = np.asarray(values, np.float32)
-    sampler = _Sampler(rows, labels, asking, options)
+    learnt, held = hold_out(labels, options.held_out, options.seed)
+    some = None if asking is None else asking[learnt]
+    sampler = _Sampler(rows[learnt], [labels[row] for row in learnt], some, options)
+    names = [labels[row] for row in held]
+    watched: dict[int, Float64] = {}
+    best: dict[int, Quari] = {}
     weights = {name: w.to(device).requires_grad_() for name, w in _initialise(config, options.seed).items()}
     fixed = {name: torch.from_numpy(array).to(device) for name, array in fixed_arrays(config).items()}
     functions = Functions(
@@ -109,9 +144,30 @@ def train(
         better, left, right = forward(config, weights, fixed, functions, queries)
         return _loss(config, options, better, left, right, targets, near, shares)
 
+    def network() -> Quari:
+        return Quari(config, {name: w.detach().cpu().numpy().copy() for name, w in weights.items()})
+
+    def look(done: int) -> None:
+        if not len(held) or (done % options.watch_every and done != options.steps):
+            return
+        now = network()
+        scores = np.array([one.compare(rows[held]) for one in now.project(rows[held])], np.float64)
+        watched[done] = photo_precisions(scores, names)
+        log.info("QuARI training: step %d, mean AP of held-out photos %.4f", done, watched[done].mean())
+        if watched[done].mean() >= max(found.mean() for found in watched.values()):
+            best.clear()
+            best[done] = now
+
     optimiser = start_optimiser(weights, options)
-    descend("QuARI", weights, optimiser, loss_of, options, rise=100, progress=progress)
-    return Quari(config, {name: w.detach().cpu().numpy() for name, w in weights.items()})
+    descend("QuARI", weights, optimiser, loss_of, options, rise=100, after=look, progress=progress)
+    if not len(held):
+        return Trained(network(), options.steps, {}, float("nan"))
+    [(step, kept)] = best.items()
+    plain = photo_precisions((rows[held] @ rows[held].T).astype(np.float64), names)
+    if not is_surely_better(watched[step], plain, names):
+        step, kept = 0, kept.without_effect()
+    means = {done: float(found.mean()) for done, found in watched.items()}
+    return Trained(kept, step, means, float(plain.mean()))
 
 
 def _loss(

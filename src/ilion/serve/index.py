@@ -337,7 +337,8 @@ class Index:
             counters = state(connection)
             by_status = dict(connection.execute("SELECT status, count(*) FROM photos GROUP BY status"))
             live = by_status.get(LIVE, 0)
-            known = self.living(connection).photos if counters["current"] and live else 0
+            living = self.living(connection) if counters["current"] and live else None
+            known = living.photos if living else 0
             [objects] = connection.execute(
                 "SELECT count(DISTINCT object) FROM views JOIN photos ON photo = number "
                 "WHERE status = 1 AND object != ''"
@@ -369,6 +370,7 @@ class Index:
                     "photos": _bytes_below(self.folder / "photos"),
                 },
                 labels=dict(labels.fetchall()),
+                texts=living is not None and living.snapshot.ready.understands_texts,
             )
 
 

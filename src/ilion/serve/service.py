@@ -220,6 +220,7 @@ def make_app(
             "objects": found.objects,
             "without_descriptor": found.without_descriptor,
             "labels": dict(found.labels),
+            "texts": found.texts,
             "design": found.design,
             "revision": found.revision,
             "role": who.role,

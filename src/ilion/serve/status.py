@@ -29,6 +29,7 @@ class IndexStatus(Value):
         revision: Number of changes so far.
         bytes: Bytes on the disk: ``tables``, ``artifacts``, ``photos``.
         labels: Labels that photos have, with the number of different values.
+        texts: Whether the design can be asked with a text.
     """
 
     folder: str
@@ -47,3 +48,4 @@ class IndexStatus(Value):
     revision: int
     bytes: Mapping[str, int]
     labels: Mapping[str, int]
+    texts: bool

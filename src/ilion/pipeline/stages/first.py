@@ -15,7 +15,7 @@ from typing import Any
 
 from ilion.adapt import StoredLayer
 from ilion.config import ExperimentConfig
-from ilion.descriptors.base import Extractor
+from ilion.descriptors.base import Extractor, TextExtractor
 from ilion.errors import ExtractionError
 from ilion.extraction.local import describe_local_queries
 from ilion.pipeline.experiment import Experiment
@@ -58,6 +58,11 @@ class Ranked(Value):
 
 class FirstStage(ABC):
     """Ranks a database by one method, for the queries of an experiment and for any further ones."""
+
+    @property
+    def understands_texts(self) -> bool:
+        """Whether a query can be a text."""
+        return False
 
     @abstractmethod
     def prepare(self, experiment: Experiment) -> Prepared:
@@ -113,6 +118,11 @@ class DescriptorStage(FirstStage):
         check_device(self._config.search.device, "search")
         extracted = describe(experiment, self.extractor)
         return adapt(experiment, extracted, self.layer) if self.layer else extracted
+
+    @property
+    def understands_texts(self) -> bool:
+        """Whether the model, or the one that lends it a text tower, describes texts."""
+        return isinstance(self._asked, TextExtractor)
 
     @cached_property
     def _asked(self) -> Extractor:

@@ -55,6 +55,7 @@ async function begin() {
   try {
     status = await call("/api/status");
     $("login").hidden = true; $("ask").hidden = false;
+    $("describe").hidden = !status.texts;
     translate();
   } catch (error) { tell(error.message); }
 }
@@ -252,7 +253,10 @@ async function search() {
     tell("");
     show(asked);
     $("results-title").focus();
-  } catch (error) { tell(error.message); }
+  } catch (error) {
+    tell(error.message);
+    for (const id of ["results", "adding"]) $(id).hidden = true; // they are those of another question
+  }
   $("go").disabled = false;
 }
 
