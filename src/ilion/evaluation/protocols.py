@@ -45,10 +45,10 @@ def _judge(
     truth = truth_from_ids(ranking.query_ids, ranking.database_ids, positives, ignored)
     instance = {query.id: query.instance for query in dataset.queries}
     width = max(1, ranking.indices.shape[1])
-    k = min(protocol.k or width, width)
+    k = protocol.k or width  # where fewer results are left, the others count as not found
     most = max(len(positives[query]) for query in ranking.query_ids)
     cuts = {name: split_cutoff(name, k)[1] for name in protocol.metrics}
-    metrics = [name for name, cut in cuts.items() if (most if cut == -1 else cut) <= k]
+    metrics = [name for name, cut in cuts.items() if (most if cut == -1 else cut) <= min(k, width)]
     return evaluate(
         ranking,
         truth,

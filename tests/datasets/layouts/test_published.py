@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,23 @@ def test_google_landmarks_equal_their_definition(tmp_path: Path, seeds: range) -
             assert found[usage.lower()].mean == pytest.approx(np.mean(aps), abs=1e-9)
     assert all(query.instance in "01234" for query in dataset.queries)
     assert any("1 queries have no image in the index" in note for note in dataset.notes)
+
+
+def test_a_cut_off_is_kept_where_fewer_results_are_left(tmp_path: Path) -> None:
+    solution = sets.gldv2(tmp_path, 0)
+    dataset = open_dataset(tmp_path)
+    whole = sets.rank_randomly(dataset, 0)
+    left = np.minimum(whole.counts, 2)
+    few = replace(whole, indices=whole.indices[:, :2], similarities=whole.similarities[:, :2], counts=left)
+    found, listed = judge_protocols(dataset, few, bootstrap=2), lists_of(few)
+    assert {(name, judged.k) for name, judged in found.items()} == {("private", 100), ("public", 100)}
+    aps = []
+    for query, (part, positives) in solution.items():
+        if part == "Public":
+            names = [image.rpartition("/")[2].removesuffix(".jpg") for image in listed[query]]
+            ranks = ranks_in(names, set(positives))
+            aps.append(sum((n + 1) / r for n, r in enumerate(ranks)) / min(len(positives), 100))
+    assert found["public"].mean == pytest.approx(np.mean(aps), abs=1e-9)
 
 
 def assert_metric_learning(
