@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import random
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tests.conftest import draw_photo, write
 from tests.networks import tiny_network
 
 from ilion import api
+from ilion.__main__ import main
 from ilion.config import ExperimentConfig, from_dict
 from ilion.errors import ImageError
 
@@ -38,12 +38,28 @@ def digest(folder: Path) -> dict[str, str]:
 def command(dataset: Path, network: Path, output: Path) -> list[str]:
     settings = ["dataset.shard_size=8", "extraction.threads=1", "extraction.workers=1"]
     changes = [part for setting in settings for part in ("--set", setting)]
-    model = ["--model", f"onnx:{network}"]
-    return [sys.executable, "-m", "ilion", "extract", str(dataset), *model, "-o", str(output), *changes]
+    return ["extract", str(dataset), "--model", f"onnx:{network}", "-o", str(output), *changes]
+
+
+def run(arguments: list[str], seconds: float, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    """Run a verb in a process that has imported what it needs, and return its exit code; None if killed."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["pytest.__main__", "ilion.cli", "ilion.pipeline.order", "onnxruntime"])
+    monkeypatch.setattr(
+        "sys.argv", ["ilion", *arguments]
+    )  # a process begins with the arguments of its parent
+    process = processes.Process(target=main)
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return None
+    return process.exitcode
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
+def test_kills_at_random_moments_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, network = tmp_path / "photos", tiny_network(tmp_path / "tiny.onnx")
     for number in range(4):
         folder = dataset / "objects" / f"object {number}"
@@ -51,10 +67,9 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
         for view in range(80):
             photo = draw_photo(1000 * number + view, size=(320, 240))
             write(folder / "positive" / f"{view:02d}.jpg", photo)
+    assert run(["--version"], 120, monkeypatch) == 0  # imports
     began = time.monotonic()
-    subprocess.run(
-        command(dataset, network, tmp_path / "whole"), check=True, capture_output=True, timeout=120
-    )
+    assert run(command(dataset, network, tmp_path / "whole"), 120, monkeypatch) == 0
     took = time.monotonic() - began
     expected = digest(tmp_path / "whole")
     values = [name for name in expected if "descriptors-" in name and name.endswith(".npy")]
@@ -64,9 +79,8 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     killed = 0
     again = command(dataset, network, tmp_path / "killed")
     for _ in range(3 * KILLS):
-        try:  # the timeout of run() is a SIGKILL
-            subprocess.run(again, check=True, capture_output=True, timeout=draw.uniform(0.3, 0.9) * took)
-        except subprocess.TimeoutExpired:
+        ended = run(again, draw.uniform(0.05, 0.9) * took, monkeypatch)
+        if ended is None:
             killed += 1
             # whatever stands under its final name is whole
             finished = digest(tmp_path / "killed")
@@ -74,12 +88,13 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
                 expected[name] == value for name, value in finished.items() if name.endswith(".ids.json")
             )
         else:  # it got through between two kills: that counts as a resumed run, and the next starts anew
+            assert ended == 0
             assert digest(tmp_path / "killed") == expected
             shutil.rmtree(tmp_path / "killed")
         if killed == KILLS:
             break
     assert killed == KILLS
-    subprocess.run(again, check=True, capture_output=True, timeout=120)
+    assert run(again, 120, monkeypatch) == 0
     assert digest(tmp_path / "killed") == expected
 
 
