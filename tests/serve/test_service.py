@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ilion.serve.guards import Limits, Rates
 from ilion.serve.index import Index
 from ilion.serve.service import Service, make_app
 from ilion.serve.tokens import find_token, make_token, revoke_token, tokens
+from tests.bad_images import cases
+from tests.cli.test_bad_photos import BAD
 from tests.serve.test_index import picture
 
 pytestmark = pytest.mark.slow
@@ -153,6 +156,30 @@ def test_hostile_uploads_never_fail_the_server(shared: TestClient, photos: Path)
             answer = shared.post(path, files={"photo": ("../../x\r\nSet-Cookie: a=b", data, "image/jpeg")})
             assert 400 <= answer.status_code < 500, (path, data[:10], answer.text)
             assert "set-cookie" not in answer.headers
+
+
+BAD_UPLOADS = {**BAD, **{name: case.data for name, case in cases().items() if case.error}}
+
+
+@pytest.mark.parametrize("name", [name for name in BAD_UPLOADS if name != "locked.jpg"])
+def test_a_bad_photo_is_refused_in_a_sentence(shared: TestClient, name: str) -> None:
+    """Whatever is sent, alone, with a box or with words, and as a photo to add."""
+    before = shared.get("/api/status").json()["photos"]
+    files = {"photo": (name, BAD_UPLOADS[name], "image/jpeg")}
+    for path, data in (
+        ("/api/search", {}),
+        ("/api/search", {"box": "5,5,50,50"}),
+        ("/api/search", {"text": "a mug"}),
+        ("/api/photos", {"id": name, "object": "x"}),
+        ("/api/photos", {"id": name, "box": "5,5,50,50"}),
+    ):
+        answer = shared.post(path, files=files, data=data)
+        assert 400 <= answer.status_code < 500, (path, data, answer.text)
+        said = answer.json()["error"]
+        assert re.search("photo|image|picture|pixels|text|JPEG|PNG|samples|file", said), said
+        # no advice that a sender cannot follow, and nothing from inside
+        assert not re.search(r"--on-bad|max_pixels|Traceback|Error\b|/tmp|\b(cv2|PIL|numpy)\b", said), said
+    assert shared.get("/api/status").json()["photos"] == before
 
 
 def test_names_never_become_paths_or_headers(client: TestClient, photos: Path, folder: Path) -> None:
