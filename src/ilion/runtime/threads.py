@@ -41,6 +41,19 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def in_parts(count: int, work: Callable[[range], T], threads: int) -> list[T]:
+    """Apply a function to parts of ``range(count)``, each in a thread of its own; results in order.
+
+    >>> in_parts(5, sum, 2)
+    [1, 9]
+    """
+    threads = max(1, min(threads, count))
+    parts = [range(t * count // threads, (t + 1) * count // threads) for t in range(threads)]
+    if threads == 1:
+        return [work(parts[0])]
+    return [done.result() for _, done in in_order(parts, work, workers=threads)]
+
+
 def single_threaded_products() -> AbstractContextManager[Any]:
     """Keep matrix products of numpy to the calling thread, while threads of our own share the cores."""
     held: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tests.stages import took
 
 from ilion import storage
 from ilion.errors import ArtifactError, ConfigError
+from ilion.runtime.threads import in_parts
 from ilion.searching.local import (
     Encoded,
     Evidence,
@@ -28,7 +30,7 @@ from ilion.searching.local import (
     write_shard,
 )
 from ilion.searching.local.encode import Spots, choose_spots
-from ilion.searching.local.search import gather
+from ilion.searching.local.search import NEAREST, gather
 from ilion.types import RGB, Box, Ranking
 
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
@@ -84,6 +86,27 @@ def test_shards_segments_and_threads_change_nothing(
         assert ranking.indices.tobytes() == whole[0].indices.tobytes()
         for name, values in vars(evidence).items():
             assert values.tobytes() == getattr(whole[1], name).tobytes()
+
+
+def test_the_photos_of_a_single_query_are_shared_among_threads(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, query = stored(tmp_path, [photos]), query_of(draw_vectors(99, 40), draw_frames(99, 40))
+    seen = []
+
+    def noted(count: int, work: Callable[[range], Any], threads: int) -> list[Any]:
+        seen.append(threads)
+        return in_parts(count, work, threads)
+
+    monkeypatch.setattr("ilion.searching.local.search.in_parts", noted)
+    found = [
+        search_photos(["a"], [query], database, small_model(), LocalSettings(), k=9, workers=workers)
+        for workers in (1, 3)
+    ]
+    assert set(seen) == {1, 3}
+    for one, other in zip(vars(found[0][1]).values(), vars(found[1][1]).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found[0][0].similarities.tobytes() == found[1][0].similarities.tobytes()
 
 
 def test_a_part_of_a_database_is_searched_like_a_database_of_its_own(
@@ -163,14 +186,22 @@ def test_a_large_database_is_searched_in_two_passes(
 
 
 @pytest.mark.usefixtures("large")
-def test_a_filter_of_a_large_database_loses_nothing(tmp_path: Path, photos: list[Encoded]) -> None:
+def test_a_filter_of_a_large_database_loses_nothing(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where no more may be found than are looked at, none is passed over, whatever the first pass says."""
     database, settings = stored(tmp_path, [photos]), LocalSettings(shortlist=10)
-    query = query_of(draw_vectors(99, 40), draw_frames(99, 40))
+    query = query_of(draw_vectors(99, 40), draw_frames(99, 40), assignments=3)
     allowed = np.array([1, 2, 5, 9, 16, 17, 21, 25, 28, 29])
     hidden = np.delete(np.arange(30), allowed)
+    view, _ = gather(query, database, small_model(), 5, hidden)
+    assert view is not None
+    assert view.query is query  # no feature may be missed of photos that have few
+    monkeypatch.setattr("ilion.searching.local.search.MANY", 80)
     view, matches = gather(query, database, small_model(), 5, hidden)
     assert view is not None
+    assert query.words.shape[1] > NEAREST
+    np.testing.assert_array_equal(view.query.words, query.words[:, :NEAREST])
     np.testing.assert_array_equal(view.rows, allowed)
     assert set(matches.rows.tolist()) <= set(allowed.tolist())
     found, _ = search_photos(["a"], [query], database, small_model(), settings, k=5, allowed=allowed)
@@ -181,7 +212,7 @@ def test_a_filter_of_a_large_database_loses_nothing(tmp_path: Path, photos: list
     assert view is not None
     assert len(view.rows) == 10
     assert 17 not in view.rows
-    sums, _ = database.sums(query, small_model())
+    sums, _ = database.sums(view.query, small_model())
     assert sums[view.rows].min() >= np.delete(sums, [17, *view.rows]).max()
 
 

@@ -164,14 +164,20 @@ def test_votes_are_those_of_the_definition() -> None:
     rng = np.random.default_rng(5)
     lengths = [0, 1, 7, 40, 3, 200]
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    query, image = draw_frames(6, int(starts[-1])), draw_frames(7, int(starts[-1]))
-    weights = rng.random(int(starts[-1]))
-    found = compiled_pairs.vote(starts, query, image, weights, 0.5, 0.4)
+    count = int(starts[-1])
+    query, features = draw_frames(6, 90), rng.integers(0, 90, count).astype(np.int32)
+    records = pack(np.zeros((count, 4), np.uint8), draw_frames(7, count))
+    weights, mixed = rng.random(count), rng.permutation(count)
+    order = np.argsort(mixed)  # matches lie anywhere
+    found = compiled_pairs.vote(
+        np.array([5, 0, 3]), order, starts, features[mixed], records[mixed], weights[mixed], query, 0.5, 0.4
+    )
+    image, query = compiled.unpack(records), query[features]
     wanted = [
         naive_votes(query[a:b].astype(float), image[a:b].astype(float), weights[a:b], (0.5, 0.4))
         for a, b in itertools.pairwise(starts)
     ]
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_allclose(found, np.array(wanted)[[5, 0, 3]], rtol=1e-6)
 
 
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])

@@ -85,6 +85,7 @@ def nearest_words(
     near = np.empty(many, np.float32)
     chosen = np.empty(probes, np.int64)
     close = np.empty((probes, each), np.float32)
+    top = np.empty(count, np.float32)
     for i in range(len(vectors)):
         vector = vectors[i]
         near[:] = -coarse_half
@@ -104,14 +105,16 @@ def nearest_words(
                 value, of = vector[d], table[d]
                 for f in range(each):
                     row[f] += value * of[f]
-        for place in range(count):
-            top, at, best = -np.inf, 0, 0
-            for p in range(probes):
-                for f in range(each):
-                    if close[p, f] > top:
-                        top, at, best = close[p, f], p, f
-            close[at, best] = -np.inf
-            out[i, place] = chosen[at] * each + best
+        top[:], out[i] = -np.inf, chosen[0] * each
+        for p in range(probes):
+            for f in range(each):
+                value = close[p, f]
+                if value > top[-1]:  # few are, so most take one comparison
+                    place = count - 1
+                    while place > 0 and value > top[place - 1]:
+                        top[place], out[i, place] = top[place - 1], out[i, place - 1]
+                        place -= 1
+                    top[place], out[i, place] = value, chosen[p] * each + f
     return out
 
 
@@ -321,20 +324,27 @@ def add_up(
         totals: (M,) int64, squared similarities, added to.
     """
     rows = np.uint64(ROWS - 1)
+    near, own = np.empty(256, np.int32), np.empty(256, np.int32)
     for entry in range(len(entries)):
         feature, word, table = entries[entry, 0], entries[entry, 1], tables[entry]
-        weight, total = weights[feature], 0
-        for place in range(offsets[word], offsets[word + 1]):
+        start, end = offsets[word], offsets[word + 1]
+        if len(near) < end - start:
+            near, own = np.empty(2 * (end - start), np.int32), np.empty(2 * (end - start), np.int32)
+        count = 0
+        for place in range(start, end):
             record = records[place]
             code = record >> np.uint64(CODE_AT)
             low = np.int32(table[0, code & np.uint64(LAST)])
             low += np.int32(table[1, code >> np.uint64(7) & np.uint64(LAST)])
             high = np.int32(table[2, code >> np.uint64(14) & np.uint64(LAST)])
             high += np.int32(table[3, code >> np.uint64(21) & np.uint64(LAST)])
-            if low + high < STEPS:
-                square = worth[low + high] * np.int64(shown[record & rows])
-                total += square
-                sums[record & rows] += square * weight >> np.int64(16)
+            near[count], own[count] = low + high, record & rows
+            count += int(low + high < STEPS)  # those that are too far leave their room to the next
+        weight, total = weights[feature], 0
+        for at in range(count):
+            square = worth[near[at]] * np.int64(shown[own[at]])
+            total += square
+            sums[own[at]] += square * weight >> np.int64(16)
         totals[feature] += total
 
 
@@ -365,18 +375,25 @@ def read_row(row: int, offsets: Array, records: Array) -> Array:
 
 
 @compiled
+def frame_steps() -> tuple[Array, Array, Array]:
+    """Return what the steps of a record stand for: float32 angles, log2 of sizes, places along a side."""
+    angles = np.arange(ANGLES).astype(np.float32) * np.float32(2 * pi / ANGLES)
+    step = np.float32((LARGEST - SMALLEST) / (SIZES - 1))
+    sizes = np.arange(SIZES).astype(np.float32) * step + np.float32(SMALLEST)
+    places = (np.arange(PLACES).astype(np.float32) + np.float32(0.5)) / np.float32(PLACES)
+    return angles, sizes, places
+
+
+@compiled
 def unpack(records: Array) -> Array:
     """Return (n, 4) float32 x, y, log2 of the size, and angle of packed records (n,)."""
     out = np.empty((len(records), 4), np.float32)
-    step = np.float32((LARGEST - SMALLEST) / (SIZES - 1))
+    angles, sizes, places = frame_steps()
     for i in range(len(records)):
         place = np.int64(records[i] >> np.uint64(PLACE_AT) & np.uint64(0x7FFF))
-        out[i, 0] = (np.float32(place % PLACES) + np.float32(0.5)) / np.float32(PLACES)
-        out[i, 1] = (np.float32(place // PLACES) + np.float32(0.5)) / np.float32(PLACES)
-        out[i, 2] = np.float32(records[i] >> np.uint64(SIZE_AT) & np.uint64(SIZES - 1)) * step + np.float32(
-            SMALLEST
-        )
-        out[i, 3] = np.float32(records[i] >> np.uint64(ANGLE_AT)) * np.float32(2 * pi / ANGLES)
+        out[i, 0], out[i, 1] = places[place % PLACES], places[place // PLACES]
+        out[i, 2] = sizes[records[i] >> np.uint64(SIZE_AT) & np.uint64(SIZES - 1)]
+        out[i, 3] = angles[records[i] >> np.uint64(ANGLE_AT)]
     return out
 
 

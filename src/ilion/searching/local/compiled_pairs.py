@@ -9,7 +9,8 @@ from math import cos, exp2, floor, hypot, log2, pi, sin, sqrt
 
 import numpy as np
 
-from ilion.searching.local.compiled import Array, compiled
+from ilion.searching.local.compiled import Array, compiled, frame_steps
+from ilion.searching.local.records import ANGLE_AT, PLACE_AT, PLACES, SIZE_AT, SIZES
 from ilion.searching.local.tones import CLOSE, FINE, LEAST, NOISE, SHIFT, UNKNOWN
 
 TURNS, RATIO, OCTAVES, PLACE, FAR = 8, 1.0, 8.0, 0.15, 1.0
@@ -19,68 +20,127 @@ cell as a share of the image; how far outside the image a centre may lie."""
 
 @compiled
 def vote(
-    starts: Array, query: Array, image: Array, weights: Array, centre_x: float, centre_y: float
+    photos: Array,
+    order: Array,
+    starts: Array,
+    features: Array,
+    records: Array,
+    weights: Array,
+    frames: Array,
+    centre_x: float,
+    centre_y: float,
 ) -> Array:
-    """Sum the matches of each image in its best cell of rotation, scale and place.
+    """Sum the matches of photos in the best cell of rotation, scale and place of each.
 
-    Each match says how the query would lie in the image; a true pair agrees. The space is cut eight times, so
+    Each match says how the query would lie in the photo; a true pair agrees. The space is cut eight times, so
     that what straddles a border in one cut is whole in another.
 
     Args:
-        starts: (n + 1,) where the matches of each image start.
-        query: (P, 4) x, y, log2 of the size, angle of the query feature of each match.
-        image: (P, 4) the same of the database feature.
+        photos: (n,) photos that are looked at.
+        order: (P,) matches, one photo after the other.
+        starts: (N + 1,) where the matches of each photo start in ``order``.
+        features: (P,) query feature of each match.
+        records: (P,) uint64, see `ilion.searching.local.records`.
         weights: (P,) what each match counts.
+        frames: (M, 4) x, y, log2 of the size, and angle of the query features.
         centre_x: Centre of the query.
         centre_y: Centre of the query.
 
     Returns:
         (n,) float64, what the matches of the best cell count.
     """
-    out = np.zeros(len(starts) - 1)
-    keys, sums = np.empty(64, np.int64), np.empty(64)
-    axes, loads = np.empty((64, 4), np.int64), np.empty(64)
-    for i in range(len(out)):
-        begin, end = starts[i], starts[i + 1]
-        if len(axes) < end - begin:
-            axes, loads = np.empty((2 * (end - begin), 4), np.int64), np.empty(2 * (end - begin))
+    out = np.zeros(len(photos))
+    angles, sizes, places = frame_steps()
+    cosines, sines = np.cos(angles.astype(np.float64)), np.sin(angles.astype(np.float64))
+    scales = np.exp2(sizes.astype(np.float64))
+    # where the centre lies from each feature, turned and scaled as if the photo's feature were upright and 1
+    arms = np.empty((len(frames), 2))
+    for m in range(len(frames)):
+        dx, dy, scale = centre_x - frames[m, 0], centre_y - frames[m, 1], exp2(-float(frames[m, 2]))
+        c, s = scale * cos(float(frames[m, 3])), scale * sin(float(frames[m, 3]))
+        arms[m, 0], arms[m, 1] = c * dx + s * dy, c * dy - s * dx
+    axes, loads = np.empty((4, 64), np.int32), np.empty(64)
+    keys, slots, sums = np.empty(64, np.int32), np.empty(64, np.int32), np.zeros(256)
+    for i in range(len(photos)):
+        begin, end = starts[photos[i]], starts[photos[i] + 1]
+        if len(loads) < end - begin:
+            axes, loads = np.empty((4, 2 * (end - begin)), np.int32), np.empty(2 * (end - begin))
+            keys, slots = np.empty(len(loads), np.int32), np.empty(len(loads), np.int32)
         near = 0
-        for p in range(begin, end):
-            turn = (image[p, 3] - query[p, 3]) / (2 * pi)
-            turn -= floor(turn)
-            octaves = image[p, 2] - query[p, 2]
-            scale = exp2(octaves)
-            dx, dy = centre_x - query[p, 0], centre_y - query[p, 1]
-            c, s = scale * cos(2 * pi * turn), scale * sin(2 * pi * turn)
-            x, y = image[p, 0] + c * dx - s * dy, image[p, 1] + s * dx + c * dy
+        for at in range(begin, end):
+            p = order[at]
+            feature, record = features[p], records[p]
+            angle = np.int64(record >> np.uint64(ANGLE_AT))
+            size = np.int64(record >> np.uint64(SIZE_AT) & np.uint64(SIZES - 1))
+            place = np.int64(record >> np.uint64(PLACE_AT) & np.uint64(0x7FFF))
+            c, s = scales[size] * cosines[angle], scales[size] * sines[angle]
+            x = places[place % PLACES] + c * arms[feature, 0] - s * arms[feature, 1]
+            y = places[place // PLACES] + s * arms[feature, 0] + c * arms[feature, 1]
             if -FAR < x < 1 + FAR and -FAR < y < 1 + FAR:
+                turn = (angles[angle] - frames[feature, 3]) / (2 * pi)
+                turn -= floor(turn)
+                octaves = sizes[size] - frames[feature, 2]
                 # in halves of a cell, so that a cut moves them by one or none
-                axes[near, 0], axes[near, 1] = int(2 * TURNS * turn), int(2 * ((octaves + OCTAVES) / RATIO))
-                axes[near, 2], axes[near, 3] = int(2 * ((x + FAR) / PLACE)), int(2 * ((y + FAR) / PLACE))
+                axes[0, near], axes[1, near] = int(2 * TURNS * turn), int(2 * ((octaves + OCTAVES) / RATIO))
+                axes[2, near], axes[3, near] = int(2 * ((x + FAR) / PLACE)), int(2 * ((y + FAR) / PLACE))
                 loads[near] = weights[p]
                 near += 1
-        best, size = 0.0, 64  # no larger than needed, as it is emptied for every cut
-        while size < 4 * near:
-            size *= 2
-        if len(keys) < size:
-            keys, sums = np.empty(size, np.int64), np.empty(size)
-        mask = size - 1
+        while len(sums) < 4 * near:
+            sums = np.zeros(2 * len(sums))
+        best = 0.0
         for cut in range(8):
-            a, b, c = cut & 1, cut >> 1 & 1, cut >> 2 & 1
-            d = a + b + c & 1
-            keys[:size] = -1
-            for p in range(near):
-                key = (axes[p, 0] + a >> 1) % TURNS * 64 + (axes[p, 1] + b >> 1)
-                key = (key * 64 + (axes[p, 2] + c >> 1)) * 64 + (axes[p, 3] + d >> 1)
-                at = (key * 2654435761 >> 8) & mask
-                while keys[at] != key and keys[at] != -1:
-                    at = (at + 1) & mask
-                if keys[at] == -1:
-                    keys[at], sums[at] = key, 0.0
-                sums[at] += loads[p]
-                best = max(best, sums[at])
+            _name_cells(axes, cut, near, len(sums), keys, slots)
+            # cells that share a slot are told apart only where the slot could win: most do not
+            for m in range(near):
+                sums[slots[m]] += loads[m]
+            for m in range(near):
+                if sums[slots[m]] > best:
+                    best = max(best, _heaviest(keys, slots, loads, near, slots[m]))
+                    sums[slots[m]] = 0.0
+            for m in range(near):
+                sums[slots[m]] = 0.0
         out[i] = best
     return out
+
+
+@compiled
+def _name_cells(axes: Array, cut: int, count: int, room: int, keys: Array, slots: Array) -> None:
+    """Number the cells of the first ``count`` matches in one of eight cuts, and spread them over slots.
+
+    Args:
+        axes: (4, n) int32 places in halves of a cell.
+        cut: Which axes are moved by half a cell; the last one by parity.
+        count: Number of matches.
+        room: Number of slots, a power of two.
+        keys: (n,) int32, filled.
+        slots: (n,) int32, filled.
+    """
+    a, b, c = np.int32(cut & 1), np.int32(cut >> 1 & 1), np.int32(cut >> 2 & 1)
+    d, mask = a + b + c & np.int32(1), np.uint32(room - 1)
+    one, wrap, turns = np.int32(1), np.int32(TURNS - 1), axes[0]
+    octaves, across, down = axes[1], axes[2], axes[3]
+    for m in range(count):
+        key = np.int32(np.int32(turns[m] + a) >> one) & wrap
+        key = np.int32(key << np.int32(6)) | np.int32(np.int32(octaves[m] + b) >> one)
+        key = np.int32(key << np.int32(6)) | np.int32(np.int32(across[m] + c) >> one)
+        key = np.int32(key << np.int32(6)) | np.int32(np.int32(down[m] + d) >> one)
+        keys[m] = key
+        slots[m] = np.uint32(np.uint32(key) * np.uint32(2654435761)) >> np.uint32(8) & mask
+
+
+@compiled
+def _heaviest(keys: Array, slots: Array, loads: Array, count: int, slot: int) -> float:
+    """Return the largest sum of the loads of one key, among the first ``count`` items in a slot."""
+    best, after = 0.0, -1
+    while True:
+        key, total = -1, 0.0  # the smallest key that was not summed yet
+        for m in range(count):
+            if slots[m] == slot and keys[m] > after and (key < 0 or keys[m] <= key):
+                total = total + loads[m] if keys[m] == key else loads[m]
+                key = keys[m]
+        if key < 0:
+            return best
+        best, after = max(best, total), key
 
 
 HYPOTHESES, MATCHES = 64, 384

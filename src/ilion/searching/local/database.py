@@ -26,6 +26,10 @@ class Database(Protocol):
     def count(self) -> int:
         """Number of stored features."""
 
+    @property
+    def lengths(self) -> Int64:
+        """(W,) number of stored features of each word."""
+
     def __len__(self) -> int:
         """Return the number of photos."""
 

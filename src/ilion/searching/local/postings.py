@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.runtime.threads import in_order
+from ilion.runtime.threads import in_parts
 from ilion.searching.local.encode import Encoded, LocalQuery
 from ilion.searching.local.matches import Matches, find_matches, join, sum_up
 from ilion.searching.local.model import LocalModel
@@ -280,12 +280,8 @@ class Postings:
     def _in_parts(self, work: Callable[[Iterator[Segment]], T]) -> list[T]:
         """Work on the segments, those of a large database in several threads; parts in order of rows."""
         count = len(self._segments)
-        threads = min(os.cpu_count() or 1, self._stored // THREADED, count)
-        if threads < 2:
-            return [work(self.segments())]
-        cuts = [range(t * count // threads, (t + 1) * count // threads) for t in range(threads)]
-        found = in_order(cuts, lambda numbers: work(self.segments(numbers)), workers=threads)
-        return [done.result() for _, done in found]
+        threads = min(os.cpu_count() or 1, self._stored // THREADED)
+        return in_parts(count, lambda numbers: work(self.segments(numbers)), threads)
 
     def segments(self, numbers: range | None = None) -> Iterator[Segment]:
         """Map one segment after the other.

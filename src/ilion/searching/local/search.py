@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.runtime.threads import in_order
+from ilion.runtime.threads import in_order, in_parts
 from ilion.searching.engines import ENGINES
 from ilion.searching.local.database import Database
 from ilion.searching.local.encode import LocalQuery
@@ -35,6 +37,9 @@ WHOLE = 4096
 """Photos up to which a query is held against all of them."""
 CLOSER = 2048
 """Photos of a larger database that it is held against."""
+NEAREST, MANY = 2, 1000
+"""Nearest words in which features of a query are looked up there, if photos have so many features: farther ones
+take four times as long, and bring no more that is right than wrong. Of fewer features none may be missed."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
@@ -76,7 +81,7 @@ def search_photos(
         model: Words and codes of both.
         settings: How.
         k: Number of results to keep; all N where the database is smaller.
-        workers: Number of threads, one query each; 0 means one per core.
+        workers: Number of threads, one query each, or all for a single one; 0 means one per core.
         progress: Callback that receives the queries done and all.
         allowed: Ascending rows that may be found; None means all. How much of the database a feature matches
             is that of the whole database, and the shortlist holds allowed photos only.
@@ -99,8 +104,10 @@ def search_photos(
         np.zeros((count, min(settings.shortlist, kept)), np.int64),
     )
 
+    threads = (workers or os.cpu_count() or 1) if count == 1 else 1
+
     def ask(query: LocalQuery) -> Answer:
-        return rank_photos(query, database, model, settings, kept, hidden)
+        return rank_photos(query, database, model, settings, kept, hidden, threads)
 
     for number, (_, done) in enumerate(in_order(queries, ask, workers=workers, ahead=8)):
         found = done.result()
@@ -139,6 +146,7 @@ def rank_photos(
     settings: LocalSettings,
     k: int,
     hidden: Int64 | None = None,
+    threads: int = 1,
 ) -> Answer:
     """Rank the database for one query.
 
@@ -149,10 +157,12 @@ def rank_photos(
         settings: How.
         k: Number of results, at most as many as may be found.
         hidden: Rows that must not be found.
+        threads: Number of threads that hold photos against the query.
     """
     count, few = len(database), settings.shortlist
     view, matches = gather(query, database, model, k, hidden)
-    votes, found = look_closer(query, matches, count, few, k, hidden, None if view is None else view.totals)
+    totals = None if view is None else view.totals
+    votes, found = look_closer(query, matches, count, few, k, hidden, totals, threads)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
     chances = score_photos(query, found, count, database.looks(found.rows))
     final = np.zeros(count)
@@ -160,21 +170,20 @@ def rank_photos(
     more = expand(query, found, chances, database.photos, model)
     if more is not None:
         further, sources = more
-        totals = None
         if view is None:
             added = database.matches(further, model)
         else:
             sums, of_further = database.sums(further, model)
             rows = choose_photos(view.sums + sums, k, hidden)
             new = np.setdiff1d(rows, view.rows, assume_unique=True)
-            matches = join(matches, database.matches(query, model, new))
+            matches = join(matches, database.matches(view.query, model, new))
             added = database.matches(further, model, np.union1d(view.rows, rows))
             # what a photo says of itself does not count
             own = added.take(added.rows == sources[added.features])
             itself = np.bincount(own.features, squares_of(own), len(further)).astype(np.int64)
             totals = np.concatenate([view.totals, of_further - itself])
         whole, matches = ask_along(query, matches, further, added, sources)
-        _, again = look_closer(whole, matches, count, few, few, hidden, totals)
+        _, again = look_closer(whole, matches, count, few, few, hidden, totals, threads)
         final[again.rows] += score_photos(whole, again, count, database.looks(again.rows))
         final /= 2
     seen = np.flatnonzero(final)
@@ -194,11 +203,13 @@ class View(Value):
     """What a large database has in common with a query.
 
     Args:
+        query: The query as it is looked up there.
         sums: (N,) int64 of the photos, see `ilion.searching.local.matches.sum_up`.
         totals: (M,) int64 of the features of the query.
         rows: Ascending rows of the photos that it is held against.
     """
 
+    query: LocalQuery
     sums: Int64
     totals: Int64
     rows: Int64
@@ -211,7 +222,7 @@ def gather(
 
     There a first pass only sums what each photo has in common with the query, and how much of the database
     each feature matches; no pair is kept. Pairs are found of the photos of the largest sums that may be
-    found.
+    found. Where photos have `MANY` features, those of the query are looked up in their `NEAREST` words.
 
     Args:
         query: The query.
@@ -225,9 +236,11 @@ def gather(
     """
     if len(database) <= max(WHOLE, CLOSER, 2 * k):
         return None, database.matches(query, model)
+    if database.lengths.sum() >= MANY * len(database):
+        query = query.with_words(NEAREST)
     sums, totals = database.sums(query, model)
     rows = choose_photos(sums, k, hidden)
-    return View(sums, totals, rows), database.matches(query, model, rows)
+    return View(query, sums, totals, rows), database.matches(query, model, rows)
 
 
 def choose_photos(sums: Int64, k: int, hidden: Int64 | None) -> Int64:
@@ -246,6 +259,7 @@ def look_closer(
     k: int,
     hidden: Int64 | None = None,
     totals: Int64 | None = None,
+    threads: int = 1,
 ) -> tuple[Float64, Verified]:
     """Let matches vote, and verify those of the photos with most votes.
 
@@ -257,6 +271,7 @@ def look_closer(
         k: Number of photos whose votes must be known.
         hidden: Photos that must not be found.
         totals: (M,) what each feature matches in the whole database, see `weigh`.
+        threads: Number of threads, a part of the photos each.
 
     Returns:
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
@@ -270,16 +285,13 @@ def look_closer(
     part, side = query.part, max(query.part.width, query.part.height)
     centre = 0.5 * part.width / side, 0.5 * part.height / side
 
-    def of_photos(rows: Int64) -> tuple[Int64, Int64]:
-        """Return the matches of some photos, one photo after the other, and where those of each start."""
-        lengths = starts[rows + 1] - starts[rows]
-        own = np.concatenate([[0], np.cumsum(lengths)])
-        return order[np.repeat(starts[rows] - own[:-1], lengths) + np.arange(own[-1])], own
-
     def votes_of(rows: Int64) -> Float64:
-        chosen, own = of_photos(rows)
-        image = unpack(matches.records[chosen])
-        return vote(own, query.frames[matches.features[chosen]], image, ballots[chosen], *centre)
+        return np.concatenate(
+            in_parts(len(rows), lambda part: vote_for(rows[part.start : part.stop]), threads)
+        )
+
+    def vote_for(rows: Int64) -> Float64:
+        return vote(rows, order, starts, matches.features, matches.records, ballots, query.frames, *centre)
 
     # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
     most = np.bincount(matches.rows, ballots, count).astype(np.float64)
@@ -295,10 +307,19 @@ def look_closer(
         votes[hidden] = 0
     rows = best_rows(votes, shortlist)
     rows = rows[votes[rows] > 0]
-    chosen, own = of_photos(rows)
+    lengths = starts[rows + 1] - starts[rows]
+    own = np.concatenate([[0], np.cumsum(lengths)])
+    chosen = order[np.repeat(starts[rows] - own[:-1], lengths) + np.arange(own[-1])]
     kept, heavy = matches.take(chosen), weights[chosen]
-    frames, image = query.frames[kept.features], unpack(kept.records)
-    sums, motions, supports = verify(own, frames, image, heavy, query.spots[kept.features], kept.places, NEAR)
+    frames, image, spots = query.frames[kept.features], unpack(kept.records), query.spots[kept.features]
+
+    def verify_some(part: range) -> tuple[NDArray[Any], ...]:
+        of = slice(own[part.start], own[part.stop])
+        begins = own[part.start : part.stop + 1] - own[part.start]
+        return verify(begins, frames[of], image[of], heavy[of], spots[of], kept.places[of], NEAR)
+
+    parts = in_parts(len(rows), verify_some, threads)
+    sums, motions, supports = (np.concatenate(values) for values in zip(*parts, strict=True))
     return votes, Verified(rows, votes[rows], kept, own, heavy, frames, image, sums, motions, supports)
 
 
