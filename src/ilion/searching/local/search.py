@@ -38,8 +38,9 @@ WHOLE = 4096
 CLOSER = 2048
 """Photos of a larger database that it is held against."""
 NEAREST, MANY = 2, 1000
-"""Nearest words in which features of a query are looked up there, if photos have so many features: farther ones
-take four times as long, and bring no more that is right than wrong. Of fewer features none may be missed."""
+"""Nearest words in which features of a query are looked up there, if photos have so many features: farther
+ones take four times as long, and bring no more that is right than wrong. Of fewer features none may be
+missed."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
