@@ -49,7 +49,11 @@ def test_a_run_of_revisited_oxford_prints_its_three_setups(
     assert (medium.definition, medium.k) == ("revisited", 14)  # all results, whatever search.k says
     assert len(medium.metric_ci95) == 3
     assert set(medium.instances) == {"all_souls", "hall"}
-    assert "judged as the benchmark" in report.read_text("utf-8")
+    page = report.read_text("utf-8")
+    assert "judged as the benchmark" in page
+    for name in ("mAP@k (ilias)", "mAP@k (revisited)", "mP@n"):
+        assert f"<dt>{name}</dt>" in page, "what it means is said"
+    assert "<dt>MAP@R</dt>" not in page
     again = api.load_run(tmp_path / "run")
     assert again.protocols["hard"].mean == result.protocols["hard"].mean
     out = command(capsys, "evaluate", str(tmp_path / "run" / "experiment.toml"))

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,13 @@ def test_keys_go_to_their_endpoint_only_and_are_not_stored(
     for wrong in ("ftp://a/v1", "file:///etc", "http://user:pw@host/v1", "nothing"):
         with pytest.raises(ConfigError, match="no address"):
             Endpoint(wrong, "m", "", tmp_path)
+
+
+def test_nobody_is_asked_about_texts(tiny_dataset: Path, tmp_path: Path, fake: Fake) -> None:
+    config = experiment(tiny_dataset, tmp_path / "run", fake.address)
+    with pytest.raises(ConfigError, match="all queries are texts"):
+        api.run(replace(config, dataset=replace(config.dataset, queries="text")))
+    assert not fake.asked
 
 
 def test_settings_without_an_endpoint_are_refused(tiny_dataset: Path) -> None:

@@ -19,11 +19,17 @@ def judge_of(experiment: Experiment) -> Judge:
     """Return the model of the settings.
 
     Raises:
-        ConfigError: A setting is missing, or no environment variable has the name of the key.
+        ConfigError: A setting is missing, no environment variable has the name of the key, or all queries are
+            texts.
         MissingExtraError: A model in this process needs torch and transformers.
         ExtractionError: It cannot be loaded.
     """
     settings, cache = experiment.config.ask, experiment.artifacts / "answers"
+    if all(query.image is None for query in experiment.queries):
+        raise ConfigError(
+            f"{experiment.dataset.name}: all queries are texts, and a language model is asked about photos; "
+            "leave out ask.endpoint and ask.model"
+        )
     if settings.local:
         if settings.endpoint:
             raise ConfigError(

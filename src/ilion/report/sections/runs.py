@@ -8,6 +8,14 @@ from ilion.report.sections.verdict import axis_name, is_telling, shared_cutoff, 
 
 _USUAL = ("R", "P", "recall", "oracle")
 """Metrics of every run, without their cut-off; others have a column of their own."""
+_PUBLISHED = {
+    "mP@n": "mean_precision",
+    "P@R": "r_precision",
+    "MAP@R": "map_at_r",
+    "nDCG@k": "gain",
+    "RR@k": "first",
+}
+"""Metrics that only published protocols of benchmarks have -> key of their definition."""
 
 
 def runs_section(context: Context) -> Section:
@@ -44,11 +52,15 @@ def _machine(result: RunResult, context: Context) -> str:
 
 def _definitions(context: Context) -> list[tuple[str, str]]:
     words = context.words
-    names = dict.fromkeys(r.evaluation.definition for r in context.results)
+    protocols = [each for result in context.results for each in result.protocols.values()]
+    names = dict.fromkeys(e.definition for e in (*(r.evaluation for r in context.results), *protocols))
+    published = [name for each in protocols for name in each.metrics]
+    further = [n for n in _PUBLISHED if any(name.startswith(n.rstrip("nk")) for name in published)]
     return [
-        *((words("define.mAP"), words(f"define.{name}")) for name in names),
+        *((f"{words('define.mAP')} ({name})", words(f"define.{name}")) for name in names),
         (words("define.R@n"), words("define.r_at")),
         (words("define.P@n"), words("define.p_at")),
+        *((n, words(f"define.{_PUBLISHED[n]}")) for n in further),
         (words("define.recall_name"), words("define.recall")),
         (words("define.oracle_name"), words("define.oracle")),
         (words("define.interval_name"), words("define.interval")),
