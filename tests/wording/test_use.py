@@ -13,6 +13,7 @@ from tests.architecture import parse
 import ilion
 from ilion.opening import parse_toml
 from ilion.wording import load_words, rooms
+from ilion.wording.catalogue import placeholders
 
 PACKAGE = Path(ilion.__file__).parent
 
@@ -31,7 +32,8 @@ def _keys_in_python(room: str) -> Iterator[str]:
         parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "reword":
-                yield rf"{ast.literal_eval(node.args[1])}\.[\w-]+"  # any entry of that section
+                section = ast.literal_eval(node.args[1])
+                yield from (rf"{part}\.[\w-]+" for part in _said_within(section, room))
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
                 yield re.escape(node.value)
             elif isinstance(node, ast.JoinedStr):
@@ -39,6 +41,18 @@ def _keys_in_python(room: str) -> Iterator[str]:
                     re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"[\w-]+"
                     for part in node.values
                 )
+
+
+def _said_within(section: str, room: str) -> set[str]:
+    """Return a section of which any entry may be said, with those that its entries name by a placeholder."""
+    known, found = load_words(room, "en"), set[str]()
+    open_sections = [section]
+    while open_sections:
+        one = open_sections.pop()
+        if one not in found and known.section(one):
+            found.add(one)
+            open_sections += [name for entry in known.section(one).values() for name in placeholders(entry)]
+    return found or {section}
 
 
 def _keys_in_templates(room: str) -> Iterator[str]:

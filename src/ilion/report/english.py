@@ -1,7 +1,7 @@
 """What runs say in English about themselves, in the language of a page.
 
-Names of designs and stages and notes of runs are stored in English. The English catalogue has each form of
-them as an entry; what fits one is said by the entry of the page's language, and what fits none stays.
+Names of designs and stages, notes of runs and reasons are stored in English. The English catalogue has each
+form of them as an entry; what fits one is said by the entry of the page's language, and what fits none stays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stage_text(stage: str, words: Words) -> str:
 
 
 def in_language(result: RunResult, words: Words) -> RunResult:
-    """Return a run whose design, stages and notes are in the language of a page."""
+    """Return a run whose design, stages, notes and skipped photos are in the language of a page."""
     if words.language == "en":
         return result
     seconds = {stage_text(stage, words): value for stage, value in result.cost.stage_seconds.items()}
@@ -46,18 +46,38 @@ def in_language(result: RunResult, words: Words) -> RunResult:
     about = result.provenance.get("data set")
     provenance = dict(result.provenance)
     if isinstance(about, Mapping):
-        notes = [reword(str(note), "note", words) for note in about.get("notes", ())]
+        notes = [note_text(str(note), words) for note in about.get("notes", ())]
         provenance["data set"] = {**about, "notes": notes}
+    skipped = tuple(replace(item, reason=unreadable_text(item.reason, words)) for item in result.skipped)
     return replace(
         result,
         design=design_text(result.design, words),
         cost=replace(result.cost, stage_seconds=seconds, reused=reused),
         provenance=provenance,
+        skipped=skipped,
     )
+
+
+def note_text(note: str, words: Words) -> str:
+    """Return a note of a run in the language of a page: of a stage, or of what is wrong with a data set.
+
+    >>> note_text("a/b.tar: is not read; move it to distractors/ if it holds distractors",
+    ...           load_words("report", "ja"))
+    'a/b.tar：読み込んでいません。無関係な写真が入っている場合は、distractors/に移してください'
+    """
+    said = reword(note, "note", words)
+    return said if said != note else reword(note, "problem", words)
+
+
+def unreadable_text(reason: str, words: Words) -> str:
+    """Return why a photo cannot be read, in the language of a page."""
+    return reword(reason, "unreadable", words)
 
 
 def reword(text: str, section: str, words: Words, room: str = _ROOM) -> str:
     """Return an English text in the language of a page; as it is where no entry of the section is like it.
+
+    A value is a text, too, where its placeholder is named like a section: the ``{remedy}`` of a problem.
 
     Args:
         text: The text.
@@ -67,10 +87,17 @@ def reword(text: str, section: str, words: Words, room: str = _ROOM) -> str:
     """
     if words.language == "en":
         return text
+    return _say(text, section, words, room)
+
+
+def _say(text: str, section: str, words: Words, room: str) -> str:
     for name, pattern in _patterns(section, room):
         found = pattern.fullmatch(text)
         if found:
-            values = {key: int(v) if v.isdecimal() else v for key, v in found.groupdict().items()}
+            values = {
+                key: int(v) if v.isdecimal() else _say(v, key, words, room)
+                for key, v in found.groupdict().items()
+            }
             return words(f"{section}.{name}", **values)
     return text
 

@@ -1,0 +1,179 @@
+"""What runs and data sets say in English is said in Japanese on Japanese pages."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.architecture import parse
+
+import ilion
+from ilion.errors import MissingExtraError
+from ilion.report.english import note_text, reword, unreadable_text
+from ilion.wording import load_words
+
+PACKAGE = Path(ilion.__file__).parent
+JAPANESE = load_words("report", "ja")
+NOTED = ("datasets", "interop", "pipeline/stages", "pipeline/explain")
+Function = ast.FunctionDef | ast.Module
+
+
+def _texts(node: ast.expr | None, function: Function) -> Iterator[str]:
+    """Yield the texts that an expression may be, with 7 or 'a' for what is filled in."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text.replace("{!r}", "'a'").replace("{}", "7")
+        case ast.JoinedStr(values=parts):
+            yield "".join(_filled(part) for part in parts)
+        case ast.IfExp(body=body, orelse=other):
+            yield from _texts(body, function)
+            yield from _texts(other, function)
+        case ast.BinOp(left=left, op=ast.Mult()):  # (note,) * (count > 0)
+            yield from _texts(left, function)
+        case ast.Tuple(elts=elements):
+            for element in elements:
+                yield from _texts(element, function)
+        case ast.Call(func=ast.Attribute(value=value, attr="format")):
+            yield from _texts(value, function)
+        case ast.Name(id=name):
+            assigned = [
+                each
+                for each in ast.walk(function)
+                if isinstance(each, ast.Assign)
+                and ast.unparse(each.targets[0]) == name
+                and each.lineno < node.lineno
+            ]
+            for each in sorted(assigned, key=lambda each: -each.lineno):
+                yield from _texts(each.value, function)
+                if each.col_offset <= node.col_offset:  # not one of a branch, which may be passed by
+                    break
+            for found in ast.walk(function):
+                match found:
+                    case ast.For(target=ast.Tuple(elts=names), iter=ast.Tuple(elts=rows)):
+                        for row in rows:
+                            if isinstance(row, ast.Tuple):
+                                for one, value in zip(names, row.elts, strict=True):
+                                    if isinstance(one, ast.Name) and one.id == name:
+                                        yield from _texts(value, function)
+
+
+def _filled(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    return "'a'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "7"
+
+
+def _functions(*folders: str) -> Iterator[ast.FunctionDef]:
+    for folder in folders:
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
+            yield from (node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef))
+
+
+def _warnings() -> list[tuple[str, str]]:
+    """Return what is seen and what to do of every warning about a data set."""
+    found = []
+    for function in _functions("datasets"):
+        for call in ast.walk(function):
+            match call:
+                case ast.Call(func=ast.Attribute(attr="warn"), args=[_, _, seen, remedy]):
+                    pass
+                case ast.Call(func=ast.Name(id="note"), args=[_, _, seen, remedy]):
+                    pass
+                case _:
+                    continue
+            said, advised = list(_texts(seen, function)), list(_texts(remedy, function))
+            assert said, ast.unparse(call)
+            assert advised, ast.unparse(call)
+            found += [(one, other) for one in said for other in advised]
+    return found
+
+
+def _notes() -> Iterator[str]:
+    """Yield the notes that stages, imports and layouts write."""
+    for function in _functions(*NOTED):
+        for node in ast.walk(function):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id="notes")), args=values):
+                    pass
+                case ast.Call(
+                    func=ast.Attribute(attr="append", value=ast.Attribute(attr="notes")), args=values
+                ):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="note"), args=values):
+                    pass
+                case ast.keyword(arg="notes", value=value):
+                    values = [value]
+                case ast.Yield(value=ast.expr() as value) if function.name.endswith(("_notes", "_warnings")):
+                    values = [value]
+                case _:
+                    continue
+            for each in values:
+                yield from (text for text in _texts(each, function) if " " in text)
+
+
+def test_every_warning_about_a_data_set_is_said_in_japanese() -> None:
+    warnings = _warnings()
+    assert len(warnings) > 20
+    for seen, remedy in warnings:
+        assert reword(remedy, "remedy", JAPANESE) != remedy, f"no string for {remedy!r}"
+        said = note_text(f"a/b: {seen}; {remedy}", JAPANESE)
+        assert said.startswith("a/b："), f"no string for {seen!r}"
+        assert remedy not in said, f"no string for {seen!r}"
+
+
+def test_every_note_is_said_in_japanese() -> None:
+    notes = sorted(set(_notes()))
+    assert len(notes) > 25
+    assert [note for note in notes if note_text(note, JAPANESE) == note] == []
+
+
+def test_every_reason_why_a_photo_cannot_be_read_is_said_in_japanese() -> None:
+    texts = set[str]()
+    for path in sorted((PACKAGE / "images").glob("*.py")):
+        module = parse(path)
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ImageError":
+                texts.update(_texts(node.args[0], module))
+            elif isinstance(node, ast.FunctionDef) and node.name == "_not_an_image":
+                returned = (each.value for each in ast.walk(node) if isinstance(each, ast.Return))
+                texts.update(text for value in returned for text in _texts(value, node))
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_OTHERS":
+                texts.update(message for _, message in ast.literal_eval(node.value))
+    texts -= {"7: 7"}  # the place before another reason
+    assert len(texts) > 35
+    assert [t for t in sorted(texts) if unreadable_text(f"a/b.jpg: {t}", JAPANESE) == f"a/b.jpg: {t}"] == []
+
+
+def test_a_design_that_lacks_an_extra_says_so_in_japanese() -> None:
+    text = str(MissingExtraError("reading.use = 'words'", "reading"))
+    said = reword(text, "reason", load_words("report/decision", "ja"), "report/decision")
+    assert (
+        said
+        == "reading.use = 'words'には追加機能「reading」が必要（pip install 'ilion[reading]' でインストール）"
+    )
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        (
+            "a: differs from b only in upper and lower case and spaces; rename one; on other systems the two "
+            "are one file",
+            "a：bとは大文字と小文字、空白だけが違います。どちらかの名前を変えてください。ほかのシステムでは1つのファイルとして"
+            "扱われます",
+        ),
+        (
+            "d.tar: holds 3 members without an image of their name (a, b) and 2 links to no file before them "
+            "(c), which are not read; give images an ending such as .jpg, and pack files in place of links",
+            "d.tar：同じ名前の画像がない項目3件（a, b）と、参照先のファイルが前にないリンク2件（c）は"
+            "読み込んでいません。"
+            "画像には「.jpg」などの拡張子を付け、リンクではなくファイルそのものを入れてください",
+        ),
+        ("what nobody knows", "what nobody knows"),
+    ],
+)
+def test_parts_of_a_note_are_in_the_language_too(note: str, said: str) -> None:
+    assert note_text(note, JAPANESE).replace("\u2060", "") == said
+    assert note_text(note, load_words("report", "en")) == note
