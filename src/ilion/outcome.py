@@ -392,6 +392,11 @@ class RunResult(Value):
     missing: tuple[MissingShard, ...] = ()
     protocols: Mapping[str, Evaluation] = field(default_factory=dict)
 
+    def name_of(self, evaluation: Evaluation) -> str:
+        """Return the name of a mean AP: without a cut-off where it is the size of the database."""
+        cut = "" if evaluation.k == len(self.ranking.database_ids) else f"@{evaluation.k}"
+        return f"mAP{cut} ({evaluation.definition})"
+
     def _repr_html_(self) -> str:
         """Return name, metrics and cost as HTML, for notebooks."""
         cost, size = self.cost, len(self.ranking.database_ids)

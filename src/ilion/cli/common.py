@@ -267,7 +267,7 @@ def say_result(result: Any) -> None:
             f"{asked['seconds of answers']:.1f} s; mAP before {asked['mAP before']:.4f}"
         )
     for name, p in result.protocols.items():
-        found = [f"mAP@{p.k} ({p.definition}) {p.mean:.4f} [95%: {p.ci95.low:.4f} to {p.ci95.high:.4f}]"]
+        found = [f"{result.name_of(p)} {p.mean:.4f} [95%: {p.ci95.low:.4f} to {p.ci95.high:.4f}]"]
         found += [f"{metric} {value:.4f}" for metric, value in p.metrics.items()]
         print(f"  as published, {name}: {', '.join(found)}; {len(p.query_ids)} queries")
     say_without_evidence(e)
