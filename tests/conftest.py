@@ -26,6 +26,18 @@ settings.load_profile("ilion")
 Photo = Callable[..., bytes]
 
 
+@pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether float16 is widened by the compiled functions; both where they can be compiled."""
+    from ilion.kernels import widening
+
+    if request.param and not widening.load():
+        pytest.skip("needs numba and a processor with AVX2 and conversion of float16")
+    monkeypatch.setattr(widening, "_loaded", widening._loaded if request.param else [])
+    monkeypatch.setattr(widening, "_widened", 0)
+    return bool(request.param)
+
+
 def draw_photo(seed: int, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
     """Encode a photo-like picture: a coloured ground with random bars; every seed looks different."""
     rng = np.random.default_rng(seed)

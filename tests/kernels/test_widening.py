@@ -11,20 +11,11 @@ from ilion.kernels import widening
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
 
 
-@pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
-def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    if request.param and not widening.load():
-        pytest.skip("needs numba and a processor with AVX2 and conversion of float16")
-    monkeypatch.setattr(widening, "_loaded", widening._loaded if request.param else [])
-    monkeypatch.setattr(widening, "_widened", 0)
-    return bool(request.param)
-
-
 def bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     return values.view(np.uint32)
 
 
-def test_every_value_is_kept(loaded: bool) -> None:
+def test_every_value_is_kept(compiled: bool) -> None:
     found, wanted = widening.widen(EVERY), EVERY.astype(np.float32)
     unlike = bits(found) != bits(wanted)
     assert np.array_equal(np.isnan(found), np.isnan(EVERY))
@@ -34,13 +25,13 @@ def test_every_value_is_kept(loaded: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 31, 33, 511])
-def test_any_number_of_values(size: int, loaded: bool) -> None:
+def test_any_number_of_values(size: int, compiled: bool) -> None:
     rows = np.random.default_rng(size).standard_normal((3, size)).astype(np.float16)
     np.testing.assert_array_equal(widening.widen(rows), rows.astype(np.float32))
     assert widening.widen(rows[0]).shape == (size,)
 
 
-def test_rows_that_lie_apart_and_other_types(loaded: bool) -> None:
+def test_rows_that_lie_apart_and_other_types(compiled: bool) -> None:
     rows = np.where(np.isnan(EVERY), np.float16(1), EVERY)
     for some in (rows[::2, 1:], rows.T, np.asfortranarray(rows), rows.astype(">f2")):
         found = widening.widen(some)

@@ -534,15 +534,6 @@ def test_stored_shards_are_read_as_they_are_stored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ranking.indices, naive(queries, values.astype(np.float32), 77)[0])
 
 
-@pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
-def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    if request.param and not widening.load():
-        pytest.skip("needs numba and a processor with AVX2 and conversion of float16")
-    monkeypatch.setattr(widening, "_loaded", widening._loaded if request.param else [])
-    monkeypatch.setattr(widening, "_widened", 0)
-    return bool(request.param)
-
-
 def store(folder: Path, values: NDArray[np.float16]) -> storage.DescriptorSet:
     """Store values in shards of several sizes."""
     artifact = storage.open_artifact(folder, "descriptors", {})

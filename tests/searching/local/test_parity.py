@@ -180,6 +180,19 @@ def test_votes_are_those_of_the_definition() -> None:
     np.testing.assert_allclose(found, np.array(wanted)[[5, 0, 3]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("larger", [0.0, 4.0, -40.0])
+def test_matches_of_any_difference_in_size_vote(larger: float) -> None:
+    """Features that an expansion moved may be of any size."""
+    frames = np.tile(np.array([0.5, 0.5, larger, 0.0], np.float32), (9, 1))
+    image = np.tile(np.array([0.3, 0.3, -8.0, 0.0], np.float32), (9, 1))
+    records, each = pack(np.zeros((9, 4), np.uint8), image), np.arange(9)
+    weights = np.full(9, 0.5)
+    found = compiled_pairs.vote(
+        np.array([0]), each, np.array([0, 9]), each.astype(np.int32), records, weights, frames, 0.5, 0.5
+    )
+    assert found.tolist() == [4.5]
+
+
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
 
 

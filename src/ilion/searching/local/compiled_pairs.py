@@ -109,7 +109,7 @@ def _name_cells(axes: Array, cut: int, count: int, room: int, keys: Array, slots
 
     Args:
         axes: (4, n) int32 places in halves of a cell.
-        cut: Which axes are moved by half a cell; the last one by parity.
+        cut: Number of the cut, 0 to 7: each bit moves an axis by half a cell, their parity the last one.
         count: Number of matches.
         room: Number of slots, a power of two.
         keys: (n,) int32, filled.
@@ -121,7 +121,8 @@ def _name_cells(axes: Array, cut: int, count: int, room: int, keys: Array, slots
     octaves, across, down = axes[1], axes[2], axes[3]
     for m in range(count):
         key = np.int32(np.int32(turns[m] + a) >> one) & wrap
-        key = np.int32(key << np.int32(6)) | np.int32(np.int32(octaves[m] + b) >> one)
+        # sizes of moved features may lie beyond all cells: they wrap, as turns do
+        key = np.int32(key << np.int32(6)) | np.int32(np.int32(octaves[m] + b) >> one & np.int32(63))
         key = np.int32(key << np.int32(6)) | np.int32(np.int32(across[m] + c) >> one)
         key = np.int32(key << np.int32(6)) | np.int32(np.int32(down[m] + d) >> one)
         keys[m] = key
