@@ -8,61 +8,16 @@ from pathlib import Path
 
 import pytest
 from tests.architecture import parse
+from tests.sentences import texts
 
 import ilion
 from ilion.errors import MissingExtraError
-from ilion.report.english import note_text, reword, unreadable_text
-from ilion.wording import load_words
+from ilion.report.english import note_text, unreadable_text
+from ilion.wording import load_words, reword
 
 PACKAGE = Path(ilion.__file__).parent
 JAPANESE = load_words("report", "ja")
 NOTED = ("datasets", "interop", "pipeline/stages", "pipeline/explain")
-Function = ast.FunctionDef | ast.Module
-
-
-def _texts(node: ast.expr | None, function: Function) -> Iterator[str]:
-    """Yield the texts that an expression may be, with 7 or 'a' for what is filled in."""
-    match node:
-        case ast.Constant(value=str(text)):
-            yield text.replace("{!r}", "'a'").replace("{}", "7")
-        case ast.JoinedStr(values=parts):
-            yield "".join(_filled(part) for part in parts)
-        case ast.IfExp(body=body, orelse=other):
-            yield from _texts(body, function)
-            yield from _texts(other, function)
-        case ast.BinOp(left=left, op=ast.Mult()):  # (note,) * (count > 0)
-            yield from _texts(left, function)
-        case ast.Tuple(elts=elements):
-            for element in elements:
-                yield from _texts(element, function)
-        case ast.Call(func=ast.Attribute(value=value, attr="format")):
-            yield from _texts(value, function)
-        case ast.Name(id=name):
-            assigned = [
-                each
-                for each in ast.walk(function)
-                if isinstance(each, ast.Assign)
-                and ast.unparse(each.targets[0]) == name
-                and each.lineno < node.lineno
-            ]
-            for each in sorted(assigned, key=lambda each: -each.lineno):
-                yield from _texts(each.value, function)
-                if each.col_offset <= node.col_offset:  # not one of a branch, which may be passed by
-                    break
-            for found in ast.walk(function):
-                match found:
-                    case ast.For(target=ast.Tuple(elts=names), iter=ast.Tuple(elts=rows)):
-                        for row in rows:
-                            if isinstance(row, ast.Tuple):
-                                for one, value in zip(names, row.elts, strict=True):
-                                    if isinstance(one, ast.Name) and one.id == name:
-                                        yield from _texts(value, function)
-
-
-def _filled(part: ast.expr) -> str:
-    if isinstance(part, ast.Constant):
-        return str(part.value)
-    return "'a'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "7"
 
 
 def _functions(*folders: str) -> Iterator[ast.FunctionDef]:
@@ -83,7 +38,7 @@ def _warnings() -> list[tuple[str, str]]:
                     pass
                 case _:
                     continue
-            said, advised = list(_texts(seen, function)), list(_texts(remedy, function))
+            said, advised = list(texts(seen, function)), list(texts(remedy, function))
             assert said, ast.unparse(call)
             assert advised, ast.unparse(call)
             found += [(one, other) for one in said for other in advised]
@@ -110,14 +65,14 @@ def _notes() -> Iterator[str]:
                 case _:
                     continue
             for each in values:
-                yield from (text for text in _texts(each, function) if " " in text)
+                yield from (text for text in texts(each, function) if " " in text)
 
 
 def test_every_warning_about_a_data_set_is_said_in_japanese() -> None:
     warnings = _warnings()
     assert len(warnings) > 20
     for seen, remedy in warnings:
-        assert reword(remedy, "remedy", JAPANESE) != remedy, f"no string for {remedy!r}"
+        assert reword(remedy, "remedy", JAPANESE, "report") != remedy, f"no string for {remedy!r}"
         said = note_text(f"a/b: {seen}; {remedy}", JAPANESE)
         assert said.startswith("a/b："), f"no string for {seen!r}"
         assert remedy not in said, f"no string for {seen!r}"
@@ -130,20 +85,20 @@ def test_every_note_is_said_in_japanese() -> None:
 
 
 def test_every_reason_why_a_photo_cannot_be_read_is_said_in_japanese() -> None:
-    texts = set[str]()
+    found = set[str]()
     for path in sorted((PACKAGE / "images").glob("*.py")):
         module = parse(path)
         for node in ast.walk(module):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ImageError":
-                texts.update(_texts(node.args[0], module))
+                found.update(texts(node.args[0], module))
             elif isinstance(node, ast.FunctionDef) and node.name == "_not_an_image":
                 returned = (each.value for each in ast.walk(node) if isinstance(each, ast.Return))
-                texts.update(text for value in returned for text in _texts(value, node))
+                found.update(text for value in returned for text in texts(value, node))
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_OTHERS":
-                texts.update(message for _, message in ast.literal_eval(node.value))
-    texts -= {"7: 7"}  # the place before another reason
-    assert len(texts) > 35
-    assert [t for t in sorted(texts) if unreadable_text(f"a/b.jpg: {t}", JAPANESE) == f"a/b.jpg: {t}"] == []
+                found.update(message for _, message in ast.literal_eval(node.value))
+    found -= {"7: 7"}  # the place before another reason
+    assert len(found) > 35
+    assert [t for t in sorted(found) if unreadable_text(f"a/b.jpg: {t}", JAPANESE) == f"a/b.jpg: {t}"] == []
 
 
 def test_a_design_that_lacks_an_extra_says_so_in_japanese() -> None:

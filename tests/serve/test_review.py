@@ -87,3 +87,28 @@ def test_who_holds_a_token_answers_by_that_name(audit: Path) -> None:
     assert (said["who"], said["known"]) == ("dai", True)
     other = client.post(PATH, json={"key": key, "answer": "same"}, headers={"origin": "http://elsewhere"})
     assert other.status_code == 403
+
+
+def test_a_wrong_token_shows_the_page_that_asks_for_it_again_in_its_language(audit: Path) -> None:
+    make_token(audit, "aki")
+    client = client_of(audit)
+    for language, beginning in (
+        ("ja-JP,ja;q=0.9", "このトークンは登録されていません"),
+        ("en", "this token is not known"),
+    ):
+        answer = client.post("/login", data={"token": "wrong"}, headers={"accept-language": language})
+        assert answer.status_code == 401
+        assert answer.headers["content-type"].startswith("text/html")
+        assert f'<p role="alert">{beginning}' in answer.text
+        assert 'name="token"' in answer.text
+        assert '<p role="alert"></p>' in client.get("/", headers={"accept-language": language}).text
+
+
+def test_what_a_review_refuses_is_said_in_the_language_of_the_page(audit: Path) -> None:
+    client = client_of(audit)
+    answer = client.post(PATH, json={"key": "x", "answer": "same"}, headers={"accept-language": "ja"})
+    assert answer.json()["code"] == "no_suspect"
+    assert answer.json()["said"] == "その候補は、この監査にはありません"
+    page = client.get("/", params={"language": "ja"}).text
+    assert '"accept-language": document.documentElement.lang' in page
+    assert "found.said" in page

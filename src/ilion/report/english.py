@@ -1,18 +1,15 @@
 """What runs say in English about themselves, in the language of a page.
 
-Names of designs and stages, notes of runs and reasons are stored in English. The English catalogue has each
-form of them as an entry; what fits one is said by the entry of the page's language, and what fits none stays.
+Names of designs and stages, notes of runs and reasons are stored in English; see `ilion.wording.reword`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 
 from ilion.outcome import RunResult
-from ilion.wording import Words, load_words
+from ilion.wording import Words, reword
 
 _ROOM = "report"
 
@@ -29,12 +26,14 @@ def design_text(design: str, words: Words) -> str:
     """
     if words.language == "en":
         return design
-    return words("made_of.joined").join(reword(part, "design_part", words) for part in design.split(" + "))
+    return words("made_of.joined").join(
+        reword(part, "design_part", words, _ROOM) for part in design.split(" + ")
+    )
 
 
 def stage_text(stage: str, words: Words) -> str:
     """Return the name of a stage in the language of a page."""
-    return reword(stage, "stage", words)
+    return reword(stage, "stage", words, _ROOM)
 
 
 def in_language(result: RunResult, words: Words) -> RunResult:
@@ -65,49 +64,10 @@ def note_text(note: str, words: Words) -> str:
     ...           load_words("report", "ja"))
     'a/b.tar：読み込んでいません。無関係な写真が入っている場合は、distractors/に移してください'
     """
-    said = reword(note, "note", words)
-    return said if said != note else reword(note, "problem", words)
+    said = reword(note, "note", words, _ROOM)
+    return said if said != note else reword(note, "problem", words, _ROOM)
 
 
 def unreadable_text(reason: str, words: Words) -> str:
     """Return why a photo cannot be read, in the language of a page."""
-    return reword(reason, "unreadable", words)
-
-
-def reword(text: str, section: str, words: Words, room: str = _ROOM) -> str:
-    """Return an English text in the language of a page; as it is where no entry of the section is like it.
-
-    A value is a text, too, where its placeholder is named like a section: the ``{remedy}`` of a problem.
-
-    Args:
-        text: The text.
-        section: Section of the catalogues.
-        words: The catalogue.
-        room: Room that the catalogue of strings belongs to.
-    """
-    if words.language == "en":
-        return text
-    return _say(text, section, words, room)
-
-
-def _say(text: str, section: str, words: Words, room: str) -> str:
-    for name, pattern in _patterns(section, room):
-        found = pattern.fullmatch(text)
-        if found:
-            values = {
-                key: int(v) if v.isdecimal() else _say(v, key, words, room)
-                for key, v in found.groupdict().items()
-            }
-            return words(f"{section}.{name}", **values)
-    return text
-
-
-@cache
-def _patterns(section: str, room: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return what each English entry of a section looks like when it is filled in."""
-    entries = load_words(room, "en").section(section)
-    return tuple(
-        (name, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(entry)), re.DOTALL))
-        for name, entry in entries.items()
-        if isinstance(entry, str)
-    )
+    return reword(reason, "unreadable", words, _ROOM)

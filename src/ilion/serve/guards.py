@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilion.serve.refusals import body_of
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -129,7 +131,7 @@ class Guarded:
             if message["type"] == "http.response.start":
                 started = True
                 if faults and message["status"] != faults[0].status:
-                    await refuse(faults[0], send, HEADERS)
+                    await refuse(faults[0], send, HEADERS, accepted_by(scope))
                     return
                 own = {name.lower() for name, _ in message["headers"]}
                 extra = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in own]
@@ -141,7 +143,7 @@ class Guarded:
             await self._app(scope, self._bounded(receive, faults), answer)
         except Refused as refused:
             if not started:
-                await refuse(refused, send, HEADERS)
+                await refuse(refused, send, HEADERS, accepted_by(scope))
 
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
@@ -195,9 +197,14 @@ def client_of(scope: Scope) -> str:
     return str(client[0]) if client else "?"
 
 
-async def refuse(refused: Refused, send: Send, more: Mapping[str, str]) -> None:
-    """Send the answer to a refused request, with more headers."""
-    body = json.dumps({"error": refused.reason}).encode()
+def accepted_by(scope: Scope) -> str:
+    """Return the languages that a request asks for."""
+    return str(dict(scope["headers"]).get(b"accept-language", b""), "latin-1")
+
+
+async def refuse(refused: Refused, send: Send, more: Mapping[str, str], accepted: str = "") -> None:
+    """Send the answer to a refused request, with more headers, in an accepted language."""
+    body = json.dumps(body_of(refused.reason, accepted)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.encode(), value.encode()) for name, value in more.items()]
     if refused.after:

@@ -21,6 +21,7 @@ from ilion.audit.suspects import ANSWERS, Answer, read_audit
 from ilion.datasets import open_dataset
 from ilion.report.audit import render_audit
 from ilion.serve.guards import Guarded, Limits, Refused
+from ilion.serve.refusals import spoken
 from ilion.serve.service import accept_tokens, answer_errors, holder_of, keep_token
 from ilion.serve.tokens import find_token, tokens
 from ilion.wording import languages, load_words
@@ -31,7 +32,7 @@ _OWN_POLICY = {"content-security-policy": "frame-ancestors 'none'", "cache-contr
 _LOGIN = Markup(
     '<!doctype html><html lang="{language}"><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-    '<form method="post" action="/login"><p>{help}</p><p><label>{token} '
+    '<form method="post" action="/login"><p>{help}</p><p role="alert">{said}</p><p><label>{token} '
     '<input name="token" type="password" autocomplete="current-password" required></label> '
     "<button>{button}</button></p></form></html>"
 )
@@ -107,31 +108,33 @@ def make_review(
     answer_errors(app, review.folder)
     accept_tokens(app, review.folder)
 
+    def login_page(language: str, said: str = "") -> Response:
+        words = load_words("serve", language)
+        texts = {name: words(f"page.token{name and '_'}{name}") for name in ("", "help", "button")}
+        filled = _LOGIN.format(
+            language=language,
+            title=review.audit.name,
+            help=texts["help"],
+            said=said,
+            token=texts[""],
+            button=texts["button"],
+        )
+        return HTMLResponse(filled, 401)
+
     @app.get("/", include_in_schema=False)
     async def page(request: Request, language: Annotated[str, Query(max_length=10)] = "") -> Response:
-        spoken = language or request.headers.get("accept-language", "")[:2].lower()
-        spoken = spoken if spoken in languages() else "en"
+        chosen = language if language in languages() else spoken(request.headers.get("accept-language", ""))
         try:
             review.name(request, "")
         except Refused:
-            words = load_words("serve", spoken)
-            said = {name: words(f"page.token{name and '_'}{name}") for name in ("", "help", "button")}
-            return HTMLResponse(
-                _LOGIN.format(
-                    language=spoken,
-                    title=review.audit.name,
-                    help=said["help"],
-                    token=said[""],
-                    button=said["button"],
-                ),
-                401,
-            )
-        return HTMLResponse(await run_in_threadpool(review.page, spoken), headers=_OWN_POLICY)
+            return login_page(chosen)
+        return HTMLResponse(await run_in_threadpool(review.page, chosen), headers=_OWN_POLICY)
 
     @app.post("/login", include_in_schema=False)
     async def login(request: Request, token: Annotated[str, Form(max_length=200)]) -> Response:
         if find_token(review.folder, token.strip()) is None:
-            raise Refused(401, "this token is not known; ask for a new one")
+            chosen = spoken(request.headers.get("accept-language", ""))
+            return login_page(chosen, load_words("serve", chosen)("refusal.unknown_token"))
         return keep_token(RedirectResponse("/", 303), request, token.strip())
 
     @app.get("/health")

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -36,6 +36,7 @@ from ilion.serve.guards import Guarded, Limits, Refused
 from ilion.serve.index import Index
 from ilion.serve.page import link_of
 from ilion.serve.photos import NewPhoto, digest_of, thumbnail
+from ilion.serve.refusals import body_of
 from ilion.serve.request import SearchRequest
 from ilion.serve.tokens import Token, find_token, tokens
 from ilion.serve.writer import add, remove
@@ -399,31 +400,35 @@ def accept_tokens(app: FastAPI, folder: Path) -> None:
 def answer_errors(app: FastAPI, folder: Path) -> None:
     """Let an application answer errors in one sentence, without the paths of this machine."""
 
+    def refusal(
+        request: Request, reason: str, status: int, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        return JSONResponse(body_of(reason, request.headers.get("accept-language", "")), status, headers)
+
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
         headers = {"retry-after": str(error.after)} if error.after else {}
         if error.status == 401:
             headers["www-authenticate"] = "Bearer"
-        return JSONResponse({"error": error.reason}, error.status, headers)
+        return refusal(request, error.reason, error.status, headers)
 
     @app.exception_handler(IlionError)
     async def wrong(request: Request, error: IlionError) -> Response:
         if isinstance(error, ArtifactError):
             log.warning("%s", error)  # it names files, which are nobody's business out there
             reason = "the index is being changed or cannot be read now; try again in a moment"
-            return JSONResponse({"error": reason}, 503, {"retry-after": "5"})
+            return refusal(request, reason, 503, {"retry-after": "5"})
         missing = isinstance(error, DatasetError) and not isinstance(error, ImageError)
-        reason = str(error).replace(str(folder), "the index")
-        return JSONResponse({"error": reason}, 404 if missing else 422)
+        return refusal(request, str(error).replace(str(folder), "the index"), 404 if missing else 422)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:5])
-        return JSONResponse({"error": said or "the request cannot be read"}, 422)
+        return refusal(request, f"the request cannot be read: {said}", 422)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
+        return refusal(request, str(error.detail), error.status_code, dict(error.headers or {}))
 
 
 def _bytes_of(index: Index, photo: str) -> bytes:

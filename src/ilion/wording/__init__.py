@@ -2,5 +2,16 @@
 
 from ilion.wording.catalogue import Words, languages, load_words, rooms
 from ilion.wording.glossary import Term, load_glossary, unwanted
+from ilion.wording.reword import entry_of, reword
 
-__all__ = ["Term", "Words", "languages", "load_glossary", "load_words", "rooms", "unwanted"]
+__all__ = [
+    "Term",
+    "Words",
+    "entry_of",
+    "languages",
+    "load_glossary",
+    "load_words",
+    "reword",
+    "rooms",
+    "unwanted",
+]

@@ -13,11 +13,10 @@ from markupsafe import Markup
 from ilion._version import __version__
 from ilion.audit.suspects import ANSWERS, KINDS, Answer, Audit, Kind, Numbers, Suspect
 from ilion.report.build import page_environment, policy
-from ilion.report.english import reword
 from ilion.report.pictures import Pictures, find_records
 from ilion.storage import fingerprint, write_bytes
 from ilion.types import ImageRecord, RetrievalDataset
-from ilion.wording import Words, load_words
+from ilion.wording import Words, load_words, reword
 
 ROOM = "report/audit"
 LADDER = ((448, 80), (320, 76), (224, 72), (160, 70), (112, 65), (72, 60))

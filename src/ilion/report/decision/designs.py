@@ -7,7 +7,7 @@ from typing import Any
 from ilion.report.decision.names import ROOM, Plain
 from ilion.report.decision.sentences import Sayings
 from ilion.report.decision.verdicts import ALL
-from ilion.report.english import reword
+from ilion.wording import reword
 
 STOPPED = "cannot win"
 """Beginning of the reason of a design that was stopped early."""

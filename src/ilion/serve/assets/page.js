@@ -35,12 +35,13 @@ function tell(text) { $("said").textContent = text; }
 
 async function call(path, options = {}) {
   let response;
-  try { response = await fetch(path, { credentials: "same-origin", ...options }); }
+  const headers = { ...options.headers, "accept-language": language }; // in which a refusal is said
+  try { response = await fetch(path, { credentials: "same-origin", ...options, headers }); }
   catch { throw new Error(say("offline")); }
   if (response.status === 401) { $("login").hidden = false; $("ask").hidden = true; $("token").focus(); }
   if (!response.ok) {
-    let reason = `${response.status}`;
-    try { reason = (await response.json()).error ?? reason; } catch { /* no JSON: the number has to do */ }
+    let reason = say("error_status", { status: response.status });
+    try { reason = (await response.json()).said ?? reason; } catch { /* no JSON: the number has to do */ }
     throw new Error(say("error", { reason }));
   }
   return response.json();

@@ -134,9 +134,12 @@
     const kappa = found.kappa === null ? "–" : found.kappa.toFixed(2);
     find("agreement").textContent = say("agreement", { ...found, kappa, disputed: disputed.length });
   };
-  const call = (path, options) => fetch(path, options).then((answer) => {
-    if (!answer.ok) throw new Error(answer.status);
-    return answer.json();
+  const call = (path, options = {}) => fetch(path, {
+    ...options, headers: { ...options.headers, "accept-language": document.documentElement.lang },
+  }).then(async (answer) => {
+    if (answer.ok) return answer.json();
+    const found = await answer.json().catch(() => ({}));
+    throw new Error(found.said ?? answer.status);
   });
   // what the server did not keep is not shown as done
   const tell = (method, body, before) => live && call(live, {
