@@ -5,6 +5,9 @@ it, so a new part touches one file. Parts from outside register in the same way:
 packages name as entry points of the group ``ilion``, in a script or notebook, or in a module or file that the
 user allows with the setting ``trust``. A setting may also name allowed code directly, as
 ``module:attribute`` or ``file.py:attribute``.
+
+Whatever is wrong with a part from outside is a sentence: what it is, when it is asked for (`Registry.admit`);
+how it is called (`Registry.call`); what it does later, and what it gives (`answering_for_code`).
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import pkgutil
 import re
 import sys
 import threading
+import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -29,7 +34,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
-from ilion.errors import ConfigError
+from ilion.errors import ConfigError, IlionError
 from ilion.opening import read_bytes
 
 P = TypeVar("P")
@@ -41,6 +46,9 @@ CODE = re.compile(r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<attrib
 _SOURCES = (".py", ".so", ".pyd")
 _LOCK = threading.RLock()
 _digests: dict[str, str] = {}  # of the modules that were imported from a file, by their name in sys.modules
+_places: set[str] = set()  # files and folders of code from outside that was asked for
+_used: set[str] = set()  # names of the parts from outside that were asked for
+_HELP = "docs/extending.md says what it needs"
 log = logging.getLogger(__name__)
 
 
@@ -78,10 +86,21 @@ class Registry(Generic[P]):
         kind: What the parts are, for messages, such as ``local features``.
         package: Package whose modules register the built-in parts; they are imported when a name is first
             asked for.
+        takes: How a part is called, for messages, such as ``(name, options)``.
+        check: Function that says what a part from outside must be, "" where it is that; None takes whatever
+            can be called.
     """
 
-    def __init__(self, kind: str, package: str | None) -> None:
-        self.kind, self._package = kind, package
+    def __init__(
+        self,
+        kind: str,
+        package: str | None,
+        *,
+        takes: str = "",
+        check: Callable[[object], str] | None = None,
+    ) -> None:
+        self.kind, self._package, self._takes = kind, package, takes
+        self._check = check or (lambda make: "" if callable(make) else "something that can be called")
         self._parts: dict[str, Part[P]] = {}
         self._complete = False
 
@@ -110,11 +129,43 @@ class Registry(Generic[P]):
         return add
 
     def _add(self, name: str, part: Part[P]) -> None:
+        if part.digest:
+            self._refuse(name, part.make)
         with _LOCK:
             known = self._parts.get(name)
             if known is not None and _origin(known.make) != _origin(part.make):
                 raise ConfigError(f"{self.kind}: {name!r} is registered already, by {_origin(known.make)[0]}")
             self._parts[name] = part
+
+    def _refuse(self, name: str, make: object) -> None:
+        """Refuse what cannot be a part of this kind.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        if wanted := self._check(make):
+            raise ConfigError(f"{self.kind} {name!r} must be {wanted}, not {_shown(make)}; {_HELP}")
+
+    def call(self, part: Part[P], *arguments: object, **named: object) -> Any:
+        """Call a part.
+
+        Raises:
+            ConfigError: One from outside takes other arguments, or fails.
+        """
+        make = cast(Callable[..., Any], part.make)
+        if not part.digest:
+            return make(*arguments, **named)
+        try:
+            inspect.signature(make).bind(*arguments, **named)
+        except TypeError as error:
+            called = self._takes or f"{len(arguments) + len(named)} arguments"
+            raise ConfigError(
+                f"{self.kind} {part.name!r} cannot be called with {called}: {error}; {_HELP}"
+            ) from error
+        except ValueError:  # compiled code does not say what it takes
+            pass
+        with answering_for_code():
+            return make(*arguments, **named)
 
     def parts(self) -> tuple[Part[P], ...]:
         """Return all parts: built-in ones by module, then those from outside."""
@@ -158,6 +209,9 @@ class Registry(Generic[P]):
         """
         part = self.get(name)
         if part is not None:
+            if part.digest:
+                _used.add(f"{self.kind} {part.name!r}")
+                _places.add(_place(_module(part.make)))
             return part
         family, colon, rest = name.partition(":")
         known = self.suggestions()
@@ -194,11 +248,14 @@ class Registry(Generic[P]):
             place, attribute = code["place"], code["attribute"]
             if any(_within(place, allowed) for allowed in trust):
                 module = load_code(place)
-                if not hasattr(module, attribute):
+                with answering_for_code():  # a module may make its attributes when they are asked for
+                    there = hasattr(module, attribute)
+                if not there:
                     close = get_close_matches(attribute, vars(module), n=1)
                     hint = f"; did you mean {close[0]!r}?" if close else ""
                     raise ConfigError(f"{self.kind} {name!r}: {place} has no {attribute!r}{hint}")
                 make, digest = cast(P, getattr(module, attribute)), _module_digest(module.__name__)
+                self._refuse(short_name(name), make)
                 with _LOCK:
                     self._parts[name] = Part(short_name(name), make, digest=digest)
         return self.find(name)
@@ -215,8 +272,10 @@ def load_plugins() -> tuple[str, ...]:
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
             entry.load()
-        except Exception as error:
-            failed.append(f"{entry.name} ({entry.value}) cannot be loaded, its parts are unknown: {error!r}")
+        except (Exception, SystemExit) as error:
+            failed.append(
+                f"{entry.name} ({entry.value}) cannot be loaded, its parts are unknown: {said_by(error)}"
+            )
             log.warning("the plugin %s", failed[-1])
     return tuple(failed)
 
@@ -233,7 +292,9 @@ def load_code(place: str) -> ModuleType:
     """
     try:
         if not place.endswith(".py"):
-            return import_module(place)
+            module = import_module(place)
+            _places.add(_place(place))
+            return module
         path = Path(place).expanduser().resolve()
         digest = _source_digest(path)
         stem = re.sub(r"\W", "_", Path(_short(str(path))).stem)
@@ -252,9 +313,101 @@ def load_code(place: str) -> ModuleType:
                     raise
                 finally:
                     sys.dont_write_bytecode = not writes
+            _places.add(_place(key))
             return sys.modules[key]
-    except Exception as error:
-        raise ConfigError(f"{place} cannot be imported: {error!r}") from error
+    except (Exception, SystemExit) as error:  # a script may end the program
+        raise ConfigError(f"{place} cannot be imported: {said_by(error)}") from error
+
+
+def check_made(what: str, made: object, spec: type) -> None:
+    """Check that what a part from outside made can describe images.
+
+    Args:
+        what: The part, for messages.
+        made: What it made: something with a method ``extract`` and a ``spec``.
+        spec: Class of the ``spec``.
+
+    Raises:
+        ConfigError: It lacks one of them.
+    """
+    if not callable(getattr(made, "extract", None)):
+        raise ConfigError(f"{what} gave {_shown(made)}, which has no method extract(images); {_HELP}")
+    with answering_for_code():
+        found = getattr(made, "spec", None)
+    if not isinstance(found, spec):
+        raise ConfigError(f"{what} has a spec of {_shown(found)}; it must be one of {spec.__name__}; {_HELP}")
+
+
+def said_by(error: BaseException) -> str:
+    """Return the kind of an error and what it says, in one line.
+
+    >>> said_by(ValueError("no\\n  number")), said_by(SystemExit(2)), said_by(KeyError())
+    ('ValueError: no number', 'it ends the program (SystemExit)', 'KeyError')
+    """
+    if isinstance(error, SystemExit):
+        return "it ends the program (SystemExit)"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the error is of code from outside, too
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def answering_for_code() -> Iterator[None]:
+    """Say in a sentence what goes wrong in code from outside, or with what it gave.
+
+    Raises:
+        ConfigError: Code from outside raised an error or ended the program; or something else went wrong
+            while parts from outside are in use. What was raised is its cause.
+    """
+    try:
+        yield
+    except IlionError:
+        raise
+    except (Exception, SystemExit) as error:
+        if blame := _blame(error):
+            raise ConfigError(blame) from error
+        raise
+
+
+def _blame(error: BaseException) -> str:
+    """Return a sentence on an error for which code from outside answers; "" where none does."""
+    frames: list[traceback.FrameSummary] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        frames += traceback.extract_tb(cause.__traceback__)
+        cause = cause.__cause__
+    own = [frame for frame in frames if _is_outside(frame.filename)]
+    if own:
+        place = f"{own[-1].filename}:{own[-1].lineno}, in {own[-1].name}"
+        return f"{place}: {said_by(error)}; mend it there, or leave the part out"
+    # what the machine lacks is no fault of a part
+    if _used and not isinstance(error, OSError | MemoryError | SystemExit):
+        names = " or ".join(sorted(_used)[:3])
+        return f"{names} gave what cannot be used ({said_by(error)}); {_HELP}, 'ilion -v' shows where"
+    return ""
+
+
+def _is_outside(file: str) -> bool:
+    return any(file == place or file.startswith(f"{place}/") for place in _places if place)
+
+
+def _place(module: str) -> str:
+    """Return the file of a module, or the folder of the package that it lies in; "" for Ilion itself."""
+    top = module.partition(".")[0]
+    if top == __name__.partition(".")[0]:
+        return ""
+    file = getattr(sys.modules.get(top), "__file__", None) or getattr(sys.modules.get(module), "__file__", "")
+    path = Path(file or "")
+    return str(path.parent) if path.name == "__init__.py" else str(file or "")
+
+
+def _shown(value: object) -> str:
+    kinds = {"function": "a function", "type": "a class", "ABCMeta": "a class", "module": "a module"}
+    name = getattr(value, "__qualname__", "")
+    kind = kinds.get(type(value).__name__, type(value).__name__)
+    return f"{kind} {name!r}" if name else kind
 
 
 def _within(place: str, allowed: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import write
 
-from ilion import cli
+from ilion import cli, registry
 from ilion.config import load_experiment
 from ilion.errors import ConfigError
 
@@ -129,6 +129,7 @@ def test_what_the_system_refuses_is_a_sentence(
         raise PermissionError(13, "Permission denied", "/locked/run.json")
 
     monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setattr(registry, "_places", set())  # other tests register parts, which makes this folder one
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 1

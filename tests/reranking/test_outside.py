@@ -184,7 +184,7 @@ def test_what_is_no_scorer_and_what_scores_wrongly(folder: Path) -> None:
         with pytest.raises(ConfigError, match="must be a class with a method score"):
             scorer_class("no class")
         wrong = {"features": "rootsift", "keypoints": 50, "scorer": "wrong"}
-        with pytest.raises(ConfigError, match=r"Wrong.score gave scores of shape \(.*,\) for"):
+        with pytest.raises(ConfigError, match=r"Wrong.score gave float\d+ scores of shape \(.*,\) for"):
             api.evaluate(scenes.experiment(folder, rerank=wrong))
     finally:
         for name in ("wrong", "no class"):

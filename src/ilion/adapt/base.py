@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,5 +74,10 @@ class Method(Protocol):
         ...
 
 
-METHODS: Registry[Callable[..., Method]] = Registry("adaptation method", __package__)
+def _no_method(make: object) -> str:
+    whole = isinstance(make, type) and is_dataclass(make) and callable(getattr(make, "learn", None))
+    return "" if whole else "a dataclass with a method learn(photos)"
+
+
+METHODS: Registry[Callable[..., Method]] = Registry("adaptation method", __package__, check=_no_method)
 """The methods of ``adaptation.method``: classes of `Method`."""

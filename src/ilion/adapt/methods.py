@@ -76,7 +76,8 @@ class MethodOptions:
             ConfigError: There is no such method, or a number is out of range.
         """
         part = METHODS.find(self.method)
-        return part.make(**{name: getattr(self, name) for name in self.heeded})
+        method: Method = METHODS.call(part, **{name: getattr(self, name) for name in self.heeded})
+        return method
 
     def inputs(self) -> dict[str, Any]:
         """Return what a layer depends on: the settings, and the code of a method from outside."""

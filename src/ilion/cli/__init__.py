@@ -89,10 +89,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character of a file's name
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _call()
     except IlionError as error:
         console.print("[bold red]error:[/] ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        if error.__cause__ is not None:
+            logging.getLogger(__name__).debug("where it happened", exc_info=True)
         sys.exit(1)
     except BrokenPipeError:  # what read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -114,6 +116,18 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("stopped; run the same command again to go on from here")
         sys.exit(130)
+
+
+def _call() -> None:
+    """Run the command line; what goes wrong in code from outside is said of that."""
+    try:
+        app()
+    except (Exception, SystemExit):
+        registry = sys.modules.get("ilion.registry")  # without it, no such code has come in
+        if registry is None:
+            raise
+        with registry.answering_for_code():
+            raise
 
 
 def _version(wanted: bool) -> None:

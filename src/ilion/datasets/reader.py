@@ -28,6 +28,7 @@ from ilion.datasets.listing import (
 from ilion.datasets.shards import UNREAD_REMEDY, FileShard, IdShard, RecordShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
+from ilion.registry import answering_for_code
 from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard, Where
 
 _SHOWN_PROBLEMS = 20
@@ -119,7 +120,8 @@ def list_dataset(
     part = find_layout(path, layout, trust)
     before = ENCODING.set(encoding)
     try:
-        found = part.make().read(path)
+        with answering_for_code():
+            found = part.make().read(path)
         listing = list_images(found) if isinstance(found, RetrievalDataset) else found
     finally:
         ENCODING.reset(before)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilion.descriptors.base import Extractor, ExtractorOptions
+from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec
 from ilion.errors import ConfigError
-from ilion.registry import Part, Registry
+from ilion.registry import Part, Registry, check_made
 
 OPEN_LICENCES = ("Apache-2.0", "BSD-3-Clause", "MIT")
 """Licences of weights that are permissive open-source licences."""
@@ -79,7 +79,7 @@ class Backends(Registry[Build]):
         return (*_MODELS, *self.names())
 
 
-BACKENDS = Backends("model", __package__)
+BACKENDS = Backends("model", __package__, takes="(info, options)")
 """What builds a model from its entry and the user's settings; ``backend:anything`` needs no entry."""
 _MODELS: dict[str, ModelInfo] = {}
 
@@ -201,4 +201,7 @@ def build(name: str, options: ExtractorOptions | None = None) -> Extractor:
 
     info, options = model_info(name), options or ExtractorOptions()
     part = BACKENDS.find(name)
-    return add_views(part.make(info, options), options.scales, options.rotations, code=part.digest)
+    extractor = BACKENDS.call(part, info, options)
+    if part.digest:
+        check_made(f"model {part.name!r}", extractor, ExtractorSpec)
+    return add_views(extractor, options.scales, options.rotations, code=part.digest)

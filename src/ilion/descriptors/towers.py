@@ -34,7 +34,7 @@ class TextTowers(Registry[Tower]):
         return (*self.names(), *(info.name for info in models() if info.text))
 
 
-TEXT_TOWERS = TextTowers("text tower", None)
+TEXT_TOWERS = TextTowers("text tower", None, takes="(options)")
 """What builds a text tower from the user's settings."""
 
 
@@ -62,8 +62,9 @@ class Lent:
     def __init__(self, extractor: Extractor, name: str, options: ExtractorOptions) -> None:
         part = TEXT_TOWERS.find(name)
         self._inner, self._name = extractor, part.name
-        self._tower = part.make(
-            replace(options, weights=None, resize=None, side=None, pooling=None, scales=None, rotations=None)
+        self._tower = TEXT_TOWERS.call(
+            part,
+            replace(options, weights=None, resize=None, side=None, pooling=None, scales=None, rotations=None),
         )
         tower = self._tower
         lacks = [name for name in ("extract_text", "revision") if not hasattr(tower, name)]

@@ -29,7 +29,7 @@ from ilion.evaluation.average_precision import (
     count_hits,
     open_places,
 )
-from ilion.registry import Registry
+from ilion.registry import Registry, said_by
 from ilion.types import Float64, Int64
 
 OneQuery = Callable[[Int64, int, int], float]
@@ -129,12 +129,12 @@ def _each(
         try:
             values[number] = np.mean(
                 [
-                    function(order[order <= k].copy(), int(positives[number]), k)
+                    float(function(order[order <= k].copy(), int(positives[number]), k))
                     for order in _orders(ranks, hits, number, int(tied[number]))
                 ]
             )
-        except Exception as error:
-            raise ConfigError(f"metric {name!r} failed for query {query!r}: {error!r}") from error
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"metric {name!r} failed for query {query!r}: {said_by(error)}") from error
         if not 0 <= values[number] <= 1:
             raise ConfigError(f"metric {name!r} gives {values[number]} for {query!r}; it must lie in [0, 1]")
     return values

@@ -83,9 +83,12 @@ class GlobalDescription(StoredDescription[RGB, NDArray[np.floating]]):
             ExtractionError: The model returns something else than its spec says.
         """
         spec, values = self.extractor.spec, self.extractor.extract([image for _, image in images])
-        if values.shape != (len(images), spec.dim):
+        numbers = isinstance(values, np.ndarray) and values.dtype.kind in "fiu"
+        if not numbers or values.shape != (len(images), spec.dim):
+            seen = f"{values.dtype} {values.shape}" if hasattr(values, "dtype") else type(values).__name__
             raise ExtractionError(
-                f"{spec.name} returned {values.shape} for {len(images)} images of {spec.dim}"
+                f"{spec.name} returned {seen} for {len(images)} images; a model gives an array of real "
+                f"numbers of shape ({len(images)}, {spec.dim!r})"
             )
         return list(values.astype(self.dtype))
 

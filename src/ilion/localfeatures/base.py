@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from ilion.errors import ConfigError
-from ilion.registry import Registry
+from ilion.registry import Registry, check_made
 from ilion.types import RGB, LocalFeatures, Metric
 
 
@@ -99,7 +99,9 @@ class LocalOptions:
                 raise ConfigError(f"local features: {name} must be at least 1, not {value}")
 
 
-EXTRACTORS: Registry[Callable[[str, LocalOptions], LocalExtractor]] = Registry("local features", __package__)
+EXTRACTORS: Registry[Callable[[str, LocalOptions], LocalExtractor]] = Registry(
+    "local features", __package__, takes="(name, options)"
+)
 """What builds local features from their whole name and the user's settings."""
 
 
@@ -145,5 +147,8 @@ def build(name: str, options: LocalOptions | None = None) -> LocalExtractor:
     ilion.errors.ConfigError: no local features are named 'rotsift'; did you mean 'rootsift'?
     """
     part = EXTRACTORS.find(name)
-    extractor = part.make(name, options or LocalOptions())
-    return Signed(extractor, part.digest) if part.digest else extractor
+    extractor: LocalExtractor = EXTRACTORS.call(part, name, options or LocalOptions())
+    if not part.digest:
+        return extractor
+    check_made(f"local features {part.name!r}", extractor, LocalSpec)
+    return Signed(extractor, part.digest)

@@ -56,6 +56,7 @@ from ilion.pipeline.stages.read import (
 from ilion.pipeline.stages.rerank import extract_local, rerank_stage
 from ilion.pipeline.stages.results import Extraction, Search
 from ilion.pipeline.stages.search import find, open_ranking
+from ilion.registry import answering_for_code
 from ilion.report import write_report
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_run, write_run
@@ -114,7 +115,8 @@ def _recorded(method: Callable[Concatenate[Pipeline, P], T]) -> Callable[Concate
     def recorded(self: Pipeline, /, *args: P.args, **kwargs: P.kwargs) -> T:
         whole = False
         try:
-            found = method(self, *args, **kwargs)
+            with answering_for_code():
+                found = method(self, *args, **kwargs)
             whole = True
             return found
         finally:

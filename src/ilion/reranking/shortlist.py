@@ -111,10 +111,11 @@ def gather(
             started = time.perf_counter()
             images = database.many(wanted[start : start + CHUNK].tolist())
             found = scorer.score(queries[q], images)
-            if np.shape(found.scores) != (len(images),):
+            given = np.asarray(found.scores)
+            if given.shape != (len(images),) or given.dtype.kind not in "fiu" or np.isinf(given).any():
                 raise ConfigError(
-                    f"{type(scorer).__name__}.score gave scores of shape {np.shape(found.scores)} for "
-                    f"{len(images)} images"
+                    f"{type(scorer).__name__}.score gave {given.dtype} scores of shape {given.shape} for "
+                    f"{len(images)} images; it gives a number for each, or NaN where nothing can be said"
                 )
             here = (q, slice(start, start + len(images)))
             inliers[here], scores[here] = found.inliers, found.scores

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ilion.errors import ConfigError
-from ilion.registry import Part, Registry
+from ilion.registry import Part, Registry, said_by
 from ilion.storage import DescriptorSet
 from ilion.types import Float32, Ranking
 
@@ -49,8 +49,8 @@ def rank_with(
     name = f"search.method = {part.name!r}"
     try:
         ranking = part.make(tuple(query_ids), queries, database, k=k, threads=threads)
-    except Exception as error:
-        raise ConfigError(f"{name} failed: {error!r}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{name} failed: {said_by(error)}") from error
     if not isinstance(ranking, Ranking):
         raise ConfigError(f"{name} returned {type(ranking).__name__}, not a Ranking")
     ids = ranking.database_ids

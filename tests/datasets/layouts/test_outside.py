@@ -140,7 +140,9 @@ def test_it_is_found_by_itself_and_told_apart(
 def test_what_is_no_layout_is_refused(tmp_path: Path, folder: Path) -> None:
     code = tmp_path / "wrong.py"
     code.write_text("def landmarks(folder): ...\n")
-    with pytest.raises(ConfigError, match=r"is no subclass of ilion.datasets.Layout"):
+    with pytest.raises(
+        ConfigError, match=r"must be a subclass of ilion.datasets.Layout, not a function 'landmarks'"
+    ):
         open_dataset(folder, layout=f"{code}:landmarks", trust=[str(code)])
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ilion.errors import ConfigError, DatasetError
-from ilion.registry import Part, Registry
+from ilion.errors import DatasetError
+from ilion.registry import Part, Registry, answering_for_code
 from ilion.types import RetrievalDataset
 
 if TYPE_CHECKING:  # the settings import this module, and a listing knows of decoders
@@ -40,7 +40,12 @@ class Layout(ABC):
         """
 
 
-LAYOUTS: Registry[type[Layout]] = Registry("data set layout", __package__)
+def _no_layout(make: object) -> str:
+    whole = isinstance(make, type) and issubclass(make, Layout)
+    return "" if whole else "a subclass of ilion.datasets.Layout"
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("data set layout", __package__, check=_no_layout)
 """The layouts; the note of a part is its name for people."""
 
 
@@ -62,10 +67,8 @@ def find_layout(folder: Path, name: str = "auto", trust: Sequence[str] = ()) -> 
         DatasetError: The folder lacks what the layout needs, or fits several layouts.
     """
     asked = known_layouts() if name == "auto" else (LAYOUTS.admit(name, trust),)
-    for part in asked:
-        if not (isinstance(part.make, type) and issubclass(part.make, Layout)):
-            raise ConfigError(f"data set layout {part.name!r} is no subclass of ilion.datasets.Layout")
-    fitting = [part for part in asked if part.make().recognises(folder)]
+    with answering_for_code():
+        fitting = [part for part in asked if part.make().recognises(folder)]
     fitting = [part for part in fitting if part.make.complete] or fitting
     if len(fitting) == 1:
         return fitting[0]

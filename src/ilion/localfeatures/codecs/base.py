@@ -141,7 +141,12 @@ class Code(ABC):
         return decoded
 
 
-CODECS: Registry[type[Code]] = Registry("codec", __package__)
+def _no_code(make: object) -> str:
+    whole = isinstance(make, type) and issubclass(make, Code)
+    return "" if whole else "a subclass of ilion.localfeatures.codecs.Code"
+
+
+CODECS: Registry[type[Code]] = Registry("codec", __package__, check=_no_code)
 """The ways to store descriptors."""
 
 

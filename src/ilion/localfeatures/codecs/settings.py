@@ -54,6 +54,8 @@ def settings_for(
             f"codec {kind!r} does not apply to descriptors that are bits; leave it to the budget"
         )
     size = make.choose_size(dim, metric, budget, features)
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"codec {kind!r}: choose_size gave {size!r}; it gives a number of bytes from 1 up")
     given = size if make.sized else 0
     if budget == 0:
         return CodecSettings(kind, given)

@@ -60,7 +60,9 @@ class Engine(Protocol):
 
 MOST = 16_384
 """Results that one search of an engine returns at most."""
-INDEX_ENGINES: Registry[Callable[[str, str, int], Engine]] = Registry("index engine", __package__)
+INDEX_ENGINES: Registry[Callable[[str, str, int], Engine]] = Registry(
+    "index engine", __package__, takes="(place, name, dim)"
+)
 """Engines by name; each is made of its place, the name of the vectors there, and D."""
 
 
@@ -81,4 +83,5 @@ def open_engine(uri: str, name: str, dim: int = 0) -> Engine:
     part = INDEX_ENGINES.find(kind)
     if not place:
         raise ConfigError(f"engine {uri!r}: say where it is, such as {kind}:http://127.0.0.1:19530")
-    return part.make(place, name, dim)
+    engine: Engine = INDEX_ENGINES.call(part, place, name, dim)
+    return engine
