@@ -169,15 +169,18 @@ def test_votes_are_those_of_the_definition() -> None:
     records = pack(np.zeros((count, 4), np.uint8), draw_frames(7, count))
     weights, mixed = rng.random(count), rng.permutation(count)
     order = np.argsort(mixed)  # matches lie anywhere
-    found = compiled_pairs.vote(
-        np.array([5, 0, 3]), order, starts, features[mixed], records[mixed], weights[mixed], query, 0.5, 0.4
-    )
+    held = order, starts, features[mixed], records[mixed], weights[mixed], query, 0.5, 0.4
+    found = compiled_pairs.vote(np.array([5, 0, 3]), *held)
     image, query = compiled.unpack(records), query[features]
     wanted = [
         naive_votes(query[a:b].astype(float), image[a:b].astype(float), weights[a:b], (0.5, 0.4))
         for a, b in itertools.pairwise(starts)
     ]
     np.testing.assert_allclose(found, np.array(wanted)[[5, 0, 3]], rtol=1e-6)
+    everything = compiled_pairs.vote(np.arange(6), *held)
+    for least in everything[everything > 0]:
+        found = compiled_pairs.vote(np.arange(6), *held, least)
+        np.testing.assert_array_equal(found, np.where(everything >= least, everything, 0))
 
 
 @pytest.mark.parametrize("larger", [0.0, 4.0, -40.0])

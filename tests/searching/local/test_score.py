@@ -25,6 +25,7 @@ from ilion.searching.local.search import look_closer
 from ilion.searching.local.segment import Segment
 from ilion.searching.local.verified import Verified
 
+EVEN = np.ones(small_model().words, np.int64)
 MOTION = np.array([0.3, -0.1, 0.4, 0.1, 0.3, 0.3])
 
 
@@ -119,7 +120,7 @@ def test_features_of_a_sure_result_come_back_to_the_query(shown: tuple[LocalQuer
     query, photos = shown
     matches, found = _search(query, photos)
     chances = np.where(found.rows == 0, 0.9, 0.0)
-    more = expand(query, found, chances, lambda rows: [photos[row] for row in rows], small_model())
+    more = expand(query, found, chances, lambda rows: [photos[row] for row in rows], EVEN, small_model())
     assert more is not None
     further, sources = more
     assert (sources == 0).all()
@@ -145,16 +146,26 @@ def test_nothing_is_asked_along_without_a_sure_result(shown: tuple[LocalQuery, l
     query, photos = shown
     _, found = _search(query, photos)
     doubtful = np.full(len(found.rows), SURE - 1e-6)
-    assert expand(query, found, doubtful, lambda rows: [photos[row] for row in rows], small_model()) is None
+    assert (
+        expand(query, found, doubtful, lambda rows: [photos[row] for row in rows], EVEN, small_model())
+        is None
+    )
 
 
-def test_further_features_are_bounded_and_evenly_taken(shown: tuple[LocalQuery, list[Encoded]]) -> None:
+def test_further_features_are_bounded_and_of_the_rarest_words(
+    shown: tuple[LocalQuery, list[Encoded]],
+) -> None:
     query, photos = shown
     _, found = _search(query, photos)
     frames = np.tile(move(query.frames, MOTION), (40, 1))
     large = photo_of(np.tile(query.vectors, (40, 1)), frames)
-    more = expand(query, found, np.ones(len(found.rows)), lambda rows: [large] * len(rows), small_model())
+    lengths = np.random.default_rng(3).permutation(small_model().words)
+    right = np.isclose(found.motions, MOTION, atol=0.03).all(axis=1).astype(float)
+    more = expand(query, found, right, lambda rows: [large] * len(rows), lengths, small_model())
     assert more is not None
     further, sources = more
     assert len(further) == len(sources) == FEATURES
-    assert len(np.unique(sources)) > 1
+    assert set(sources) == set(found.rows[right > 0])
+    # those that are left out are of words as common or more so, and each is asked with its stored word
+    offered = np.sort(np.concatenate([lengths[large.words]] * int(right.sum())))
+    np.testing.assert_array_equal(np.sort(lengths[further.words[:, 0]]), offered[:FEATURES])

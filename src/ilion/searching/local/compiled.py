@@ -398,6 +398,34 @@ def unpack(records: Array) -> Array:
 
 
 @compiled
+def sum_squares(features: Array, similarities: Array, exact: float, totals: Array) -> None:
+    """Add squared similarities of matches (P,), in 1 / ``exact``, to those of their features (M,) int64."""
+    for p in range(len(features)):
+        value = float(similarities[p])
+        totals[features[p]] += np.int64(np.rint(value * value * exact))
+
+
+@compiled
+def weigh_squares(features: Array, similarities: Array, exact: float, weights: Array) -> Array:
+    """Return (P,) float64: the squared similarity of each match times the weight (M,) of its feature."""
+    out = np.empty(len(features))
+    for p in range(len(features)):
+        value = float(similarities[p])
+        out[p] = np.rint(value * value * exact) / exact * weights[features[p]]
+    return out
+
+
+@compiled
+def find_others(features: Array, rows: Array, sources: Array) -> Array:
+    """Return the matches of further features (P,) in another photo than the one (M,) that each is from."""
+    out, count = np.empty(len(features), np.int64), 0
+    for p in range(len(features)):
+        out[count] = p
+        count += rows[p] != sources[features[p]]
+    return out[:count]
+
+
+@compiled
 def group(rows: Array, count: int) -> tuple[Array, Array]:
     """Order items (P,) by row below ``count``, equal rows in their order: (P,) order, (count + 1,) starts."""
     starts = np.zeros(count + 1, np.int64)

@@ -29,6 +29,7 @@ def vote(
     frames: Array,
     centre_x: float,
     centre_y: float,
+    least: float = 0.0,
 ) -> Array:
     """Sum the matches of photos in the best cell of rotation, scale and place of each.
 
@@ -45,9 +46,10 @@ def vote(
         frames: (M, 4) x, y, log2 of the size, and angle of the query features.
         centre_x: Centre of the query.
         centre_y: Centre of the query.
+        least: Sum below which it need not be known.
 
     Returns:
-        (n,) float64, what the matches of the best cell count.
+        (n,) float64, what the matches of the best cell count; 0 where that is below ``least``.
     """
     out = np.zeros(len(photos))
     angles, sizes, places = frame_steps()
@@ -87,19 +89,23 @@ def vote(
                 near += 1
         while len(sums) < 4 * near:
             sums = np.zeros(2 * len(sums))
-        best = 0.0
+        best = below = np.nextafter(least, 0.0) if least > 0 else 0.0
         for cut in range(8):
             _name_cells(axes, cut, near, len(sums), keys, slots)
             # cells that share a slot are told apart only where the slot could win: most do not
+            top = 0.0
             for m in range(near):
-                sums[slots[m]] += loads[m]
-            for m in range(near):
-                if sums[slots[m]] > best:
-                    best = max(best, _heaviest(keys, slots, loads, near, slots[m]))
-                    sums[slots[m]] = 0.0
+                total = sums[slots[m]] + loads[m]
+                sums[slots[m]] = total
+                top = max(top, total)
+            if top > best:
+                for m in range(near):
+                    if sums[slots[m]] > best:
+                        best = max(best, _heaviest(keys, slots, loads, near, slots[m]))
+                        sums[slots[m]] = 0.0
             for m in range(near):
                 sums[slots[m]] = 0.0
-        out[i] = best
+        out[i] = best if best > below else 0.0
     return out
 
 
@@ -152,116 +158,156 @@ STRAIGHT = cos(TURN)
 REFINED = 3
 """Best motions that are refined."""
 ROUNDS = 4
+WHOLE = 2.0**30
+"""What the weights of all matches of an image come to in whole numbers."""
 LEVER = 0.2
 """Share of the distance from a match by which the motion that it alone says may be off."""
+
+
+@compiled
+def _strongest(weights: Array, begin: int, end: int, keys: Array, order: Array) -> int:
+    """Choose the strongest of the matches of an image, those of one weight in their order.
+
+    Args:
+        weights: (P,) what each match counts, not negative.
+        begin: First match of the image.
+        end: First match after it.
+        keys: (n,) int64, room for its matches.
+        order: (MATCHES,) int64, filled, the strongest first.
+
+    Returns:
+        Number of matches chosen, at most `MATCHES`.
+    """
+    many = end - begin
+    held = keys[:many]
+    for k in range(many):
+        # floats from 0 on are in the order of their bits; with the place below them no two are equal
+        held[k] = np.int64(np.float32(weights[begin + k]).view(np.int32)) << np.int64(32) | np.int64(many - k)
+    if many > MATCHES:
+        held = np.partition(held, many - MATCHES)[many - MATCHES :]
+    held = np.sort(held)
+    for k in range(len(held)):
+        order[k] = end - (held[len(held) - 1 - k] & np.int64(0xFFFFFFFF))
+    return len(held)
+
+
+@compiled
+def _line_up(order: Array, query: Array, image: Array, weights: Array, points: Array, loads: Array) -> float:
+    """Lay matches out as they are held against motions: column by column, so several are compared at once.
+
+    Args:
+        order: (n,) matches.
+        query: (P, 4) features of the query.
+        image: (P, 4) features of the image.
+        weights: (P,) what each match counts.
+        points: (9, `MATCHES`) float32, filled: x and y in the query and in the image, difference of sizes,
+            cosine and sine of the angle in the query and of the turn from there to the image.
+        loads: (`MATCHES`,) int32, filled: weights in whole numbers, which have the same sum in any order.
+
+    Returns:
+        What a weight of 1 is in ``loads``.
+    """
+    total = 0.0
+    for p in order:
+        total += weights[p]
+    unit = WHOLE / total if total > 0 else 0.0
+    for k in range(len(order)):
+        p = order[k]
+        points[0, k], points[1, k] = query[p, 0], query[p, 1]
+        points[2, k], points[3, k] = image[p, 0], image[p, 1]
+        points[4, k] = image[p, 2] - query[p, 2]
+        points[5, k], points[6, k] = cos(query[p, 3]), sin(query[p, 3])
+        turn = image[p, 3] - query[p, 3]
+        points[7, k], points[8, k] = cos(turn), sin(turn)
+        loads[k] = np.int32(weights[p] * unit)
+    return unit
+
+
+@compiled
+def _support(points: Array, loads: Array, count: int, near: np.float32, support: Array) -> None:
+    """Sum, for each of the first matches, those that agree with the motion that it alone says.
+
+    Every pair is looked at in full: without branches, several are compared at once. That motion turns and
+    scales only, so directions differ by the difference of two turns.
+
+    Args:
+        points: See `_line_up`.
+        loads: See `_line_up`.
+        count: Number of matches.
+        near: Tolerance.
+        support: (h,) int32, filled.
+    """
+    qx, qy, ix, iy, size, rc, rs = points[0], points[1], points[2], points[3], points[4], points[7], points[8]
+    lever, octave, straight = np.float32(LEVER), np.float32(OCTAVE), np.float32(STRAIGHT)
+    for h in range(len(support)):
+        octaves, turn_c, turn_s, at_x, at_y = size[h], rc[h], rs[h], ix[h], iy[h]
+        scale = np.float32(exp2(octaves))
+        c, s = scale * turn_c, scale * turn_s
+        x0, y0 = at_x - c * qx[h] + s * qy[h], at_y - s * qx[h] - c * qy[h]
+        total = np.int32(0)
+        for p in range(count):
+            x, y = c * qx[p] - s * qy[p] + x0 - ix[p], s * qx[p] + c * qy[p] + y0 - iy[p]
+            away_x, away_y = ix[p] - at_x, iy[p] - at_y
+            reach = near + lever * np.sqrt(away_x * away_x + away_y * away_y)
+            agrees = (
+                (x * x + y * y <= reach * reach)
+                & (abs(size[p] - octaves) <= octave)
+                & (rc[p] * turn_c + rs[p] * turn_s > straight)
+            )
+            total += loads[p] if agrees else np.int32(0)
+        support[h] = total
 
 
 @compiled
 def _agreeing(
     motion: Array,
     order: Array,
-    query: Array,
-    image: Array,
-    turns: Array,
-    near: float,
-    lever: float,
+    points: Array,
+    near: np.float32,
+    lever: np.float32,
     at: int,
+    marks: Array,
     kept: Array,
 ) -> int:
-    """Choose the matches that agree with a motion (6,): a b x; c e y.
+    """Choose the matches that agree with a motion (6,): a b x; c e y, which does not mirror.
 
     Args:
         motion: The motion.
-        order: Matches to look at.
-        query: (P, 4) features of the query.
-        image: (P, 4) features of the image.
-        turns: (P, 4) cosine and sine of the angle of either.
+        order: (n,) matches to look at.
+        points: See `_line_up`.
         near: Tolerance.
-        lever: What is added to it for a distance of 1 from match ``at``.
-        at: Match where the motion is known best.
+        lever: What is added to it for a distance of 1 from the match at ``at``.
+        at: Place in ``order`` of the match where the motion is known best.
+        marks: (`MATCHES`,) bool, room.
         kept: Filled with the matches, in their order.
 
     Returns:
-        Number of matches; 0 for a motion that mirrors.
+        Number of matches.
     """
-    a, b, x0, c, e, y0 = motion[0], motion[1], motion[2], motion[3], motion[4], motion[5]
-    area = a * e - b * c
-    if area <= 0:
-        return 0
-    octaves, count = 0.5 * log2(area), 0
-    centre_x, centre_y = image[at, 0], image[at, 1]
-    most = (near + 1.5 * lever) ** 2  # no two places of an image are further apart
-    for p in order:
-        x = a * query[p, 0] + b * query[p, 1] + x0 - image[p, 0]
-        y = c * query[p, 0] + e * query[p, 1] + y0 - image[p, 1]
-        far = x * x + y * y
-        if far > most or abs(image[p, 2] - query[p, 2] - octaves) > OCTAVE:
-            continue
-        reach = near + lever * sqrt((image[p, 0] - centre_x) ** 2 + (image[p, 1] - centre_y) ** 2)
-        if far > reach * reach:
-            continue
-        # where the motion takes the direction of the query's keypoint
-        turned_x, turned_y = a * turns[p, 0] + b * turns[p, 1], c * turns[p, 0] + e * turns[p, 1]
-        towards = turned_x * turns[p, 2] + turned_y * turns[p, 3]
-        if towards > STRAIGHT * sqrt(turned_x * turned_x + turned_y * turned_y):
-            kept[count] = p
-            count += 1
-    return count
-
-
-@compiled
-def _support(motion: Array, points: Array, weights: Array, near: float, lever: float, at: int) -> float:
-    """Sum the weights (n,) of matches that agree with a motion, as `_agreeing` chooses them.
-
-    Every match is looked at in full: without branches, several are compared at once.
-
-    Args:
-        motion: The motion.
-        points: (10, n) x and y in the query and in the image, difference of sizes, cosine and sine of the
-            angle in the query and in the image, and room.
-        weights: (n,).
-        near: Tolerance.
-        lever: What is added to it for a distance of 1 from match ``at``.
-        at: Match where the motion is known best.
-    """
-    a, b, x0, c, e, y0 = motion[0], motion[1], motion[2], motion[3], motion[4], motion[5]
-    octaves = 0.5 * log2(a * e - b * c)
-    centre_x, centre_y = points[2, at], points[3, at]
+    a, b, x0 = np.float32(motion[0]), np.float32(motion[1]), np.float32(motion[2])
+    c, e, y0 = np.float32(motion[3]), np.float32(motion[4]), np.float32(motion[5])
+    octaves = np.float32(0.5 * log2(motion[0] * motion[4] - motion[1] * motion[3]))
     qx, qy, ix, iy, size = points[0], points[1], points[2], points[3], points[4]
-    qc, qs, ic, si, counted = points[5], points[6], points[7], points[8], points[9]
-    for p in range(len(weights)):
+    qc, qs, rc, rs, at_x, at_y = points[5], points[6], points[7], points[8], points[2, at], points[3, at]
+    octave, straight = np.float32(OCTAVE), np.float32(STRAIGHT * STRAIGHT)
+    for p in range(len(order)):
         x, y = a * qx[p] + b * qy[p] + x0 - ix[p], c * qx[p] + e * qy[p] + y0 - iy[p]
-        away_x, away_y = ix[p] - centre_x, iy[p] - centre_y
-        reach = near + lever * sqrt(away_x * away_x + away_y * away_y)
+        away_x, away_y = ix[p] - at_x, iy[p] - at_y
+        reach = near + lever * np.sqrt(away_x * away_x + away_y * away_y)
+        # where the motion takes the direction of the query's keypoint, along that of the image's
         turned_x, turned_y = a * qc[p] + b * qs[p], c * qc[p] + e * qs[p]
-        straight = STRAIGHT * sqrt(turned_x * turned_x + turned_y * turned_y)
-        agrees = (
+        towards = turned_x * (qc[p] * rc[p] - qs[p] * rs[p]) + turned_y * (qs[p] * rc[p] + qc[p] * rs[p])
+        marks[p] = (
             (x * x + y * y <= reach * reach)
-            & (abs(size[p] - octaves) <= OCTAVE)
-            & (turned_x * ic[p] + turned_y * si[p] > straight)
+            & (abs(size[p] - octaves) <= octave)
+            & (towards > np.float32(0))
+            & (towards * towards > straight * (turned_x * turned_x + turned_y * turned_y))
         )
-        counted[p] = weights[p] if agrees else 0.0
-    total = 0.0
-    for p in range(len(weights)):
-        total += counted[p]
-    return total
-
-
-@compiled
-def _supports(order: Array, query: Array, image: Array, turns: Array, weights: Array, near: float) -> Array:
-    """Return the support (h,) of the motions that the first matches of an image say, one each."""
-    points, heavy = np.empty((10, len(order))), np.empty(len(order))
-    for k in range(len(order)):
-        p = order[k]
-        points[0, k], points[1, k] = query[p, 0], query[p, 1]
-        points[2, k], points[3, k] = image[p, 0], image[p, 1]
-        points[4, k], heavy[k] = image[p, 2] - query[p, 2], weights[p]
-        points[5, k], points[6, k], points[7, k], points[8, k] = turns[p]
-    motion, support = np.empty(6), np.zeros(min(len(order), HYPOTHESES))
-    for h in range(len(support)):
-        _similarity(query[order[h]], image[order[h]], motion)
-        support[h] = _support(motion, points, heavy, near, LEVER, h)
-    return support
+    count = 0
+    for p in range(len(order)):
+        kept[count] = order[p]
+        count += marks[p]
+    return count
 
 
 @compiled
@@ -353,37 +399,49 @@ def verify(
     motions = np.zeros((len(sums), 6))
     supports = np.zeros(len(weights), np.bool_)
     motion, trial = np.empty(6), np.empty(6)
-    turns = np.empty((len(weights), 4), np.float32)
-    for p in range(len(weights)):
-        turns[p, 0], turns[p, 1] = cos(query[p, 3]), sin(query[p, 3])
-        turns[p, 2], turns[p, 3] = cos(image[p, 3]), sin(image[p, 3])
+    points, loads, marks = (
+        np.empty((9, MATCHES), np.float32),
+        np.empty(MATCHES, np.int32),
+        np.empty(MATCHES, np.bool_),
+    )
+    keys, chosen = np.empty(MATCHES, np.int64), np.empty(MATCHES, np.int64)
+    # one more than there may be: what is not kept leaves its room to the next
+    kept, before = np.empty(MATCHES + 1, np.int64), np.empty(MATCHES + 1, np.int64)
+    best = np.empty(MATCHES + 1, np.int64)
+    close, lever, none = np.float32(near), np.float32(LEVER), np.float32(0)
     for i in range(len(sums)):
         begin, end = starts[i], starts[i + 1]
-        order = begin + np.argsort(-weights[begin:end], kind="mergesort")[:MATCHES]
-        support = _supports(order, query, image, turns, weights, near)
-        kept, best_kept = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-        best_count = 0
+        if len(keys) < end - begin:
+            keys = np.empty(2 * (end - begin), np.int64)
+        order = chosen[: _strongest(weights, begin, end, keys, chosen)]
+        unit = _line_up(order, query, image, weights, points, loads)
+        support = np.zeros(min(len(order), HYPOTHESES), np.int32)
+        _support(points, loads, len(order), close, support)
+        most = 0
         for _ in range(min(REFINED, len(support))):
             h = int(np.argmax(support))
-            if support[h] <= sums[i]:
+            if support[h] <= sums[i] * unit:
                 break
-            support[h] = 0.0
-            at = order[h]
-            _similarity(query[at], image[at], motion)
-            count = _agreeing(motion, order, query, image, turns, near, LEVER, at, kept)
-            total = 0.0
+            support[h] = 0
+            _similarity(query[order[h]], image[order[h]], motion)
+            count = _agreeing(motion, order, points, close, lever, h, marks, kept)
+            fitted = -1
             for _round in range(ROUNDS):
+                # matches that were fitted to already lead to the same motion
+                if count == fitted and np.array_equal(kept[:count], before[:count]):
+                    break
                 if not _fit(query, image, weights, kept, count, trial):
                     break
-                motion[:] = trial
-                count = _agreeing(motion, order, query, image, turns, near, 0.0, order[0], kept)
+                fitted, motion[:] = count, trial
+                before[:count] = kept[:count]
+                count = _agreeing(motion, order, points, close, none, 0, marks, kept)
                 count, total = _once(kept, count, weights, spots, places)
                 if count > 1 and total > sums[i]:
-                    sums[i], best_count = total, count
+                    sums[i], most = total, count
                     motions[i] = motion
-                    best_kept[:count] = kept[:count]
-        for k in range(best_count):
-            supports[best_kept[k]] = True
+                    best[:count] = kept[:count]
+        for k in range(most):
+            supports[best[k]] = True
     return sums, motions, supports
 
 

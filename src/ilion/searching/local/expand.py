@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.searching.local.encode import Encoded, LocalQuery, name_spots
-from ilion.searching.local.matches import Matches, join
+from ilion.searching.local.matches import Matches
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import unpack_codes
 from ilion.searching.local.verified import Verified
@@ -27,11 +27,10 @@ SURE = 0.3
 MOST = 20
 """Results that are asked along."""
 FEATURES = 2500
-"""Features that are added to a query."""
+"""Features that are added to a query, those of the rarest words: common ones take most of the time, and say
+least."""
 GRID = 48
 """Parts of the query along either side; a feature is taken if its part or one beside it has a keypoint."""
-ASSIGNMENTS = 1
-"""Nearest words in which an added feature is looked up; two take longer and find no more."""
 
 
 def expand(
@@ -39,6 +38,7 @@ def expand(
     found: Verified,
     probabilities: Float64,
     photos: Callable[[Int64], Sequence[Encoded]],
+    lengths: Int64,
     model: LocalModel,
 ) -> tuple[LocalQuery, Int64] | None:
     """Make further features of a query from its sure results.
@@ -48,17 +48,18 @@ def expand(
         found: What is known of its shortlist.
         probabilities: (S,) that a photo shows the object.
         photos: Function that returns what is stored of rows.
+        lengths: (W,) number of stored features of each word.
         model: Words and codes.
 
     Returns:
-        The further features as a query of their own in the frame of the query, and the row that each is from;
-        None if no result is sure.
+        The further features as a query of their own in the frame of the query, each with the word under which
+        it is stored, and the row that each is from; None if no result is sure.
     """
     from ilion.searching.local.compiled import unpack
 
     order = np.argsort(-probabilities, kind="stable")[:MOST]
     near = _parts_near(query.frames)
-    vectors, frames, sources = [], [], []
+    vectors, frames, words, sources = [], [], [], []
     places = order[probabilities[order] >= SURE]
     for place, stored in zip(places, photos(found.rows[places]), strict=True):
         a, b, x, c, d, y = found.motions[place]
@@ -72,19 +73,19 @@ def expand(
         taken = np.flatnonzero(_is_near(near, moved[:, :2]))
         vectors.append(model.decode(stored.words[taken], unpack_codes(stored.records[taken])))
         frames.append(moved[taken].astype(np.float32))
+        words.append(stored.words[taken].astype(np.int32))
         sources.append(np.full(len(taken), found.rows[place], np.int64))
     if not sum(map(len, sources)):
         return None
-    # many features are thinned evenly, so that every source keeps its share
-    count = sum(map(len, sources))
-    kept = np.arange(count) if count <= FEATURES else np.arange(FEATURES) * count // FEATURES
+    rare = np.argsort(lengths[np.concatenate(words)], kind="stable")
+    kept = np.sort(rare[:FEATURES])
     further = replace(
         query,
         vectors=np.concatenate(vectors)[kept],
         frames=np.concatenate(frames)[kept],
         levels=np.full(len(kept), int(query.levels.max(initial=0)) + 1),
         spots=np.zeros(len(kept), np.int64),
-        words=model.assign(np.concatenate(vectors)[kept], ASSIGNMENTS),
+        words=np.concatenate(words)[kept, None],
     )
     return further, np.concatenate(sources)[kept]
 
@@ -101,6 +102,8 @@ def ask_along(
         found: Its matches.
         sources: (M',) row that each further feature is from; its matches there are dropped.
     """
+    from ilion.searching.local.compiled import find_others
+
     frames = np.concatenate([query.frames, further.frames])
     columns = min(query.words.shape[1], further.words.shape[1])
     whole = replace(
@@ -111,9 +114,14 @@ def ask_along(
         spots=name_spots(frames),
         words=np.concatenate([query.words[:, :columns], further.words[:, :columns]]),
     )
-    others = found.take(np.flatnonzero(found.rows != sources[found.features]))
-    shifted = replace(others, features=others.features + np.int32(len(query)))
-    return whole, join(matches, shifted)
+    others = find_others(found.features, found.rows, sources)
+    first, count = len(matches), len(matches) + len(others)
+    joined = Matches(*(np.empty(count, value.dtype) for value in vars(matches).values()))
+    for name, values in vars(joined).items():
+        values[:first] = getattr(matches, name)
+        np.take(getattr(found, name), others, out=values[first:], mode="clip")  # in place only so
+    joined.features[first:] += len(query)
+    return whole, joined
 
 
 def _parts_near(frames: Float32) -> Bool:

@@ -190,8 +190,10 @@ def weigh(matches: Matches, count: int, totals: Int64 | None = None) -> Float64:
     Returns:
         (P,) positive.
     """
-    squares = squares_of(matches)
+    from ilion.searching.local.compiled import sum_squares, weigh_squares
+
     if totals is None:
-        totals = np.bincount(matches.features, squares, count).astype(np.int64)
+        totals = np.zeros(count, np.int64)
+        sum_squares(matches.features, matches.similarities, EXACT, totals)
     weights = np.maximum(totals / EXACT, RAREST) ** -BURST
-    return np.asarray(squares / EXACT * weights[matches.features], np.float64)
+    return np.asarray(weigh_squares(matches.features, matches.similarities, EXACT, weights), np.float64)

@@ -168,7 +168,7 @@ def rank_photos(
     chances = score_photos(query, found, count, database.looks(found.rows))
     final = np.zeros(count)
     final[found.rows] = chances
-    more = expand(query, found, chances, database.photos, model)
+    more = expand(query, found, chances, database.photos, database.lengths, model)
     if more is not None:
         further, sources = more
         if view is None:
@@ -286,24 +286,25 @@ def look_closer(
     part, side = query.part, max(query.part.width, query.part.height)
     centre = 0.5 * part.width / side, 0.5 * part.height / side
 
-    def votes_of(rows: Int64) -> Float64:
-        return np.concatenate(
-            in_parts(len(rows), lambda part: vote_for(rows[part.start : part.stop]), threads)
-        )
+    def votes_of(rows: Int64, least: float = 0.0) -> Float64:
+        def vote_for(part: range) -> Float64:
+            own = rows[part.start : part.stop]
+            return vote(
+                own, order, starts, matches.features, matches.records, ballots, query.frames, *centre, least
+            )
 
-    def vote_for(rows: Int64) -> Float64:
-        return vote(rows, order, starts, matches.features, matches.records, ballots, query.frames, *centre)
+        return np.concatenate(in_parts(len(rows), vote_for, threads))
 
     # votes are at most the sum of the weights, so photos of a small sum cannot be among the first
     most = np.bincount(matches.rows, ballots, count).astype(np.float64)
     if hidden is not None:
         most[hidden] = 0
-    votes = np.zeros(count)
-    first = best_rows(most, 2 * max(k, shortlist))
+    votes, wanted = np.zeros(count), max(k, shortlist)
+    first = best_rows(most, 2 * wanted)
     votes[first] = votes_of(first)
-    least = votes[best_rows(votes, max(k, shortlist))[-1]]
+    least = float(votes[best_rows(votes, wanted)[-1]])
     rest = np.setdiff1d(np.flatnonzero((most >= least) & (most > 0)), first, assume_unique=True)
-    votes[rest] = votes_of(rest)
+    votes[rest] = votes_of(rest, least)
     if hidden is not None:
         votes[hidden] = 0
     rows = best_rows(votes, shortlist)
