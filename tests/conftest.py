@@ -81,9 +81,23 @@ LONG = (
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """Look for no examples in the docstrings of tests: there are none."""
-    return [found for found in (yield) if not isinstance(found, DoctestModule)]
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, nor later among what was collected: it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for no examples in the docstrings of tests, nor in files without any: there are none."""
+    found: list[pytest.Collector] = yield
+    if any(isinstance(each, DoctestModule) for each in found) and ">>>" not in file_path.read_text("utf-8"):
+        return [each for each in found if not isinstance(each, DoctestModule)]
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -185,16 +199,46 @@ def tiny_dataset(_tiny_master: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Render a synthetic data set of small photos, which tests only read; 4 objects, 44 distractors.
+def draw_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that renders a synthetic data set, once for all processes, and copies it.
+
+    Its arguments are a new folder, whose parent is there, and settings of `ilion.synthetic.synthesize`.
+    """
+    import fcntl
+
+    from ilion.synthetic import synthesize
+
+    base = tmp_path_factory.getbasetemp()
+    masters = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawn"
+    masters.mkdir(exist_ok=True)
+
+    def draw(folder: Path, **settings: object) -> Path:
+        master = masters / ",".join(f"{name}={value}" for name, value in sorted(settings.items()))
+        with open(f"{master}.lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not master.exists():
+                synthesize(Path(f"{master}.part"), **settings, workers=1)  # type: ignore[arg-type]
+                os.rename(f"{master}.part", master)
+        return Path(shutil.copytree(master, folder, dirs_exist_ok=True))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def rendered(draw_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render a synthetic data set of small photos, which tests only read; 4 objects, 38 distractors.
 
     What is computed of it may be kept in the folder ``cache`` beside it.
     """
-    from ilion.synthetic import synthesize
-
     folder = tmp_path_factory.mktemp("rendered") / "set"
-    synthesize(folder, instances=4, distractors=44, image_side=160, workers=1)
-    return folder
+    return draw_set(folder, instances=4, positives=3, distractors=38, image_side=160)
+
+
+@pytest.fixture(scope="session")
+def shop(draw_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Render the data set of the examples, which tests only read: 4 objects, 12 positives, 12 distractors."""
+    folder = tmp_path_factory.mktemp("shop") / "set"
+    return draw_set(folder, instances=4, positives=3, distractors=12, image_side=256)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig, Rera
 from ilion.errors import ArtifactError, ConfigError, ExtractionError, IlionError, ImageError
 from ilion.images import decode
 from ilion.reranking.base import Findings
-from ilion.synthetic import synthesize
 from ilion.types import Descriptors, GroundTruth, LocalFeatures, Ranking, RetrievalDataset, Value
 
 MODEL = "efficientnet-lite2"
@@ -27,7 +26,7 @@ def settings(root: Path, output: Path, **rerank: object) -> ExperimentConfig:
     return ExperimentConfig(
         output=str(output),
         dataset=DatasetConfig(path=str(root)),
-        extraction=ExtractionConfig(model=MODEL),
+        extraction=ExtractionConfig(model=MODEL, side=64),
         rerank=RerankConfig(**rerank),  # type: ignore[arg-type]
     )
 
@@ -36,26 +35,22 @@ def images(dataset: RetrievalDataset) -> dict[str, ilion.api.arrays.Photo]:
     return {query.id: query.image for query in dataset.queries if query.image is not None}
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    synthesize(folder, instances=4, positives=3, distractors=12, image_side=256, workers=1)
-    return folder
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [MODEL, "rootsift-vlad"])
-def test_a_run_and_the_same_calls_give_the_same_numbers(shop: Path, tmp_path: Path, model: str) -> None:
-    config = settings(shop, tmp_path / "run", features="rootsift", shortlist=8, keypoints=200)
-    extraction = ExtractionConfig(model=model, fit_images=500)
+@pytest.mark.parametrize(("model", "side"), [(MODEL, 160), ("rootsift-vlad", 400)])
+def test_a_run_and_the_same_calls_give_the_same_numbers(
+    shop: Path, tmp_path: Path, model: str, side: int
+) -> None:
+    small = {"shortlist": 8, "keypoints": 200, "side": 240}
+    config = settings(shop, tmp_path / "run", features="rootsift", **small)
+    extraction = ExtractionConfig(model=model, side=side, fit_images=500)
     result = api.evaluate(ExperimentConfig(**{**vars(config), "extraction": extraction}))
 
     dataset = ilion.open_dataset(str(shop))
-    loaded = ilion.load_model(model).fit(dataset)
+    loaded = ilion.load_model(model, side=side).fit(dataset)
     queries = loaded.describe(images(dataset), box_use="crop")
     database = loaded.describe(dataset, dtype="float16")
     first = ilion.search(queries, database)
-    final = ilion.rerank(first, images(dataset), dataset, shortlist=8, keypoints=200)
+    final = ilion.rerank(first, images(dataset), dataset, **small)  # type: ignore[arg-type]
     evaluation = ilion.evaluate(final, dataset)
 
     assert final.to_dict() == result.ranking.to_dict()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.stats
+import scipy
 
 from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.compare import compare
@@ -55,6 +55,7 @@ def test_bootstrap_equals_scipy() -> None:
     np.testing.assert_allclose(ours, theirs, atol=0.004)
 
 
+@pytest.mark.slow
 def test_bootstrap_resamples_instances_with_all_their_queries() -> None:
     """Against a plain loop that copies the queries of each drawn instance."""
     rng = np.random.default_rng(3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import scipy.stats
+import scipy
 
 from ilion.evaluation.evaluate import evaluate
 from ilion.poc.cells import Cell, CellsOfPhotos, count_photos, measure_cells, sort_photos

@@ -409,7 +409,6 @@ def test_exact_values_do_not_depend_on_their_company() -> None:
     np.testing.assert_allclose(together, (values[rows] * queries[of_query]).sum(axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if widening.load() else [])])
 def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
     terms = (2.0**60, 1.0, -(2.0**60), 0.0, 2.0**-30, -0.5)
     values = np.array(list(itertools.permutations(terms)), np.float32)
@@ -421,7 +420,6 @@ def test_what_float64_would_lose_is_summed_exactly(compiled: bool) -> None:
     assert set(found.tolist()) == {0.5}
 
 
-@pytest.mark.parametrize("compiled", [False, *([True] if widening.load() else [])])
 def test_sums_of_many_terms_are_as_exact(compiled: bool) -> None:
     rng = np.random.default_rng(8)
     half = rng.standard_normal((300, 1000)).astype(np.float32)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ilion.api import run
 from ilion.config import ExperimentConfig, apply_overrides, from_dict
-from ilion.synthetic import synthesize
 
 QUICK = ["extraction.model=efficientnet-lite2", "extraction.side=64", "search.k=40"]
 RERANKED = [*QUICK, "rerank.features=rootsift", "rerank.keypoints=200", "rerank.side=160"]
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(draw_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("serve") / "set"
-    synthesize(folder, instances=4, positives=4, distractors=14, image_side=160, workers=1)
-    return folder
+    return draw_set(folder, instances=4, positives=4, distractors=14, image_side=160)
 
 
 def settings(photos: Path, output: Path, *overrides: str) -> ExperimentConfig:

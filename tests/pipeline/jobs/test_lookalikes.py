@@ -11,15 +11,12 @@ from tests.pipeline.test_asking import settings
 
 from ilion.api import run
 from ilion.pipeline.jobs.lookalikes import FILE, lookalikes
-from ilion.synthetic import synthesize
 
 
 @pytest.mark.slow
-def test_confusions_of_a_run_are_written_with_what_differs(tmp_path: Path) -> None:
-    photos = tmp_path / "photos" / "set"
-    synthesize(photos, instances=5, distractors=10, image_side=160, workers=1)
+def test_confusions_of_a_run_are_written_with_what_differs(rendered: Path, tmp_path: Path) -> None:
     # so few and so small features that objects are mistaken
-    config = settings(photos, tmp_path, "re-ranked")
+    config = settings(rendered, tmp_path, "re-ranked")
     result, _ = run(config)
     found = lookalikes(config.output, searches=100, wrong_pick=3, currency="EUR")
     ranks = [
@@ -28,6 +25,7 @@ def test_confusions_of_a_run_are_written_with_what_differs(tmp_path: Path) -> No
     ]
     assert found.wrong == sum(rank != 0 for rank in ranks)
     assert found.queries == len(ranks)
+    assert found.pairs
     for pair in found.pairs:
         assert pair.asked != pair.shown
         assert pair.first <= pair.searches <= pair.of
