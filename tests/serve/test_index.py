@@ -15,6 +15,7 @@ from ilion.datasets import open_dataset
 from ilion.descriptors.base import Extractor
 from ilion.errors import ArtifactError, ConfigError, DatasetError, ImageError
 from ilion.images import decode
+from ilion.reranking.localisation import overlap
 from ilion.serve.photos import NewPhoto
 from ilion.serve.request import SearchRequest
 from ilion.serve.writer import add, build, compact, create, create_from_run, remove, switch
@@ -102,6 +103,19 @@ def test_every_photo_with_points_says_where(folder: Path) -> None:
     assert {photo.id for photo in answer.photos} == {shown, "again"}
     assert answer.objects[0].photos > 1, "one of them is not the object's best"
     assert all(photo.points and photo.region for photo in answer.photos)
+
+
+def test_the_region_is_that_of_the_drawn_matches(folder: Path) -> None:
+    """It comes from the search itself, the drawing looks at the pair again: in a small index the same."""
+    index = Index.open(folder)
+    answer, matches = index.ask(SearchRequest(like=_ids(index)[0], k=3))
+    regions = {photo.id: photo.region for photo in answer.photos if photo.region}
+    assert regions
+    for photo, region in regions.items():
+        drawn = matches.explain(photo)
+        assert drawn is not None
+        assert drawn.box is not None
+        assert overlap(region, drawn.box) > 0.8
 
 
 def test_photos_are_found_by_a_photo_of_the_index(folder: Path) -> None:

@@ -27,7 +27,7 @@ from ilion.pipeline.stages.search import keep_rows
 from ilion.reading.combine import combine
 from ilion.reading.index import search_texts
 from ilion.reranking.base import Explanation
-from ilion.types import Descriptors, Float64, Int64, LocalFeatures, Query, Ranking, Value
+from ilion.types import Box, Descriptors, Float64, Int64, LocalFeatures, Query, Ranking, Value
 
 Explain = Callable[[int, int], Explanation]
 
@@ -81,12 +81,15 @@ class Asked(Value):
         explain: Function from a query number and a database row to the features, matches and box behind it;
             None where the design looks at no pairs.
         read: Number of words that each query asks with; None without reading.
+        locate: Function from a query number and a database row to the box alone; None where only ``explain``
+            knows it.
     """
 
     ranking: Ranking
     points: tuple[Mapping[int, int], ...] | None = None
     explain: Explain | None = None
     read: tuple[int, ...] | None = None
+    locate: Callable[[int, int], Box | None] | None = None
 
 
 @dataclass
@@ -221,7 +224,7 @@ class Ready:
                 fused = combine(ranked.ranking, words, None if settings.fusion == "rank" else shares)
                 ranked = replace(ranked, ranking=fused)
         if self.plan is None or self.local is None or described.local is None:
-            return Asked(ranked.ranking, ranked.points, ranked.explain, said)
+            return Asked(ranked.ranking, ranked.points, ranked.explain, said, ranked.locate)
         nothing = described.local[0].take(np.empty(0, np.int64))
         rows = Rows(self.local.database, self._local_rows, nothing, self.local.original)
         ranking, evidence = rerank_asked(experiment, self.plan, described.local, rows, ranked.ranking)

@@ -48,6 +48,8 @@ class Matches:
 
     def region(self, photo: str) -> Box | None:
         """Return where the query was found in a photo, in its pixels; None where that is not known."""
+        if self.asked is not None and self.asked.locate is not None and photo in self.rows:
+            return self.asked.locate(0, self.rows[photo])
         found = self.explain(photo)
         return found.box if found is not None else None
 

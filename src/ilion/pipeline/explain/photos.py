@@ -87,7 +87,7 @@ def explain_verification(
 
 
 def _evidence(folder: Path) -> local.Evidence:
-    forms = {"rows": ("i", 2), "votes": ("f", 2), "inliers": ("i", 2)}
+    forms = {"rows": ("i", 2), "votes": ("f", 2), "inliers": ("i", 2), "motions": ("f", 3)}
     return local.Evidence(**storage.read_arrays(folder / EVIDENCE, forms))
 
 

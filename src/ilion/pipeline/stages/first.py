@@ -29,6 +29,7 @@ from ilion.pipeline.stages.photos import (
     build_photos,
     describe_asked_photos,
     explain_photos,
+    locate_photos,
     rank_by_matches,
 )
 from ilion.pipeline.stages.project import check_projection
@@ -36,7 +37,7 @@ from ilion.pipeline.stages.results import Extraction, Prepared
 from ilion.pipeline.stages.search import rank_descriptors
 from ilion.reranking.base import Explanation
 from ilion.runtime.torch import check_device
-from ilion.types import Int64, Query, Ranking, Value
+from ilion.types import Box, Int64, Query, Ranking, Value
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,14 @@ class Ranked(Value):
             closely; None where no points are compared.
         explain: Function from a query number and a database row to the features, matches and box behind it;
             None where no points are compared.
+        locate: Function from a query number and a database row to the box alone, where that is known without
+            looking at the pair again.
     """
 
     ranking: Ranking
     points: tuple[Mapping[int, int], ...] | None = None
     explain: Callable[[int, int], Explanation] | None = None
+    locate: Callable[[int, int], Box | None] | None = None
 
 
 class FirstStage(ABC):
@@ -218,7 +222,9 @@ class PhotosStage(FirstStage):
             {row: count for row, count in zip(rows, counts, strict=True) if row >= 0}
             for rows, counts in zip(shown.tolist(), evidence.inliers.tolist(), strict=True)
         )
-        return Ranked(ranking, points, explain_photos(experiment, prepared))
+        return Ranked(
+            ranking, points, explain_photos(experiment, prepared), locate_photos(prepared, evidence)
+        )
 
 
 FIRST: Mapping[str, Callable[[ExperimentConfig], FirstStage]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ilion.reranking.geometry import Verification
 from ilion.reranking.localisation import localise, map_outline
 from ilion.reranking.matching import Matches
 from ilion.searching import local
-from ilion.types import Box, Int64, LocalFeatures, Query, Ranking
+from ilion.types import Box, Float32, Int64, LocalFeatures, Query, Ranking
 
 EVIDENCE = "verified.npz"
 """File of what is known of the shortlists, in the folder of a ranking."""
@@ -199,9 +199,7 @@ def explain_photo(
         outline: The object in the query; None for where the query has features.
     """
     found = local.compare(query, photo, model)
-    if outline is None and len(found.query):
-        (left, top), (right, bottom) = np.quantile(found.query, (0.01, 0.99), axis=0).tolist()
-        outline = Box(left, top, right - left, bottom - top)
+    outline = outline or _outline_of(found.query)
     box, corners = None, None
     if found.motion is not None and outline is not None:
         box, corners = localise(found.motion, outline, photo.size), map_outline(found.motion, outline)
@@ -214,6 +212,47 @@ def explain_photo(
         box,
         corners,
     )
+
+
+def _outline_of(places: Float32) -> Box | None:
+    """Return where a query has features, a hundredth of them aside; None without any."""
+    if not len(places):
+        return None
+    (left, top), (right, bottom) = np.quantile(places, (0.01, 0.99), axis=0).tolist()
+    return Box(left, top, right - left, bottom - top)
+
+
+def locate_photos(index: Photos, evidence: local.Evidence) -> Callable[[int, int], Box | None]:
+    """Return what says where in a database row a query was found, by what its search has verified.
+
+    Args:
+        index: Queries and database.
+        evidence: What `rank_by_matches` found for them.
+
+    Returns:
+        Function from a query number and a database row to the box in pixels of the photo; None where nothing
+        was verified.
+    """
+
+    @cache
+    def motions_of(query: int) -> dict[int, Float32]:
+        motions = evidence.motions[query]
+        seen = np.flatnonzero(motions.any(axis=1))
+        return dict(zip(evidence.rows[query, seen].tolist(), motions[seen], strict=True))
+
+    @cache
+    def outline_of(query: int) -> Box | None:
+        return _outline_of(local.places_in(index.queries[query]))
+
+    def locate(query: int, row: int) -> Box | None:
+        motion, outline = motions_of(query).get(row), outline_of(query)
+        if motion is None or outline is None:
+            return None
+        width, height = index.database.looks(np.array([row])).sizes[0].tolist()
+        model = local.motion_in_pixels(motion, index.queries[query].part, (width, height))
+        return localise(model, outline, (width, height))
+
+    return locate
 
 
 def _plain(places: np.ndarray[Any, Any], size: tuple[int, int]) -> LocalFeatures:

@@ -15,7 +15,7 @@ from ilion.searching.local.encode import (
     encode,
     look_up,
 )
-from ilion.searching.local.explain import Compared, compare
+from ilion.searching.local.explain import Compared, compare, motion_in_pixels, places_in
 from ilion.searching.local.model import LocalModel, read_model, search_digest, shipped_model
 from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
 from ilion.searching.local.search import Evidence, search_photos
@@ -40,6 +40,8 @@ __all__ = [
     "encode",
     "index_inputs",
     "look_up",
+    "motion_in_pixels",
+    "places_in",
     "read_model",
     "read_photos",
     "search_digest",

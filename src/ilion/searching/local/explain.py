@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ilion.searching.local.encode import Encoded, LocalQuery
+from ilion.searching.local.encode import Encoded, LocalQuery, QuerySpots
 from ilion.searching.local.matches import find_matches
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.search import NEAR
 from ilion.searching.local.segment import Segment
-from ilion.types import Bool, Float32, Float64, Int64, Value
+from ilion.types import Bool, Box, Float32, Float64, Int64, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +66,33 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
     # of each feature of the query the verified match, or else the best one
     order = np.lexsort((-found.similarities, ~supports, found.features))
     order = order[np.unique(found.features[order], return_index=True)[1]]
-    part, side = query.part, max(photo.size)
-    before = np.array([part.x, part.y]) - 0.5
-    length = max(part.width, part.height)
-    motion = None
-    if motions.any():
-        # pixels of the query to shares, by the motion, to pixels of the photo
-        to_shares = np.array([[1, 0, -before[0]], [0, 1, -before[1]], [0, 0, length]]) / length
-        to_pixels = np.array([[side, 0, -0.5], [0, side, -0.5], [0, 0, 1.0]])
-        motion = to_pixels @ np.vstack([motions[0].reshape(2, 3), [0, 0, 1]]) @ to_shares
     return Compared(
-        query=(query.frames[:, :2] * length + before).astype(np.float32),
-        photo=(image[:, :2] * side - 0.5).astype(np.float32),
+        query=places_in(query),
+        photo=(image[:, :2] * max(photo.size) - 0.5).astype(np.float32),
         features=found.features[order].astype(np.int64),
         places=found.places[order].astype(np.int64),
         similarities=found.similarities[order],
         supports=supports[order],
-        motion=motion,
+        motion=motion_in_pixels(motions[0], query.part, photo.size) if motions.any() else None,
     )
+
+
+def places_in(query: LocalQuery | QuerySpots) -> Float32:
+    """Return (M, 2) places of the features of a query in pixels of its full photo."""
+    part = query.part
+    length = max(part.width, part.height)
+    return (query.frames[:, :2] * length + (part.x - 0.5, part.y - 0.5)).astype(np.float32)
+
+
+def motion_in_pixels(motion: NDArray[np.floating], part: Box, size: tuple[int, int]) -> Float64:
+    """Return the (3, 3) motion between pixels of full photos.
+
+    Args:
+        motion: (6,) between shares of the longer sides, see `ilion.searching.local.verified`.
+        part: Part of the query's photo that was looked at, in pixels.
+        size: (width, height) of the photo that was found, in pixels.
+    """
+    x, y, length, side = part.x - 0.5, part.y - 0.5, max(part.width, part.height), max(size)
+    to_shares = np.array([[1, 0, -x], [0, 1, -y], [0, 0, length]]) / length
+    to_pixels = np.array([[side, 0, -0.5], [0, side, -0.5], [0, 0, 1.0]])
+    return np.asarray(to_pixels @ np.vstack([motion.reshape(2, 3), [0, 0, 1]]) @ to_shares, np.float64)

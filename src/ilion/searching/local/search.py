@@ -53,11 +53,14 @@ class Evidence(Value):
         rows: (Q, K) int64 database rows, most votes first; the first S were verified.
         votes: (Q, K) float32 their votes.
         inliers: (Q, S) int64 number of verified matches.
+        motions: (Q, S, 6) float32 from query to photo, see `ilion.searching.local.verified`; zero where
+            nothing was verified.
     """
 
     rows: Int64
     votes: Float32
     inliers: Int64
+    motions: Float32
 
 
 @ENGINES.register("local", note="local features in one small store; the default")
@@ -103,6 +106,7 @@ def search_photos(
         np.empty((count, kept), np.int64),
         np.empty((count, kept), np.float32),
         np.zeros((count, min(settings.shortlist, kept)), np.int64),
+        np.zeros((count, min(settings.shortlist, kept), 6), np.float32),
     )
 
     threads = (workers or os.cpu_count() or 1) if count == 1 else 1
@@ -115,6 +119,7 @@ def search_photos(
         rows[number], values[number] = found.rows, found.similarities
         evidence.rows[number], evidence.votes[number] = found.voted, found.votes
         evidence.inliers[number, : len(found.inliers)] = found.inliers[: evidence.inliers.shape[1]]
+        evidence.motions[number, : len(found.motions)] = found.motions[: evidence.motions.shape[1]]
         if progress:
             progress(number + 1, count)
     ranking = Ranking(tuple(query_ids), database.ids, rows, values, np.full(count, kept, np.int64))
@@ -131,6 +136,7 @@ class Answer(Value):
         voted: (k,) database rows by votes alone.
         votes: (k,) float32 their votes.
         inliers: (S,) number of verified matches of the first S of ``voted``.
+        motions: (S, 6) on which they agree.
     """
 
     rows: Int64
@@ -138,6 +144,7 @@ class Answer(Value):
     voted: Int64
     votes: Float32
     inliers: Int64
+    motions: Float64
 
 
 def rank_photos(
@@ -196,7 +203,7 @@ def rank_photos(
         similarities[hidden], votes[hidden] = -1, -1
     rows, voted = best_rows(similarities, k), best_rows(votes, k)
     inliers = np.diff(np.concatenate([[0], np.cumsum(found.supports)])[found.starts])
-    return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers)
+    return Answer(rows, similarities[rows], voted, votes[voted].astype(np.float32), inliers, found.motions)
 
 
 @dataclass(frozen=True, eq=False)
