@@ -326,25 +326,26 @@ def add_up(
     rows = np.uint64(ROWS - 1)
     near, own = np.empty(256, np.int32), np.empty(256, np.int32)
     for entry in range(len(entries)):
-        feature, word, table = entries[entry, 0], entries[entry, 1], tables[entry]
-        start, end = offsets[word], offsets[word + 1]
-        if len(near) < end - start:
-            near, own = np.empty(2 * (end - start), np.int32), np.empty(2 * (end - start), np.int32)
-        count = 0
-        for place in range(start, end):
-            record = records[place]
+        feature, word = entries[entry, 0], entries[entry, 1]
+        first, second, third, fourth = tables[entry, 0], tables[entry, 1], tables[entry, 2], tables[entry, 3]
+        listed = records[offsets[word] : offsets[word + 1]]
+        if len(near) < len(listed):
+            near, own = np.empty(2 * len(listed), np.int32), np.empty(2 * len(listed), np.int32)
+        count = np.uint64(0)  # without a sign, so that no place is held against 0 first
+        for record in listed:
             code = record >> np.uint64(CODE_AT)
-            low = np.int32(table[0, code & np.uint64(LAST)])
-            low += np.int32(table[1, code >> np.uint64(7) & np.uint64(LAST)])
-            high = np.int32(table[2, code >> np.uint64(14) & np.uint64(LAST)])
-            high += np.int32(table[3, code >> np.uint64(21) & np.uint64(LAST)])
+            low = np.int32(first[code & np.uint64(LAST)])
+            low += np.int32(second[code >> np.uint64(7) & np.uint64(LAST)])
+            high = np.int32(third[code >> np.uint64(14) & np.uint64(LAST)])
+            high += np.int32(fourth[code >> np.uint64(21) & np.uint64(LAST)])
             near[count], own[count] = low + high, record & rows
-            count += int(low + high < STEPS)  # those that are too far leave their room to the next
+            count += np.uint64(low + high < STEPS)  # those that are too far leave their room to the next
         weight, total = weights[feature], 0
         for at in range(count):
-            square = worth[near[at]] * np.int64(shown[own[at]])
+            row = np.uint64(own[at])
+            square = worth[np.uint64(near[at])] * np.int64(shown[row])
             total += square
-            sums[own[at]] += square * weight >> np.int64(16)
+            sums[row] += square * weight >> np.int64(16)
         totals[feature] += total
 
 
