@@ -226,12 +226,12 @@ def draw_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def rendered(draw_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Render a synthetic data set of small photos, which tests only read; 4 objects, 38 distractors.
+    """Render a synthetic data set of small photos, which tests only read; 4 objects, 64 photos to search.
 
     What is computed of it may be kept in the folder ``cache`` beside it.
     """
     folder = tmp_path_factory.mktemp("rendered") / "set"
-    return draw_set(folder, instances=4, positives=3, distractors=38, image_side=160)
+    return draw_set(folder, instances=4, positives=3, distractors=52, image_side=160)
 
 
 @pytest.fixture(scope="session")

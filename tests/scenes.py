@@ -41,7 +41,7 @@ def thing(seed: int) -> RGB:
     return image
 
 
-def write_photos(root: Path, objects: int = 5, distractors: int = 30) -> None:
+def write_photos(root: Path, objects: int = 5, distractors: int = 16) -> None:
     """Write objects in three views each, distractors, and a tiny network below ``root``."""
     for number in range(objects):
         home = root / "photos" / "objects" / f"object {number}"

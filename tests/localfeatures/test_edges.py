@@ -69,7 +69,7 @@ def evidence(result: RunResult, query: int, name: str) -> int:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    scenes.write_photos(tmp_path, objects=2, distractors=6)
+    scenes.write_photos(tmp_path, objects=2, distractors=4)
     return tmp_path
 
 

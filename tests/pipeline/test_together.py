@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.networks import tiny_network
+from typer.testing import CliRunner
+
+from ilion.cli import app
 
 
 @pytest.mark.slow
@@ -31,6 +34,7 @@ def test_two_runs_that_start_together(same: str, tiny_dataset: Path, tmp_path: P
         assert code == 0 or (code == 1 and "another process is writing here; wait for it" in err), err
     assert any(code == 0 for _, _, code in ended)
     for command in commands:  # and what they left is whole
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        done = CliRunner().invoke(app, command[3:])
+        assert done.exit_code == 0, done.output
     pages = {(tmp_path / out / "ranking/ranking.json").read_bytes() for out in ("a", commands[1][-1])}
     assert len(pages) == 1

@@ -29,7 +29,7 @@ from ilion.wording import load_words
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sweep")
-    scenes.write_photos(root, objects=4, distractors=16)
+    scenes.write_photos(root, objects=4, distractors=8)
     rerank = {"features": "rootsift", "keypoints": 120, "shortlist": 20}
     (root / "experiment.toml").write_text(dump_toml(scenes.experiment(root, rerank=rerank)))
     return root
@@ -59,7 +59,7 @@ def test_every_combination_is_run_and_no_image_is_described_twice(
         tmp_path / "out",
         lambda stage, done, total: told.append((stage, done, total)),
     )
-    images = 4 * 3 + 16
+    images = 4 * 3 + 8
     # queries and database once, and some images more to see whether features have scales and angles
     assert images + 4 <= len(described) <= 2 * images + 4
     assert [dict(run.settings) for run in found.runs] == [

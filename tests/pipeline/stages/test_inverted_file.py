@@ -150,7 +150,7 @@ def test_the_command_line_indexes_and_runs(folder: Path) -> None:
     done = CliRunner().invoke(cli.app, ["extract", str(folder / "experiment.toml"), "--json"])
     assert done.exit_code == 0, done.output
     facts = json.loads(done.stdout)
-    assert facts["images"] == 45
+    assert facts["images"] == 31
     assert facts["size"].startswith("64 words, ")
     done = CliRunner().invoke(cli.app, ["run", str(folder / "experiment.toml"), "--json"])
     assert done.exit_code == 0, done.output

@@ -154,7 +154,7 @@ def test_a_weight_is_learnt_from_other_objects_only() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five objects in cluttered scenes, thirty distractors."""
+    """Five objects in cluttered scenes, sixteen distractors."""
     root = tmp_path_factory.mktemp("rerank")
     write_photos(root)
     return root

@@ -25,7 +25,7 @@ LOCAL = {"features": "rootsift", "keypoints": 150}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five objects with a picture and a description each, thirty distractors."""
+    """Five objects with a picture and a description each, sixteen distractors."""
     root = tmp_path_factory.mktemp("both")
     scenes.write_photos(root, objects=OBJECTS)
     lines = [f"object {number},{'a thing ' * (number + 1)}" for number in range(OBJECTS)]
