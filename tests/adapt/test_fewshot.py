@@ -83,6 +83,7 @@ def test_no_held_out_object_is_learnt_from() -> None:
     assert found.after.shape == (1, 16)
 
 
+@pytest.mark.slow
 def test_only_what_asks_is_judged() -> None:
     """Photos of a fold that do not ask are there to be found, and the rest of the classes takes no part."""
     values, labels = objects(nuisance=0.5)

@@ -20,6 +20,7 @@ __all__ = ["folder", "network"]
 Photo = Callable[..., bytes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -115,6 +115,7 @@ def test_a_guard_needs_an_estimate() -> None:
     assert MethodOptions(method="few-shot", folds=0, guard=True).guard
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_and_its_folds_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values, labels = uneven()
     options = MethodOptions(method="linear", dim=8, epochs=7, folds=3, checkpoint_every=1)

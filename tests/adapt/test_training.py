@@ -191,6 +191,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 12, 30])
 def test_an_interrupted_training_ends_with_exactly_the_same_layer(tmp_path: Path, stop: int) -> None:
     values, labels = clusters()

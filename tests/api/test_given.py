@@ -179,6 +179,7 @@ def test_a_forecast_of_another_design_is_refused(
         api.forecast(other)
 
 
+@pytest.mark.slow
 def test_a_forecast_of_places_is_refused(experiment: ExperimentConfig) -> None:
     reranked = replace(experiment.rerank, features="orb", fusion="rank")
     with pytest.raises(ConfigError, match=r"rerank\.fusion = rank"):

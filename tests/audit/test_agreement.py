@@ -32,6 +32,7 @@ def test_fleiss_gives_the_published_example() -> None:
     assert fleiss_kappa(answers) == pytest.approx(0.210, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_by_chance_reviewers_agree_no_more_than_by_chance() -> None:
     rng = np.random.default_rng(0)
     answers = [rng.choice(["a", "b", "c"], rng.integers(2, 6)).tolist() for _ in range(20000)]

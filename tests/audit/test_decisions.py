@@ -114,6 +114,7 @@ def test_amendments_change_the_ground_truth_by_id() -> None:
     assert "left out" in " ".join(lost.notes)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

@@ -69,6 +69,7 @@ def test_equal_codes_cost_nothing_and_crowds_are_said() -> None:
     assert len(near_pairs(same[:0], 10).first) == len(near_pairs(same[:1], 10).first) == 0
 
 
+@pytest.mark.slow
 def test_versions_of_a_photo_share_their_signature_and_others_do_not() -> None:
     photos = [decode(draw_photo(n, (320, 240))).image for n in range(40)]
     signed = [sign(photo) for photo in photos]

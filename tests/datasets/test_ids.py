@@ -56,6 +56,7 @@ def test_tar_key_is_up_to_the_first_dot_of_the_file_name(member: str, key: str) 
     assert tar_key(member) == key
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(min_size=1), max_size=12), st.sets(st.text(min_size=1), max_size=12))
 def test_id_set_is_a_set(listed: set[str], others: set[str]) -> None:
     ids = IdSet(escape_id(i) for i in listed)

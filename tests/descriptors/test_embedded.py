@@ -53,6 +53,7 @@ def test_vlad_is_what_its_definition_says(vlad: VladExtractor) -> None:
     np.testing.assert_allclose(vlad.extract([image])[0], expected / np.linalg.norm(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vlad_does_not_depend_on_threads_batches_or_the_run(vlad: VladExtractor) -> None:
     images = [scene(seed) for seed in range(20, 25)]
     together = vlad.extract(images)
@@ -79,6 +80,7 @@ def test_an_image_without_keypoints_is_near_nothing_but_its_like(vlad: VladExtra
     assert np.isfinite(values).all()
 
 
+@pytest.mark.slow
 def test_vlad_says_what_is_missing() -> None:
     extractor = VladExtractor("small", words=16, dims=8, side=SIDE)
     with pytest.raises(ExtractionError, match="must be learnt"):

@@ -410,6 +410,7 @@ def test_a_forecast_says_where_its_checks_end(
     assert set(find_warnings(predicted, (check,), None)) == kinds
 
 
+@pytest.mark.slow
 def test_a_price_and_its_warnings_are_said_everywhere(experiment: ExperimentConfig, tmp_path: Path) -> None:
     from ilion.config import dump_toml
 

@@ -119,6 +119,7 @@ def test_measured_re_ranked_map_lies_in_its_interval() -> None:
     assert inside >= 18
 
 
+@pytest.mark.slow
 def test_what_shortlists_do_not_tell_is_refused() -> None:
     known, _ = measure(2, 300)
     assert known.largest <= 300 * SHORTLIST / LEAST

@@ -196,6 +196,7 @@ def test_doubles_that_are_one_float_are_no_tie(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_where_ilion_differs_on_purpose(tmp_path: Path) -> None:
     root = tmp_path / "ilias"
     results = make(root, 5, 1)

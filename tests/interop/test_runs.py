@@ -94,6 +94,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subset", [False, True])
 def test_ids_of_a_mac_are_those_of_the_data_set(root: Path, subset: bool) -> None:
     settings = [f"dataset.subset={root / 'subset.txt'}"] if subset else []
@@ -187,6 +188,7 @@ def test_text_queries_and_a_subset(root: Path) -> None:
         api.evaluate(make_experiment(root, "dataset.subset=mini.txt"))
 
 
+@pytest.mark.slow
 def test_photos_and_texts_are_asked_beside_each_other(root: Path) -> None:
     both = api.evaluate(make_experiment(root, "dataset.queries=both")).ranking.to_dict()
     assert len(both) == 6 + 3
@@ -208,6 +210,7 @@ def test_expansion_works_on_imported_descriptors(root: Path) -> None:
     assert api.evaluate(config).evaluation.mean > 0.5
 
 
+@pytest.mark.slow
 def test_what_needs_pixels_says_so(root: Path) -> None:
     with pytest.raises(DatasetError, match="only the id of this image is known"):
         api.evaluate(make_experiment(root, "extraction.model=efficientnet-lite2"))
@@ -295,6 +298,7 @@ def test_features_come_back_bit_by_bit(root: Path) -> None:
     assert new["features_distractors_00000"].values.tobytes() == b"".join(p.values.tobytes() for p in parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "pickle", "trec"])
 def test_results_come_back_as_a_run(root: Path, form: Any) -> None:
     config = make_experiment(root)

@@ -106,6 +106,7 @@ def test_fewer_features_are_the_first_of_more(name: str, selection: str) -> None
     np.testing.assert_array_equal(few.descriptors, many.descriptors[:15])
 
 
+@pytest.mark.slow
 def test_an_image_is_described_alike_alone_and_among_others() -> None:
     images = [blobs(seed) for seed in range(5)]
     extractor = build("rootsift", LocalOptions(threads=3))
@@ -365,6 +366,7 @@ def test_a_text_has_no_local_features(tmp_path: Path) -> None:
         extract_local_queries([Query("T", "t", text="a red mug")], extractor, artifact)
 
 
+@pytest.mark.slow
 def test_a_codec_is_learnt_once_and_features_are_encoded_anew(tmp_path: Path, tiny_dataset: Path) -> None:
     shards = open_dataset(tiny_dataset, shard_size=7).database
     extractor, artifact = setup(tmp_path)

@@ -205,6 +205,7 @@ with storage.locked(artifact.folder):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_writing_leaves_the_old_state_and_is_swept_up(artifact: storage.Artifact) -> None:
     fill(artifact, "one", {"a": 3})
     before = {p.name: p.read_bytes() for p in artifact.folder.iterdir() if not p.name.startswith(".")}

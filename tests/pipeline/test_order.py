@@ -70,6 +70,7 @@ def test_a_run_writes_everything_and_a_second_one_reuses_it(
     assert again.cost.stage_seconds["descriptors"] == first.cost.stage_seconds["descriptors"]
 
 
+@pytest.mark.slow
 def test_results_are_the_same_where_ids_are_many(
     tiny_dataset: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +263,12 @@ def test_two_runs_are_compared_and_reported_together(
         api.report([])
 
 
-@pytest.mark.parametrize("change", ["moved", "emptied", "object", "query", "positive", "renamed", "table"])
+OTHER_CHANGES = ("emptied", "object", "query", "positive", "renamed", "table")
+
+
+@pytest.mark.parametrize(
+    "change", ["moved", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHER_CHANGES)]
+)
 def test_a_run_is_reported_whatever_became_of_its_data_set(
     change: str, tiny_dataset: Path, network: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,7 +311,13 @@ def test_a_run_is_reported_whatever_became_of_its_data_set(
     api.export_results(both[0], tmp_path / "results.json")
 
 
-@pytest.mark.parametrize("place", ["distractors", "tar", "other object", "own object", "ignored"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("tar", "own object", "ignored"),
+        *(pytest.param(place, marks=pytest.mark.slow) for place in ("distractors", "other object")),
+    ],
+)
 def test_a_query_whose_photo_is_in_the_database_is_said(
     place: str, plain_dataset: Path, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,6 +378,7 @@ def test_settings_of_another_version_are_said(tiny_dataset: Path, network: Path,
             api.load_run(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_a_language_without_words_is_refused_before_the_run(
     tiny_dataset: Path, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

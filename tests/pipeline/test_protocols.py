@@ -38,6 +38,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_of_revisited_oxford_prints_its_three_setups(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_run_of_revisited_oxford_prints_its_three_setups(
     assert list(json.loads(out)["protocols"]["medium"]["metrics"]) == ["mP@1", "mP@5", "mP@10"]
 
 
+@pytest.mark.slow
 def test_composed_queries_are_searched_among_their_own_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_promises_are_kept_with_their_confidence(queries: int, share: float | No
     assert accepted > 900, "the promise is not kept by answering nothing"
 
 
+@pytest.mark.slow
 def test_too_few_objects_promise_nothing_and_say_what_they_could() -> None:
     few = searches(np.random.default_rng(2), 20, 4, separation=20)
     found = promise(few, 0.05, 0.9)

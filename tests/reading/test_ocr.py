@@ -44,6 +44,7 @@ def test_rendered_text_is_read_where_it_stands(reader: PaddleReader) -> None:
     assert isinstance(reader, Reader)
 
 
+@pytest.mark.slow
 def test_what_is_read_does_not_depend_on_the_size_of_the_image(reader: PaddleReader) -> None:
     image = written([("Tropicana", (60, 100), 48)])
     larger = np.asarray(Image.fromarray(image).resize((1200, 900), Image.Resampling.BICUBIC))
@@ -52,6 +53,7 @@ def test_what_is_read_does_not_depend_on_the_size_of_the_image(reader: PaddleRea
     np.testing.assert_allclose(two.quad / 3, one.quad, atol=6)
 
 
+@pytest.mark.slow
 def test_turned_text_is_read(reader: PaddleReader) -> None:
     upright = Image.fromarray(written([("APELSINJUICE", (50, 120), 40)]))
     for degrees in (-20, 20):
@@ -68,12 +70,14 @@ def test_images_without_text_give_no_lines(reader: PaddleReader, size: tuple[int
     assert reader.read(np.full((size[1], size[0], 3), 127, np.uint8)) == ()
 
 
+@pytest.mark.slow
 def test_small_lines_can_be_left_out() -> None:
     image = written([("BRAVO", (60, 40), 70), ("apple juice", (60, 200), 18)])
     texts = [line.text for line in PaddleReader(ReaderOptions(side=480, smallest=0.1)).read(image)]
     assert texts == ["BRAVO"]
 
 
+@pytest.mark.slow
 def test_reading_twice_gives_the_same(reader: PaddleReader) -> None:
     image = written([("valio", (60, 40), 50), ("Vanilj", (60, 160), 50)])
     one, two = reader.read(image), reader.read(image)

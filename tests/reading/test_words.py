@@ -57,6 +57,7 @@ def test_likeness_is_its_definition(asked: str, terms: list[str]) -> None:
 LETTERS = st.text(alphabet="abcdefghjkmn", min_size=4, max_size=20)
 
 
+@pytest.mark.slow
 @given(LETTERS, st.data())
 def test_terms_within_the_forgiven_edits_share_two_trigrams(asked: str, data: st.DataObject) -> None:
     if len(trigrams([asked])[0]) < len(asked) + 2:

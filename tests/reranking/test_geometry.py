@@ -210,6 +210,7 @@ def test_warped_picture_is_found_and_its_scales_and_angles_are_used_rightly() ->
     assert found.inliers.sum() > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_mirrored_copy_is_no_match(seed: int) -> None:
     """A texture without corners and letters that are their own mirror image: of those 14 matched."""
@@ -231,6 +232,7 @@ def test_blank_picture_is_no_match() -> None:
     assert verified(blank, drawing()).model is None
 
 
+@pytest.mark.slow
 def test_query_larger_than_the_database_image() -> None:
     picture = drawing(2, (900, 700))
     small = cv2.resize(picture[200:500, 300:700], (200, 150), interpolation=cv2.INTER_AREA)

@@ -95,6 +95,7 @@ def warped(image: RGB, h: NDArray[np.float64] = H) -> RGB:
     return np.clip(cv2.warpPerspective(image, h, (500, 400)) + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rootsift", "rootsift uint8", "orb"])
 @pytest.mark.parametrize("mutual", [True, False])
 def test_decisions_of_opencv(kind: str, mutual: bool) -> None:
@@ -184,6 +185,7 @@ def matched(a: LocalFeatures, b: LocalFeatures) -> tuple[Matches, NDArray[Any], 
     return matches, a.keypoints[matches.query_rows], b.keypoints[matches.database_rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_model_is_as_near_the_truth_as_opencvs(seed: int) -> None:
     picture = drawing(seed)

@@ -47,6 +47,7 @@ def test_no_photo_younger_than_an_object_passes(
         assert standing is not Standing.YOUNGER
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abcd"), known_days(), max_size=4),
     st.lists(st.tuples(known_days(), st.booleans(), st.booleans()), max_size=12),

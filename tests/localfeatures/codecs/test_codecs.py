@@ -191,6 +191,7 @@ def test_a_codec_survives_settings_and_arrays(codecs: dict[str, Codec], kind: st
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pq", "binary"])
 def test_the_same_sample_and_seed_give_the_same_codec(codecs: dict[str, Codec], kind: str) -> None:
     settings = CodecSettings(kind, SIZES[kind], position=8, shape=8, score=0)

@@ -111,6 +111,7 @@ def test_whitened_components_equal_those_of_scikit_learn(sample: Float32, whiten
     assert (off[~clipped] <= np.broadcast_to(code.inner.step, off.shape)[~clipped] * 0.501).all()
 
 
+@pytest.mark.slow
 def test_the_objective_of_iterative_quantisation_never_grows(sample: Float32) -> None:
     mean, axes, _ = principal_axes(sample)
     rotation, objectives = learn_rotation((sample - mean) @ axes[:, :16], seed=0)
@@ -120,6 +121,7 @@ def test_the_objective_of_iterative_quantisation_never_grows(sample: Float32) ->
     np.testing.assert_allclose(rotation.T @ rotation, np.eye(16), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_learnt_bits_keep_neighbours_better_than_random_ones(sample: Float32) -> None:
     """Recall of the true 10 nearest neighbours among the 50 nearest by Hamming distance."""
     code = BinaryCode.fit(sample, CodecSettings("binary", 2), seed=0)

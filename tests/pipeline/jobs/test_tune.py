@@ -63,6 +63,7 @@ def judge(ranking: Ranking) -> Evaluation:
     return evaluate(ranking, truth, Axes(names), k=20, bootstrap=200)
 
 
+@pytest.mark.slow
 def test_the_tuner_measures_each_code_against_exact_search(tmp_path: Path) -> None:
     experiment, extracted = setting(tmp_path)
     found = try_codes(experiment, extracted, judge, codes=["pq8", "sq8", "pq64"], shortlists=[20, IMAGES])

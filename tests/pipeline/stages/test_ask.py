@@ -221,6 +221,7 @@ def _plain(config: ExperimentConfig) -> dict[str, Any]:
     return to_dict(config)
 
 
+@pytest.mark.slow
 def test_pictures_are_cropped_to_the_query_box_and_small(
     tiny_dataset: Path, tmp_path: Path, fake: Fake
 ) -> None:
@@ -247,6 +248,7 @@ def test_an_endpoint_that_fails_is_asked_again_and_then_named(tmp_path: Path, fa
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_keys_go_to_their_endpoint_only_and_are_not_stored(
     tiny_dataset: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_metric_from_outside_goes_wherever_metrics_go(
         api.compare(tmp_path / "a", tmp_path / "c", metric="P@4")
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_docs_run(experiment: Callable[..., ExperimentConfig], tmp_path: Path) -> None:
     exact = api.evaluate(experiment("exact"))
     own = example("search.md", "hnsw") + example("metrics.md", "reciprocal_rank")

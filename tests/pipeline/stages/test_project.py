@@ -16,6 +16,7 @@ from ilion.pipeline.asking import Ready
 from ilion.reranking.quari import QuariConfig, save
 
 
+@pytest.mark.slow
 def test_the_first_results_are_projected_and_the_others_stay_behind(
     tiny_dataset: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def experiment(folder: Path, output: Path, **sections: dict[str, Any]) -> Experi
     return from_dict(ExperimentConfig, values)
 
 
+@pytest.mark.slow
 def test_texts_and_photos_are_found_by_reading_alone(texts: Path, tmp_path: Path) -> None:
     config = experiment(
         texts,
@@ -109,6 +110,7 @@ def test_texts_and_photos_are_found_by_reading_alone(texts: Path, tmp_path: Path
     np.testing.assert_array_equal(again.ranking.indices, result.ranking.indices)
 
 
+@pytest.mark.slow
 def test_fused_reading_helps_and_its_change_is_told(texts: Path, tmp_path: Path) -> None:
     plain = api.evaluate(experiment(texts, tmp_path / "plain"))
     fused, report = api.run(experiment(texts, tmp_path / "fused", reading={"use": "fused", "weight": 2.0}))
@@ -125,6 +127,7 @@ def test_fused_reading_helps_and_its_change_is_told(texts: Path, tmp_path: Path)
     assert "Words on things" in report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["calibrated", "rank"])
 def test_other_fusions_run(texts: Path, tmp_path: Path, fusion: str) -> None:
     result, report = api.run(experiment(texts, tmp_path / "out", reading={"use": "fused", "fusion": fusion}))
@@ -193,7 +196,9 @@ SECTIONS: list[dict[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(SECTIONS)))
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, len(SECTIONS)))]
+)
 def test_a_finished_run_gives_the_report_that_it_gave(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -212,6 +217,7 @@ def test_a_finished_run_gives_the_report_that_it_gave(
     assert both.count("<mark>") == page.count(b"<mark>")
 
 
+@pytest.mark.slow
 def test_a_report_without_the_stored_texts_says_so(texts: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     result, report = api.run(experiment(texts, folder, reading={"use": "fused", "weight": 2.0}))
@@ -252,6 +258,7 @@ def ranking(rows: list[list[int]], values: list[list[float]], images: int = 5) -
     )
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_fused_scores_are_those_of_a_naive_loop(data: st.DataObject) -> None:
     images, k = 6, data.draw(st.integers(1, 6))

@@ -67,6 +67,7 @@ def made(root: Path) -> Audit:
     return Audit(str(root), "set & co", "run", tuple(suspects), NUMBERS, NUMBERS, 100, 99, photos)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_page_holds_everything_and_loads_nothing(folder: Path, language: str) -> None:
     audit = made(folder)

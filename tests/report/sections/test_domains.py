@@ -72,6 +72,7 @@ def runs(tmp_path: Path) -> tuple[Path, list[RunResult]]:
     ]
 
 
+@pytest.mark.slow
 def test_means_and_differences_are_those_of_a_plain_loop(runs: tuple[Path, list[RunResult]]) -> None:
     _, results = runs
     rows = domain_rows(results, "category")
@@ -97,6 +98,7 @@ def test_means_and_differences_are_those_of_a_plain_loop(runs: tuple[Path, list[
             assert cell.best == (mean == max(means))
 
 
+@pytest.mark.slow
 def test_what_is_clear_is_told_from_what_is_not(runs: tuple[Path, list[RunResult]]) -> None:
     _, results = runs
     cups, tools, single, every = ([cell.difference for cell in row.cells[1:] if cell]
@@ -111,6 +113,7 @@ def test_what_is_clear_is_told_from_what_is_not(runs: tuple[Path, list[RunResult
     assert (nothing.mean, nothing.clear) == (0.0, False)
 
 
+@pytest.mark.slow
 def test_the_report_has_one_table_of_all_runs(runs: tuple[Path, list[RunResult]], tmp_path: Path) -> None:
     root, results = runs
     assert [domain_of(r) for r in results] == ["", "cups", ""]

@@ -205,6 +205,7 @@ def test_a_lost_ranking_leaves_the_numbers(make: Maker, show: Callable[..., Page
     assert not any(a.get("class") == "link-picture" for a in page.all("svg"))
 
 
+@pytest.mark.slow
 def test_weights_missing_images_and_compression_are_said(make: Maker, show: Callable[..., Page]) -> None:
     weights = np.array([0.08, 0.08, 0.16, 0.16, 0.16, 0.08], np.float32)
     full = FullPrecision(0.9, Change(0.05, Interval(0.01, 0.1), 0.01, 3, 1), 2, 0, 66_000, 12.0)
