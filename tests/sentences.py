@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Collection, Iterator
 
@@ -17,7 +18,11 @@ def texts(node: ast.expr | None, function: Function) -> Iterator[str]:
         case ast.Constant(value=str(text)):
             yield text.replace("{!r}", "'a'").replace("{}", "7")
         case ast.JoinedStr(values=parts):
-            yield "".join(_filled(part) for part in parts)
+            for chosen in itertools.product(*(_filled(part, function) for part in parts)):
+                yield "".join(chosen)
+        case ast.Call(func=ast.Name(id="counted"), args=[_, *forms]):
+            one, other = [*(ast.literal_eval(form) for form in forms), ""][:2]
+            yield from (f"1 {one}", f"1,204 {other or f'{one}s'}")
         case ast.IfExp(body=body, orelse=other):
             yield from texts(body, function)
             yield from texts(other, function)
@@ -50,10 +55,29 @@ def texts(node: ast.expr | None, function: Function) -> Iterator[str]:
                                         yield from texts(value, function)
 
 
-def _filled(part: ast.expr) -> str:
-    if isinstance(part, ast.Constant):
-        return str(part.value)
-    return "'a'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "7"
+def _filled(part: ast.expr, function: Function) -> list[str]:
+    match part:
+        case ast.Constant(value=value):
+            return [str(value)]
+        case ast.FormattedValue(value=ast.Call(func=ast.Name(id="counted")) as call):
+            return list(texts(call, function))
+        case ast.FormattedValue(value=ast.Name(id=name)) if found := _counts(name, function):
+            return found
+        case ast.FormattedValue(conversion=conversion) if conversion == ord("r"):
+            return ["'a'"]
+        case _:
+            return ["7"]
+
+
+def _counts(name: str, function: Function) -> list[str]:
+    """Return the forms of a name that stands for a number of things."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=given)], value=ast.Call(func=ast.Name(id="counted")) as call
+            ) if given == name:
+                return list(texts(call, function))
+    return []
 
 
 def raised(module: ast.Module, errors: Collection[str]) -> Iterator[str]:

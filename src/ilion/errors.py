@@ -3,9 +3,20 @@
 A message says what was seen, where, and what to do; the command line prints it without a traceback.
 """
 
+LONGEST = 4000
+"""Characters of a message that are shown: what a message quotes may be as long as a file."""
+
 
 class IlionError(Exception):
     """Base of all errors that a user can cause or cure."""
+
+    def __str__(self) -> str:
+        """Return the message; of one that is too long, how it begins and ends."""
+        text = super().__str__()
+        if len(text) <= LONGEST:
+            return text
+        begin, end = text[: LONGEST - 1000], text[-900:]
+        return f"{begin} ... ({len(text) - len(begin) - len(end):,} characters) ... {end}"
 
 
 class ConfigError(IlionError):

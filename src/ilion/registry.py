@@ -17,6 +17,7 @@ import hashlib
 import importlib.util
 import inspect
 import logging
+import os
 import pkgutil
 import re
 import sys
@@ -35,7 +36,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from ilion.errors import ConfigError, IlionError
-from ilion.opening import read_bytes
+from ilion.opening import full_path, read_bytes
 
 P = TypeVar("P")
 F = TypeVar("F")
@@ -295,7 +296,7 @@ def load_code(place: str) -> ModuleType:
             module = import_module(place)
             _places.add(_place(place))
             return module
-        path = Path(place).expanduser().resolve()
+        path = _file(place)
         digest = _source_digest(path)
         stem = re.sub(r"\W", "_", Path(_short(str(path))).stem)
         key = f"outside_{stem}_{hashlib.blake2b(f'{path} {digest}'.encode(), digest_size=8).hexdigest()}"
@@ -413,8 +414,12 @@ def _shown(value: object) -> str:
 def _within(place: str, allowed: str) -> bool:
     """Tell whether a module or file is an allowed one, or a module inside an allowed one."""
     if place.endswith(".py") and allowed.endswith(".py"):
-        return Path(place).expanduser().resolve() == Path(allowed).expanduser().resolve()
+        return _file(place) == _file(allowed)
     return place == allowed or place.startswith(f"{allowed}.")
+
+
+def _file(place: str) -> Path:
+    return full_path(os.path.expanduser(place))
 
 
 def short_name(name: str) -> str:

@@ -103,7 +103,7 @@ def test_values_of_the_benchmark_win_over_boxes(tiny_dataset: Path, save: Save) 
 def test_positive_ids_that_disagree_with_the_files_are_noted(tiny_dataset: Path, save: Save) -> None:
     save(tiny_dataset / "image_ids" / "positive_ids.txt", "gone_003/pos/P003_00.jpg,0.1,2\n")
     notes = open_dataset(tiny_dataset).notes
-    assert any("lists 1 positives that are not there, such as 'gone_003/pos/P003_00.jpg'" in n for n in notes)
+    assert any("lists 1 positive that is not there, such as 'gone_003/pos/P003_00.jpg'" in n for n in notes)
     assert any("does not list 9 positives" in n for n in notes)
 
 
@@ -111,7 +111,7 @@ def test_unknown_size_is_noted_and_not_guessed(tiny_dataset: Path, save: Save) -
     save(tiny_dataset / "ilias_core" / "mug_000" / "pos" / "P000_00.jpg", b"broken")
     dataset = open_dataset(tiny_dataset)
     assert "mug_000/pos/P000_00.jpg" not in dataset.attributes["scale"]
-    assert "the size of 1 photos with boxes cannot be read" in dataset.notes[0]
+    assert "the object size is unknown in 1 photo with a box whose own size" in dataset.notes[0]
 
 
 def test_several_boxes(tiny_dataset: Path, save: Save) -> None:
@@ -231,7 +231,7 @@ def test_subset_says_what_is_not_there(tiny_dataset: Path, tmp_path: Path, save:
     path = save(tmp_path / "ids.txt", "img0\nimg77\nother_1.tar/a\nother_1.tar/b\nother_2.tar/a\n")
     dataset = open_dataset(tiny_dataset, subset=path)
     assert ids(dataset)[9:] == ["shard_00000.tar/img0"]
-    assert "names 3 ids in 2 tars that are not there: other_1.tar, other_2.tar" in dataset.notes[0]
+    assert "names 3 ids of tars that are not there: other_1.tar, other_2.tar" in dataset.notes[0]
     assert "4 of 5 listed ids are not in the data: img77, other_1.tar/a" in dataset.notes[1]
 
 
@@ -402,7 +402,7 @@ def test_many_warnings_are_cut_short(tiny_dataset: Path, save: Save) -> None:
         save(tiny_dataset / "distractors" / f"note{i:02d}.txt", "x")
     notes = open_dataset(tiny_dataset).notes
     assert len(notes) == 11
-    assert notes[-1] == "... and 15 more warnings 'stray-file' (ilion datasets check lists them all)"
+    assert notes[-1] == "... and 15 more warnings 'stray-file' (ilion datasets check lists all)"
 
 
 def test_tars_that_differ_in_case_only(tiny_dataset: Path, photo: Photo, save_tar: SaveTar) -> None:

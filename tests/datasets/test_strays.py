@@ -140,8 +140,8 @@ def test_hard_links_are_images_and_the_rest_is_counted(plain_dataset: Path, phot
     assert [record.id for record in records] == ["t.tar/a", *(f"t.tar/hard{i}" for i in range(12))]
     assert {record.source.read() for record in records} == {photo(1)}
     (note,) = dataset.notes
-    assert "2 members without an image of their name ('IMG_0001', 'IMG_0002.jpgx')" in note
-    assert "2 links to no file before them ('lost.jpg', 'soft.jpg')" in note
+    assert "2 members without an image of that name ('IMG_0001', 'IMG_0002.jpgx')" in note
+    assert "2 links to no file before ('lost.jpg', 'soft.jpg')" in note
     assert kinds(plain_dataset)["distractors/t.tar"].startswith("warning tar-members: holds 2 members")
 
 

@@ -217,7 +217,7 @@ def test_other_files_in_a_folder_are_noted(tmp_path: Path) -> None:
     (tmp_path / "notes.md").touch()
     notes: list[str] = []
     find_features([tmp_path], notes)
-    assert notes == [f"{tmp_path.name}: 1 other files or folders were not read (notes.md)"]
+    assert notes == [f"{tmp_path.name}: 1 other file or folder was not read (notes.md)"]
 
 
 @pytest.mark.parametrize("way", ["external link", "soft link", "external storage", "virtual"])

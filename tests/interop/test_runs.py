@@ -109,7 +109,7 @@ def test_ids_of_a_mac_are_those_of_the_data_set(root: Path, subset: bool) -> Non
     found = api.evaluate(make_experiment(root, "output=second", "extraction.model=imported:mac", *settings))
     assert tuple(found.ranking.database_ids) == tuple(expected.ranking.database_ids)
     np.testing.assert_array_equal(found.evaluation.per_query, expected.evaluation.per_query)
-    assert any("3 imported ids, such as" in note for note in notes_of(found))
+    assert any("of 3 imported ids, such as" in note for note in notes_of(found))
 
     # an image that is there under its own name is another one
     twice = Descriptors((*stored.ids, decomposed[-1]), np.concatenate([stored.values, stored.values[:1]]))
@@ -154,7 +154,7 @@ def test_what_is_suspicious_is_in_terminal_json_run_and_verdict(
     (root / "features" / "readme.txt").touch()
     api.import_features([root / "features"], root / "siglip")
     result, report = api.run(make_experiment(root))
-    passed_over = "features: 1 other files or folders were not read (readme.txt)"
+    passed_over = "features: 1 other file or folder was not read (readme.txt)"
     assert notes_of(result) == [passed_over]
     assert f"{passed_over}." in report.read_text().split("Before you rely on this")[1]
     assert summary(result)["notes"] == [passed_over]
@@ -229,7 +229,7 @@ def test_missing_descriptors_are_said_or_counted(root: Path) -> None:
     (root / "features" / "features_distractors_00000.hdf5").unlink()
     api.import_features([root / "features"], root / "siglip")
     notes = " ".join(notes_of(api.evaluate(make_experiment(root))))
-    assert "20 of the 30 distractors that the data set lists have no descriptor" in notes
+    assert "not searched, as it has no descriptors: 20 of 30 distractors that the data set lists" in notes
     (root / "features" / "features_image_queries.hdf5").unlink()
     api.import_features([root / "features"], root / "siglip")
     with pytest.raises(DatasetError, match="6 of 6 queries have no descriptor"):

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilion.errors import ConfigError, DatasetError
-from ilion.opening import open_regular, read_bytes, read_text
+import ilion
+from ilion.config import load_experiment
+from ilion.errors import ConfigError, DatasetError, IlionError
+from ilion.opening import full_path, open_regular, read_bytes, read_text
 from ilion.opening.regular import SpecialFileError
 from ilion.opening.text import decode_text
 
@@ -104,3 +106,29 @@ def test_a_named_encoding_is_used_and_an_unknown_one_refused() -> None:
 def test_any_bytes_are_a_text_or_no_text(data: bytes) -> None:
     with contextlib.suppress(UnicodeError):
         assert isinstance(decode_text(data).text, str)
+
+
+def test_links_in_a_circle_have_a_full_path(tmp_path: Path) -> None:
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert full_path(circle, "x") == circle / "x"
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert full_path(tmp_path / "link") == (tmp_path / "link").resolve()
+
+
+@pytest.mark.parametrize("setting", ["output", "dataset.path", "adaptation.layer", "rerank.weights", "trust"])
+def test_settings_that_lead_nowhere_are_sentences(setting: str, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for place in (str(tmp_path / "circle"), "~no-such-user-at-all/x", str(tmp_path / "circle" / "x.py")):
+        value = f'["{place}"]' if setting == "trust" else f'"{place}"'
+        with contextlib.suppress(IlionError):  # some are looked at later
+            load_experiment(tmp_path, [f"{setting}={value}"])
+
+
+def test_paths_are_made_absolute_in_one_place() -> None:
+    wrong = [
+        path.name
+        for path in Path(ilion.__file__).parent.rglob("*.py")
+        if ".resolve()" in path.read_text("utf-8") or ".expanduser()" in path.read_text("utf-8")
+    ]
+    assert wrong == [], "use ilion.opening.full_path and os.path.expanduser, which do not fail"

@@ -236,3 +236,13 @@ def test_lines_are_counted_after_blank_ones_and_sep(root: Path, save: Save) -> N
     save(root / "photos.csv", "sep=;\n\n" + text(ROWS, ";", "\n") + "photos/9.jpg;x;query\n")
     with pytest.raises(DatasetError, match=r"photos.csv:6: there is no file 'photos/9.jpg'"):
         open_dataset(root)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0" * 200_000, b"x" * 200_000, b'"' + b"a,b;c\n" * 60_000], ids=["zeros", "long", "quoted"]
+)
+def test_a_first_line_that_no_table_has_is_told_with_its_place(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "photos.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match="is not valid CSV"):
+        list(read_cells(path).rows)

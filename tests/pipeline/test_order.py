@@ -335,17 +335,17 @@ def test_a_query_whose_photo_is_in_the_database_is_said(
         }[place]
         shutil.copyfile(query, plain_dataset / target)
     result, report = api.run(experiment(plain_dataset, network, tmp_path / "after"))
-    notes = [note for note in result.provenance["data set"]["notes"] if "own photo" in note]  # type: ignore[index]
+    notes = [note for note in result.provenance["data set"]["notes"] if "same photo" in note]  # type: ignore[index]
     if place in ("own object", "ignored"):  # the ground truth names it
         assert notes == []
         return
     [note] = notes
-    assert note.startswith("1 of 2 queries find their own photo in the database (such as ")
+    assert note.startswith("1 of 2 queries found the same photo in the database (such as ")
     assert "red mug" in note
-    assert "find their own photo" in report.read_text().split("Before you rely on this")[1]
+    assert "found the same photo" in report.read_text().split("Before you rely on this")[1]
     options = ["--model", f"onnx:{network}", "-o", str(tmp_path / "again"), "--json"]
     said, _ = command("evaluate", str(plain_dataset), *options, capsys=capsys)
-    assert any("own photo" in note for note in json.loads(said)["notes"])
+    assert any("same photo" in note for note in json.loads(said)["notes"])
     assert result.evaluation.mean <= before.evaluation.mean
 
 
@@ -364,7 +364,7 @@ def test_queries_that_find_themselves_are_told_by_id(order: tuple[str, ...]) -> 
         truth = GroundTruth(("a", "b"), positives, (none, none), np.zeros(2, np.int64))
         return note_own_photos(asked, ranking, truth)
 
-    assert note((b, none)).startswith("1 of 2 queries find their own photo in the database (such as 'b'")
+    assert note((b, none)).startswith("1 of 2 queries found the same photo in the database (such as 'b'")
     assert note((none, b)) == ""
 
 

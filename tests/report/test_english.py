@@ -120,9 +120,9 @@ def test_a_design_that_lacks_an_extra_says_so_in_japanese() -> None:
             "扱われます",
         ),
         (
-            "d.tar: holds 3 members without an image of their name (a, b) and 2 links to no file before them "
+            "d.tar: holds 3 members without an image of that name (a, b) and 1 link to no file before "
             "(c), which are not read; give images an ending such as .jpg, and pack files in place of links",
-            "d.tar：同じ名前の画像がない項目3件（a, b）と、参照先のファイルが前にないリンク2件（c）は"
+            "d.tar：同じ名前の画像がない項目3件（a, b）と、参照先のファイルが前にないリンク1件（c）は"
             "読み込んでいません。"
             "画像には「.jpg」などの拡張子を付け、リンクではなくファイルそのものを入れてください",
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from ilion.errors import ArtifactError
+from ilion.opening import full_path
 from ilion.storage import read_json, write_json
 from ilion.types import Value
 
@@ -240,7 +241,7 @@ def note_audit(run: Path, folder: Path, audit: Audit) -> None:
     """
     expected = sum(suspect.confidence for suspect in audit.suspects)
     noted: _Noted = {
-        "folder": str(folder.resolve()),
+        "folder": str(full_path(folder)),
         "suspects": len(audit.suspects),
         "expected": round(expected, 1),
         "precision": audit.precision,

@@ -44,6 +44,7 @@ def adapt(
     """Learn an adaptation layer from labelled photos, and measure it on other objects."""
     from ilion import api
     from ilion.adapt import is_identity
+    from ilion.opening import full_path
 
     chosen_method = [] if method is None else [f"adaptation.method={method}"]
     config = experiment_of(
@@ -51,8 +52,8 @@ def adapt(
     )
     chosen = dataclasses.replace(
         config.adaptation,
-        labels=str(labels.resolve()) if labels else config.adaptation.labels,
-        photos=str(photos.resolve()) if photos else config.adaptation.photos,
+        labels=str(full_path(labels)) if labels else config.adaptation.labels,
+        photos=str(full_path(photos)) if photos else config.adaptation.photos,
     )
     config = dataclasses.replace(config, adaptation=chosen)
     with progress_bars() as progress:
@@ -80,7 +81,7 @@ def adapt(
         options += [] if on_bad_image is None else ["--on-bad-image", on_bad_image]
         # how it was learnt is over; a setting that comes later counts
         kept = [s for s in settings or [] if not s.startswith("adaptation.")]
-        for setting in (*kept, f"adaptation.layer={done.path.resolve()}"):
+        for setting in (*kept, f"adaptation.layer={full_path(done.path)}"):
             options += ["--set", setting]
         options += [] if done.unseen is None else ["--set", "adaptation.seen=leave-out"]
         print("to search with it:", shlex.join(["ilion", "run", str(experiment), *options]))

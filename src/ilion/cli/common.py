@@ -106,6 +106,7 @@ def experiment_of(
 ) -> ExperimentConfig:
     """Read the experiment with the short options applied; a setting that the verb passes over is refused."""
     from ilion.config import check_given, load_experiment
+    from ilion.opening import full_path
 
     overrides = list(settings or [])
     if model is not None:
@@ -120,7 +121,7 @@ def experiment_of(
         overrides.append("compute.allow_incomplete=true")
     config = load_experiment(path, overrides)
     check_given(verb, overrides, config)
-    return config if output is None else dataclasses.replace(config, output=str(output.resolve()))
+    return config if output is None else dataclasses.replace(config, output=str(full_path(output)))
 
 
 def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callable[..., None]:

@@ -47,6 +47,7 @@ def import_features(
 ) -> None:
     """Store descriptors, to be used with --model imported:FOLDER."""
     from ilion import api
+    from ilion.opening import full_path
 
     with progress_bars() as progress:
         found = api.import_features(files, output, name, normalise, progress)
@@ -58,7 +59,7 @@ def import_features(
     print(f"{found.name}: {rows}; {found.dim} dimensions, {found.dtype}")
     for note in found.notes:
         print(f"note: {note}")
-    print(f"use them with: ilion run EXPERIMENT --model imported:{output.resolve()}")
+    print(f"use them with: ilion run EXPERIMENT --model imported:{full_path(output)}")
 
 
 @import_app.command("results")

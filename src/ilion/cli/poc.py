@@ -75,6 +75,7 @@ def new(
     from ilion import api
     from ilion.config import apply_overrides, from_dict
     from ilion.config.poc import FILE
+    from ilion.opening import full_path
     from ilion.poc.settings import PocConfig
     from ilion.storage.files import plain
 
@@ -101,7 +102,7 @@ def new(
                 values[name] = typer.prompt(question, default=_shown(PocConfig(), name), show_default=True)
     chosen = None
     if values or settings or not old:
-        table: dict[str, Any] = {"name": folder.resolve().name}
+        table: dict[str, Any] = {"name": full_path(folder).name}
         written = [f"{name}={_toml(name, value)}" for name, value in values.items()]
         chosen = from_dict(PocConfig, apply_overrides(table, [*written, *(settings or ())]))
     shots, files = api.new_poc(folder, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from ilion.config.plain import (
 from ilion.config.search import ReadingConfig, RerankConfig, SearchConfig
 from ilion.errors import ConfigError
 from ilion.forecast.cost import Prices
+from ilion.opening import full_path
 from ilion.registry import CODE, load_code
 from ilion.types import Between, Value, Where
 
@@ -100,11 +102,11 @@ def load_experiment(path: Where, overrides: Sequence[str] = ()) -> ExperimentCon
     """
     path = Path(path)
     if path.is_dir():
-        name = path.resolve().name
+        name = full_path(path).name
         values: dict[str, Any] = {"name": name, "output": f"runs/{name}", "dataset": {"path": str(path)}}
         base = Path.cwd()
     else:
-        values, base = load_toml(path), path.resolve().parent
+        values, base = load_toml(path), full_path(path).parent
     config = from_dict(ExperimentConfig, apply_overrides(values, overrides))
     if not config.output:
         raise ConfigError("'output' is empty; name a folder")
@@ -149,7 +151,7 @@ def check_parts(config: ExperimentConfig) -> None:
 
 
 def _absolute(base: Path, text: str) -> str:
-    return str((base / Path(text).expanduser()).resolve()) if text else text
+    return str(full_path(base, os.path.expanduser(text))) if text else text
 
 
 def _locate(base: Path, place: str) -> str:
@@ -157,4 +159,4 @@ def _locate(base: Path, place: str) -> str:
     if place.endswith(".py"):
         return _absolute(base, place)
     files = (base / f"{place}.py", base / place / "__init__.py")
-    return next((str(file.resolve()) for file in files if file.is_file()), place)
+    return next((str(full_path(file)) for file in files if file.is_file()), place)

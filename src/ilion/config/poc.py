@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ilion.config.plain import apply_overrides, from_dict, load_toml
 from ilion.errors import ConfigError
+from ilion.opening import full_path
 from ilion.poc.settings import PocConfig
 from ilion.types import Where
 
@@ -32,10 +34,10 @@ def load_poc(folder: Where, overrides: Sequence[str] = ()) -> PocConfig:
         config = from_dict(PocConfig, apply_overrides(load_toml(path), overrides))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    base = path.resolve().parent
+    base = full_path(path).parent
 
     def placed(text: str) -> str:
-        return str((base / Path(text).expanduser()).resolve()) if text else ""
+        return str(full_path(base, os.path.expanduser(text))) if text else ""
 
     return replace(
         config,

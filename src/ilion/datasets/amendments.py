@@ -20,6 +20,7 @@ from ilion.datasets.names import normal
 from ilion.errors import DatasetError
 from ilion.opening.tables import TableError, column_name, read_cells
 from ilion.types import RetrievalDataset, Value
+from ilion.wording import counted
 
 FOLDER = "amendments"
 _NAME = re.compile(r"(\d{4,})\.csv")
@@ -143,20 +144,26 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
     notes = []
     if wanted:
         notes.append(
-            f"{FOLDER}: {len(wanted)} labels are not those of the data set (ilion audit undo takes them back)"
+            f"{FOLDER}: {counted(len(wanted), 'label is not that', 'labels are not those')} of the data set "
+            "(ilion audit undo takes them back)"
         )
     if unknown:
-        notes.append(f"{FOLDER}: names {len(unknown)} objects that are not there, such as {unknown[0]!r}")
+        notes.append(
+            f"{FOLDER}: names {counted(len(unknown), 'object that is', 'objects that are')} not "
+            "there, such as "
+            f"{unknown[0]!r}"
+        )
     if len(left) < len(dataset.queries):
         notes.append(
-            f"{FOLDER}: {len(dataset.queries) - len(left)} queries are left out: they do not show their "
-            "object, or no photo is labelled with it"
+            f"{FOLDER}: left out, as they do not show the object or no photo is labelled with it: "
+            f"{counted(len(dataset.queries) - len(left), 'query', 'queries')}"
         )
     labels = {(query.instance, normal(photo)) for query in left for photo in positives[query.id]}
     found = sum((n, f) in labels and row.suspect.startswith(FOUND) for (f, n), row in wanted.items())
     if 2 * found > len(labels):
         notes.append(
-            f"{FOLDER}: {found} of {len(labels)} labels were proposed by a search, and what it missed "
+            f"{FOLDER}: {found:,} of {counted(len(labels), 'label was', 'labels were')} proposed "
+            "by a search, and what it missed "
             "has none, so a search looks better here than it is"
         )
     if any(protocol.positives for protocol in dataset.protocols):

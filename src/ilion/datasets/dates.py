@@ -10,6 +10,7 @@ from ilion.datasets.listing import Listing
 from ilion.datasets.names import normal
 from ilion.datasets.spans import Span, parse_span
 from ilion.datasets.tables import Row, find_table, read_table
+from ilion.wording import counted
 
 DATES_TABLE = "dates.csv"
 REMEDY = "write it as 2014-06-03, 2014-06 or 2014, or leave it empty"
@@ -35,7 +36,10 @@ def read_dates(listing: Listing) -> None:
             note_span(listing, row, listing.dates, normal(image), span)
     unknown = sorted(listing.introduced.keys() - set(listing.instances))
     if unknown:
-        seen = f"dates {len(unknown)} objects that are not there, such as {unknown[0]!r}"
+        seen = (
+            f"dates {counted(len(unknown), 'object that is', 'objects that are')} not there, "
+            f"such as {unknown[0]!r}"
+        )
         listing.warn("unknown-date", file, seen, "correct the names, or remove the rows")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ilion.datasets.names import bad_characters, difference, loose
 from ilion.datasets.spans import Span
 from ilion.images import EXTENSIONS
-from ilion.opening import kind_of, read_text
+from ilion.opening import full_path, kind_of, read_text
 from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
 
 ENCODING: ContextVar[str] = ContextVar("encoding of texts", default="")
@@ -238,7 +238,7 @@ def scan(folder: Path, listing: Listing, skip: frozenset[str] = frozenset()) -> 
         listing: Listing that takes the problems.
         skip: Names directly in the folder that are passed over.
     """
-    yield from _scan(folder, folder.resolve(), "", listing, skip)
+    yield from _scan(folder, full_path(folder), "", listing, skip)
 
 
 def subfolders(folder: Path) -> list[str]:

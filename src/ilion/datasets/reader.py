@@ -28,8 +28,10 @@ from ilion.datasets.listing import (
 from ilion.datasets.shards import UNREAD_REMEDY, FileShard, IdShard, RecordShard, TarShard
 from ilion.errors import ConfigError, DatasetError, ImageError
 from ilion.images import probe
+from ilion.opening import full_path
 from ilion.registry import answering_for_code
 from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard, Where
+from ilion.wording import counted
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
@@ -147,7 +149,7 @@ def _refuse_errors(listing: Listing, allowed: str) -> None:
             lines.append(
                 f"  ... and {len(errors) - _SHOWN_PROBLEMS} more (ilion datasets check lists them all)"
             )
-        many = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        many = counted(len(errors), "error")
         raise DatasetError("\n".join([f"{listing.root}: the data set has {many}:", *lines]))
 
 
@@ -160,7 +162,7 @@ def _warnings(listing: Listing) -> Iterator[str]:
         yield from messages[:_SHOWN_NOTES]
         if len(messages) > _SHOWN_NOTES:
             more = len(messages) - _SHOWN_NOTES
-            yield f"... and {more} more warnings {kind!r} (ilion datasets check lists them all)"
+            yield f"... and {counted(more, 'more warning')} {kind!r} (ilion datasets check lists all)"
 
 
 def _dataset(listing: Listing) -> RetrievalDataset:
@@ -170,7 +172,7 @@ def _dataset(listing: Listing) -> RetrievalDataset:
     queries = tuple(_queries(listing))
     positives, ignored = (_ids_by_instance(listing, role) for role in ("positive", "ignored"))
     return RetrievalDataset(
-        name=listing.root.resolve().name,
+        name=full_path(listing.root).name,
         root=listing.root,
         queries=queries,
         database=(),
@@ -264,9 +266,9 @@ def _attributes(listing: Listing, notes: list[str]) -> dict[str, dict[str, float
     several, unread = 0, 0
     for photo in listing.photos:
         views = [view for view in photo.views if view.role == "positive"]
-        counted = [view.clutter for view in views if view.clutter is not None]
-        if counted:
-            clutter[photo.id] = max(counted)
+        seen = [view.clutter for view in views if view.clutter is not None]
+        if seen:
+            clutter[photo.id] = max(seen)
         if len(views) > 1 and any(view.boxes for view in views):
             several += 1
         elif views and (value := _scale(listing, photo, views[0])) is not None:
@@ -276,13 +278,15 @@ def _attributes(listing: Listing, notes: list[str]) -> dict[str, dict[str, float
                 scale[photo.id] = value
     if several:
         notes.append(
-            f"{several} photos show several objects and have no single object size; they take no part in the "
-            "results by size"
+            f"{counted(several, 'photo shows', 'photos show')} several objects and no single "
+            "object size; results "
+            "by size are without"
         )
     if unread:
         notes.append(
-            f"the size of {unread} photos with boxes cannot be read, so their object size is unknown (ilion "
-            "datasets check names them)"
+            "the object size is unknown in "
+            f"{counted(unread, 'photo with a box', 'photos with boxes')} whose own size "
+            "cannot be read (ilion datasets check names all)"
         )
     return {axis: values for axis, values in (("scale", scale), ("clutter", clutter)) if values}
 
@@ -326,7 +330,10 @@ def _tar_notes(database: Sequence[Shard]) -> Iterator[str]:
                     found.append(f"{tar.path}: holds {seen}, which are not read; {UNREAD_REMEDY}")
         yield from found[:_SHOWN_NOTES]
         if len(found) > _SHOWN_NOTES:
-            yield f"... and {len(found) - _SHOWN_NOTES} more such tars (ilion datasets check lists them all)"
+            yield (
+                f"... and {counted(len(found) - _SHOWN_NOTES, 'more such tar')} (ilion datasets "
+                "check lists all)"
+            )
 
 
 def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Iterator[str]:
@@ -338,9 +345,12 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
         if absent.total() >= len(wanted):
             raise matches_nothing(subset, wanted, next(iter(sorted(absent))))
         names = ", ".join(sorted(absent)[:_SHOWN_IDS])
-        yield f"{subset}: names {absent.total()} ids in {len(absent)} tars that are not there: {names} ..."
+        yield f"{subset}: names {counted(absent.total(), 'id')} of tars that are not there: {names} ..."
     if sum(shard.path.stat().st_size for shard in tars) > _CHEAP_TAR_BYTES:
-        yield f"{subset}: lists {len(wanted)} ids; whether all are there is known once the tars were read"
+        yield (
+            f"{subset}: lists {counted(len(wanted), 'id')}; whether all are there is known once "
+            "the tars were read"
+        )
         return
     for shard in tars:
         for _ in shard.records():
@@ -350,4 +360,7 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
     missing = len(wanted) - wanted.found
     if missing:
         some = [i for i, _ in zip(wanted.missing(read_ids(subset)), range(_SHOWN_IDS), strict=False)]
-        yield f"{subset}: {missing} of {len(wanted)} listed ids are not in the data: {', '.join(some)} ..."
+        yield (
+            f"{subset}: {missing:,} of {counted(len(wanted), 'listed id is', 'listed ids are')} "
+            f"not in the data: {', '.join(some)} ..."
+        )

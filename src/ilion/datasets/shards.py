@@ -25,6 +25,7 @@ from ilion.types import (
     Source,
     TarSource,
 )
+from ilion.wording import counted
 
 _SHOWN = 3
 """Names that stand in a message as examples."""
@@ -154,9 +155,9 @@ def _index(path: Path, _stamp: str) -> _Images:
     lost = [member for key, member in alone.items() if key not in seen]
     unread = []
     if lost:
-        unread.append(f"{len(lost)} members without an image of their name ({_some(lost)})")
+        unread.append(f"{counted(len(lost), 'member')} without an image of that name ({_some(lost)})")
     if links:
-        unread.append(f"{len(links)} links to no file before them ({_some(links)})")
+        unread.append(f"{counted(len(links), 'link')} to no file before ({_some(links)})")
     return _Images(tuple(rows), tuple(unread))
 
 

@@ -10,6 +10,7 @@ from ilion.datasets.amendments import FOLDER, versions
 from ilion.datasets.listing import PACKED, Listing, is_hidden, shown_path
 from ilion.datasets.names import difference, loose
 from ilion.opening.tables import WORKBOOKS
+from ilion.wording import counted
 
 BESIDE = ("dates.csv", *("dates" + ending for ending in WORKBOOKS), "amendments")
 """What may lie beside the files of any layout."""
@@ -66,9 +67,7 @@ def note_root(listing: Listing, used: Collection[str], distractors: str) -> None
             )
     if others:
         shown = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
-        many = (
-            "1 other file or folder is" if len(others) == 1 else f"{len(others)} other files or folders are"
-        )
+        many = counted(len(others), "other file or folder is", "other files or folders are")
         listing.inform("not-read", ".", f"{many} not read ({shown})", "move photos to a folder that is read")
 
 

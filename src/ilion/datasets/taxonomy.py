@@ -7,6 +7,7 @@ from pathlib import Path
 from ilion.datasets.listing import Listing, read_plain
 from ilion.datasets.names import normal
 from ilion.opening import parse_json
+from ilion.wording import counted
 
 PLACES = ("taxonomy.json", "misc/taxonomy.json")
 
@@ -32,7 +33,10 @@ def read_taxonomy(listing: Listing) -> None:
     present = listing.instances
     unlabelled = [instance for instance in present if instance not in labels]
     if unlabelled:
-        message = f"does not name {len(unlabelled)} of {len(present)} objects, such as {unlabelled[0]!r}"
+        message = (
+            f"does not name {len(unlabelled):,} of {counted(len(present), 'object')}, such "
+            f"as {unlabelled[0]!r}"
+        )
         remedy = "add them; until then they take no part in the results by category"
         listing.warn("no-category", file, message, remedy)
     known = {instance: labels[instance] for instance in present if instance in labels}

@@ -15,6 +15,7 @@ The side file holds what an ONNX file cannot say; every key is optional:
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -124,7 +125,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> OnnxExtractor:
         ConfigError: The file does not exist, or a setting is unknown or does not fit the model.
         ExtractionError: The model cannot be loaded.
     """
-    path = Path(options.weights or info.source).expanduser()
+    path = Path(os.path.expanduser(options.weights or info.source))
     if not path.is_file():
         raise ConfigError(f"{info.name}: there is no file {path}")
     revision = "sha256:" + model_digest(path)

@@ -6,6 +6,7 @@ repository loads itself), "trust-repo:none" (random weights) or "trust-repo:FILE
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ilion.descriptors.base import ExtractorOptions
@@ -51,8 +52,9 @@ def build(info: ModelInfo, options: ExtractorOptions) -> TorchExtractor:
             f"{info.name}: torch.hub runs code from {repository}. If you trust it, set weights to {TRUST!r} "
             f"(the repository's own weights), '{TRUST}:{NO_WEIGHTS}' or '{TRUST}:FILE'"
         )
-    place = "local" if Path(repository).expanduser().is_dir() else "github"
-    folder = str(Path(repository).expanduser()) if place == "local" else repository
+    own = os.path.expanduser(repository)
+    place = "local" if os.path.isdir(own) else "github"
+    folder = own if place == "local" else repository
     arguments = {"pretrained": False} if weights else {}
     remedy = "Without a network: clone the repository elsewhere and write torchhub:FOLDER/NAME."
     if not weights:

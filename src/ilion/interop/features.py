@@ -26,6 +26,7 @@ from ilion.errors import ArtifactError
 from ilion.opening import MOST_BYTES, check_regular
 from ilion.storage import writing
 from ilion.types import Descriptors
+from ilion.wording import counted
 
 Partition = Literal["image_queries", "text_queries", "positives", "distractors", "uned"]
 
@@ -203,7 +204,8 @@ def _list_folder(folder: Path, notes: list[str] | None) -> list[Path]:
         )
     if others and notes is not None:
         names = ", ".join(p.name for p in others[:_SHOWN])
-        notes.append(f"{folder.name}: {len(others)} other files or folders were not read ({names})")
+        count = counted(len(others), "other file or folder was", "other files or folders were")
+        notes.append(f"{folder.name}: {count} not read ({names})")
     return [p for p in files if partition_of(p)]
 
 

@@ -22,10 +22,12 @@ from ilion.interop.features import (
     find_gaps,
     normalise_rows,
 )
+from ilion.opening import full_path
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import Artifact, DescriptorSet, ShardHead, ShardStats
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
 from ilion.storage.ids import find_duplicate_in
+from ilion.wording import counted
 
 FORMAT = 1
 FILE = "imported.json"
@@ -154,15 +156,14 @@ def import_features(
             _refuse_duplicates(artifact, [key for partition in group for key in keys.get(partition, ())])
         absent = find_gaps(files)
         if absent:
-            notes.append(
-                f"{len(absent)} files of distractors seem to be missing, such as number {absent[0]:05d}"
-            )
+            count = counted(len(absent), "file of distractors seems", "files of distractors seem")
+            notes.append(f"{count} to be missing, such as number {absent[0]:05d}")
         if len(dtypes) > 1:
             notes.append(f"the files are of different precision: {' and '.join(dtypes)}")
         plain = {
             "format": FORMAT,
             "artifact": artifact.folder.name,
-            "name": name or output.resolve().name,
+            "name": name or full_path(output).name,
             "dim": files[0].dim,
             "dtype": dtypes[-1],
             "partitions": keys,

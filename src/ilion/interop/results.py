@@ -26,6 +26,7 @@ from ilion.storage import pickles, writing
 from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
 from ilion.types import Int64, Ranking
+from ilion.wording import counted
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
 """Parts of the pickle, in this order where they have no names."""
@@ -372,7 +373,7 @@ def _sort_descending(results: Results, path: Path) -> Results:
         return results
     wrong = np.flatnonzero((values[:, 1:] > values[:, :-1]).any(axis=1))
     note = (
-        f"{path.name}: the results of {len(wrong)} of {len(values)} queries (such as "
+        f"{path.name}: the results of {len(wrong):,} of {counted(len(values), 'query', 'queries')} (such as "
         f"{results.query_ids[int(wrong[0])]!r}) were not in order of similarity; they were put in order"
     )
     if len(ascending := _find_ascending(results)):

@@ -43,6 +43,17 @@ class SpecialFileError(DatasetError, OSError):
         return f"{self.filename}: {self.strerror}; {self.remedy}"
 
 
+def full_path(*parts: Path | str) -> Path:
+    """Return the absolute path of a file or folder, with links followed.
+
+    Unlike `Path.resolve`, it does not fail for links in a circle: who opens the path says what is wrong.
+
+    >>> full_path("/tmp", "a/../b") == full_path("/tmp/b")
+    True
+    """
+    return Path(os.path.realpath(os.path.join(*parts)))
+
+
 def kind_of(mode: int) -> str:
     """Return what a file mode says in words; "" for a regular file.
 

@@ -94,12 +94,17 @@ def read_cells(path: Path, encoding: str = "") -> Table:
         elif line.strip(' \t\r\n,;"'):
             break
         skipped, start = skipped + 1, lines.tell()
-    delimiter = delimiter or max(
-        _DELIMITERS, key=lambda sign: len(next(csv.reader([line], delimiter=sign), []))
-    )
+    delimiter = delimiter or max(_DELIMITERS, key=lambda sign: _count_cells(line, sign))
     lines.seek(start)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     return Table(_rows(reader, skipped), delimiter, found.encoding, found.guessed)
+
+
+def _count_cells(line: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:  # it is said with its line when the rows are read
+        return 0
 
 
 def _rows(reader: Any, skipped: int) -> Iterator[tuple[int, list[str]]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ilion.types import Box, Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class FoundPhoto(Value):
             return f"looks alike (similarity {self.score:.2f}; points were not compared)"
         if self.points == 0:
             return f"looks alike (similarity {self.score:.2f}), but no points agree"
-        return f"{self.points} points agree in place and shape"
+        return f"{counted(self.points, 'point agrees', 'points agree')} in place and shape"
 
 
 @dataclass(frozen=True)

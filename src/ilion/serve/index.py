@@ -24,7 +24,7 @@ from ilion.config import DatasetConfig
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, DatasetError
 from ilion.kernels import widening
-from ilion.opening import parse_json
+from ilion.opening import full_path, parse_json
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
 from ilion.pipeline.stages.photos import Photos
@@ -314,7 +314,7 @@ class Index:
             own = str(self.folder / "designs" / layer)
             config = replace(config, adaptation=replace(config.adaptation, layer=own))
         dataset = RetrievalDataset(
-            name=self.folder.resolve().name,
+            name=full_path(self.folder).name,
             root=Path(root),
             queries=(),
             database=tuple(self.shards(connection) if shards is None else shards),

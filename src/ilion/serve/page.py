@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ilion import storage
+from ilion.opening import full_path
 from ilion.report.pictures import Pictures
 from ilion.report.sections.matches import Link, draw_link
 from ilion.reranking.base import Explanation
@@ -112,7 +113,7 @@ def write_answers(
     )
     page = template.format(
         language=language,
-        title=words("answers.title", name=index.folder.resolve().name),
+        title=words("answers.title", name=full_path(index.folder).name),
         style=Markup(_STYLE),
         defined=defined,
         parts=Markup("").join(parts),

@@ -19,6 +19,7 @@ from ilion.datasets.tables import Row, read_table
 from ilion.errors import DatasetError, ImageError
 from ilion.extraction.describe import naming_place
 from ilion.images import decode, probe, resize
+from ilion.opening import full_path
 from ilion.types import (
     Box,
     FileSource,
@@ -174,13 +175,13 @@ def _batches(path: Path, objects: bool, several: bool) -> Iterator[Batch]:
         if any(part.make().recognises(path) for part in known_layouts()):
             yield from dataset_batches(open_dataset(path))
             return
-        yield from _cut(_folder(path, objects, f"{path.resolve().name}/" if several else ""))
+        yield from _cut(_folder(path, objects, f"{full_path(path).name}/" if several else ""))
     elif path.suffix == ".tar":
-        yield from _cut(NewPhoto(r.id, r.source) for r in TarShard("tar", path.resolve()).records())
+        yield from _cut(NewPhoto(r.id, r.source) for r in TarShard("tar", full_path(path)).records())
     elif path.suffix in (".csv", ".tsv"):
         yield from _cut(_table(path))
     elif is_image_name(path.name):
-        yield Batch("", [NewPhoto(path.name, FileSource(path.resolve()))])
+        yield Batch("", [NewPhoto(path.name, FileSource(full_path(path)))])
     else:
         raise DatasetError(f"{path}: is no folder, tar, table (.csv) or photo")
 
@@ -224,7 +225,7 @@ def _cut(photos: Iterable[NewPhoto]) -> Iterator[Batch]:
 def _folder(folder: Path, objects: bool, prefix: str) -> Iterator[NewPhoto]:
     """Yield the photos and the photos in tars below a folder."""
     listing = Listing(folder, folder, folder)
-    base, others = folder.resolve(), list[str]()
+    base, others = full_path(folder), list[str]()
     for name in scan(folder, listing):
         path = base / name
         if path.suffix == ".tar":
@@ -243,7 +244,7 @@ def _folder(folder: Path, objects: bool, prefix: str) -> Iterator[NewPhoto]:
 
 def _table(path: Path) -> Iterator[NewPhoto]:
     """Yield the photos of a table: ``file``, and perhaps ``id``, ``object``, a box and any labels."""
-    base = path.resolve().parent
+    base = full_path(path).parent
     listing = Listing(base, base, base)
     rows: dict[str, list[Row]] = {}
     for row in read_table(listing, base / path.name, ("file",), ()):

@@ -13,6 +13,7 @@ them.
 
 from __future__ import annotations
 
+from ilion.opening import write_bytes, writing
 from ilion.storage.artifacts import (
     FORMAT,
     Artifact,
@@ -38,10 +39,8 @@ from ilion.storage.files import (
     read_json,
     write_array,
     write_arrays,
-    write_bytes,
     write_head,
     write_json,
-    writing,
 )
 from ilion.storage.rankings import read_ranking, write_ranking
 from ilion.storage.seals import is_finished

@@ -11,7 +11,6 @@ import io
 import json
 import mmap
 import os
-import secrets
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from tokenize import TokenError
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -28,7 +27,15 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
-from ilion.opening import check_regular, find_misfit, open_regular, parse_json, read_bytes
+from ilion.opening import (
+    check_regular,
+    find_misfit,
+    open_regular,
+    parse_json,
+    read_bytes,
+    write_bytes,
+    writing,
+)
 from ilion.storage.seals import PARSING, Check, check_array, check_head, npy_header, seal_head
 
 _DAMAGE = (
@@ -56,36 +63,6 @@ def plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write so that a kill or a full disk leaves either the old content or the new one.
-
-    Raises:
-        ArtifactError: The disk is full or the folder cannot be written.
-    """
-    # a name of its own: workers of several machines may write the same shard
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write a whole file like `writing`."""
-    with writing(path) as file:
-        file.write(data)
 
 
 def write_json(path: Path, value: object) -> None:

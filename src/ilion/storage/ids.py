@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
+from ilion.opening import writing
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
-from ilion.storage.files import read_json, release_pages, write_json, writing
+from ilion.storage.files import read_json, release_pages, write_json
 from ilion.types import Int64
 
 IN_MEMORY = 100_000

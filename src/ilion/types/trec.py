@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from ilion.errors import ArtifactError
-from ilion.opening import MOST_BYTES, read_bytes
+from ilion.opening import MOST_BYTES, read_bytes, write_bytes
 from ilion.types.basics import Where
 
 
@@ -55,4 +55,4 @@ def write_trec(path: Where, lines: Iterable[tuple[str, ...]]) -> None:
             raise ArtifactError(f"{line}: TREC separates fields by white space, so ids must have none")
         text.append(" ".join(line))
     data = "".join(f"{line}\n" for line in text).encode("utf-8")
-    Path(path).write_bytes(gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)
+    write_bytes(Path(path), gzip.compress(data, mtime=0) if str(path).endswith(".gz") else data)

@@ -420,7 +420,7 @@ def test_report_as_text(tiny_dataset: Path, save: Save) -> None:
         "positives by object size and clutter estimate",
         "empty corner: no tiny objects in plain photos",
         "ERROR unreadable (1)\n  distractors/page.jpg: a web page (HTML), not an image\n      -> fetch",
-        "1 errors, 0 warnings, 0 infos. Correct the errors first.",
+        "1 error, 0 warnings, 0 infos. Correct the errors first.",
     ):
         assert part in text, text
 

@@ -103,7 +103,7 @@ def test_flat_photos_with_a_table(flat: Path, save: Save) -> None:
     notes = "\n".join(dataset.notes)
     assert "photos/6.jpg: is a photo without a role and is not read; give it a row in photos.csv" in notes
     assert "photos/7.jpg: is a photo without a role" in notes
-    assert "1 photos show several objects and have no single object size" in notes
+    assert "1 photo shows several objects and no single object size" in notes
 
 
 def test_one_photo_as_query_of_two_objects(flat: Path, save: Save) -> None:

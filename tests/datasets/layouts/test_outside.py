@@ -106,7 +106,7 @@ def test_a_check_looks_at_its_images(folder: Path, code: str) -> None:
     found = check_dataset(folder, layout=f"{code}:Landmarks", trust=[code])
     errors = {problem.kind: problem for problem in found.problems if problem.severity == "error"}
     assert set(errors) == {"box-outside", "missing-file", "query-in-database", "unreadable"}
-    assert "1 images of the ground truth are in no shard, such as 'gone'" in errors["missing-file"].message
+    assert "1 image of the ground truth is in no shard, such as 'gone'" in errors["missing-file"].message
     assert errors["unreadable"].file == "jpg/a2.jpg"
     assert found.facts.counts["distractors"] == len(IMAGES) - 1
     assert found.facts.counts["positives"] == 1

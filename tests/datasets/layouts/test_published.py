@@ -99,7 +99,7 @@ def test_revisited_oxford_has_boxes_landmarks_and_a_note(tmp_path: Path) -> None
     (tmp_path / "b" / "gnd_roxford5k.pkl").write_bytes(pickle.dumps(content))
     dataset = open_dataset(tmp_path / "b")
     assert len(dataset.queries) == 4
-    assert any("1 queries have no positive" in note for note in dataset.notes)
+    assert any("1 query without a positive" in note for note in dataset.notes)
 
 
 def test_annotations_without_photos_are_a_set_of_ids(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_google_landmarks_equal_their_definition(tmp_path: Path, seeds: range) -
                     aps.append(sum((n + 1) / r for n, r in enumerate(ranks)) / min(len(positives), 100))
             assert found[usage.lower()].mean == pytest.approx(np.mean(aps), abs=1e-9)
     assert all(query.instance in "01234" for query in dataset.queries)
-    assert any("1 queries have no image in the index" in note for note in dataset.notes)
+    assert any("1 query without an image in the index" in note for note in dataset.notes)
 
 
 def test_a_cut_off_is_kept_where_fewer_results_are_left(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_every_photo_of_a_class_leaves_itself_out(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert all(dataset.ignored[query.id] == (query.id,) for query in dataset.queries)
     assert "mug_final/alone.JPG" not in dataset.positives
-    assert "1 photos are alone in their class and are no queries" in dataset.notes
+    assert "1 photo is no query, as its class has no other" in dataset.notes
     kinds = {problem.kind for problem in check_dataset(tmp_path, full_decode=False).problems}
     assert not kinds & {"query-in-database", "missing-file", "no-query", "no-positive"}
 

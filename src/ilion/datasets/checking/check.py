@@ -17,7 +17,9 @@ from ilion.datasets.reader import list_dataset
 from ilion.datasets.shards import UNREAD_REMEDY, TarShard
 from ilion.errors import ConfigError, DatasetError
 from ilion.images import EXTENSIONS, ImageFacts
+from ilion.opening import full_path
 from ilion.types import Box, FileSource, ImageRecord, NoSource, Shard, Source, TarSource
+from ilion.wording import counted
 
 KEPT = 1000
 """Most problems of one kind that are listed with file and remedy; the others are counted."""
@@ -154,7 +156,7 @@ def check_dataset(
         problems.add(problem)
     problems.kept.sort(key=lambda problem: (_SEVERITIES.index(problem.severity), problem.kind))
     return DatasetCheck(
-        path.resolve().name,
+        full_path(path).name,
         path,
         listing.layout,
         tuple(problems.kept),
@@ -193,7 +195,8 @@ def _usable_shards(listing: Listing, problems: _Problems) -> tuple[list[Shard], 
             problems.add(Problem("error", "bad-tar", shown_path(path, listing.root), message, remedy))
     missing = [image_id for image_id, record in sought.items() if record is None]
     if missing:
-        seen = f"{len(missing)} images of the ground truth are in no shard, such as {missing[0]!r}"
+        count = counted(len(missing), "image of the ground truth is", "images of the ground truth are")
+        seen = f"{count} in no shard, such as {missing[0]!r}"
         problems.add(Problem("error", "missing-file", listing.layout, seen, "correct the ids"))
     if sought:
         placed = (_place(photo, sought.get(photo.id)) for photo in listing.photos)

@@ -10,6 +10,7 @@ from ilion.datasets.checking.facts import DatasetFacts, Histogram, SizeClutter
 from ilion.datasets.checking.time import render_time
 from ilion.datasets.layouts.base import LAYOUTS
 from ilion.datasets.listing import Problem, Severity
+from ilion.wording import counted
 
 SHOWN = 8
 """Most problems of one kind that are printed; the check itself lists more."""
@@ -89,7 +90,7 @@ def _table(table: SizeClutter) -> Iterator[str]:
         cells = "  ".join(f"{count or '-':>{width}}" for count, width in zip(row, widths, strict=True))
         yield f"    {size:<{head}}  {cells}"
     if table.unknown:
-        yield f"    {table.unknown:,} positives have no known size or clutter"
+        yield f"    {counted(table.unknown, 'positive has', 'positives have')} no known size or clutter"
     for corner in table.empty:
         yield f"    empty corner: {corner}; results say nothing about these"
 
@@ -120,4 +121,5 @@ def _verdict(check: DatasetCheck) -> Iterator[str]:
         yield f"nothing to do about: {', '.join(counts)} (--json names the files)"
     errors, warnings, infos = (sum(check.totals[severity].values()) for severity in _TITLES)
     verdict = "The data set can be used." if check.ok else "Correct the errors first."
-    yield f"{errors:,} errors, {warnings:,} warnings, {infos:,} infos. {verdict}"
+    parts = (counted(errors, "error"), counted(warnings, "warning"), counted(infos, "info"))
+    yield f"{', '.join(parts)}. {verdict}"

@@ -20,6 +20,7 @@ from enum import StrEnum
 from ilion.datasets.listing import Listing, Photo, Problem
 from ilion.datasets.names import normal
 from ilion.datasets.spans import Span
+from ilion.wording import counted
 
 _SHOWN = 5
 
@@ -176,11 +177,17 @@ class TimeCheck:
         problems: list[Problem] = []
         if self._undated:
             names = ", ".join(map(repr, self._undated[:_SHOWN])) + (", ..." if self._undated[_SHOWN:] else "")
-            seen = f"{len(self._undated)} objects have no day on which they were introduced ({names})"
+            seen = (
+                f"{counted(len(self._undated), 'object has', 'objects have')} no day of "
+                f"introduction ({names})"
+            )
             remedy = "write it into the column 'introduced' of objects.csv, or into dates.csv"
             problems.append(Problem("error", "object-without-date", ".", seen, remedy))
         if unused := sorted(self.listing.dates.keys() - self._used):
-            seen = f"dates {len(unused)} photos that are not there, such as {unused[0]!r}"
+            seen = (
+                f"dates {counted(len(unused), 'photo that is', 'photos that are')} not there, "
+                f"such as {unused[0]!r}"
+            )
             problems.append(
                 Problem("warning", "unknown-date", "dates", seen, "correct the ids, or remove the rows")
             )
@@ -243,7 +250,8 @@ def render_time(facts: TimeFacts) -> Iterator[str]:
     for source, counts in facts.sources.items():
         parts = ", ".join(f"{n:,} {standing}" for standing, n in sorted(counts.items()))
         yield f"    {sum(counts.values()):,} distractors dated by {source}: {parts}"
-    yield f"    {facts.labelled:,} photos of objects are covered by their labels, not by days"
+    photos = counted(facts.labelled, "photo of an object is", "photos of objects are")
+    yield f"    {photos} covered by labels, not by days"
     unproven = facts.photos - facts.proven
     verdict = "every one is proven" if not unproven else f"{unproven:,} are unproven"
     yield f"    {facts.proven:,} of {facts.photos:,} distractors cannot show any object; {verdict}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ilion.errors import DatasetError
+from ilion.opening import full_path
 from ilion.registry import Part, Registry, answering_for_code
 from ilion.types import RetrievalDataset
 
@@ -76,7 +77,7 @@ def find_layout(folder: Path, name: str = "auto", trust: Sequence[str] = ()) -> 
     if fitting:
         names = " or ".join(repr(part.name) for part in fitting)
         raise DatasetError(f"{folder}: holds {' and '.join(needed)}; say which layout to read: {names}")
-    above = folder.resolve().parent
+    above = full_path(folder).parent
     inside = any(part.make().recognises(above) for part in asked)
     remedy = f"give the folder above it, {above}" if inside else "ilion datasets new DIR makes one to fill in"
     raise DatasetError(f"{folder}: holds no {', nor '.join(needed)}; {remedy}")

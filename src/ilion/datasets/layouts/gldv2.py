@@ -12,6 +12,7 @@ from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.published import check_files, file_shards, home_of, read_csv, with_queries
 from ilion.datasets.shards import IdShard
 from ilion.errors import DatasetError
+from ilion.opening import full_path
 from ilion.types import (
     BenchmarkProtocol,
     FileSource,
@@ -21,6 +22,7 @@ from ilion.types import (
     RetrievalDataset,
     Shard,
 )
+from ilion.wording import counted
 
 SOLUTION, INDEX, LANDMARKS = "retrieval_solution_v2.1.csv", "index.csv", "index_image_to_landmark.csv"
 
@@ -85,12 +87,15 @@ class GoogleLandmarks(Layout):
             for name in ("Private", "Public")
         )
         return RetrievalDataset(
-            name=home.resolve().name,
+            name=full_path(home).name,
             root=home,
             queries=queries,
             database=with_queries(shards, positives, str(home)),
             positives=positives,
-            notes=(f"{ignored} queries have no image in the index and are left out, as published",)
+            notes=(
+                f"left out, as published: {counted(ignored, 'query', 'queries')} without an image "
+                "in the index",
+            )
             * (ignored > 0),
             complete=there,
             protocols=protocols,

@@ -12,7 +12,9 @@ from pathlib import Path
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.published import file_shards, home_of, read_rows, with_queries
 from ilion.errors import DatasetError
+from ilion.opening import full_path
 from ilion.types import BenchmarkProtocol, FileSource, ImageRecord, Query, RetrievalDataset
+from ilion.wording import counted
 
 QUERIES, DATABASE = "query_files.csv", "database_files.csv"
 
@@ -57,14 +59,15 @@ class Composed(Layout):
             BenchmarkProtocol("micro", "revisited"),
         )
         return RetrievalDataset(
-            name=home.resolve().name,
+            name=full_path(home).name,
             root=home,
             queries=tuple(queries),
             database=with_queries(
                 file_shards("database", base, [image for image, _, _ in database]), positives, str(home)
             ),
             positives=positives,
-            notes=(f"{lost} queries are listed twice or have no positive, and are left out",) * (lost > 0),
+            notes=(f"left out: {counted(lost, 'query', 'queries')} without a positive or listed twice",)
+            * (lost > 0),
             protocols=protocols,
             companions=companions,
             among={image: instance for image, _, instance in database},

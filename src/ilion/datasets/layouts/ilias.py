@@ -30,6 +30,7 @@ from ilion.datasets.strays import note_role, note_root
 from ilion.datasets.taxonomy import read_taxonomy
 from ilion.errors import DatasetError
 from ilion.types import Box
+from ilion.wording import counted
 
 CORE = "ilias_core"
 DISTRACTOR_FOLDERS = ("distractors", "yfcc100m")
@@ -171,17 +172,11 @@ def _note_unlisted(listing: Listing, values: dict[str, tuple[float, float]]) -> 
     positives = {normal(p.id) for p in listing.photos if any(view.role == "positive" for view in p.views)}
     if not values:
         return
-    for missing, seen, remedy in (
-        (
-            sorted(values.keys() - positives),
-            "lists {} positives that are not there, such as {!r}",
-            "fetch them again",
-        ),
-        (
-            sorted(positives - values.keys()),
-            "does not list {} positives, such as {!r}",
-            "add them; until then their size comes from the boxes and their clutter is unknown",
-        ),
-    ):
-        if missing:
-            listing.warn("positive-ids", POSITIVE_IDS, seen.format(len(missing), missing[0]), remedy)
+    if gone := sorted(values.keys() - positives):
+        count = counted(len(gone), "positive that is", "positives that are")
+        seen = f"lists {count} not there, such as {gone[0]!r}"
+        listing.warn("positive-ids", POSITIVE_IDS, seen, "fetch them again")
+    if unlisted := sorted(positives - values.keys()):
+        seen = f"does not list {counted(len(unlisted), 'positive')}, such as {unlisted[0]!r}"
+        remedy = "add them; until then their size comes from the boxes and their clutter is unknown"
+        listing.warn("positive-ids", POSITIVE_IDS, seen, remedy)

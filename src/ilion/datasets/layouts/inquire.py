@@ -14,7 +14,9 @@ from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.listing import is_image_name
 from ilion.datasets.published import file_shards, home_of, read_csv, with_queries
 from ilion.errors import DatasetError
+from ilion.opening import full_path
 from ilion.types import BenchmarkProtocol, Query, RetrievalDataset
+from ilion.wording import counted
 
 ANNOTATIONS = "inquire_annotations.csv"
 AXES = ("supercategory", "category", "iconic_group")
@@ -63,13 +65,16 @@ class Inquire(Layout):
         wanted = {image for query in queries for image in positives[query.id]}
         lost = len(wanted - there)
         return RetrievalDataset(
-            name=tables.resolve().name,
+            name=full_path(tables).name,
             root=tables,
             queries=tuple(queries),
             database=with_queries(file_shards("photos", photos, names, "train/"), positives, str(tables)),
             positives={query.id: positives[query.id] for query in queries},
             labels=labels,
-            notes=(f"{lost} of {len(wanted)} positives are not among the photos; they count as missed",)
+            notes=(
+                f"{lost:,} of {counted(len(wanted), 'positive')} not among the photos, which "
+                "counts as missed",
+            )
             * (lost > 0),
             protocols=tuple(protocols),
         )

@@ -22,8 +22,10 @@ from ilion.datasets.published import (
     with_queries,
 )
 from ilion.errors import ArtifactError, DatasetError
+from ilion.opening import full_path
 from ilion.storage.matlab import read_mat
 from ilion.types import FileSource, ImageRecord, Query, RetrievalDataset
+from ilion.wording import counted
 
 
 class LeaveOneOut(Layout):
@@ -54,7 +56,7 @@ class LeaveOneOut(Layout):
         positives, ignored = leave_one_out(groups)
         alone = len(groups) - len(positives)
         return RetrievalDataset(
-            name=home.resolve().name,
+            name=full_path(home).name,
             root=home,
             queries=tuple(
                 Query(image, groups[image], ImageRecord(image, FileSource(home / image)))
@@ -63,7 +65,14 @@ class LeaveOneOut(Layout):
             database=with_queries(file_shards("photos", home, list(groups)), positives, str(home)),
             positives=positives,
             ignored=ignored,
-            notes=(f"{alone} photos are alone in their class and are no queries",) * (alone > 0),
+            notes=(
+                counted(
+                    alone,
+                    "photo is no query, as its class has no other",
+                    "photos are no queries, as their classes have no other",
+                ),
+            )
+            * (alone > 0),
             protocols=(metric_learning(positives, self.cutoffs),),
         )
 
@@ -181,7 +190,7 @@ class InShop(Layout):
             members.setdefault(item, []).append(image)
         positives = {image: tuple(members[item]) for image, item in parts["query"].items() if item in members}
         return RetrievalDataset(
-            name=above.resolve().name,
+            name=full_path(above).name,
             root=above,
             queries=tuple(
                 Query(image, parts["query"][image], ImageRecord(image, FileSource(home / image)))

@@ -31,6 +31,7 @@ from ilion.types import (
     RetrievalDataset,
     Shard,
 )
+from ilion.wording import counted
 
 KAPPAS = ("mP@1", "mP@5", "mP@10")
 """Precisions that the papers print."""
@@ -154,7 +155,10 @@ class Annotations:
             database=with_queries((shard,), {q: positives[q] for q in asked}, str(self.path)),
             positives={query: positives[query] for query in asked},
             ignored={query: ignored.get(query, ()) for query in asked},
-            notes=(f"{lost} queries have no positive and are left out, as in the public evaluation",)
+            notes=(
+                f"left out, as in the public evaluation: {counted(lost, 'query', 'queries')} "
+                "without a positive",
+            )
             * (lost > 0),
             complete=files is not None,
             protocols=protocols,

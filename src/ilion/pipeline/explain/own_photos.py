@@ -6,6 +6,7 @@ from ilion.errors import DatasetError
 from ilion.pipeline.experiment import Experiment
 from ilion.report.pictures import find_records
 from ilion.types import GroundTruth, ImageRecord, Ranking
+from ilion.wording import counted
 
 LOOKED_AT = 3
 """First results among which a query's own photo is looked for."""
@@ -52,8 +53,10 @@ def note_own_photos(experiment: Experiment, ranking: Ranking, truth: GroundTruth
         return ""
     first, name = next(iter(same.items()))
     return (
-        f"{len(same)} of {len(experiment.queries)} queries find their own photo in the database (such as "
-        f"{first!r}, as {name!r}): it counts as a wrong answer before all others; remove it from the "
+        f"{len(same):,} of {counted(len(experiment.queries), 'query', 'queries')} found the same "
+        "photo in the "
+        f"database (such as "
+        f"{first!r}, as {name!r}): that counts as a wrong answer before all others; remove it from the "
         "database, or let the ground truth ignore it"
     )
 

@@ -28,6 +28,7 @@ from ilion.report.audit import write_audit_page
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_run
 from ilion.types import FileSource, ImageRecord, Ranking, Where
+from ilion.wording import counted
 
 MOST = 2000
 """Suspects that are listed; all of them count in the numbers."""
@@ -183,7 +184,7 @@ def examine(
     if signed.unreadable:
         few = ", ".join(signed.unreadable[:NAMED])
         notes.append(
-            f"{len(signed.unreadable)} photos could not be read, and were not looked at, such as {few}"
+            f"not looked at: {counted(len(signed.unreadable), 'photo')} that could not be read, such as {few}"
         )
     settled = settled_keys(read_amendments(dataset.root))
     left = unsettled(suspects, settled)
@@ -192,7 +193,10 @@ def examine(
     measured, precision, first = measure_effects(judged, left)
     ranked = order(measured)
     if len(ranked) > MOST:
-        notes.append(f"{len(ranked) - MOST} suspects of the least value are not listed")
+        count = counted(
+            len(ranked) - MOST, "suspect of the least value is", "suspects of the least value are"
+        )
+        notes.append(f"{count} not listed")
     rows = {name: row for row, name in enumerate(look.ids)}
     shown = [add_matches(look, suspect, rows) for suspect in ranked[:DRAWN]] + ranked[DRAWN:MOST]
     return Audit(

@@ -17,6 +17,7 @@ from ilion.pipeline.jobs.audit_evidence import Look, photo_of
 from ilion.pipeline.stages.evidence import Signatures, ask_rest
 from ilion.searching import local
 from ilion.types import RGB, ImageRecord, RetrievalDataset
+from ilion.wording import counted
 
 SMALL_SET = 10_000
 """Photos up to which distractors ask as well, for what was cut out of one another."""
@@ -45,7 +46,10 @@ def find_copy_suspects(
     )
     notes = []
     if crowded:
-        notes.append(f"{crowded} photos are near so many others that not all pairs of them were compared")
+        notes.append(
+            f"{counted(crowded, 'photo is', 'photos are')} near so many others that not all pairs "
+            "were compared"
+        )
     seen = {(pair.first, pair.second) for pair in pairs}
     for first, second, motion in _crops(look):
         if first not in number or second not in number:

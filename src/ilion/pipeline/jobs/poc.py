@@ -23,6 +23,7 @@ from ilion.config import ExperimentConfig, check_awake, dump_toml, load_experime
 from ilion.config.poc import FILE, load_poc
 from ilion.datasets import check_dataset, new_dataset, open_dataset
 from ilion.errors import ConfigError, DatasetError, IlionError
+from ilion.opening import full_path
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.forecast import stages_of
@@ -88,7 +89,7 @@ def new_poc(folder: Where, settings: PocConfig | None = None) -> tuple[ShotList,
     else:
         if home.exists() and (not home.is_dir() or any(home.iterdir())):
             raise DatasetError(f"{home}: is not empty; name a new folder, so that nothing gets overwritten")
-        chosen = settings or PocConfig(name=home.resolve().name)
+        chosen = settings or PocConfig(name=full_path(home).name)
         home.mkdir(parents=True, exist_ok=True)
         storage.write_bytes(home / FILE, (_HEAD + dump_toml(chosen)).encode())
         made.append(home / FILE)
@@ -238,7 +239,7 @@ def run_poc(
         DatasetError: The photos cannot be used.
     """
     config = load_poc(folder)
-    home = Path(folder).resolve()
+    home = full_path(folder)
     home = home if home.is_dir() else home.parent
     names = sorted(config.designs.names, key=list(DESIGNS).index)
     names = [config.designs.baseline, *(name for name in names if name != config.designs.baseline)]
@@ -347,7 +348,7 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
         ArtifactError: A run is damaged.
     """
     config = load_poc(folder)
-    home = Path(folder).resolve()
+    home = full_path(folder)
     home = home if home.is_dir() else home.parent
     results = home / RESULTS
     finished = [name for name in config.designs.names if (results / name / RUN_FILE).exists()]

@@ -23,6 +23,7 @@ from ilion import storage
 from ilion.config import ExperimentConfig, load_experiment, to_dict
 from ilion.errors import ConfigError, IlionError
 from ilion.evaluation.compare import compare
+from ilion.opening import full_path
 from ilion.outcome import RunResult, Sweep, SweepFailure, SweepRun
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.order import Pipeline
@@ -75,7 +76,7 @@ def sweep(
     """
     axes = axes_of(over)
     base = load_experiment(experiment, settings)
-    home = Path(output).resolve() if output else Path(base.output) / "sweep"
+    home = full_path(output) if output else Path(base.output) / "sweep"
     cache = base.cache or str(Path(base.output) / "artifacts")
     variants = []
     for values in itertools.product(*axes.values()):

@@ -17,6 +17,7 @@ from ilion.pipeline.stages.results import Extraction
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet
 from ilion.types import Descriptors, Float32, RetrievalDataset
+from ilion.wording import counted
 
 BLOCK = 65_536
 """Descriptors adapted and stored as one unit."""
@@ -121,7 +122,10 @@ def leave_out_seen(dataset: RetrievalDataset, stored: StoredLayer, seen: str) ->
         for q in queries
     }
     left_out = len(dataset.queries) - len(queries)
-    note = f"{left_out} queries of {len(known)} objects are left out: the adaptation layer knows them"
+    note = (
+        f"left out: {counted(left_out, 'query', 'queries')} of objects that the adaptation layer knows "
+        f"({len(known):,} in all)"
+    )
     return dataclasses.replace(dataset, queries=queries, ignored=ignored, notes=(*dataset.notes, note))
 
 

@@ -22,6 +22,7 @@ from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet, fingerprint, fingerprint_of_ids
 from ilion.types import Descriptors, Int64
+from ilion.wording import counted
 
 SHARDS_A_FILE = 10
 """Of distractors, in one feature file, like the benchmark's own."""
@@ -166,7 +167,8 @@ def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int6
         raise matches_nothing(path, listed, next(read_ids(path)))
     if listed.found < len(listed):
         experiment.note(
-            f"{path}: {len(listed) - listed.found:,} of its {len(listed):,} ids have no descriptor, such as "
+            f"{path}: {len(listed) - listed.found:,} of "
+            f"{counted(len(listed), 'id has', 'ids have')} no descriptor, such as "
             f"{next(listed.missing(read_ids(path)))!r}"
         )
     return np.flatnonzero(taken)
@@ -179,8 +181,9 @@ def _note_lacking(experiment: Experiment, found: Imported) -> None:
     listed, there = sum(1 for path in lists for _ in read_ids(path)), found.rows.get("distractors", 0)
     if there < listed:
         experiment.note(
-            f"{found.folder}: {listed - there:,} of the {listed:,} distractors that the data set lists have "
-            "no descriptor and are not searched, so the figures are those of a smaller database"
+            f"{found.folder}: not searched, as it has no descriptors: {listed - there:,} of "
+            f"{counted(listed, 'distractor')} that the data set lists, so the figures are those of a smaller "
+            "database"
         )
 
 
@@ -203,8 +206,9 @@ def _as_named(experiment: Experiment, database: DescriptorSet, folder: Path) -> 
         return database
     name, other = next(iter(forms.items()))
     experiment.note(
-        f"{folder}: {len(forms)} imported ids, such as {other!a}, are taken for the data set's ({name!a}), "
-        "which differ in how accents are stored alone (NFC and NFD)"
+        f"{folder}: of {counted(len(forms), 'imported id')}, such as {other!a}, only the way of "
+        "storing accents (NFC "
+        f"and NFD) differs from the data set's ({name!a}); they are taken for the same"
     )
     return database.rename({other: name for name, other in forms.items()})
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from ilion import storage
 from ilion.errors import ArtifactError
+from ilion.opening import full_path
 from ilion.pipeline.experiment import Experiment
 from ilion.storage import Artifact, fingerprint
 
@@ -33,7 +34,7 @@ def open_learnt(
     """
     config, dataset = experiment.config, experiment.dataset
     drawn = {"images": config.extraction.fit_images, "seed": config.seed}
-    place = {"root": str(dataset.root.resolve()), "distractors": config.dataset.distractors}
+    place = {"root": str(full_path(dataset.root)), "distractors": config.dataset.distractors}
     digest = fingerprint(kind, inputs, drawn, place)
     pointer = experiment.artifacts / f"first-{kind}-{digest[:16]}.json"
     sample = {"shards": [shard.fingerprint() for shard in dataset.database], **drawn}

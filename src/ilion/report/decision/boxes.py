@@ -20,6 +20,7 @@ from ilion.datasets.layouts.folder import (
 from ilion.datasets.listing import is_image_name
 from ilion.datasets.tables import COLUMNS
 from ilion.errors import DatasetError
+from ilion.opening import full_path
 from ilion.opening.tables import WORKBOOKS, TableError, column_name, read_cells
 from ilion.report.decision.names import load, write_page
 
@@ -46,7 +47,7 @@ def write_boxes(photos: Path, path: Path, *, language: str = "en", name: str = "
     words = load(language)
     columns, rows = _read(photos)
     shown, kept = _sort(photos, rows)
-    base = Path(os.path.relpath(photos.resolve(), path.resolve().parent)).as_posix()
+    base = Path(os.path.relpath(full_path(photos), full_path(path).parent)).as_posix()
     said = ("left", "gone", "done", "share", "frame")
     data = {
         "columns": columns,

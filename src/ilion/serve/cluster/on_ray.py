@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ilion.errors import ArtifactError, ConfigError, IlionError, MissingExtraError
+from ilion.opening import full_path
 from ilion.serve.cluster.holder import Holder, Question, version
 from ilion.tasks.ray import connect
 
@@ -34,7 +35,7 @@ AT_ONCE = 16
 
 def holders_name(folder: Path, port: int) -> str:
     """Return the name of what holds an index for one service."""
-    return f"ilion-{hashlib.blake2b(str(folder.resolve()).encode(), digest_size=6).hexdigest()}-{port}"
+    return f"ilion-{hashlib.blake2b(str(full_path(folder)).encode(), digest_size=6).hexdigest()}-{port}"
 
 
 class Replica:

@@ -14,6 +14,7 @@ from ilion.adapt import save_layer
 from ilion.config import ExperimentConfig, from_dict
 from ilion.config.design import Design
 from ilion.errors import ConfigError
+from ilion.opening import full_path
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
 from ilion.serve.engines.attached import check_design, new_setting, read_setting, write_setting
@@ -107,10 +108,10 @@ def take_design(index: Index, design: Design, run: Path | None) -> int:
     """Write a design into the tables, with its files and what it learnt."""
     connection = index.tables.connection
     number = (connection.execute("SELECT max(number) FROM designs").fetchone()[0] or 0) + 1
-    root, distractors = str(index.folder.resolve()), ""
+    root, distractors = str(full_path(index.folder)), ""
     if run is not None:
         config = from_dict(ExperimentConfig, read_run(run)["provenance"]["config"])
-        root, distractors = str(Path(config.dataset.path).resolve()), config.dataset.distractors
+        root, distractors = str(full_path(config.dataset.path)), config.dataset.distractors
         pipeline = Pipeline(config, finished=True)
         link_artifacts(pipeline.artifacts, index.folder / "artifacts", ())
         if pipeline.layer is not None:

@@ -1,0 +1,17 @@
+"""Numbers of things in English sentences: the one place where a sentence chooses between one and many."""
+
+from __future__ import annotations
+
+
+def counted(count: int, one: str, other: str = "") -> str:
+    """Return a number with what is counted, and what is said of it.
+
+    Args:
+        count: The number.
+        one: What follows 1, such as ``photo has``.
+        other: What follows any other number, such as ``photos have``; by default ``one`` with an s.
+
+    >>> counted(1, "photo"), counted(0, "photo"), counted(1204, "query has", "queries have")
+    ('1 photo', '0 photos', '1,204 queries have')
+    """
+    return f"{count:,} {one if count == 1 else other or f'{one}s'}"
