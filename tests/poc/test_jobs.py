@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.poc.coverage import render
 from ilion.poc.decision import to_plain
-from ilion.poc.settings import DesignsConfig, PhotosConfig, PlanConfig, PocConfig
+from ilion.poc.money import missing_prices
+from ilion.poc.settings import DesignsConfig, MoneyConfig, PhotosConfig, PlanConfig, PocConfig
 from tests.scenes import scene, thing, write_photos
 
 
@@ -78,6 +80,31 @@ def test_new_asks_at_a_terminal_for_what_is_not_given(
     assert config.photos.cells == ("小/plain", "小/crowded", "大/plain", "大/crowded")
     assert not any("Gain" in question for question in asked)
     assert "小/plain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("currency", "amounts"), [("", 0), ("円", 7)])
+def test_new_asks_in_japanese_and_for_amounts_only_with_a_currency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, currency: str, amounts: int
+) -> None:
+    asked: list[str] = []
+
+    def prompt(question: str, default: str, show_default: bool) -> str:
+        asked.append(question)
+        # as many different amounts as questions, so that each must arrive where it belongs
+        return str(len(asked)) if default == "0" else currency if default == "" else default
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    app(["poc", "new", str(tmp_path / "x"), "--language", "ja"], standalone_mode=False)
+    assert all(re.search("[ぁ-ん]", question) for question in asked)
+    assert len(asked) == 9 + amounts
+    money = load_poc(tmp_path / "x").money
+    found = (money.find, money.wrong_pick, money.minutes_lost, money.minute, money.photos)
+    assert (*found, money.gigabyte_month, money.core_month) == (
+        tuple(float(number) for number in range(10, 17)) if amounts else (0.0,) * 7
+    )
+    assert missing_prices(money) == (() if amounts else missing_prices(MoneyConfig(searches_a_day=8)))
 
 
 def settings(objects: int = 0) -> PocConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,21 +23,27 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the proof of concept.")]
 
+_LANGUAGE = "Language of the pages, en or ja / 言語（en または ja）"
 _QUESTIONS = (
-    ("language", "Language of the pages, en or ja"),
-    ("photos.sizes", "Sizes of the object on the photo, from small to large"),
-    ("photos.size_edges", "Shares of the photo's area at which they meet, one less"),
-    ("photos.backgrounds", "Backgrounds, from plain to crowded"),
-    ("photos.clutter_edges", "Numbers of things on the photo at which they meet, one less"),
-    ("goal.gain", "Gain worth paying for (0.05 is 5 points)"),
-    ("goal.width", "Half the width of an interval that you want (0.1 is ±10 points)"),
-    ("plan.objects", "Objects that you can photograph (0: as many as are needed)"),
-    ("money.currency", "Currency of the prices (empty: nothing is said in money)"),
-    ("money.searches_a_day", "Searches a day (0: not known)"),
-    ("money.find", "Value of a right first answer (0: not known)"),
-    ("money.wrong_pick", "Cost of a wrong pick (0: not known)"),
+    "photos.sizes",
+    "photos.size_edges",
+    "photos.backgrounds",
+    "photos.clutter_edges",
+    "goal.gain",
+    "goal.width",
+    "plan.objects",
+    "money.searches_a_day",
+    "money.currency",
+    "money.find",
+    "money.wrong_pick",
+    "money.minutes_lost",
+    "money.minute",
+    "money.photos",
+    "money.gigabyte_month",
+    "money.core_month",
 )
-"""Settings that are asked for at a terminal."""
+"""Settings that are asked for at a terminal, in the language of the pages; amounts only after a currency."""
+_AMOUNTS = _QUESTIONS[_QUESTIONS.index("money.currency") + 1 :]
 
 
 @app.command("new")
@@ -63,6 +70,13 @@ def new(
     searches_a_day: Annotated[float | None, typer.Option(help="Number of searches a day.")] = None,
     find: Annotated[float | None, typer.Option(help="Value of a right first answer.")] = None,
     wrong_pick: Annotated[float | None, typer.Option(help="Cost of a wrong pick.")] = None,
+    minutes_lost: Annotated[
+        float | None, typer.Option(help="Minutes that a search costs whose first answer is wrong.")
+    ] = None,
+    minute: Annotated[float | None, typer.Option(help="Cost of a minute of a person's time.")] = None,
+    searched: Annotated[float | None, typer.Option(help="Photos that will be searched.")] = None,
+    gigabyte_month: Annotated[float | None, typer.Option(help="Price of a gigabyte a month.")] = None,
+    core_month: Annotated[float | None, typer.Option(help="Price of a processor core a month.")] = None,
     settings: Set = None,
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Ask for what is not given.")] = True,
     as_json: AsJson = False,
@@ -93,13 +107,16 @@ def new(
         "money.searches_a_day": searches_a_day,
         "money.find": find,
         "money.wrong_pick": wrong_pick,
+        "money.minutes_lost": minutes_lost,
+        "money.minute": minute,
+        "money.photos": searched,
+        "money.gigabyte_month": gigabyte_month,
+        "money.core_month": core_month,
     }
     values = {name: value for name, value in given.items() if value is not None}
     old = (folder / FILE).exists()
     if not old and ask and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
-        for name, question in _QUESTIONS:
-            if name not in values:
-                values[name] = typer.prompt(question, default=_shown(PocConfig(), name), show_default=True)
+        values |= _ask(values)
     chosen = None
     if values or settings or not old:
         table: dict[str, Any] = {"name": full_path(folder).name}
@@ -112,6 +129,27 @@ def new(
     _say_shots(shots)
     for file in files:
         print(file)
+
+
+def _ask(given: Mapping[str, Any]) -> dict[str, str]:
+    """Ask for what was not given.
+
+    Raises:
+        ConfigError: There is no such language.
+    """
+    from ilion.poc.settings import PocConfig
+    from ilion.wording import load_words
+
+    usual, answers = PocConfig(), {}
+    if "language" not in given:
+        answers["language"] = typer.prompt(_LANGUAGE, default=usual.language, show_default=True)
+    words = load_words("cli", {**given, **answers}["language"])
+    for name in _QUESTIONS:
+        wanted = name not in _AMOUNTS or {**given, **answers}["money.currency"].strip()
+        if name not in given and wanted:
+            question = words(f"ask.{name.partition('.')[2]}")
+            answers[name] = typer.prompt(question, default=_shown(usual, name), show_default=True)
+    return answers
 
 
 def _shown(config: Any, name: str) -> str:
