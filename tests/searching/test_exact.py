@@ -162,7 +162,7 @@ def test_bytes_never_exclude_a_pair_that_reaches_its_threshold(
 
 
 @pytest.mark.skipif(not tiles.can_compile(), reason="needs numba and AVX2")
-@pytest.mark.parametrize("shape", [(851, 1232, 512), (3, 16, 16), (1, 1, 1), (100, 130, 70), (7, 9, 768)])
+@pytest.mark.parametrize("shape", [(851, 130, 512), (3, 16, 16), (1, 1, 1), (100, 130, 70), (7, 1232, 768)])
 def test_compiled_bits_are_those_of_the_integer_products(shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
     rows, queries, dim = shape
@@ -318,6 +318,7 @@ def test_the_bound_holds_for_a_basis_that_is_not_orthonormal() -> None:
     assert (upper >= values.astype(np.float64) @ queries.astype(np.float64).T).all()
 
 
+@pytest.mark.slow
 def test_many_dimensions_take_the_basis_from_rows() -> None:
     rng = np.random.default_rng(2)
     values, queries = decaying(rng, 60, 2100), decaying(rng, 4, 2100)
@@ -329,6 +330,7 @@ def test_many_dimensions_take_the_basis_from_rows() -> None:
     assert leading_basis(values, queries, 500).shape[1] <= 64
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10**6),
     rows=st.integers(1, 900),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,16 @@ def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
     ASKED.clear()
 
 
+@pytest.fixture(scope="session")
+def _own(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create_from_run(tmp_path_factory.mktemp("own") / "index", quick).folder
+
+
 @pytest.fixture
-def both(quick: Path, tmp_path: Path) -> tuple[Index, Index]:
+def both(_own: Path, quick: Path, tmp_path: Path) -> tuple[Index, Index]:
     """The same photos, searched in the files of the index and in an engine."""
-    return create_from_run(tmp_path / "own", quick), make_index(
-        [quick], tmp_path / "far", engine="memory:here"
-    )
+    own = Index.open(shutil.copytree(_own, tmp_path / "own"))
+    return own, make_index([quick], tmp_path / "far", engine="memory:here")
 
 
 def agree(both: tuple[Index, Index], photo: bytes, where: str = "") -> None:
