@@ -12,6 +12,7 @@ from ilion.poc.sample import prior_spread
 from ilion.poc.settings import PocConfig
 from ilion.poc.shots import ShotList, list_shots
 from ilion.report.decision import write_shots
+from ilion.wording import load_words
 
 
 def shots(objects: int) -> ShotList:
@@ -37,3 +38,11 @@ def test_what_the_objects_give_is_said(tmp_path: Path) -> None:
     assert f"With {needed} objects a gain is known to ±" in said(0)
     assert f"it takes {needed} objects; 10 objects give ±" in said(10)
     assert "With 3 objects nothing can be decided" in said(3)
+
+
+def test_a_table_that_is_wider_than_a_phone_says_so(tmp_path: Path) -> None:
+    html = write_shots(to_plain(shots(20)), tmp_path / "s.html", language="ja").read_text("utf-8")
+    hint, table = load_words("report/decision", "ja")("table.swipe"), html.split('<div class="scroll"')
+    assert len(table) == 3
+    assert all(hint in before.rsplit("<h2", 1)[1] for before in table[:-1])
+    assert all(after.startswith(' role="region" tabindex="0" aria-label=') for after in table[1:])
