@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ilion.poc.decision import Estimate, MoneyLine
 from ilion.poc.settings import MoneyConfig
@@ -65,6 +65,28 @@ def monthly_costs(cost: DesignCost, money: MoneyConfig) -> tuple[float, float]:
     storage = money.photos * cost.bytes_per_photo / GIGABYTE * money.gigabyte_month
     cores = money.searches_a_day * money.peak * cost.ms_per_search / HOUR_MS
     return storage, cores * money.core_month
+
+
+def monthly_cost_of(
+    photos: int, stored_bytes: float, ms_per_search: float, money: MoneyConfig
+) -> float | None:
+    """Return the price a month of a database of some size; None without currency, searches and both prices.
+
+    Args:
+        photos: Number of photos.
+        stored_bytes: Bytes stored of all of them.
+        ms_per_search: Milliseconds of a search among them, describing the query included.
+        money: Prices; its number of photos is not looked at.
+
+    >>> money = MoneyConfig(currency="EUR", gigabyte_month=0.5, core_month=20, searches_a_day=50_000)
+    >>> monthly_cost_of(10**6, 1e10, 360, money), monthly_cost_of(10**6, 1e10, 360, MoneyConfig())
+    (25.0, None)
+    """
+    needed = (money.searches_a_day, money.gigabyte_month, money.core_month)
+    if not money.currency.strip() or not all(needed):
+        return None
+    cost = DesignCost(stored_bytes / max(photos, 1), ms_per_search, 0.0, photos)
+    return sum(monthly_costs(cost, replace(money, photos=float(photos))))
 
 
 def break_even(cost: DesignCost, baseline: DesignCost, money: MoneyConfig) -> float | None:

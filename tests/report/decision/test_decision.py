@@ -159,3 +159,22 @@ def test_drawings_show_size_and_clutter() -> None:
     assert width(small) < 0.4 * width(large)
     plain, crowded = (cell_drawing((0.0, 0.03), things, "x") for things in ((0, 15), (15, None)))
     assert plain.count("thing tone") < crowded.count("thing tone")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_stages_say_their_price_a_month_where_it_is_known(
+    decision: Make, tmp_path: Path, language: str
+) -> None:
+    plain, words = decision("recommend"), load_words("report/decision", language)
+
+    def table() -> str:
+        html = write_decision(plain, tmp_path / "d.html", language=language).read_text("utf-8")
+        return html.split('<h2 id="h-stages">')[1]
+
+    headings = [f">{words(key)}</th>" for key in ("stages.price", "designs.month")]
+    assert [heading in table() for heading in headings] == [True, False]
+    for number, stage in enumerate(plain["stages"]["stages"]):
+        stage["monthly"] = None if number == 0 else 1_230_000.0
+    assert [heading in table() for heading in headings] == [False, True]
+    amount = words.money(1_230_000.0, plain["stages"]["currency"])
+    assert table().count(amount) == len(plain["stages"]["stages"]) - 1

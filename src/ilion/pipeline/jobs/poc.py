@@ -36,10 +36,10 @@ from ilion.poc.compare import shares_of
 from ilion.poc.coverage import Coverage, cover
 from ilion.poc.decide import STOPPED, Tried, cannot_win, decide
 from ilion.poc.decision import FORMAT, Decision, to_plain
-from ilion.poc.money import DesignCost
+from ilion.poc.money import DesignCost, monthly_cost_of
 from ilion.poc.sample import Spread, prior_spread
 from ilion.poc.say import at_equal_risk
-from ilion.poc.settings import DESIGNS, PocConfig
+from ilion.poc.settings import DESIGNS, MoneyConfig, PocConfig
 from ilion.poc.shots import ShotList, list_shots
 from ilion.poc.threshold import compare_at_risk
 from ilion.report.decision import write_boxes, write_decision, write_shots
@@ -389,7 +389,7 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
         )
         found = replace(found, lookalikes=asdict(mistaken))
     if chosen and found.stages is None:
-        found = replace(found, stages=_stages(runs[chosen]))
+        found = replace(found, stages=_stages(runs[chosen], config.money))
     plain = {"format": FORMAT, **_table(found)}
     storage.write_json(home / DECISION, plain)
     write_decision(plain, home / PAGE, dataset=first.dataset)
@@ -416,10 +416,17 @@ def _with_threshold(
     return replace(found, statements=(*found.statements, said))
 
 
-def _stages(run: RunResult) -> Any:
-    """Return the plan of the stages to a million photos; None where too little was measured to say any."""
+def _stages(run: RunResult, money: MoneyConfig) -> Any:
+    """Return the plan of the stages to a million photos, each with its price a month if prices are known.
+
+    None where too little was measured to say any.
+    """
     try:
-        return asdict(stages_of(run))
+        plan = asdict(stages_of(run))
+        for stage in plan["stages"]:
+            ms = stage["search_ms"] + run.cost.query_ms_per_query
+            stage["monthly"] = monthly_cost_of(stage["images"], stage["disk_bytes"], ms, money)
+        return {**plan, "currency": money.currency}
     except IlionError as error:
         log.warning("no stages: %s", error)
         return None

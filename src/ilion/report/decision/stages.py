@@ -16,9 +16,11 @@ def stages_of(plain: Plain, say: Sayings) -> dict[str, Any] | None:
     if not isinstance(part, Mapping) or not part.get("stages"):
         return None
     words, none = say.words, say.words("table.none")
+    monthly = any(stage.get("monthly") is not None for stage in part["stages"])
     rows = []
     for stage in part["stages"]:
         span = stage["ci95"] or stage["interval"]
+        price = stage.get("monthly") if monthly else stage["price"]
         gates = [_gate(gate, words) for gate in stage["gates"]]
         rows.append(
             {
@@ -31,12 +33,13 @@ def stages_of(plain: Plain, say: Sayings) -> dict[str, Any] | None:
                 "disk": words.size(stage["disk_bytes"]),
                 "memory": words.size(stage["memory_bytes"]),
                 "search": words.milliseconds(stage["search_ms"]),
-                "price": none if stage["price"] is None else words.money(stage["price"], part["currency"]),
+                "price": none if price is None else words.money(price, part["currency"]),
                 "gates": gates,
             }
         )
     return {
         "rows": rows,
+        "price": words("designs.month" if monthly else "stages.price"),
         "metric": words("stages.metric", **metric_parts(part["metric"])),
         "intro": words(
             "stages.intro", design=say.design(plain["recommendation"]["values"].get("design", part["design"]))
