@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
         "except ArtifactError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=300
     )
     assert "cannot be written (File too large)" in done.stdout
     assert path.read_bytes() == before
@@ -128,5 +128,5 @@ def test_export_truth_to_a_pipe_does_not_wait(tmp_path: Path) -> None:
     pipe = special(tmp_path / "pipe", "a pipe (FIFO)")
     command = [sys.executable, "-m", "ilion", "export", "truth", str(tmp_path / "set"), "-o", str(pipe)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert (done.returncode, "as it is a pipe (FIFO), not a file" in done.stderr) == (1, True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.architecture import parse
-from tests.sentences import texts
+from tests.sentences import left_in_english, raised, texts
 
 import ilion
 from ilion.errors import MissingExtraError
-from ilion.report.english import note_text, unreadable_text
+from ilion.report.english import failure_text, note_text, unreadable_text
 from ilion.wording import load_words, reword
 
 PACKAGE = Path(ilion.__file__).parent
@@ -99,6 +99,39 @@ def test_every_reason_why_a_photo_cannot_be_read_is_said_in_japanese() -> None:
     found -= {"7: 7"}  # the place before another reason
     assert len(found) > 35
     assert [t for t in sorted(found) if unreadable_text(f"a/b.jpg: {t}", JAPANESE) == f"a/b.jpg: {t}"] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("pipeline/stages", "pipeline/order.py", "extraction/images.py", "extraction/describe.py"),
+        *("extraction/local.py", "localfeatures/codecs/settings.py", "searching/engines.py"),
+        "opening/whole.py",
+    ],
+)
+def test_every_reason_why_a_design_failed_is_said_in_japanese(place: str) -> None:
+    kinds = ("ConfigError", "ExtractionError", "DatasetError", "ArtifactError", "TaskError")
+    path = PACKAGE / place
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    found = {text for file in files for text in raised(parse(file), kinds)}
+    assert found
+    other = JAPANESE("failure.other", reason="")
+    for text in sorted(found):
+        said = failure_text(text, JAPANESE)
+        assert not said.startswith(other), f"no string for {text!r}"
+        assert left_in_english(said, "report") == [], f"{text!r}: {said}"
+        assert failure_text(text, load_words("report", "en")) == text
+
+
+def test_a_failure_that_nobody_foresaw_is_told_as_one() -> None:
+    assert (
+        failure_text("the moon is full", JAPANESE) == "実行できませんでした。記録（英語）：the moon is full"
+    )
+
+
+def test_code_from_outside_that_fails_a_design_is_told_in_japanese() -> None:
+    said = failure_text("a.py:3, in extract: ValueError: no; mend it there, or leave the part out", JAPANESE)
+    assert said.startswith("独自のコードで失敗しました（a.py:3のextract：ValueError: no）")
 
 
 def test_a_design_that_lacks_an_extra_says_so_in_japanese() -> None:

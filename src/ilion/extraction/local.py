@@ -308,5 +308,5 @@ def extract_local_queries(
         records = ((photo.id, codec.encode(features)) for photo, features in found)
         write_features(artifact, key, records, partial(stats_since, started))
 
-    no = ", which has no local features; re-rank image queries"
+    no = ", which has no local features; re-ranking takes image queries"
     return describe_queries(queries, artifact, store, no)

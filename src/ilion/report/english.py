@@ -68,6 +68,17 @@ def note_text(note: str, words: Words) -> str:
     return said if said != note else reword(note, "problem", words, _ROOM)
 
 
+def failure_text(reason: str, words: Words) -> str:
+    """Return why a run failed, in the language of a page: as a sentence that says so where it is not known.
+
+    >>> failure_text("a: the database holds no readable image", load_words("report", "ja"))
+    'データベースに読み取れる画像がありません（a）'
+    """
+    said = unreadable_text(reason, words)
+    said = said if said != reason else reword(reason, "failure", words, _ROOM)
+    return said if said != reason else words("failure.other", reason=reason)
+
+
 def unreadable_text(reason: str, words: Words) -> str:
     """Return why a photo cannot be read, in the language of a page."""
     return reword(reason, "unreadable", words, _ROOM)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from ilion.outcome import Sweep, SweepRun
 from ilion.report.build import write_page
 from ilion.report.charts.pareto import COLOURS, SHAPES, CostPoint, pareto_chart
+from ilion.report.english import failure_text
 from ilion.wording import Words, load_words
 
 WORTH = 0.005
@@ -37,6 +38,7 @@ def write_sweep_report(found: Sweep, path: Path, *, language: str = "en") -> Pat
         "sweep.html.j2",
         words,
         found=found,
+        failure=lambda reason: failure_text(reason, words),
         advice=[text for kind in kinds if (text := advice(found, kind, words))],
         charts=[_chart(found, kind, words) for kind in kinds],
         fronts={kind: found.front(kind) for kind in kinds},

@@ -11,8 +11,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any, Self
 
 from ilion.errors import ArtifactError
 
@@ -80,6 +81,79 @@ CREATE TABLE thumbnails (
 """
 
 
+class _Cursor(sqlite3.Cursor):
+    """A cursor whose errors are sentences, wherever it is used."""
+
+    def execute(self, *arguments: Any) -> Self:
+        with self._told():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> Self:
+        with self._told():
+            return super().executemany(*arguments)
+
+    def executescript(self, *arguments: Any) -> Self:
+        with self._told():
+            super().executescript(*arguments)
+        return self
+
+    def fetchone(self) -> Any:
+        with self._told():
+            return super().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        with self._told():
+            return super().fetchall()
+
+    def __next__(self) -> Any:
+        with self._told():
+            return super().__next__()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            done = self.connection
+            assert isinstance(done, _Connection)
+            raise ArtifactError(f"{done.path}: cannot be {done.doing} ({error})") from error
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that knows its file, and what is being done to it."""
+
+    path: Path
+    doing = "opened"
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        return _Cursor(self).execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        return _Cursor(self).executemany(*arguments)
+
+    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
+        return _Cursor(self).executescript(*arguments)
+
+
+def is_unmade(folder: Path) -> bool:
+    """Return whether the tables of a folder were never made: the disk was full, or the process was killed."""
+    try:
+        with closing(sqlite3.connect(folder / FILE)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            return not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.Error:
+        return False
+
+
+def forget_tables(folder: Path) -> None:
+    """Delete the files of tables that were never made."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        (folder / f"{FILE}{ending}").unlink(missing_ok=True)
+
+
 class Tables:
     """Connections to the tables of one index, one for each thread.
 
@@ -96,33 +170,49 @@ class Tables:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         if create:
-            connection = self.connection
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
-            with self.write() as connection:
-                names = ("revision", "layout", "current", "previous")
-                connection.executemany("INSERT INTO state VALUES (?, 0)", [(name,) for name in names])
+            try:
+                self._make()
+            except BaseException:
+                self.close()
+                forget_tables(folder)
+                raise
         elif not self.path.is_file():
             raise ArtifactError(f"{folder}: holds no index; 'ilion index PHOTOS -o {folder}' makes one")
         found = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if found != FORMAT:
             raise ArtifactError(f"{self.path}: format {found}, this version reads {FORMAT}; make it again")
 
+    def _make(self) -> None:
+        connection = self._own
+        connection.doing = "written"
+        names = ("revision", "layout", "current", "previous")
+        rows = "".join(f"INSERT INTO state VALUES ('{name}', 0);" for name in names)
+        # whole or not at all: a reader never sees tables without their counters
+        connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}{rows}PRAGMA user_version = {FORMAT};COMMIT;")
+        connection.doing = "read"
+
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection of this thread."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        return self._own
+
+    @property
+    def _own(self) -> _Connection:
+        found: _Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._local.connection = self._connect()
         return found
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Connection:
         try:
             connection = sqlite3.connect(
                 self.path,
                 timeout=BUSY_SECONDS,
                 isolation_level=None,
                 check_same_thread=False,  # each is used by one thread, and closed by any
+                factory=_Connection,
             )
+            connection.path = self.path
             self._connections.append(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             # what was committed is on the disk: an acknowledged photo outlives the power supply
@@ -130,8 +220,9 @@ class Tables:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
-        except sqlite3.Error as error:
+        except sqlite3.Error as error:  # of `connect` itself
             raise ArtifactError(f"{self.path}: cannot be opened ({error})") from error
+        connection.doing = "read"
         return connection
 
     @contextmanager
@@ -141,25 +232,26 @@ class Tables:
         connection.execute("BEGIN")
         try:
             yield connection
-        except sqlite3.DatabaseError as error:
-            raise ArtifactError(f"{self.path}: cannot be read ({error})") from error
         finally:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a disk that fails may have ended it
+                connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Give a connection whose statements take effect together, or not at all."""
-        connection = self.connection
+        connection = self._own
+        connection.doing = "written"
         try:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise ArtifactError(f"{self.path}: cannot be written ({error})") from error
+                with suppress(ArtifactError):  # what went wrong before is what is told
+                    connection.execute("ROLLBACK")
             raise
+        finally:
+            connection.doing = "read"
 
     def close(self) -> None:
         """Close all connections; a thread that asks again gets a new one."""

@@ -13,6 +13,8 @@ from ilion.wording.catalogue import Words, load_words
 
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 _NUMBER = re.compile(r"\d+|\d{1,3}(,\d{3})+")
+OTHER = "other"
+"""Entry of a section that says what no other one does; it is never found in a text."""
 _DEEPEST = 3
 """Sections inside each other that are looked through to tell where a value ends."""
 
@@ -92,6 +94,7 @@ def _forms(section: str, room: str) -> tuple[tuple[str, str], ...]:
     forms = [
         (name, form)
         for name, entry in load_words(room, "en").section(section).items()
+        if name != OTHER
         for form in ([entry] if isinstance(entry, str) else entry.values())
     ]
     forms.sort(key=lambda each: -len(re.sub(r"\{\w+\}", "", each[1])))

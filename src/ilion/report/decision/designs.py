@@ -7,7 +7,8 @@ from typing import Any
 from ilion.report.decision.names import ROOM, Plain
 from ilion.report.decision.sentences import Sayings
 from ilion.report.decision.verdicts import ALL
-from ilion.wording import reword
+from ilion.report.english import failure_text
+from ilion.wording import Words, reword
 
 STOPPED = "cannot win"
 """Beginning of the reason of a design that was stopped early."""
@@ -62,7 +63,7 @@ def design_row(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
     verdict = next((v for v in plain["verdicts"] if v["cell"] == ALL and v["design"] == design["name"]), None)
     if not design["ran"]:
         stopped = design["reason"].startswith(STOPPED)
-        why = "" if stopped else reword(design["reason"], "reason", words, ROOM)
+        why = "" if stopped else _reason(design["reason"], words)
         return {
             "name": say.design(design["name"]),
             "ran": False,
@@ -86,6 +87,11 @@ def design_row(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
         "answer": verdict["answer"] if verdict else "",
         "chosen": plain["recommendation"]["values"].get("design") == design["name"],
     }
+
+
+def _reason(reason: str, words: Words) -> str:
+    said = reword(reason, "reason", words, ROOM)
+    return said if said != reason else failure_text(reason, words)
 
 
 def money_of(plain: Plain, say: Sayings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ilion.errors import IlionError
 from ilion.outcome import Ledger, Reranking
 from ilion.report.charts.stages import Pair, Part, Step, before_and_after, waterfall, whole
 from ilion.report.context import Context, Section
+from ilion.report.english import failure_text
 from ilion.report.sections.matches import MOST_INLIERS, Link, draw_link
 from ilion.report.sections.moves import Move
 from ilion.report.sections.verdict import known_slices, slice_label
@@ -73,7 +74,7 @@ def reranking_section(context: Context) -> Section | None:
         ],
         "groups": groups,
         "gone": "" if moves is not None else words("reranking.gone"),
-        "undrawn": show.problem,
+        "undrawn": failure_text(show.problem, words) if show.problem else "",
         "most": MOST_INLIERS,
     }
     return Section("reranking", words("reranking.title"), data)

@@ -12,6 +12,9 @@ from ilion.serve.index import Index
 from ilion.serve.tables import STAGED
 from ilion.serve.writer.engine import drop_numbers
 
+LOCK = ".writer.lock"
+"""File that is held by who writes to an index."""
+
 WAIT = 60.0
 """Seconds for which a writer waits for another one."""
 
@@ -23,7 +26,7 @@ def writing(index: Index, wait: float = WAIT) -> Iterator[None]:
     Raises:
         ArtifactError: Another process writes for longer than ``wait`` seconds.
     """
-    lock = FileLock(index.folder / ".writer.lock")
+    lock = FileLock(index.folder / LOCK)
     try:
         lock.acquire(timeout=wait)
     except Timeout:

@@ -13,10 +13,10 @@ from ilion.extraction.shards import shard_keys
 from ilion.pipeline import Pipeline, Progress
 from ilion.serve.index import Index
 from ilion.serve.photos import dataset_batches, gather
-from ilion.serve.tables import FILE, Tables, state
+from ilion.serve.tables import FILE, Tables, forget_tables, is_unmade, state
 from ilion.serve.writer.compaction import tidy_artifacts
 from ilion.serve.writer.designs import link_artifacts, take_design
-from ilion.serve.writer.lock import writing
+from ilion.serve.writer.lock import LOCK, writing
 from ilion.serve.writer.photos import Added, add_batches
 from ilion.storage.runs import read_run
 
@@ -91,13 +91,15 @@ def create_from_run(folder: Path, run: Path, progress: Progress | None = None) -
 
 
 def _new(folder: Path) -> Index:
-    if (folder / FILE).is_file():
+    if (folder / FILE).is_file() and is_unmade(folder):
+        forget_tables(folder)
+    elif (folder / FILE).is_file():
         index = Index(folder)
         if not state(index.tables.connection)["current"]:  # it was being made when its process ended
             with index.tables.write() as connection:
                 connection.execute("DELETE FROM designs")
             return index
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())):
         raise ConfigError(f"{folder}: is not empty; name a new folder, or grow an index by 'ilion add'")
     folder.mkdir(parents=True, exist_ok=True)
     Tables(folder, create=True).close()
