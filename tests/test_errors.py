@@ -15,6 +15,7 @@ NAMED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", NAMED)
 def test_a_value_of_a_megabyte_is_not_repeated_whole(setting: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -104,6 +104,7 @@ def test_settings_that_do_not_apply_are_named(name: str) -> None:
         build(name, ExtractorOptions(pooling="gem"))
 
 
+@pytest.mark.slow
 def test_efficientnet_describes_any_shape_and_says_its_licence() -> None:
     extractor = build("efficientnet-lite2", OPTIONS)
     images = [scene(1), scene(2, (96, SIDE)), scene(1)]

@@ -119,6 +119,7 @@ def test_ids_of_a_mac_are_those_of_the_data_set(root: Path, subset: bool) -> Non
     assert len(both.ranking.database_ids) == len(expected.ranking.database_ids) + (not subset)
 
 
+@pytest.mark.slow
 def test_features_without_images_are_searched_judged_and_shown(root: Path) -> None:
     result, report = api.run(make_experiment(root))
     assert len(result.ranking.database_ids) == 39
@@ -395,6 +396,7 @@ def test_an_array_that_was_cut_off_or_deleted_is_made_again(root: Path, damage: 
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_imported_precision_is_kept_after_a_layer(root: Path, dtype: str) -> None:
     for file in find_features([root / "features"]):

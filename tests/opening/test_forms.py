@@ -79,6 +79,7 @@ def test_any_json_fits_or_is_told(value: object) -> None:
         assert isinstance(find_misfit(value, form), str)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(allow_nan=False)), st.floats(), st.text(), st.integers(-(2**63) + 1, 2**63 - 1))
 def test_what_is_written_fits(values: list[float], mean: float, name: str, k: int) -> None:
     ids = tuple(map(str, range(len(values))))

@@ -75,6 +75,7 @@ def test_the_threshold_is_the_smallest_that_passes() -> None:
     assert found.at.found.value + found.at.missed.value == pytest.approx(known.right.mean())
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.5))
 def test_a_bettor_never_believes_more_than_the_best_stake(losses: list[float], risk: float) -> None:
     found = betting_p_value(np.array(losses), risk, 0.1)

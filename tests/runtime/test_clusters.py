@@ -20,6 +20,7 @@ def error(centroids: Float32) -> float:
     return float(np.square(POINTS - centroids[find_nearest(POINTS, centroids)]).sum(axis=1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 8, 64, 300])
 def test_it_fits_as_well_as_faiss(count: int) -> None:
     kmeans = faiss.Kmeans(24, count, niter=15, seed=3, min_points_per_centroid=1)

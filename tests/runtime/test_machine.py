@@ -49,6 +49,7 @@ def test_what_numbers_depend_on_is_described() -> None:
     assert found["numpy linear algebra"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("*AVX2" not in cv2.getCPUFeaturesLine().split(), reason="the processor has no AVX2")
 def test_instructions_that_opencv_leaves_unused_are_not_listed() -> None:
     code = "from ilion.runtime.machine import environment; print(environment()['opencv instructions'])"

@@ -19,6 +19,7 @@ def _noise(seed: int, height: int, width: int) -> NDArray[np.uint8]:
     return picture
 
 
+@pytest.mark.slow
 def test_words_and_codes_are_the_same_for_a_seed_and_near_the_points() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(8, 16))

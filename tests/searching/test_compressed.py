@@ -146,6 +146,7 @@ def test_refinement_reads_each_row_once(tmp_path: Path) -> None:
     assert database.read <= 50 + 40
 
 
+@pytest.mark.slow
 def test_bytes_are_those_in_memory(tmp_path: Path) -> None:
     database = Memory(decaying(10, 1200))
     sizes = {name: made(tmp_path, database, name).coder.bytes for name in NAMES}
@@ -225,6 +226,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         run(decaying(0, 1), database, codes, k=700)
 
 
+@pytest.mark.slow
 def test_threads_of_faiss_are_left_as_they_were(tmp_path: Path) -> None:
     before = faiss.omp_get_max_threads()
     database = Memory(decaying(14, 600))

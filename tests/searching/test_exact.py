@@ -476,6 +476,7 @@ def test_rows_that_the_race_would_meet_first_are_named(bad: float, monkeypatch: 
         run(queries, Memory(values), block_size=512, threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codes", CODES)
 def test_bounds_hold_for_the_rounding_of_float32(codes: type[Lowbit]) -> None:
     rng = np.random.default_rng(10)

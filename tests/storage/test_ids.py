@@ -178,6 +178,7 @@ def test_equal_ids_have_equal_hashes_and_others_another(ids: list[str]) -> None:
     assert len(set(alone)) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_similar_ids_do_not_collide() -> None:
     ids = [f"distractors/shard_{i // 1000:05d}.tar/{i:09d}" for i in range(100_000)]
     assert len(np.unique(hash_ids(*encode_ids(ids)))) == len(ids)

@@ -185,6 +185,7 @@ def test_shared_and_deep_pickles_are_refused_before_they_are_built(tmp_path: Pat
             pickles.load(io.BytesIO(data), "x.pkl")
 
 
+@pytest.mark.slow
 def test_a_zip_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -49,6 +49,7 @@ def written(folder: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in folder.glob("*.out")}
 
 
+@pytest.mark.slow
 @POOLS
 def test_all_tasks_are_done(tmp_path: Path, start: Callable[[str], Pool]) -> None:
     seen = []
@@ -62,6 +63,7 @@ def test_all_tasks_are_done(tmp_path: Path, start: Callable[[str], Pool]) -> Non
     assert status.units_done == status.units == 28
 
 
+@pytest.mark.slow
 @POOLS
 def test_what_may_pass_is_tried_again(tmp_path: Path, start: Callable[[str], Pool]) -> None:
     tasks = [task(tmp_path, "a", "flaky", times=2), task(tmp_path, "b")]
@@ -70,6 +72,7 @@ def test_what_may_pass_is_tried_again(tmp_path: Path, start: Callable[[str], Poo
     assert (tmp_path / "a.tries").read_text() == "xxx"
 
 
+@pytest.mark.slow
 @POOLS
 def test_what_fails_to_the_end_is_listed_and_the_others_are_done(
     tmp_path: Path, start: Callable[[str], Pool]
@@ -87,6 +90,7 @@ def test_what_fails_to_the_end_is_listed_and_the_others_are_done(
     assert {f["task"]: f["attempts"] for f in status.failures} == {"a": 2, "c": 2}
 
 
+@pytest.mark.slow
 @POOLS
 def test_bad_data_is_not_tried_again_unless_the_disk_is_to_blame(
     tmp_path: Path, start: Callable[[str], Pool]

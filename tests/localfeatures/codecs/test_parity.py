@@ -53,6 +53,7 @@ def test_pq_codes_and_decoding_equal_naive_loops(sample: Float32, pq: PqCode) ->
     np.testing.assert_allclose(pq.decode(pq.encode(sample[:60])), decoded, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pq_equals_faiss_with_the_same_centroids(sample: Float32, pq: PqCode) -> None:
     peer: Any = faiss.ProductQuantizer(pq.basis.shape[1], 4, 8)
     faiss.copy_array_to_vector(pq.centroids.ravel(), peer.centroids)
@@ -96,6 +97,7 @@ def test_principal_components_equal_those_of_scikit_learn(sample: Float32) -> No
     np.testing.assert_allclose(np.abs(np.sum(axes.T * peer.components_, axis=1)), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whitening", [0.0, 1.0])
 def test_whitened_components_equal_those_of_scikit_learn(sample: Float32, whitening: float) -> None:
     code = PcaCode.fit(sample, CodecSettings("pca", 12, whitening=whitening), 0)

@@ -164,6 +164,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"ilion.searching.local.search.{name}", value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_large_database_is_searched_in_two_passes(
     tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
@@ -303,6 +304,7 @@ def texture(seed: int, side: int) -> RGB:
     return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+@pytest.mark.slow
 def test_a_photo_and_a_query_are_described() -> None:
     settings = LocalSettings(2048)
     image = texture(1, 300)

@@ -108,6 +108,7 @@ def test_only_chosen_photos_are_looked_at() -> None:
         np.testing.assert_array_equal(getattr(some, name), values)
 
 
+@pytest.mark.slow
 def test_sums_are_those_of_all_matches() -> None:
     """Of photos and of features of the query, as from the pairs; some photos do not count."""
     segments = [segment_of(range(10, 20), 100), segment_of(range(20, 26), 100, start=10)]
@@ -263,6 +264,7 @@ def test_what_is_stored_of_a_feature_is_found_again() -> None:
     assert np.abs(turn).max() <= np.pi / 32 + 1e-5
 
 
+@pytest.mark.slow
 def test_items_are_grouped_in_their_order() -> None:
     rows = np.random.default_rng(0).integers(0, 20, 300)
     order, starts = compiled.group(rows, 25)
