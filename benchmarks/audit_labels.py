@@ -1,6 +1,6 @@
 """How many wrong and hidden labels an audit finds, in many plantings on evidence that is gathered once.
 
-    python -m benchmarks.audit_labels DATASET --cache FOLDER [--plantings 10]
+    python -m benchmarks.audit_labels DATASET --cache FOLDER [--plantings 10] [--reading]
 
 As `benchmarks.audit`, but without copies: one label in twenty is swapped, one positive in twenty loses its
 label, and the first 2 x (planted) suspects are looked at. Photos that were not planted count as wrong finds.
@@ -18,17 +18,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.learn_audit import open_set, plant
+from scripts.learn_audit import Evidence, gather, open_set, plant
 
 from ilion.audit.find import label_suspects
 from ilion.audit.labels import LEAST, chances_of
 from ilion.pipeline.jobs.audit_evidence import Look
-from ilion.types import Float32
 
 
-def judge(look: Look, parts: dict[int, Float32], seed: int, count: Counter[str]) -> list[tuple[float, bool]]:
+def judge(look: Look, given: Evidence, seed: int, count: Counter[str]) -> list[tuple[float, bool]]:
     """Plant once; count what is found, and return the confidence of each suspect and whether it is right."""
-    found, _ = plant(look, parts, np.random.default_rng(seed), blind=False)
+    found, _ = plant(look, given, np.random.default_rng(seed), blind=False)
     rows, objects = found.rows.tolist(), found.objects.tolist()
     said: dict[int, str] = {
         r: look.names[o] for r, o, own in zip(rows, objects, found.labelled, strict=True) if own
@@ -65,13 +64,12 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--plantings", type=int, default=10)
+    parser.add_argument("--reading", action="store_true", help="ask the words in photos, too")
     given = parser.parse_args()
-    look, count, judged = open_set(given.dataset, given.cache), Counter[str](), list[tuple[float, bool]]()
-    described = look.described[0]
-    regions = look.regions(look.shown.__contains__) if look.boxes else {}
-    parts = {**described, **look.describe_regions(regions)}
+    look = open_set(given.dataset, given.cache, reading=given.reading)
+    count, judged, known = Counter[str](), list[tuple[float, bool]](), gather(look)
     for seed in range(100, 100 + given.plantings):
-        judged += judge(look, parts, seed, count)
+        judged += judge(look, known, seed, count)
     both = count["swapped found"] + count["hidden found"]
     print(json.dumps({**count, "found": round(both / (count["swapped"] + count["hidden"]), 3)}))
     print(f"hidden ones with no local match of a chance of {LEAST}: {count['hidden'] - count['heard']}")

@@ -48,7 +48,7 @@ def test_another_object_in_a_photo_that_is_rightly_labelled_is_less_likely() -> 
         np.array([0, 0, 1]),
         np.array([0, 1, 1]),
         np.array([True, False, False]),
-        {name: np.zeros(3) for name in ("query", "photos", "rest", "described")},
+        {name: np.zeros(3) for name in ("query", "photos", "rest", "described", "read")},
         np.full(3, -1),
     )
     ids = {0: "a", 1: "b"}

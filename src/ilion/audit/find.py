@@ -108,6 +108,9 @@ def _suspect(
     }
     if shown.numbers["described"][pair]:
         evidence["descriptor"] = float(shown.numbers["descriptor"][pair])
+    if shown.numbers["read"][pair]:
+        some = shown.numbers["words"][pair] > 0
+        evidence["words"] = 1 - float(shown.numbers["strange words"][pair]) if some else 0.0
     photos = (photo, beside) if beside else (photo,)
     return Suspect(
         kind=kind,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Which photo shows which object: what queries, photos and descriptors say, each on its own, and together.
+"""Which photo shows which object: what queries, photos, descriptors and words say, alone and together.
 
 A label is not asked about itself: of the photos that are said to show an object, each is judged by the
 others. Letters: P pairs of a photo and an object, S results of a photo that asked.
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.audit.words import Vocabulary, Words, weigh_words, word_pairs
 from ilion.errors import ArtifactError
 from ilion.searching.local.score import ScoreModel
 from ilion.storage import read_json
@@ -87,6 +88,7 @@ def weigh_labels(
     described: Mapping[int, Float32],
     queries: Mapping[int, Sequence[Float32]],
     believed: frozenset[int] = frozenset(),
+    words: Words | None = None,
 ) -> Shown:
     """Weigh every pair of a photo and an object that is labelled, or for which anything speaks.
 
@@ -98,6 +100,7 @@ def weigh_labels(
             may lack it.
         queries: Number of an object -> unit descriptors of its queries.
         believed: Rows of ``shown`` that no label names, but which may speak for others.
+        words: What was read in photos; None where nothing was.
 
     Returns:
         The pairs with these numbers. ``query``: log odds of the best of the object's queries; ``photos``: of
@@ -107,7 +110,8 @@ def weigh_labels(
         ``descriptor``: likeness to the object's queries and nearest photos, in deviations above the mean of
         all objects, 0 where unknown; ``described``: whether it is known;
         ``elsewhere``: whether the photo is said to show another object; ``both``: the lesser of ``query`` and
-        ``photos``. Log odds are from 0 (nothing) to 13.8.
+        ``photos``; ``words`` to ``words rest``: see `ilion.audit.words.weigh_words`;
+        ``read``: whether they are known. Log odds are from 0 (nothing) to 13.8.
     """
     number = {name: n for n, name in enumerate(names)}
     # a photo of the object speaks once, whichever of the two found the other
@@ -131,7 +135,10 @@ def weigh_labels(
             if not photo.is_query:  # what it found is a witness for it, too
                 for other in shown.get(row, ()):
                     note(own, other, row, (chance, witness))
-    pairs = sorted({*best, *by_query, *((row, name) for row, several in shown.items() for name in several)})
+    vocabulary = Vocabulary(words, shown) if words is not None else None
+    found = word_pairs(vocabulary) if vocabulary is not None else set()
+    labels = ((row, name) for row, several in shown.items() for name in several)
+    pairs = sorted({*best, *by_query, *found, *labels})
     rows = np.array([row for row, _ in pairs], np.int64)
     objects = np.array([name for _, name in pairs], np.int64)
     counts = Counter(name for several in shown.values() for name in several)
@@ -150,7 +157,7 @@ def weigh_labels(
     ]
     said = {row: tuple(several) for row, several in shown.items() if row not in believed}
     likeness, known = _standings(rows, objects, shown, described, queries)
-    numbers = {
+    numbers: dict[str, Float64] = {
         "query": query,
         "photos": first,
         "second": second,
@@ -163,8 +170,16 @@ def weigh_labels(
         "described": known.astype(np.float64),
         "elsewhere": np.array([bool(set(said.get(row, ())) - {name}) for row, name in pairs], np.float64),
     }
+    numbers |= _weigh_words(vocabulary, pairs)
     labelled = np.array([name in said.get(row, ()) for row, name in pairs], bool)
     return Shown(rows, objects, labelled, numbers, np.array([w for _, w in most], np.int64))
+
+
+def _weigh_words(vocabulary: Vocabulary | None, pairs: Sequence[tuple[int, int]]) -> dict[str, Float64]:
+    if vocabulary is None:
+        return dict.fromkeys(("words", "strange words", "words rest", "read"), np.zeros(len(pairs)))
+    numbers, known = weigh_words(vocabulary, pairs)
+    return numbers | {"read": known.astype(np.float64)}
 
 
 def _best_other(rows: Int64, values: Float64) -> Float64:
@@ -262,24 +277,26 @@ def read_scores(path: Path) -> Mapping[str, ScoreModel]:
 def chances_of(shown: Shown, models: Mapping[str, ScoreModel] | None = None) -> Float64:
     """Return (P,) the probability that each photo shows each object.
 
-    What is labelled is likely to be so, and what is not is not; and where no descriptor is known, matches say
-    more: each kind has a model of its own.
+    What is labelled is likely to be so, and what is not is not; and where no descriptor or no word is known,
+    matches say more: each kind has a model of its own.
     """
     models = models or shipped_scores()
     result = np.zeros(len(shown.rows))
-    blind = shown.numbers["described"] == 0
-    for name, some in kinds_of(shown.labelled, blind).items():
+    for name, some in kinds_of(shown).items():
         if some.any():
             numbers = {name: np.asarray(values)[some] for name, values in shown.numbers.items()}
             result[some] = models[name].probabilities(numbers)
     return result
 
 
-def kinds_of(labelled: NDArray[np.bool_], blind: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    """Return model -> which of the pairs it judges: by their labels, and whether descriptors are known."""
+def kinds_of(shown: Shown) -> dict[str, NDArray[np.bool_]]:
+    """Return model -> the pairs that it judges: by labels, and by descriptors and words that are known."""
+    blind, read = shown.numbers["described"] == 0, shown.numbers["read"] > 0
     return {
-        "labelled": labelled & ~blind,
-        "labelled, blind": labelled & blind,
-        "unlabelled": ~labelled & ~blind,
-        "unlabelled, blind": ~labelled & blind,
+        f"{'' if label else 'un'}labelled{', blind' * unseen}{', read' * heard}": (
+            (shown.labelled == label) & (blind == unseen) & (read == heard)
+        )
+        for label in (True, False)
+        for unseen in (False, True)
+        for heard in (False, True)
     }

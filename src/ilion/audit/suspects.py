@@ -45,6 +45,8 @@ class Suspect(Value):
         first_change: The same for R@1.
         boxes: For each photo the region that speaks for it, (x, y, width, height) in pixels; empty for none.
         matches: Pairs of places in the two photos, (x, y, x', y') in pixels, that agree.
+        words: Words read in the photo in question: ``agree``, those that other photos of the object show;
+            ``against``, those that they do not; ``other``, those that photos of ``other`` show.
     """
 
     kind: Kind
@@ -59,6 +61,7 @@ class Suspect(Value):
     first_change: float = 0.0
     boxes: tuple[tuple[float, ...], ...] = ()
     matches: tuple[tuple[float, float, float, float], ...] = ()
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -149,6 +152,7 @@ class _Suspect(TypedDict):
     first_change: float
     boxes: list[list[float]]
     matches: list[list[float]]
+    words: NotRequired[Mapping[str, list[str]]]
 
 
 class _Audit(TypedDict):
@@ -294,6 +298,7 @@ def suspect_from(plain: Mapping[str, Any]) -> Suspect:
         first_change=float(plain.get("first_change", 0)),
         boxes=tuple(tuple(map(float, box)) for box in plain.get("boxes", ())),
         matches=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in plain.get("matches", ())),
+        words={str(k): tuple(map(str, v)) for k, v in plain.get("words", {}).items()},
     )
 
 

@@ -188,6 +188,18 @@ class TextIndex:
         first = np.append(True, np.diff(found) > 0)
         return found[first], values[first]
 
+    def count_photos(self, term: str) -> float:
+        """Return df(u), the number of images in which a term occurs, each as surely as it was read."""
+        lines, values = self.matches(term)
+        if not len(lines):
+            return 0.0
+        _, first = np.unique(self._arrays["rows"][lines], return_index=True)
+        return float(np.maximum.reduceat(values, first).sum())
+
+    def rarity(self, df: float) -> float:
+        """Return idf(u) of a term by the number of images in which it occurs."""
+        return float(np.log(1 + max(0.0, self.images - df + 0.5) / (df + RARITY)))
+
     def score(self, query: Mapping[str, float]) -> Evidence:
         """Score the images for one query.
 
@@ -204,8 +216,7 @@ class TextIndex:
             owners = self._arrays["rows"][lines]
             images, first = np.unique(owners, return_index=True)
             counts = np.add.reduceat(values, first)
-            df = float(np.maximum.reduceat(values, first).sum())
-            idf = np.log(1 + max(0.0, self.images - df + 0.5) / (df + RARITY))
+            idf = self.rarity(float(np.maximum.reduceat(values, first).sum()))
             length = 1 - LENGTH_SHARE + LENGTH_SHARE * self._arrays["counts"][images] / self._mean_lines
             rows.append(images)
             gains.append(weight * idf * counts * (SATURATION + 1) / (counts + SATURATION * length))

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from ilion import api
+from ilion import api, storage
 from ilion.audit.suspects import Audit, read_audit
 from ilion.cli import app
+from ilion.config import ExperimentConfig, ReadingConfig, from_dict
 from ilion.datasets import open_dataset
 from ilion.errors import ConfigError, DatasetError
+from ilion.pipeline.experiment import Experiment
+from ilion.pipeline.jobs.audit import examine
+from ilion.pipeline.order import Pipeline
+from ilion.reading.index import TextIndex
+from ilion.reading.store import ReadImage
+from ilion.storage.runs import read_run
 from ilion.synthetic import synthesize
+from ilion.types import Box, TextLine
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +121,61 @@ def test_the_verbs_apply_remember_and_undo(found: tuple[Audit, Path], planted: P
     done = verbs.invoke(app, ["audit", "undo", str(planted)])
     assert done.exit_code == 0, done.output
     assert not (planted / "amendments").exists()
+
+
+def test_words_that_were_read_speak_against_a_label(
+    found: tuple[Audit, Path], planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every photo bears a word of what it truly shows; only one label is not what its photo says."""
+    audit, page = found
+    config = from_dict(ExperimentConfig, read_run(page.parent / "run")["provenance"]["config"])
+    reading = replace(config, reading=ReadingConfig(use="fused"))
+    pipeline = Pipeline(reading, finished=True)
+    quad = np.array([[0, 0], [256, 0], [256, 256], [0, 256]], np.float32) - 1e4
+
+    def lines(photo: str, middle: tuple[float, float]) -> tuple[TextLine, ...]:
+        # what was moved kept its number, and its word
+        number = Path(photo).stem.removeprefix("moved_")[1:4]
+        word = {"000": "banana", "001": "mocha", "002": "brake", "003": "lime"}.get(number)
+        return (TextLine(word, 1.0, quad - quad.mean(axis=0) + middle),) if word else ()
+
+    def read(experiment: Experiment) -> object:
+        records = {r.id: r for r in experiment.dataset.records()}
+        ids = [photo for photo in records if photo != "distractors/bad.jpg"]
+        said = {}
+        for photo in ids:
+            box = next(iter(records[photo].boxes), Box(0, 0, 256, 256))
+            there = lines(photo, (box.x + box.width / 2, box.y + box.height / 2))
+            # a word beside the box is none of the object's
+            aside = (TextLine("banana", 1.0, quad),) if records[photo].boxes else ()
+            said[photo] = (*there, *aside)
+        row = {photo: n for n, photo in enumerate(ids)}
+        texts = SimpleNamespace(
+            rows_of=lambda asked: np.array([row.get(photo, -1) for photo in asked]),
+            read=lambda n: ReadImage(said[ids[n]], (256, 256)),
+        )
+        return SimpleNamespace(
+            texts=texts,
+            index=TextIndex.build([said[photo] for photo in ids]),
+            photos={
+                q.id: ReadImage(lines(q.image.id, (9, 9)), (256, 256)) for q in experiment.queries if q.image
+            },
+            rows_in=lambda asked: np.array([list(asked).index(photo) for photo in ids]),
+        )
+
+    monkeypatch.setattr("ilion.pipeline.jobs.audit_evidence.read", read)
+    ranking = storage.read_ranking(page.parent / "run" / "ranking")
+    heard = examine(pipeline, ranking, descriptors=False)
+    [moved] = [s for s in heard.suspects if s.kind == "wrong-label" and "moved_" in s.photos[0]]
+    assert moved.evidence["words"] == 0
+    assert moved.words["against"] == ("brake",)
+    assert moved.words["agree"] == ()
+    assert moved.confidence == max(s.confidence for s in heard.suspects if s.kind == "wrong-label")
+    before = next(s for s in audit.suspects if s.key == moved.key)
+    assert not before.words
+    assert "words" not in before.evidence
+    right = [s for s in heard.suspects if s.kind == "wrong-label" and s.photos[0].startswith("noriven")]
+    assert all(s.words["agree"] == ("banana",) for s in right)
 
 
 def test_leaks_from_training_photos_are_suspects(

@@ -61,6 +61,7 @@ def made(root: Path) -> Audit:
                     map_change=-0.01,
                     boxes=((1.0, 1.0, 20.0, 20.0),),
                     matches=((1.0, 2.0, 3.0, 4.0),),
+                    words={"agree": ("mild",), "against": (), "other": ("mocha", "<b>")} if n == 2 else {},
                 )
             )
     photos = {name: (q.image.id,) for name, q in objects.items() if q.image is not None}
@@ -104,6 +105,26 @@ def test_a_live_page_says_where_answers_go_and_a_japanese_one_is_japanese(folder
     assert "as it was" in japanese, "what no entry is like stays"
     assert "mug（正解写真）" in japanese
     assert '"change":"−1.00"' in japanese, "points, not a fraction beside percents"
+
+
+@pytest.mark.parametrize(
+    ("language", "agree", "other"),
+    [
+        ("en", "words that photos of {} show, too", ("words that photos of {} show", "mocha, <b>")),
+        ("ja", "「{}」の写真にもある文字", ("「{}」の写真にある文字", "mocha、<b>")),
+    ],
+)
+def test_the_words_that_tell_are_shown(
+    folder: Path, language: str, agree: str, other: tuple[str, str]
+) -> None:
+    audit = made(folder)
+    html = render_audit(audit, open_dataset(folder), language=language)
+    assert "<b>" not in html
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    n, own = next((n, s) for n, s in enumerate(audit.suspects) if s.words)
+    rows = data["suspects"][n]["evidence"][2:]
+    expected = [[agree.format(own.object), "mild"], [other[0].format(own.other), other[1]]]
+    assert rows == expected, "words that are none are no row"
 
 
 def test_every_kind_has_answers_and_every_answer_a_key() -> None:

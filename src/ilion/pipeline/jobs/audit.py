@@ -13,6 +13,7 @@ from ilion.audit.effects import Judged, measure_effects
 from ilion.audit.find import without_copies
 from ilion.audit.reviews import Reviews
 from ilion.audit.suspects import Audit, note_audit, order, unsettled, write_audit
+from ilion.audit.words import Vocabulary
 from ilion.config import ExperimentConfig, ExtractionConfig, from_dict, load_experiment
 from ilion.datasets.amendments import read_amendments
 from ilion.errors import ArtifactError, ConfigError
@@ -20,7 +21,7 @@ from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.audit_boxes import find_box_suspects
 from ilion.pipeline.jobs.audit_copies import SMALL_SET, find_copy_suspects
 from ilion.pipeline.jobs.audit_evidence import Look
-from ilion.pipeline.jobs.audit_matches import add_matches
+from ilion.pipeline.jobs.audit_matches import add_matches, add_words
 from ilion.pipeline.order import Pipeline
 from ilion.pipeline.stages.evidence import require_photos, sign_photos
 from ilion.pipeline.stages.photos import build_photos
@@ -167,6 +168,7 @@ def examine(
             on_bad_image=config.extraction.on_bad_image,
         ),
         search=replace(search, method="local"),
+        reading=replace(config.reading, use="none" if config.reading.use == "none" else "fused"),
         seed=config.seed,
     )
     photos = Pipeline(own, pipeline.experiment.progress, dataset=dataset)
@@ -199,6 +201,9 @@ def examine(
         notes.append(f"{count} not listed")
     rows = {name: row for row, name in enumerate(look.ids)}
     shown = [add_matches(look, suspect, rows) for suspect in ranked[:DRAWN]] + ranked[DRAWN:MOST]
+    if look.words is not None:
+        vocabulary = Vocabulary(look.words, look.speaking)
+        shown = [add_words(look, suspect, rows, vocabulary) for suspect in shown]
     return Audit(
         dataset=str(dataset.root),
         name=dataset.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ilion.audit.find import Roles, alike_suspects, label_suspects
 from ilion.audit.labels import Asked, Shown, chances_of, weigh_labels
 from ilion.audit.suspects import Suspect
+from ilion.audit.words import SPEAKS as TELLING_WORDS
+from ilion.audit.words import Terms, Words
 from ilion.config import ExtractionConfig
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.evidence import (
@@ -23,8 +25,10 @@ from ilion.pipeline.stages.evidence import (
 )
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.photos import Photos
+from ilion.pipeline.stages.read import ReadingStage, read
+from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.report.pictures import find_records
-from ilion.types import Box, ImageRecord, RetrievalDataset
+from ilion.types import Box, ImageRecord, RetrievalDataset, TextLine
 
 BELIEVED = 0.3
 """Chance from which on a photo speaks for an object that has no positives."""
@@ -32,6 +36,8 @@ SPEAKS = 0.05
 """Chance by verified matches from which on a photo without label is described, too."""
 MOST_DESCRIBED = 5000
 """Photos without label that are described."""
+WHOLE = 0.5
+"""Weight of a word in a photo of which nobody knows where the object stands; it may be of anything in it."""
 LEAST_SIDE = 16
 """Pixels below which a part of a photo says nothing."""
 
@@ -175,8 +181,90 @@ class Look:
         """What speaks for pairs of photos and objects."""
         described, queries = self.described
         return weigh_labels(
-            self.asked, self.names, self.speaking, described, queries, frozenset(self.believed)
+            self.asked, self.names, self.speaking, described, queries, frozenset(self.believed), self.words
         )
+
+    @cached_property
+    def reading(self) -> ReadingStage | None:
+        """What was read in the photos; None unless the experiment reads."""
+        return None if self.experiment.config.reading.use == "none" else read(self.experiment)
+
+    @cached_property
+    def words(self) -> Words | None:
+        """The words of what photos of objects show, and of those that may be some; None without reading."""
+        stage = self.reading
+        if stage is None:
+            return None
+        number = {name: n for n, name in enumerate(self.names)}
+        asked: dict[int, list[Terms]] = {n: [] for n in number.values()}
+        sure = self.experiment.config.reading.confidence
+        for query in self.dataset.queries:
+            if query.text is not None:
+                asked[number[query.instance]].append(query_terms(query.text))
+            if query.id in stage.photos:
+                asked[number[query.instance]].append(photo_terms(stage.photos[query.id].lines, sure))
+        parts = self.word_parts(lambda _: True)
+        regions = {row: self.boxes.get(row, parts.get(row, ())) for row in {*self.shown, *parts}}
+        found = self._found_by_words(stage, [merge_all(terms) for terms in asked.values()])
+        photos = self.read_regions({**dict.fromkeys(found, ()), **regions})
+        index = stage.index
+
+        @cache
+        def alike(term: str) -> list[tuple[str, float]]:
+            numbers, like = index.find_alike(term)
+            return [(index.vocabulary[n], v) for n, v in zip(numbers.tolist(), like.tolist(), strict=True)]
+
+        return Words(photos, asked, cache(index.count_photos), index.rarity, alike)
+
+    def _found_by_words(self, stage: ReadingStage, asked: Sequence[Terms]) -> list[int]:
+        """Return rows in which the words of an object stand, whatever local matches say."""
+        row_of = stage.rows_in(self.ids)
+        best: dict[int, float] = {}
+        for terms in asked:
+            found = stage.index.score(terms)
+            for row, score in zip(row_of[found.rows].tolist(), found.scores.tolist(), strict=True):
+                if row >= 0 and score >= TELLING_WORDS:
+                    best[row] = max(best.get(row, 0.0), score)
+        return sorted(best, key=lambda row: (-best[row], row))[:MOST_DESCRIBED]
+
+    def read_regions(self, regions: Mapping[int, tuple[Box, ...]]) -> dict[int, Terms]:
+        """Return the words read in parts of photos of the database, or in whole ones, by row.
+
+        Args:
+            regions: Row -> boxes in pixels, of which any may hold a line; empty for the whole photo.
+        """
+        stage = self.reading
+        if stage is None:
+            return {}
+        sure = self.experiment.config.reading.confidence
+        rows = stage.texts.rows_of(self.ids[row] for row in regions)
+        return {
+            row: {
+                term: weight * (1.0 if boxes else WHOLE)
+                for term, weight in photo_terms(lines_in(stage.texts.read(own).lines, boxes), sure).items()
+            }
+            for (row, boxes), own in zip(regions.items(), rows.tolist(), strict=True)
+            if own >= 0
+        }
+
+    def word_parts(self, wanted: Callable[[int], bool]) -> dict[int, tuple[Box, ...]]:
+        """Return where an object was found in photos, whose words are those of the object; by queries first.
+
+        A photo that asked as a whole says nothing about where its object stands.
+        """
+        best: dict[int, tuple[bool, float, int, int]] = {}
+        speaking = list(self.speaking)
+        for by_query, finds in ((True, self.by_queries), (False, self.by_photos)):
+            for n, place in np.argwhere((finds.chances >= SPEAKS) & (finds.rows >= 0)).tolist():
+                row, said = int(finds.rows[n, place]), (by_query, float(finds.chances[n, place]))
+                asks = by_query or speaking[n] in self.asking_boxes
+                if asks and wanted(row) and said > best.get(row, (False, 0.0))[:2]:
+                    best[row] = *said, n, place
+        found = {
+            row: self._part(n, place, None if by_query else speaking[n])
+            for row, (by_query, _, n, place) in sorted(best.items())
+        }
+        return {row: (part,) for row, part in found.items() if part is not None}
 
     @cached_property
     def described(
@@ -298,3 +386,23 @@ def photo_of(query: object) -> str:
     """Return the photo of a query, or the name of one that has none."""
     image = getattr(query, "image", None)
     return image.id if image is not None else str(getattr(query, "id", ""))
+
+
+def lines_in(lines: Sequence[TextLine], boxes: Sequence[Box]) -> list[TextLine]:
+    """Return the lines whose middle lies in any of the boxes; all of them without boxes."""
+    if not boxes:
+        return list(lines)
+    middles = [line.quad.mean(axis=0).tolist() for line in lines]
+    return [
+        line
+        for line, (x, y) in zip(lines, middles, strict=True)
+        if any(b.x <= x < b.x + b.width and b.y <= y < b.y + b.height for b in boxes)
+    ]
+
+
+def merge_all(several: Sequence[Terms]) -> Terms:
+    """Return the terms of all, each with its largest weight."""
+    merged: Terms = {}
+    for terms in several:
+        merged = merge_terms(merged, terms)
+    return merged

@@ -1,4 +1,4 @@
-"""The matches between the two photos of a suspect, to be drawn as lines."""
+"""What is shown of a suspect: matches between its photos, to be drawn as lines, and words that tell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ilion.audit.suspects import Suspect
+from ilion.audit.words import Vocabulary, named
 from ilion.pipeline.jobs.audit_evidence import Look
 from ilion.pipeline.stages.evidence import compare_stored, stored_query
 from ilion.pipeline.stages.photo_models import local_settings
@@ -43,6 +44,26 @@ def add_matches(look: Look, suspect: Suspect, rows: Mapping[str, int]) -> Suspec
         places = places[:, [2, 3, 0, 1]]
     lines = tuple(tuple(round(v, 1) for v in line) for line in places.tolist())
     return replace(suspect, matches=lines)
+
+
+def add_words(look: Look, suspect: Suspect, rows: Mapping[str, int], vocabulary: Vocabulary) -> Suspect:
+    """Add the words read in the photo of a suspect about a label: those that agree, and those that do not.
+
+    Args:
+        look: The evidence.
+        suspect: The suspect.
+        rows: Id -> row, of the whole database.
+        vocabulary: The words of all objects.
+    """
+    row = rows.get(suspect.photos[0])
+    if row is None or suspect.kind not in ("wrong-label", "unlabelled") or "words" not in suspect.evidence:
+        return suspect
+    number = {name: n for n, name in enumerate(look.names)}
+    own = vocabulary.ask(row, number[suspect.object])
+    found = {"agree": named(own.shared), "against": named(own.others)}
+    if suspect.other:
+        found["other"] = named(vocabulary.ask(row, number[suspect.other]).shared)
+    return replace(suspect, words=found)
 
 
 def _as_query(look: Look, photo: str, rows: Mapping[str, int]) -> local.LocalQuery | None:

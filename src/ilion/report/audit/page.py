@@ -101,7 +101,7 @@ def render_audit(
         "dataset": audit.dataset,
         "name": audit.name,
         "suspects": [_shown(suspect, words) for suspect in suspects],
-        "plain": {s.key: {**asdict(s), "matches": [], "boxes": []} for s in suspects},
+        "plain": {s.key: {**asdict(s), "matches": [], "boxes": [], "words": {}} for s in suspects},
         "pictures": {name: [p.number, p.width, p.height] for name, p in sizes.items()},
         "queries": {name: list(photos) for name, photos in audit.queries.items()},
         "keys": KEYS,
@@ -170,6 +170,14 @@ def _shown(suspect: Suspect, words: Words) -> dict[str, object]:
         "evidence": [
             [words(f"evidence.{name.replace(' ', '-')}"), words.significant(value, 3)]
             for name, value in suspect.evidence.items()
+        ]
+        + [
+            [
+                words(f"evidence.words-{name}", object=suspect.object, other=suspect.other),
+                words.items(several),
+            ]
+            for name, several in suspect.words.items()
+            if several
         ],
         "said": [
             words.items(words("page.said", object=name, role=words(f"role.{role}")) for name, role in roles)
