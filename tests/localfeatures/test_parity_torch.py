@@ -294,11 +294,6 @@ def _pixels(image: RGB) -> Any:
     return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
 
 
-def _sharpen(extractor: Any) -> None:
-    """Random weights give XFeat a flat map of keypoints, all below its threshold."""
-    extractor.network.net.keypoint_head[-1].weight.mul_(300)
-
-
 def _expected(name: str, image: RGB) -> tuple[Float32, Float32, Float32]:
     """The library's own keypoints, descriptors and scores, in its order."""
     kornia, pixels = _kornia(), _pixels(image)
@@ -308,26 +303,19 @@ def _expected(name: str, image: RGB) -> tuple[Float32, Float32, Float32]:
     elif name == "aliked":
         [found] = _seeded(lambda: kornia.ALIKED("aliked-n16", max_num_keypoints=20))(pixels)
         values = found.keypoints, found.descriptors, found.keypoint_scores
-    elif name == "dedode":
+    else:
         keypoints, scores, descriptors = _seeded(lambda: kornia.DeDoDe("L", "B"))(pixels, n=20)
         values = keypoints[0] - 0.5, descriptors[0], scores[0]
-    else:
-        network = _seeded(lambda: kornia.XFeat(top_k=20))
-        network.net.keypoint_head[-1].weight.mul_(300)
-        [one] = network.detectAndCompute(pixels)
-        values = one["keypoints"], one["descriptors"], one["scores"]
     keypoints, descriptors, scores = (value.numpy() for value in values)
     return keypoints, descriptors, scores
 
 
-@pytest.mark.parametrize("name", ["disk", "aliked", "dedode", "xfeat"])
+@pytest.mark.parametrize("name", ["disk", "aliked", "dedode"])
 def test_keypoints_are_the_librarys(name: str) -> None:
     _kornia()
     height, width = (40, 60) if name == "dedode" else (96, 128)
     image = _photo(height, width)
     extractor = _build(name, features=20)
-    if name == "xfeat":
-        _sharpen(extractor)
     [found] = extractor.extract([image])
     keypoints, descriptors, scores = _expected(name, image)
     order = np.argsort(-scores, kind="stable")
@@ -340,14 +328,12 @@ def test_keypoints_are_the_librarys(name: str) -> None:
     assert (found.keypoints <= np.array([width - 0.5, height - 0.5])).all()
 
 
-@pytest.mark.parametrize("name", ["disk", "aliked", "xfeat"])
+@pytest.mark.parametrize("name", ["disk", "aliked"])
 def test_a_shrunk_image_has_keypoints_in_its_own_pixels(name: str) -> None:
     _kornia()
     image = _photo(96, 128)
     large = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
     extractor = _build(name, features=20, side=128)
-    if name == "xfeat":
-        _sharpen(extractor)
     own, shrunk = extractor.extract([image, large])
     assert shrunk.image_size == (256, 192)
     # a pixel becomes 2 x 2 of them, so its centre c comes to lie at 2 c + 0.5
@@ -355,7 +341,7 @@ def test_a_shrunk_image_has_keypoints_in_its_own_pixels(name: str) -> None:
     _close(shrunk.descriptors, own.descriptors, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["disk", "aliked", "xfeat"])
+@pytest.mark.parametrize("name", ["disk", "aliked"])
 def test_odd_and_featureless_images(name: str) -> None:
     _kornia()
     extractor = _build(name, features=20)
@@ -367,6 +353,21 @@ def test_odd_and_featureless_images(name: str) -> None:
     if len(found[0].scores):
         assert found[0].keypoints.max(axis=0)[0] < 45
         assert found[0].keypoints.max(axis=0)[1] < 67
+
+
+def test_xfeat_without_torch_gives_the_librarys_features(tmp_path: Path) -> None:
+    """Random weights give a flat map of keypoints, all below the threshold, unless they are made larger."""
+    network = _seeded(lambda: _kornia().XFeat(top_k=20))
+    network.net.keypoint_head[-1].weight.mul_(300)
+    torch.save(network.net.state_dict(), tmp_path / "xfeat.pt")
+    image = _photo(96, 128)
+    extractor = _build("xfeat", weights=str(tmp_path / "xfeat.pt"), features=20, selection="response")
+    [found] = extractor.extract([image])
+    [expected] = network.detectAndCompute(_pixels(image))
+    assert 10 <= len(found.scores) <= 20
+    _close(found.keypoints, expected["keypoints"].numpy(), atol=1e-4)
+    _close(found.descriptors, expected["descriptors"].numpy(), atol=1e-4)
+    _close(found.scores, expected["scores"].numpy(), rtol=1e-4)
 
 
 def test_weights_come_from_a_file(tmp_path: Path) -> None:
@@ -396,11 +397,11 @@ def test_a_download_is_announced_and_its_failure_explained(
         raise OSError("no route to host")
 
     kornia = _kornia()
-    for network in (kornia.DISK, kornia.XFeat):
+    for network in (kornia.DISK, kornia.ALIKED):
         monkeypatch.setattr(network, "from_pretrained", offline)
     monkeypatch.setattr("kornia.feature.lightglue.load_state_dict_from_url", offline)
     with caplog.at_level(logging.WARNING):
-        for name in ("disk", "xfeat"):
+        for name in ("disk", "aliked"):
             with pytest.raises(ExtractionError, match=f"{name}: cannot fetch the weights: no route to host"):
                 _build(name, weights=None)
         with pytest.raises(ExtractionError, match="set weights to that file"):
@@ -489,11 +490,14 @@ def test_lightglue_takes_rootsift_and_says_what_it_lacks() -> None:
         matcher.match_many(features, [packed])
 
 
-@pytest.mark.parametrize("features", ["disk", "aliked", "dedode", "xfeat", "rootsift"])
+DIMS = {**{name: kind.dim for name, kind in KINDS.items()}, "rootsift": 128, "xfeat": 64}
+
+
+@pytest.mark.parametrize("features", DIMS)
 def test_lightglue_fits_each_kind_of_features(features: str) -> None:
     _kornia()
     matcher = LightGlue(features, weights="none", device="cpu")
-    assert matcher.network.conf.input_dim == (128 if features == "rootsift" else KINDS[features].dim)
+    assert matcher.network.conf.input_dim == DIMS[features]
 
 
 def test_lightglue_has_no_weights_for_other_features() -> None:

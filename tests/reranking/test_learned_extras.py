@@ -11,7 +11,6 @@ import pytest
 
 from ilion.errors import ConfigError, MissingExtraError
 from ilion.localfeatures import build
-from ilion.localfeatures.base import LocalOptions
 from ilion.reranking.ames import AmesConfig, TrainingOptions, initialise, load, train
 from ilion.reranking.lightglue import LightGlue
 from ilion.types import LocalFeatures
@@ -23,7 +22,6 @@ NONE = LocalFeatures(np.zeros((0, 2), "f"), np.zeros((0, 4), "f"), np.zeros(0, "
     "call",
     [
         lambda: build("disk"),
-        lambda: build("xfeat", LocalOptions(weights="none")),
         lambda: build("tokens:dinov2-s"),
         lambda: build("tokens:timm:vit_tiny_patch16_224"),
         lambda: LightGlue("rootsift"),

@@ -1,7 +1,7 @@
-"""Learned keypoints that kornia serves: DISK, ALIKED, DeDoDe and XFeat.
+"""Learned keypoints that kornia serves: DISK, ALIKED and DeDoDe.
 
 DISK: Tyszkiewicz et al., NeurIPS 2020. ALIKED: Zhao et al., IEEE TIM 2023. DeDoDe: Edstedt et al., 3DV 2024.
-XFeat: Potje et al., CVPR 2024. Weights are fetched by kornia on first use; licence and size are said before.
+Weights are fetched by kornia on first use; licence and size are said before.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ class Kind:
         make: From kornia.feature, a variant and the number of features to a network with random weights.
         fetch: The same with kornia's pretrained weights.
         find: From the network, pixels (B, 3, H, W) in [0, 1] and the number of features to B results.
-        multiple: Sides of the input are brought to multiples of this, where the network would do it with
-            less care for the coordinates.
         shift: Coordinate that the network gives to the centre of the first pixel.
     """
 
@@ -60,7 +58,6 @@ class Kind:
     make: Callable[[Any, str, int], Module]
     fetch: Callable[[Any, str, int], Module]
     find: Callable[[Module, Tensor, int], list[Found]]
-    multiple: int = 1
     shift: float = 0.0
 
 
@@ -76,11 +73,6 @@ def _find_aliked(network: Module, pixels: Tensor, count: int) -> list[Found]:
 def _find_dedode(network: Module, pixels: Tensor, count: int) -> list[Found]:
     keypoints, scores, descriptors = network(pixels, n=count)
     return list(zip(keypoints, descriptors, scores, strict=True))
-
-
-def _find_xfeat(network: Module, pixels: Tensor, count: int) -> list[Found]:
-    found = network.detectAndCompute(pixels, top_k=count)
-    return [(f["keypoints"], f["descriptors"], f["scores"]) for f in found]
 
 
 KINDS: Mapping[str, Kind] = {
@@ -116,20 +108,9 @@ KINDS: Mapping[str, Kind] = {
         find=_find_dedode,
         shift=0.5,
     ),
-    "xfeat": Kind(
-        variants=("default",),
-        dim=64,
-        licence="Apache-2.0",
-        download_mb=6,
-        make=lambda k, variant, count: k.XFeat(top_k=count),
-        fetch=lambda k, variant, count: k.XFeat.from_pretrained(top_k=count),
-        find=_find_xfeat,
-        multiple=32,
-    ),
 }
 
 
-@EXTRACTORS.register("xfeat", extra="torch")
 @EXTRACTORS.register("dedode", extra="torch")
 @EXTRACTORS.register("aliked", extra="torch")
 @EXTRACTORS.register("disk", extra="torch")
@@ -137,7 +118,7 @@ def build(name: str, options: LocalOptions) -> KorniaExtractor:
     """Build one of the extractors; without the setting ``weights`` this may download.
 
     Args:
-        name: ``disk``, ``aliked``, ``dedode`` or ``xfeat``, for some followed by ``:`` and a variant.
+        name: ``disk``, ``aliked`` or ``dedode``, for some followed by ``:`` and a variant.
         options: ``weights`` is a file that holds the state dict of kornia's module, or ``none`` for random
             weights.
 
@@ -213,7 +194,7 @@ class KorniaExtractor:
         """
         sizes: list[Size] = [(image.shape[1], image.shape[0]) for image in images]
         features = {row: self._empty(size) for row, size in enumerate(sizes)}
-        fitted = [fit_size(size, self._spec.side, self._kind.multiple) for size in sizes]
+        fitted = [fit_size(size, self._spec.side) for size in sizes]
         large = [i for i, size in enumerate(fitted) if min(size) >= LEAST_SIDE]
         ready = ((i, stretch(images[i], fitted[i])) for i in large)
         for batch in batches_by_shape(ready, self._batch_size, max(1, len(images))):
