@@ -77,7 +77,7 @@ def test_planted_copies_and_labels_are_suspects(found: tuple[Audit, Path], plant
     assert audit.precision.low <= audit.precision.as_is <= audit.precision.high
     assert read_audit(page.parent) == audit
     assert audit.unreadable == ("distractors/bad.jpg",)
-    said = "1 photos could not be read, and were not looked at, such as distractors/bad.jpg"
+    said = "not looked at: 1 photo that could not be read, such as distractors/bad.jpg"
     assert said in audit.notes
     assert said in page.read_text("utf-8")
     with pytest.raises(ConfigError, match="is a finished run; --on-bad-image"):

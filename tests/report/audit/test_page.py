@@ -92,7 +92,7 @@ def test_the_page_holds_everything_and_loads_nothing(folder: Path, language: str
 def test_a_live_page_says_where_answers_go_and_a_japanese_one_is_japanese(folder: Path) -> None:
     audit = replace(
         made(folder),
-        notes=("3 photos could not be read, and were not looked at, such as a.jpg, b.jpg", "as it was"),
+        notes=("not looked at: 3 photos that could not be read, such as a.jpg, b.jpg", "as it was"),
     )
     dataset = open_dataset(folder)
     assert "This file is complete" in render_audit(audit, dataset)
