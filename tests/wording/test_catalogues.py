@@ -145,5 +145,11 @@ def test_money_and_dates() -> None:
     assert [en.money(v, "EUR") for v in (0.25, 12, 1234, -50)] == ["€0.25", "€12", "€1,230", "−€50"]
     assert [ja.money(v, "JPY") for v in (30, 4_500, 350_000)] == ["30円", "4,500円", "35万円"]
     assert ja.money(7, "SEK") == "7 SEK"
+    assert [ja.money(v, name) for v, name in ((29.87, "円"), (1_752_823, " 円"), (-0.4, "￥"))] == [
+        "30円",
+        "175万円",
+        "−0.40円",
+    ]
+    assert en.money(1.5, "euro") == "€1.50"
     day = datetime.date(2026, 1, 5)
     assert (en.date(day), ja.date(day)) == ("5 January 2026", "2026年1月5日")

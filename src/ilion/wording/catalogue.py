@@ -24,6 +24,11 @@ from ilion.opening import parse_toml
 Entry = str | Mapping[str, str]
 _FORMS = {"none": ("other",), "one-other": ("one", "other")}
 _BYTES = (("kb", 1e3), ("mb", 1e6), ("gb", 1e9), ("tb", 1e12))
+_CURRENCIES = {
+    **dict.fromkeys(("円", "日本円", "yen", "¥", "￥"), "JPY"),
+    **dict.fromkeys(("€", "euro", "euros", "ユーロ"), "EUR"),
+}
+"""Signs and words of currencies, in small letters."""
 _SECONDS = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0))
 
 
@@ -232,17 +237,19 @@ class Words:
 
         Args:
             value: Amount in whole units of the currency.
-            currency: Code such as ``JPY``, or any other name, which is written behind.
+            currency: Code such as ``JPY``, a sign or word for one (``円``, ``€``), or any other name,
+                which is written behind.
 
         >>> load_words("serve", "ja").money(1_250_000, "JPY"), load_words("serve", "en").money(0.5, "EUR")
         ('125万円', '€0.50')
         """
         if not math.isfinite(value):
             return self("table.none")
-        shown = (
-            self.large(abs(value)) if abs(value) >= 100 else self.number(abs(value), 2 if value % 1 else 0)
-        )
-        key = f"currency.{currency}"
+        code = _CURRENCIES.get(currency.strip().lower(), currency)
+        # nobody pays in hundredths of a yen
+        whole = not value % 1 or (code == "JPY" and abs(value) >= 1)
+        shown = self.large(abs(value)) if abs(value) >= 100 else self.number(abs(value), 0 if whole else 2)
+        key = f"currency.{code}"
         text = self(key, value=shown) if key in self.entries else f"{shown} {currency}".strip()
         return f"−{text}" if value < 0 else text
 

@@ -178,3 +178,26 @@ def test_stages_say_their_price_a_month_where_it_is_known(
     assert [heading in table() for heading in headings] == [False, True]
     amount = words.money(1_230_000.0, plain["stages"]["currency"])
     assert table().count(amount) == len(plain["stages"]["stages"]) - 1
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_cell_with_too_few_objects_shows_no_number(decision: Make, tmp_path: Path, language: str) -> None:
+    plain, words = decision("recommend"), load_words("report/decision", language)
+    v = next(v for v in plain["verdicts"] if (v["cell"], v["design"]) == ("large/crowded", "local-4k"))
+    v["gain"] |= {"value": 0.57, "low": -1.0, "high": 1.0, "objects": 9}
+    v["more_objects"] = 1
+    said = visible(write_decision(plain, tmp_path / "d.html", language=language))
+    assert "+57" not in said
+    assert "100" not in said.split(words("cells.title"))[1].split(words("designs.title"))[0]
+    assert said.count(words("cells.no_interval", count=9)) == 2  # in the drawings and in the table
+    takes = words("cannot.takes_interval", count=1)
+    assert f"{words('cannot.why_few-objects')} {takes}" in said
+
+
+def test_a_search_that_was_extrapolated_from_one_size_takes_at_most_so_long(
+    decision: Make, tmp_path: Path
+) -> None:
+    said = visible(write_decision(decision("recommend"), tmp_path / "d.html", language="ja"))
+    part = said.split(load_words("report/decision", "ja")("stages.title"))[1]
+    assert "62ミリ秒以下" in part
+    assert "60ミリ秒以下" not in part

@@ -424,8 +424,10 @@ def _stages(run: RunResult, money: MoneyConfig) -> Any:
     try:
         plan = asdict(stages_of(run))
         for stage in plan["stages"]:
-            ms = stage["search_ms"] + run.cost.query_ms_per_query
-            stage["monthly"] = monthly_cost_of(stage["images"], stage["disk_bytes"], ms, money)
+            stage["search_ms"] += run.cost.query_ms_per_query  # as everywhere else in a decision
+            stage["monthly"] = monthly_cost_of(
+                stage["images"], stage["disk_bytes"], stage["search_ms"], money
+            )
         return {**plan, "currency": money.currency}
     except IlionError as error:
         log.warning("no stages: %s", error)

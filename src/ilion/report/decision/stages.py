@@ -21,6 +21,12 @@ def stages_of(plain: Plain, say: Sayings) -> dict[str, Any] | None:
     for stage in part["stages"]:
         span = stage["ci95"] or stage["interval"]
         price = stage.get("monthly") if monthly else stage["price"]
+        search = words.milliseconds(stage["search_ms"])
+        cost = none if price is None else words.money(price, part["currency"])
+        if stage["kind"] != "measured" and stage["search_range"] is None:
+            # a straight line through 0, from the one size that was measured
+            search = words("page.at_most", value=search)
+            cost = words("page.at_most", value=cost) if monthly and price is not None else cost
         gates = [_gate(gate, words) for gate in stage["gates"]]
         rows.append(
             {
@@ -32,8 +38,8 @@ def stages_of(plain: Plain, say: Sayings) -> dict[str, Any] | None:
                 else none,
                 "disk": words.size(stage["disk_bytes"]),
                 "memory": words.size(stage["memory_bytes"]),
-                "search": words.milliseconds(stage["search_ms"]),
-                "price": none if price is None else words.money(price, part["currency"]),
+                "search": search,
+                "price": cost,
                 "gates": gates,
             }
         )

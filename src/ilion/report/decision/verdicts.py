@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ilion.poc.sample import LEAST_OBJECTS
 from ilion.report.decision.drawings import cell_drawing, gain_drawing
 from ilion.report.decision.names import Plain, cell_name, clutter_text, size_text
 from ilion.report.decision.sentences import Sayings
@@ -22,20 +23,32 @@ def measure_name(plain: Plain) -> str:
     return "mAP" if plain["measure"] == "AP" else "R@1"
 
 
+def has_interval(verdict: Plain) -> bool:
+    """Return whether there are objects enough for an interval."""
+    return int(verdict["gain"]["objects"]) >= LEAST_OBJECTS
+
+
 def _reach(plain: Plain) -> float:
     """Return the end of the axis of gains: wide enough for every value and the gain that is asked for."""
-    gains = [abs(v["gain"]["value"]) for v in plain["verdicts"]] + [2 * plain["gain"]]
+    gains = [abs(v["gain"]["value"]) for v in plain["verdicts"] if has_interval(v)] + [2 * plain["gain"]]
     return min(1.0, max(0.2, 1.4 * float(max(gains))))
 
 
 def _verdict(v: Plain, plain: Plain, reach: float, say: Sayings) -> dict[str, Any]:
-    gain = v["gain"]
+    gain, more = v["gain"], v["more_objects"]
+    if not has_interval(v):  # no number without an interval
+        return {
+            "answer": v["answer"],
+            "gain": say.words("cells.no_interval", count=gain["objects"]),
+            "drawing": "",
+            "more": say.words("cells.for_interval", count=more) if more else "",
+        }
     low, high = say.points(gain["low"], -1), say.points(gain["high"])
     return {
         "answer": v["answer"],
         "gain": say.words("cells.gain", value=say.points(gain["value"]), low=low, high=high),
         "drawing": gain_drawing(gain, break_even(plain, v["design"]), reach, v["answer"]),
-        "more": v["more_objects"],
+        "more": say.words("cells.more", count=more) if more else "",
     }
 
 

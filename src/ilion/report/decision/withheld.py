@@ -6,6 +6,7 @@ from ilion.report.decision.designs import missing_settings
 from ilion.report.decision.names import Plain
 from ilion.report.decision.sentences import Sayings
 from ilion.report.decision.threshold import promise_of
+from ilion.report.decision.verdicts import has_interval
 
 
 def withheld(plain: Plain, chosen: str | None, say: Sayings) -> list[tuple[str, str, str]]:
@@ -43,9 +44,12 @@ def withheld(plain: Plain, chosen: str | None, say: Sayings) -> list[tuple[str, 
     open_ = [v for v in plain["verdicts"] if v["answer"] == "not-enough-photos"]
     for v in open_:
         if v["design"] == chosen:
-            takes = words("cannot.takes", count=v["more_objects"]) if v["more_objects"] else ""
+            enough = has_interval(v)
+            key = "cannot.takes" if enough else "cannot.takes_interval"
+            takes = words(key, count=v["more_objects"]) if v["more_objects"] else ""
+            why = words("cannot.why_not-settled" if enough else "cannot.why_few-objects")
             said = words("cannot.verdict", design=say.design(chosen), cell=say.cell(v["cell"]))
-            found.append((said, words("cannot.why_not-settled"), takes))
+            found.append((said, why, takes))
     others = sum(v["design"] != chosen for v in open_)
     if others:
         told = words("cannot.others", count=others)
