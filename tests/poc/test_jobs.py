@@ -118,7 +118,9 @@ def settings(objects: int = 0) -> PocConfig:
 
 
 @pytest.mark.slow
-def test_three_objects_give_a_plan_and_no_recommendation(tmp_path: Path) -> None:
+def test_three_objects_give_a_plan_and_no_recommendation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_photos(tmp_path, objects=3, distractors=10)
     new_poc(tmp_path / "poc", settings(objects=20))
     link_photos(tmp_path)
@@ -136,6 +138,10 @@ def test_three_objects_give_a_plan_and_no_recommendation(tmp_path: Path) -> None
     assert {verdict.answer for verdict in decision.verdicts} == {"not-enough-photos"}
     assert decision.money.lines == ()
     assert "money.currency" in decision.money.missing
+    app(["poc", "decide", str(tmp_path / "poc")], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "no interval from 3 objects" in printed
+    assert "[" not in printed
     plain = json.loads(path.read_text("utf-8"))
     assert plain["format"] == 1
     assert plain["recommendation"]["said"]

@@ -264,6 +264,8 @@ def decide(folder: Folder, as_json: AsJson = False) -> None:
 
 
 def _say_decision(found: Decision) -> None:
+    from ilion.poc.sample import LEAST_OBJECTS
+
     print(f"{found.name}: {found.objects} objects, {found.database:,} photos searched, {found.measure}")
     said = [each for each in (found.recommendation, found.change, *found.statements) if each.said]
     for statement in said:
@@ -272,6 +274,8 @@ def _say_decision(found: Decision) -> None:
     names = max((len(v.design) for v in found.verdicts), default=0)
     for v in found.verdicts:
         gain = f"{100 * v.gain.value:+4.0f} [{100 * v.gain.low:+4.0f} to {100 * v.gain.high:+4.0f}]"
+        if v.gain.objects < LEAST_OBJECTS:  # no number without an interval
+            gain = f"no interval from {v.gain.objects} objects"
         print(f"  {v.cell:<{width}}  {v.design:<{names}}  {gain}  {v.answer.replace('-', ' ')}")
     if found.money.missing:
         print(f"  nothing is said in money without {', '.join(found.money.missing)}")
