@@ -1,11 +1,13 @@
-"""The picture of the default beside its table."""
+"""The pictures of the default beside its table."""
 
 from __future__ import annotations
 
-from scripts.draw_accuracy import DOCS, draw, read_designs
+import pytest
+from scripts.draw_accuracy import DOCS, PICTURES, draw, read_designs
 
 
-def test_the_picture_shows_the_table() -> None:
+@pytest.mark.parametrize("picture", PICTURES)
+def test_the_pictures_show_the_table(picture: str) -> None:
     designs = read_designs((DOCS / "local-first.md").read_text(encoding="utf-8"))
     assert [design.name for design in designs if design.ours] == [
         "the default",
@@ -14,4 +16,4 @@ def test_the_picture_shows_the_table() -> None:
         "2048",
         "1024",
     ]
-    assert draw(designs) == (DOCS / "local-first.svg").read_text(encoding="utf-8")
+    assert draw(PICTURES[picture], designs) == (DOCS / picture).read_text(encoding="utf-8")
