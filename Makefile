@@ -58,7 +58,7 @@ test-extras: $(EXTRAS_VENV)/.ready
 	$(EXTRAS_BIN)/python -m pytest -q -m extras
 
 # these measure a data set or a run, which must be given: python -m benchmarks.NAME --help
-GIVEN := audit audit_labels duplicates forecast_designs labelling local local_peer official_extraction serving threshold
+GIVEN := audit audit_labels decisions duplicates forecast_designs labelling local local_peer official_extraction serving threshold
 # what benchmarks share
 SHARED := photos spectra
 

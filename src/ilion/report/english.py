@@ -21,6 +21,7 @@ def design_text(design: str, words: Words) -> str:
         design: The name, as a run stores it: parts with " + " between them.
         words: The catalogue.
 
+    >>> from ilion.wording import load_words
     >>> design_text("local features in 16384 B + reading", load_words("report", "ja"))
     '局所特徴（写真1枚16,384バイト）＋文字の読み取り'
     """
@@ -60,6 +61,7 @@ def in_language(result: RunResult, words: Words) -> RunResult:
 def note_text(note: str, words: Words) -> str:
     """Return a note of a run in the language of a page: of a stage, or of what is wrong with a data set.
 
+    >>> from ilion.wording import load_words
     >>> note_text("a/b.tar: is not read; move it to distractors/ if it holds distractors",
     ...           load_words("report", "ja"))
     'a/b.tar：読み込んでいません。無関係な写真が入っている場合は、distractors/に移してください'
@@ -71,6 +73,7 @@ def note_text(note: str, words: Words) -> str:
 def failure_text(reason: str, words: Words) -> str:
     """Return why a run failed, in the language of a page: as a sentence that says so where it is not known.
 
+    >>> from ilion.wording import load_words
     >>> failure_text("a: the database holds no readable image", load_words("report", "ja"))
     'データベースに読み取れる画像がありません（a）'
     """

@@ -149,12 +149,12 @@ def test_what_an_engine_returns_is_checked(
             (other_queries, "ranking of other queries"),
             (other_database, "or over another database"),
             (too_many, "returned 11 results a query, asked for 10"),
-            (broken, r"failed: ZeroDivisionError\('nothing there'\)"),
+            (broken, "failed: ZeroDivisionError: nothing there"),
             (lambda *args, **settings: [], "returned list, not a Ranking"),
         )
     ):
         register(ENGINES, f"wrong{number}", engine)
-        with pytest.raises(ConfigError, match=f"search.method = 'wrong{number}' .*{message}"):
+        with pytest.raises(ConfigError, match=f"search.method = 'wrong{number}'.*{message}"):
             api.evaluate(experiment(f"out{number}", f"wrong{number}", k=10))
 
 
