@@ -72,7 +72,8 @@ PICTURES = {
 def read_designs(text: str) -> list[Design]:
     """Read the first table of the page.
 
-    >>> row = "| design | a | b | bytes | ms |\\n|---|\\n| **the default** | **0.8** | | 1,000 to 3,000 | 40; 20 |"
+    >>> head = "| design | a | b | bytes | ms |\\n|---|\\n"
+    >>> row = head + "| **the default** | **0.8** | | 1,000 to 3,000 | 40; 20 |"
     >>> [found] = read_designs(row)
     >>> found.name, found.accuracies, found.sizes, found.times
     ('the default', (0.8, None), (2000.0, 2000.0), (40.0, 20.0))
@@ -87,8 +88,8 @@ def read_designs(text: str) -> list[Design]:
         name = re.sub(r"[*`]|\(.*\)", "", name).strip()
         ours = name == "the default" or "budget=" in name
         short = name.replace("search.local.budget=", "").replace("search.method=", "")
-        fast, slow = (_first(cell) for cell in (asked.split(";") + [""])[:2])
-        designs.append(Design(short, (one, two), (size, size), (fast, slow), ours))
+        first, second = (_first(cell) for cell in [*asked.split(";"), ""][:2])
+        designs.append(Design(short, (one, two), (size, size), (first, second), ours))
     return designs
 
 
