@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ilion.cli.common import AsJson, BadImage, console, progress_bars, say_json
+from ilion.wording import counted
 
 
 class _Group(TyperGroup):
@@ -69,7 +70,7 @@ def find(
     kinds: dict[str, list[float]] = {}
     for suspect in found.suspects:
         kinds.setdefault(suspect.kind, []).append(suspect.confidence)
-    print(f"{found.name}: {found.photos:,} photos, {len(found.suspects):,} suspects")
+    print(f"{found.name}: {counted(found.photos, 'photo')}, {counted(len(found.suspects), 'suspect')}")
     for kind, sure in kinds.items():
         print(f"  {len(sure):>5} {kind:<12} {sum(sure):.1f} expected to be real")
     if found.settled:
@@ -109,7 +110,10 @@ def apply(
     from ilion import api
 
     done = api.apply_audit(decisions, dataset, who=who, unsure=unsure)
-    print(f"{done.decided} decisions, {done.labels} labels changed, {done.unsure} cannot be told")
+    print(
+        f"{counted(done.decided, 'decision')}, {counted(done.labels, 'label')} changed, "
+        f"{done.unsure} cannot be told"
+    )
     print(f"table: {done.table}" if done.table else "nothing is new: all of them were applied before")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from ilion.cli.common import AsJson, console, progress_bars, say_json
 from ilion.errors import ConfigError
+from ilion.wording import counted
 
 if TYPE_CHECKING:
     from ilion.serve.answers import Answer
@@ -109,7 +110,9 @@ def index(
     if as_json:
         say_json({**asdict(status), "unreadable": unreadable})
         return
-    print(f"{status.photos:,} photos of {status.objects:,} objects, design {status.design!r}")
+    print(
+        f"{counted(status.photos, 'photo')} of {counted(status.objects, 'object')}, design {status.design!r}"
+    )
     if status.without_descriptor:
         print(f"  {status.without_descriptor:,} photos cannot be read and cannot be found")
     _say_unreadable(unreadable, "cannot be found" if status.without_descriptor else "not added")
@@ -183,7 +186,7 @@ def box_from(text: str) -> Any:
 def _say(name: str, answer: Answer) -> None:
     searched = answer.searched
     left = f", {searched.filtered:,} left out by the filter" if searched.filtered else ""
-    print(f"{name}: {searched.photos:,} photos searched{left}, {1e3 * searched.seconds:.0f} ms")
+    print(f"{name}: {counted(searched.photos, 'photo')} searched{left}, {1e3 * searched.seconds:.0f} ms")
     if searched.without_descriptor:
         print(f"  {searched.without_descriptor:,} photos of the index cannot be found: they cannot be read")
     if answer.none:
@@ -233,7 +236,10 @@ def add(
 
 
 def _say_added(done: Added) -> None:
-    print(f"{done.added:,} photos added, {done.replaced:,} replaced, {done.unchanged:,} were there already")
+    print(
+        f"{counted(done.added, 'photo')} added, {done.replaced:,} replaced, "
+        f"{done.unchanged:,} were there already"
+    )
     _say_unreadable(done.unreadable)
 
 
@@ -265,7 +271,10 @@ def remove(
     if as_json:
         say_json({"removed": removed})
     else:
-        print(f"{removed:,} photos removed; 'ilion index {folder} --compact' deletes them from the disk")
+        print(
+            f"{counted(removed, 'photo')} removed; 'ilion index {folder} --compact' deletes them "
+            "from the disk"
+        )
 
 
 def say_index(folder: Path, as_json: bool) -> None:
@@ -279,7 +288,10 @@ def say_index(folder: Path, as_json: bool) -> None:
     if status.engine != "embedded":
         print(f"  descriptors are searched in {status.engine}")
     megabytes = {name: f"{size / 1e6:,.1f} MB {name}" for name, size in status.bytes.items()}
-    print(f"{status.photos:,} photos of {status.objects:,} objects, {status.shards:,} parts")
+    print(
+        f"{counted(status.photos, 'photo')} of {counted(status.objects, 'object')}, "
+        f"{counted(status.shards, 'part')}"
+    )
     print(f"  design {status.current}: {status.design}")
     for number, name in status.designs.items():
         if number != status.current:
@@ -291,7 +303,7 @@ def say_index(folder: Path, as_json: bool) -> None:
         (status.staged, "are being added, or were when a process ended"),
     ):
         if count:
-            print(f"  {count:,} photos {what}")
+            print(f"  {counted(count, 'photo')} {what}")
     if status.labels:
         print(f"  labels: {', '.join(f'{name} ({n} values)' for name, n in status.labels.items())}")
     print(f"  {', '.join(megabytes.values())}; {status.revision} changes so far")

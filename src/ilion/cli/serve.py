@@ -15,6 +15,7 @@ import typer
 from ilion.cli.common import AsJson, console, progress_bars, say_json
 from ilion.cli.index import IndexFolder
 from ilion.errors import ConfigError, IlionError, MissingExtraError
+from ilion.wording import counted
 
 if TYPE_CHECKING:
     from ilion.serve.index import Index
@@ -240,8 +241,12 @@ def export_feedback(
     if as_json:
         say_json(done)
         return
-    print(f"{done.queries:,} queries of {done.objects:,} objects, {done.photos:,} photos of the index")
-    left = f"{done.unconfirmed:,} searches that nobody confirmed, {done.without:,} without a photo or name"
+    print(
+        f"{counted(done.queries, 'query', 'queries')} of {counted(done.objects, 'object')}, "
+        f"{counted(done.photos, 'photo')} of the index"
+    )
+    left = f"{counted(done.unconfirmed, 'search', 'searches')} that nobody confirmed, "
+    left += f"{done.without:,} without a photo or name"
     print(f"  left out: {left}")
     print(f"evaluate a design on them with: ilion run {output}")
 
@@ -265,9 +270,15 @@ def enrich_index(
     if as_json:
         say_json(done)
         return
-    print(f"{done.photos:,} photos of {done.objects:,} objects, tried on {done.asked:,} held-out searches")
+    print(
+        f"{counted(done.photos, 'photo')} of {counted(done.objects, 'object')}, tried on "
+        f"{counted(done.asked, 'held-out search', 'held-out searches')}"
+    )
     print(f"  first object is right: {done.first[0]:.1%} before, {done.first[1]:.1%} after")
-    print(f"  {done.better:,} searches better, {done.worse:,} worse; 1/rank of the right object")
+    print(
+        f"  {counted(done.better, 'search', 'searches')} better, {done.worse:,} worse; "
+        "1/rank of the right object"
+    )
     print(f"  {done.reciprocal[0]:.3f} -> {done.reciprocal[1]:.3f}, ", end="")
     print(f"95% interval of the gain {done.gain.low:+.3f} to {done.gain.high:+.3f}")
     print(f"  left out: {done.left:,} of objects with one visit, {done.there:,} that are there already")
