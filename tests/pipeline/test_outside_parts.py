@@ -37,6 +37,14 @@ from ilion.localfeatures.base import build
 from ilion.localfeatures.codecs import Code
 from ilion.reranking.base import Findings
 """
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages name the parts from outside that a process has asked for: here none of other tests."""
+    monkeypatch.setattr(registry, "_used", set())
+
+
 SETTINGS = {
     "model": ["extraction.model={}"],
     "tower": ["extraction.text_tower={}", "dataset.queries=text"],
