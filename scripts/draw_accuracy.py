@@ -128,7 +128,7 @@ def draw_panel(axis: Axis, designs: Sequence[Design], which: int) -> list[str]:
         out.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{"#0b5fa5" if design.ours else "#b4571a"}"/>')
         at = (
             f'x="{x - 8}" y="{y + 14}" text-anchor="end"'
-            if x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT)
+            if x > LEFT + 0.63 * (WIDTH - LEFT - RIGHT)
             else f'x="{x + 8}" y="{y - 8 if design.name == "the default" else y + 12}"'
         )
         out.append(f"<text {at}>{name}</text>")
