@@ -31,7 +31,7 @@ def test_from_photos_to_an_answer(photos: Path, quick: Path, tmp_path: Path) -> 
     made = json.loads(run("index", photos, broken, "-o", folder, "--like", quick, "--json"))
     assert (made["photos"], made["objects"], list(made["unreadable"])) == (30, 4, ["broken.jpg"])
     said = run("add", folder, photo, "--object", "mine", "--label", "Site=Osaka")
-    assert "1 photos added" in said
+    assert "1 photo added" in said
     [answer] = json.loads(run("search", folder, photo, "--json", "--html", page, "-k", 3))
     assert answer["query"] == str(photo)
     assert answer["objects"][0]["name"] == "mine"
@@ -43,7 +43,7 @@ def test_from_photos_to_an_answer(photos: Path, quick: Path, tmp_path: Path) -> 
     assert "photo.jpg" in run("search", folder, "--like", "photo.jpg", "--where", "site=Osaka")
     assert "(1 values)" in run("status", folder)
     assert json.loads(run("status", folder, "--json"))["photos"] == 31
-    assert "1 photos removed" in run("remove", folder, "-", input="photo.jpg\n")
+    assert "1 photo removed" in run("remove", folder, "-", input="photo.jpg\n")
     assert "bytes are free" in run("index", folder, "--compact")
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ilion.cli.common import AsJson, BadImage, console, progress_bars, say_json
-from ilion.wording import counted
+from ilion.cli.common import AsJson, BadImage, console, counted, progress_bars, say_json
 
 
 class _Group(TyperGroup):

@@ -160,6 +160,13 @@ def with_experiment(command: Callable[[ExperimentConfig, bool], None]) -> Callab
     return given
 
 
+def counted(count: int, one: str, other: str = "") -> str:
+    """Return what `ilion.wording.counted` returns, which is loaded only now: no help needs it."""
+    from ilion import wording
+
+    return wording.counted(count, one, other)
+
+
 def say_json(value: object) -> None:
     """Print a value as JSON on stdout."""
     # another encoding may lack a character, which must not be lost from what programs read

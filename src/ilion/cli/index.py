@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, console, progress_bars, say_json
+from ilion.cli.common import AsJson, console, counted, progress_bars, say_json
 from ilion.errors import ConfigError
-from ilion.wording import counted
 
 if TYPE_CHECKING:
     from ilion.serve.answers import Answer

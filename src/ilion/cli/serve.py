@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ilion.cli.common import AsJson, console, progress_bars, say_json
+from ilion.cli.common import AsJson, console, counted, progress_bars, say_json
 from ilion.cli.index import IndexFolder
 from ilion.errors import ConfigError, IlionError, MissingExtraError
-from ilion.wording import counted
 
 if TYPE_CHECKING:
     from ilion.serve.index import Index
