@@ -152,12 +152,12 @@ def _commands(kind: str, case: Path, seed: int) -> list[tuple[object, ...]]:
 
 
 DAMAGED = {
-    "plain": ("set", 160), "ilias": ("set", 140), "features": ("files", 160), "imported": ("model", 120),
-    "json": ("results", 80), "pickle": ("results", 80), "plain-run": ("run", 160), "ilias-run": ("run", 40),
-    "settings": ("e.toml", 80),
+    "plain": ("set", 320), "ilias": ("set", 280), "features": ("files", 320), "imported": ("model", 240),
+    "json": ("results", 160), "pickle": ("results", 160), "plain-run": ("run", 320), "ilias-run": ("run", 80),
+    "settings": ("e.toml", 160),
 }  # fmt: skip
-"""Kind of world -> what of it is damaged, and the number of cases; 1,020 in all."""
-CHUNK = 20
+"""Kind of world -> what of it is damaged, and the number of cases; 2,040 in all."""
+CHUNK = 40
 """Cases of a test."""
 
 
