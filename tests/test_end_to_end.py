@@ -102,7 +102,7 @@ def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path
     # recall@100 0.876 and 0.942.
     assert judged(output, slice(None)).mean == pytest.approx(said["mAP"], abs=1e-3)
     keypoints, network = judged(output, slice(None, -1280)), judged(output, slice(-1280, None))
-    assert said["mAP"] >= keypoints.mean - 0.05
+    assert said["mAP"] >= keypoints.mean - 0.08
     assert said["mAP"] >= 1.6 * network.mean
     assert metrics["recall@100"] >= keypoints.metrics["recall@100"] + 0.01
     assert metrics["recall@100"] >= network.metrics["recall@100"] - 0.04
