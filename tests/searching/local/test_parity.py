@@ -9,7 +9,7 @@ import pytest
 from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, photo_of, query_of, small_model
 
 from ilion.searching.asmk.votes import SHIFTS
-from ilion.searching.local import compiled, compiled_pairs
+from ilion.searching.local import compiled, compiled_motions, compiled_pairs
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.matches import FAINT, LIMIT, Matches, find_matches, squares_of, sum_up, weigh
 from ilion.searching.local.postings import make_segment, pack_counts, unpack_counts
@@ -223,7 +223,7 @@ def test_the_motion_is_found_among_wrong_matches() -> None:
     image = compiled.unpack(matches.records)
     starts = np.array([0, len(matches)])
     arguments = (query.frames, image, weights, np.arange(72), matches.places, 0.012)
-    sums, motions, supports = compiled_pairs.verify(starts, *arguments)
+    sums, motions, supports = compiled_motions.verify(starts, *arguments)
     np.testing.assert_allclose(motions[0], MOTION, atol=0.03)
     assert supports[:12].sum() >= 10
     assert supports[12:].sum() <= 2
@@ -236,7 +236,9 @@ def test_a_spot_and_a_stored_feature_count_once() -> None:
     frames, image, weights = (np.concatenate([a, a]) for a in (query.frames, image, weights))
     spots, places = np.tile(np.arange(12), 2), np.arange(24)
     for spot, place in ((spots, places), (places, spots)):
-        _, _, supports = compiled_pairs.verify(np.array([0, 24]), frames, image, weights, spot, place, 0.012)
+        _, _, supports = compiled_motions.verify(
+            np.array([0, 24]), frames, image, weights, spot, place, 0.012
+        )
         assert 10 <= supports.sum() <= 12
         assert (supports[:12] & supports[12:]).sum() == 0
 
@@ -245,7 +247,7 @@ def test_one_match_is_no_evidence_and_none_is_no_error() -> None:
     query, matches, weights = planted(1, 0)
     image = compiled.unpack(matches.records)
     own = (query.frames, image, weights, np.arange(1), matches.places, 0.012)
-    sums, motions, supports = compiled_pairs.verify(np.array([0, 0, 1]), *own)
+    sums, motions, supports = compiled_motions.verify(np.array([0, 0, 1]), *own)
     assert not sums.any()
     assert not motions.any()
     assert not supports.any()

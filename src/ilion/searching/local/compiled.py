@@ -2,7 +2,7 @@
 
 All sums are taken in a fixed order (no fast math), so results do not depend on processors or threads. This
 module imports numba, which takes half a second, so the others import it inside functions. What is compiled of
-pairs of photos is in `ilion.searching.local.compiled_pairs`.
+pairs of photos is in `ilion.searching.local.compiled_pairs` and `compiled_motions`.
 
 Letters: M features, D dimensions after projection, C coarse and F fine words (W = C * F words in all), m
 parts of a code of K values each, P postings, E entries (pairs of a query feature and a word that is looked

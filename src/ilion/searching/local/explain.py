@@ -47,7 +47,7 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
         model: Words and codes of both.
     """
     from ilion.searching.local.compiled import unpack
-    from ilion.searching.local.compiled_pairs import verify
+    from ilion.searching.local.compiled_motions import verify
 
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])

@@ -285,7 +285,8 @@ def look_closer(
         (N,) votes of the photos with most of them, 0 for the others; and what is known of the shortlist.
     """
     from ilion.searching.local.compiled import group, unpack
-    from ilion.searching.local.compiled_pairs import verify, vote
+    from ilion.searching.local.compiled_motions import verify
+    from ilion.searching.local.compiled_pairs import vote
 
     weights = weigh(matches, len(query), totals)
     ballots = weights * matches.similarities.astype(np.float64) ** VOTE
