@@ -40,25 +40,21 @@ def here(*arguments: str) -> str:
 
 @pytest.fixture
 def dairy(grocery: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Copy the ten cartons of one dairy, which look alike, with every third positive, and one shard; and list
-    a fifth of its distractors.
+    """Copy the ten cartons of one dairy, which look alike, with one shard; and list half of its distractors.
+
+    That is a quarter of the photos, and a hard one: every third object and a whole shard give mAP 0.71.
     """
     root = tmp_path / "dairy"
     for folder in sorted((grocery / "ilias_core").glob("arla_*")):
-        target = root / "ilias_core" / folder.name
-        shutil.copytree(folder / "query", target / "query")
-        (target / "pos").mkdir()
-        for photo in sorted((folder / "pos").glob("*.jpg"))[::3]:
-            for file in (folder / "pos").glob(f"{photo.stem}*"):
-                shutil.copyfile(file, target / "pos" / file.name)
+        shutil.copytree(folder, root / "ilias_core" / folder.name)
     shard = Path("distractors") / "distractors_00000.tar"
     (root / "distractors").mkdir()
     shutil.copyfile(grocery / shard, root / shard)
     shutil.copyfile(grocery / "taxonomy.json", root / "taxonomy.json")
     with tarfile.open(root / shard) as tar:
         ids = sorted(f"{shard.name}/{name.partition('.')[0]}" for name in tar.getnames())
-    subset = tmp_path / "fifth.txt"
-    subset.write_text("\n".join(ids[::5]))
+    subset = tmp_path / "half.txt"
+    subset.write_text("\n".join(ids[::2]))
     return root, subset
 
 
@@ -84,28 +80,27 @@ def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path
     chosen += ["--set", "extraction.model=default"]
     said: dict[str, Any] = json.loads(ilion("run", *chosen))
     print(json.dumps({key: said[key] for key in ("mAP", "ci95", "metrics", "cost")}, indent=1))
-    assert (said["queries"], said["database"], said["skipped"]) == (10, 209, [])
+    assert (said["queries"], said["database"], said["skipped"]) == (10, 568, [])
     # both halves, in 16 bits
     assert said["cost"]["bytes_per_image"] == 2 * (16_384 + 1_280)
     metrics = said["metrics"]
     assert said["ci95"][0] < said["mAP"] < said["ci95"][1]
     # All of the database is among 1000 results. The codebook is learnt from keypoints, so these move with
-    # the instructions that OpenCV picks and with the seed. Measured with AVX-512, without, and without AVX2
-    # with another seed: mAP 0.523 and 0.542, R@1 0.9, P@10 0.48, recall@100 0.938 and 0.959. Among 568 photos
-    # mAP moved by 0.04, R@1 by 0.2, P@10 by 0.05 and recall@100 by 0.04 with these, two more seeds, one
-    # thread, and versions of OpenCV and NumPy.
-    assert said["mAP"] >= 0.48
+    # the instructions that OpenCV picks and with the seed. Measured with AVX-512, without, without AVX2 too,
+    # with one thread, with OpenCV 4.10 and 5.0, NumPy 2.0 and 2.4, and with three seeds: mAP 0.540 to 0.580,
+    # R@1 0.8 to 1.0, P@10 0.79 to 0.84, recall@100 0.737 to 0.774.
+    assert said["mAP"] >= 0.52
     assert metrics["R@1"] >= 0.7
-    assert metrics["P@10"] >= 0.42
-    assert metrics["recall@100"] >= 0.89
-    # What the halves are worth alone moves along. Measured: mAP of the keypoints 0.560, of the network 0.286;
-    # recall@100 0.876 and 0.942.
+    assert metrics["P@10"] >= 0.76
+    assert metrics["recall@100"] >= 0.715
+    # What the halves are worth alone moves along. Measured: mAP of the keypoints less 0.014 to plus 0.005 (at
+    # equal weights less 0.12), recall@100 plus 0.001 to 0.037; of the network 0.259 and 0.583.
     assert judged(output, slice(None)).mean == pytest.approx(said["mAP"], abs=1e-3)
     keypoints, network = judged(output, slice(None, -1280)), judged(output, slice(-1280, None))
-    assert said["mAP"] >= keypoints.mean - 0.08
-    assert said["mAP"] >= 1.6 * network.mean
-    assert metrics["recall@100"] >= keypoints.metrics["recall@100"] + 0.01
-    assert metrics["recall@100"] >= network.metrics["recall@100"] - 0.04
+    assert said["mAP"] >= keypoints.mean - 0.03
+    assert said["mAP"] >= 1.9 * network.mean
+    assert metrics["recall@100"] >= keypoints.metrics["recall@100"] - 0.01
+    assert metrics["recall@100"] >= network.metrics["recall@100"] + 0.12
     assert metrics["recall@1000"] == metrics["oracle@1000"] == 1.0
     report = Path(said["report"])
     assert 500_000 < report.stat().st_size < 15_000_000
@@ -130,27 +125,25 @@ def test_grocery_without_any_setting(dairy: tuple[Path, Path], tmp_path: Path) -
     chosen = [str(dairy[0]), "--set", f"dataset.subset={dairy[1]}", "-o", str(output), "--json"]
     said: dict[str, Any] = json.loads(ilion("run", *chosen))
     print(json.dumps({key: said[key] for key in ("mAP", "ci95", "metrics", "cost")}, indent=1))
-    assert (said["queries"], said["database"], said["skipped"]) == (10, 209, [])
+    assert (said["queries"], said["database"], said["skipped"]) == (10, 568, [])
     assert said["cost"]["bytes_per_image"] <= 16_384
-    # measured: 0.798 and all ten first; not measured with other versions of OpenCV
-    assert said["mAP"] >= 0.7
+    assert said["mAP"] >= 0.62
     assert said["metrics"]["R@1"] >= 0.9
     page = Path(said["report"]).read_text()
     assert "link-picture" in page
     again = json.loads(here("evaluate", *chosen))
     assert again["mAP"] == said["mAP"]
     assert set(again["cost"]["reused"]) == {"postings", "queries", "search"}
-    # a quarter of the bytes, on every third carton and half of these distractors
+    # a quarter of the bytes, on every third carton and a quarter of these distractors
     for number, folder in enumerate(sorted((dairy[0] / "ilias_core").iterdir())):
         if number % 3:
             shutil.rmtree(folder)
     few = tmp_path / "few.txt"
-    few.write_text("\n".join(dairy[1].read_text().splitlines()[::2]))
+    few.write_text("\n".join(dairy[1].read_text().splitlines()[::4]))
     chosen = [str(dairy[0]), "--set", f"dataset.subset={few}", "-o", str(tmp_path / "small"), "--json"]
     small = json.loads(here("evaluate", *chosen, "--set", "search.local.budget=4096"))
-    assert small["database"] == 101
-    # what all photos share, some 7 KB, weighs more among few
-    assert (small["cost"]["bytes_per_image"] - 4096) * small["database"] <= 8192
-    # measured: 0.805 and all four first; not measured with other versions of OpenCV
-    assert small["mAP"] >= 0.68
+    assert small["database"] == 212
+    assert small["cost"]["bytes_per_image"] <= 4096
+    # measured with AVX-512 and without: 0.865 and all four first; not measured with other versions of OpenCV
+    assert small["mAP"] >= 0.78
     assert small["metrics"]["R@1"] >= 0.75

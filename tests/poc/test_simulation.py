@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-import scipy
+import scipy.stats
 
 from ilion.evaluation.intervals import cautious_interval
 from ilion.poc.cells import Outcomes
@@ -78,11 +78,11 @@ def test_what_does_not_pay_is_seldom_said_to_pay(measure: Measure, objects: int,
     least = {name: float(truth[number].max()) for number, name in enumerate(DESIGNS)} | {"global": 0.0}
     shares = Weighted(np.full(len(CELLS), 1 / len(CELLS)), CELLS)
     pays = 0
-    for seed in range(60):
+    for seed in range(120):
         outcomes = simulate(rng, objects, shift, measure, missing)
         found = compare_designs(outcomes, "global", shares, least, measure, seed)
         pays += any(verdict.answer == "pays" for verdict in found.verdicts)
-    assert pays / 60 <= 0.05 + 0.03  # 60 repetitions are known to 0.03
+    assert pays / 120 <= 0.05 + 0.02  # 120 repetitions are known to 0.02
 
 
 @pytest.mark.slow
