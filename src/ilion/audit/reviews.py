@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ilion.audit.decisions import Decision, Decisions
 from ilion.audit.suspects import Answer, read_audit
-from ilion.errors import ArtifactError
+from ilion.storage.sqlite import Connection, connect
 
 FILE = "reviews.sqlite"
 _SCHEMA = """
@@ -31,16 +30,12 @@ class Reviews:
         self.folder = folder
 
     @contextmanager
-    def _open(self, where: str = "") -> Iterator[sqlite3.Connection]:
-        # before anybody answered, reading leaves no file behind
-        path = where or str(self.folder / FILE)
-        try:
-            # an answer takes a millisecond to write: a connection of its own needs no lock among threads
-            with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
-                connection.execute(_SCHEMA)
-                yield connection
-        except sqlite3.DatabaseError as error:
-            raise ArtifactError(f"{self.folder / FILE}: cannot be used ({error})") from error
+    def _open(self, *, kept: bool = True) -> Iterator[Connection]:
+        # an answer takes a millisecond to write: a connection of its own needs no lock among threads
+        with closing(connect(self.folder / FILE, seconds=10, kept=kept)) as connection:
+            connection.doing = "used"
+            connection.execute(_SCHEMA)
+            yield connection
 
     def answer(self, suspect: str, who: str, answer: Answer, at: str) -> None:
         """Keep an answer; an earlier one of the same reviewer goes.
@@ -61,8 +56,8 @@ class Reviews:
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         """Return suspect, reviewer, answer and time of each answer, by time."""
-        where = "" if (self.folder / FILE).exists() else ":memory:"
-        with self._open(where) as connection:
+        # before anybody answered, reading leaves no file behind
+        with self._open(kept=(self.folder / FILE).exists()) as connection:
             return connection.execute("SELECT * FROM answers ORDER BY at, suspect, who").fetchall()
 
     def answers(self) -> dict[str, dict[str, str]]:

@@ -8,7 +8,6 @@ is what a later visit gains. Asked against photos that were added is also who se
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -27,6 +26,7 @@ from ilion.serve.photos import NewPhoto, digest_of
 from ilion.serve.tables import FILE
 from ilion.serve.writer import add, remove, writing
 from ilion.serve.writer.designs import bring
+from ilion.storage.sqlite import connect
 from ilion.types import Box, Float64, MemorySource, Value
 
 VISIT = 3600.0
@@ -180,7 +180,7 @@ def _try(
 def _copy(index: Index, folder: Path) -> Index:
     """Copy an index; what never changes, descriptors and features, is linked."""
     folder.mkdir()
-    with writing(index), closing(sqlite3.connect(folder / FILE)) as target:
+    with writing(index), closing(connect(folder / FILE)) as target:
         index.tables.connection.backup(target)
         for part in ("artifacts", "designs"):
             for path in sorted((index.folder / part).rglob("*")):

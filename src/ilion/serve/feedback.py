@@ -21,6 +21,7 @@ from ilion.images import probe
 from ilion.opening import parse_json
 from ilion.serve.answers import Answer
 from ilion.serve.index import Index
+from ilion.storage.sqlite import Connection, connect
 from ilion.types import Value
 
 FILE = "feedback.sqlite"
@@ -104,13 +105,11 @@ class Feedback:
         self.path.chmod(0o600)
         self.forget(before=time.time() - days * DAY)
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA secure_delete = ON")
-        except sqlite3.Error as error:
-            raise ArtifactError(f"{self.path}: cannot be opened ({error})") from error
+    def _open(self) -> Connection:
+        connection = connect(self.path)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.doing = "used"
         return connection
 
     def keep(
@@ -156,7 +155,9 @@ class Feedback:
                     "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?)",
                     (name, photo, json.dumps(list(objects)), right, who, time.time()),
                 )
-            except sqlite3.IntegrityError:
+            except ArtifactError as error:
+                if not isinstance(error.__cause__, sqlite3.IntegrityError):
+                    raise
                 raise DatasetError(f"search {name!r} is not kept any more") from None
 
     def forget(self, *, before: float = float("inf"), names: Iterable[str] | None = None) -> int:

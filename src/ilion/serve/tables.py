@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
 
 from ilion.errors import ArtifactError
+from ilion.storage.sqlite import Connection, connect
 
 FILE = "index.sqlite"
 FORMAT = 1
@@ -81,63 +81,6 @@ CREATE TABLE thumbnails (
 """
 
 
-class _Cursor(sqlite3.Cursor):
-    """A cursor whose errors are sentences, wherever it is used."""
-
-    def execute(self, *arguments: Any) -> Self:
-        with self._told():
-            return super().execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> Self:
-        with self._told():
-            return super().executemany(*arguments)
-
-    def executescript(self, *arguments: Any) -> Self:
-        with self._told():
-            super().executescript(*arguments)
-        return self
-
-    def fetchone(self) -> Any:
-        with self._told():
-            return super().fetchone()
-
-    def fetchall(self) -> list[Any]:
-        with self._told():
-            return super().fetchall()
-
-    def __next__(self) -> Any:
-        with self._told():
-            return super().__next__()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            done = self.connection
-            assert isinstance(done, _Connection)
-            raise ArtifactError(f"{done.path}: cannot be {done.doing} ({error})") from error
-
-
-class _Connection(sqlite3.Connection):
-    """A connection that knows its file, and what is being done to it."""
-
-    path: Path
-    doing = "opened"
-
-    def cursor(self, factory: Any = _Cursor) -> Any:
-        return super().cursor(factory)
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        return _Cursor(self).execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        return _Cursor(self).executemany(*arguments)
-
-    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
-        return _Cursor(self).executescript(*arguments)
-
-
 def is_unmade(folder: Path) -> bool:
     """Return whether the tables of a folder were never made: the disk was full, or the process was killed."""
     try:
@@ -197,31 +140,21 @@ class Tables:
         return self._own
 
     @property
-    def _own(self) -> _Connection:
-        found: _Connection | None = getattr(self._local, "connection", None)
+    def _own(self) -> Connection:
+        found: Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._local.connection = self._connect()
         return found
 
-    def _connect(self) -> _Connection:
-        try:
-            connection = sqlite3.connect(
-                self.path,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,  # each is used by one thread, and closed by any
-                factory=_Connection,
-            )
-            connection.path = self.path
-            self._connections.append(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # what was committed is on the disk: an acknowledged photo outlives the power supply
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA trusted_schema = OFF")
-        except sqlite3.Error as error:  # of `connect` itself
-            raise ArtifactError(f"{self.path}: cannot be opened ({error})") from error
+    def _connect(self) -> Connection:
+        connection = connect(self.path, seconds=BUSY_SECONDS)
+        self._connections.append(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # what was committed is on the disk: an acknowledged photo outlives the power supply
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.doing = "read"
         return connection
 
