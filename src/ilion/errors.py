@@ -43,7 +43,7 @@ class MissingExtraError(ExtractionError):
     """An optional dependency is not installed; the message holds its install line.
 
     Args:
-        what: What the user asked for, as they wrote it.
+        what: Request of the user, as they wrote it.
         extra: Name of the extra that provides it, such as ``torch``.
     """
 

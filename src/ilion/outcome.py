@@ -183,7 +183,7 @@ class Ledger:
         kept: In the shortlist, verified, with as many wrong results in front.
         lowered: In the shortlist, verified, and yet with more wrong results in front.
         unverified: In the shortlist without a verified match.
-        unverified_lowered: Those of ``unverified`` with more wrong results in front than before.
+        unverified_lowered: Number of ``unverified`` with more wrong results in front than before.
         beyond: In the database, but not in the shortlist.
         unreachable: Not in the database of the run.
         before: mAP before re-ranking.
@@ -301,7 +301,7 @@ class MissingShard:
     Args:
         name: Name of the shard.
         images: Number of its images; 0 where that is not known.
-        reason: What went wrong.
+        reason: Cause of the failure.
     """
 
     name: str
@@ -340,8 +340,8 @@ class Reading(Value):
         bytes_per_image: Stored bytes of texts an image.
         explain: Function from a query number and a database row to what was read in both; None where a
             finished run has lost the stored texts.
-        sources: What holds the texts, for reading them again: ``texts`` and ``query-texts`` -> folder of the
-            artifact, then its keys.
+        sources: Artifacts of the texts, for loading them again: ``texts`` and ``query-texts`` -> folder of
+            the artifact, then its keys.
     """
 
     use: str

@@ -84,10 +84,10 @@ class Registry(Generic[P]):
     """The parts of one kind, by name.
 
     Args:
-        kind: What the parts are, for messages, such as ``local features``.
+        kind: Name of the kind, for messages, such as ``local features``.
         package: Package whose modules register the built-in parts; they are imported when a name is first
             asked for.
-        takes: How a part is called, for messages, such as ``(name, options)``.
+        takes: Arguments of a part, for messages, such as ``(name, options)``.
         check: Function that says what a part from outside must be, "" where it is that; None takes whatever
             can be called.
     """
@@ -142,7 +142,7 @@ class Registry(Generic[P]):
         """Refuse what cannot be a part of this kind.
 
         Raises:
-            ConfigError: It cannot.
+            ConfigError: The part cannot be one.
         """
         if wanted := self._check(make):
             raise ConfigError(f"{self.kind} {name!r} must be {wanted}, not {_shown(make)}; {_HELP}")
@@ -289,7 +289,7 @@ def load_code(place: str) -> ModuleType:
             and its folder is not searched for what it imports; ``__init__.py`` is a package with its folder.
 
     Raises:
-        ConfigError: It does not exist or cannot be imported.
+        ConfigError: The module or file does not exist or cannot be imported.
     """
     try:
         if not place.endswith(".py"):
@@ -325,11 +325,11 @@ def check_made(what: str, made: object, spec: type) -> None:
 
     Args:
         what: The part, for messages.
-        made: What it made: something with a method ``extract`` and a ``spec``.
+        made: Object that the part made, with a method ``extract`` and a ``spec``.
         spec: Class of the ``spec``.
 
     Raises:
-        ConfigError: It lacks one of them.
+        ConfigError: The object lacks one of them.
     """
     if not callable(getattr(made, "extract", None)):
         raise ConfigError(f"{what} gave {_shown(made)}, which has no method extract(images); {_HELP}")

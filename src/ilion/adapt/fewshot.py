@@ -243,7 +243,7 @@ class Split:
 
     Args:
         photos: Image ids to learn from.
-        objects: Their instances, in the same order.
+        objects: Instances of those photos, in the same order.
         queries: Query ids of all other instances.
     """
 

@@ -109,7 +109,7 @@ def load_labels(path: Path, encoding: str = "") -> Labels:
 
     Raises:
         DatasetError: The file is missing or empty, a row has another form, or a path leaves the folder.
-        MissingExtraError: It is a workbook, and the extra ``excel`` is not installed.
+        MissingExtraError: The table is a workbook, and the extra ``excel`` is not installed.
     """
     rows: list[tuple[str, str, str]] = []
     try:

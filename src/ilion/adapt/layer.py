@@ -72,7 +72,7 @@ class Layer(ABC):
             (N, D') float32, each row L2-normalised.
 
         Raises:
-            ArtifactError: They have other dimensions, or a value is not finite.
+            ArtifactError: The descriptors have other dimensions, or a value is not finite.
         """
         if values.ndim != 2 or values.shape[1] != self.dim_in:
             raise ArtifactError(

@@ -46,7 +46,7 @@ class Pair(Value):
     Args:
         first: Number of a photo.
         second: Number of another one.
-        relation: How one came from the other.
+        relation: Way in which one came from the other.
         confidence: Probability in [0, 1] that they are one photo (of a burst: one moment).
         bits: Differing bits of the hashes, -1 where they were not compared.
         likeness: Correlation of the pixels.
@@ -226,7 +226,7 @@ def judge_overlap(first: int, second: int, seen: Overlap, bits: int = -1) -> Pai
     Args:
         first: Number of a photo.
         second: Number of another one.
-        seen: What they have in common.
+        seen: Overlap of the two photos.
         bits: Differing bits of their hashes.
     """
     if seen.likeness < MOMENT or max(seen.first, seen.second) < LEAST_SHARE:

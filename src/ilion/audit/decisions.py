@@ -35,7 +35,7 @@ class Decision(Value):
         answer: ``same``: it shows the object, or the objects are the same. ``different``: it does not.
             ``other``: it shows the other object instead. ``unsure``: it cannot be told. ``duplicate``: the
             photos are one. ``box``: the box is wrong.
-        who: Who decided.
+        who: Name of the person.
         when: When, ISO 8601.
     """
 
@@ -66,7 +66,7 @@ def read_decisions(path: Path, who: str = "") -> Decisions:
         who: Name of the reviewer, where the file has none.
 
     Raises:
-        DatasetError: It is no such file, or a decision makes no sense.
+        DatasetError: The file is not such a table, or a decision makes no sense.
     """
     try:
         plain = parse_json(read_bytes(path))

@@ -28,7 +28,7 @@ class Judged(Value):
 
     Args:
         ranking: The ranking.
-        dataset: Its data set.
+        dataset: Data set that was searched.
         definition: Definition of AP.
         k: Cut-off.
     """

@@ -39,12 +39,12 @@ def label_suspects(
     A photo that is not its object but another one is one suspect; it is no second one of that other object.
 
     Args:
-        shown: What speaks for pairs of photos and objects.
+        shown: Evidence for pairs of photos and objects.
         chances: (P,) probability that the photo shows the object.
         asked: The photos that asked.
         ids: Database row -> id, of all rows in ``shown``.
         names: Names of the objects.
-        roles: What the photos are said to show.
+        roles: Labels of the photos.
         queries: Object -> ids of its query photos.
     """
     chances = _beside_labels(shown, chances)
@@ -138,7 +138,7 @@ def copy_suspects(
     Args:
         pairs: Pairs of photos by their numbers.
         ids: Number -> id.
-        roles: What the photos are said to show.
+        roles: Labels of the photos.
         leaked: Ids of photos of labelled training sets, which must not be in the evaluation. Two of them are
             no suspect.
     """
@@ -189,10 +189,10 @@ def alike_suspects(
     """Return pairs of objects whose photos match the other object's about as well as their own.
 
     Args:
-        shown: What speaks for pairs of photos and objects.
+        shown: Evidence for pairs of photos and objects.
         names: Names of the objects.
         ids: Database row -> id.
-        roles: What the photos are said to show.
+        roles: Labels of the photos.
         queries: Object -> ids of its query photos.
     """
     strength = np.maximum(shown.numbers["query"], shown.numbers["photos"])

@@ -36,8 +36,8 @@ class Asked(Value):
     """What one photo found when it asked for what it shows.
 
     Args:
-        photo: Its id.
-        row: Its database row; -1 for a query, which is not in the database.
+        photo: Id of the photo.
+        row: Database row of the photo; -1 for a query, which is not in the database.
         objects: Objects that it is said to show.
         rows: (S,) database rows.
         chances: (S,) probability that the row shows the same object, by verified local matches.
@@ -93,14 +93,14 @@ def weigh_labels(
     """Weigh every pair of a photo and an object that is labelled, or for which anything speaks.
 
     Args:
-        asked: What photos of objects found.
+        asked: Results of the photos that asked.
         names: Names of the objects.
         shown: Database row -> numbers of the objects that it is said to show.
         described: Database row -> unit descriptor of what it shows (of its boxes, where it has some); rows
             may lack it.
         queries: Number of an object -> unit descriptors of its queries.
         believed: Rows of ``shown`` that no label names, but which may speak for others.
-        words: What was read in photos; None where nothing was.
+        words: Words read in photos; None where nothing was read.
 
     Returns:
         The pairs with these numbers. ``query``: log odds of the best of the object's queries; ``photos``: of

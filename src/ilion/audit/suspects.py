@@ -37,11 +37,11 @@ class Suspect(Value):
         photos: Ids; first the one in question, then the one it is compared with.
         object: The object in question; "" where there is none.
         other: The object that a ``wrong-label`` seems to show; the second of ``same-object``.
-        relation: How one duplicate came from the other; empty for other kinds.
+        relation: Way in which one duplicate came from the other; empty for other kinds.
         confidence: Calibrated probability in [0, 1] that it is what it seems.
         evidence: Channel -> number, see docs/audit.md.
         roles: For each photo the objects that it is said to show, as (object, role).
-        map_change: What it would change in the mAP if it is what it seems.
+        map_change: Change of the mAP if the suspect is what it seems.
         first_change: The same for R@1.
         boxes: For each photo the region that speaks for it, (x, y, width, height) in pixels; empty for none.
         matches: Pairs of places in the two photos, (x, y, x', y') in pixels, that agree.
@@ -112,7 +112,7 @@ class Audit(Value):
 
     Args:
         dataset: Folder of the data set.
-        name: Its name.
+        name: Name of the data set.
         run: Folder of the run whose ranking says what suspects would change; "" without one.
         suspects: The most valuable first; those that somebody settled before are left out.
         precision: mAP, by its definition, of the objects with positives; None without any.
@@ -121,7 +121,7 @@ class Audit(Value):
         photos: Number of photos that were looked at.
         queries: Object -> ids of its query photos, to show beside others.
         settled: Number of suspects that were settled before.
-        notes: What was not looked at, one sentence each.
+        notes: Parts that were not looked at, one sentence each.
         unreadable: Ids of the photos that could not be read.
     """
 

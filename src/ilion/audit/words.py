@@ -73,7 +73,7 @@ class Vocabulary:
     """The words of objects, by the photos that are said to show them.
 
     Args:
-        words: What was read.
+        words: Words read in photos of objects and database.
         shown: Database row -> numbers of the objects that it is said to show.
     """
 

@@ -166,7 +166,7 @@ def box_from(text: str) -> Any:
     """Return the box that a person wrote as four numbers.
 
     Raises:
-        ConfigError: It is no box.
+        ConfigError: The text is not a box.
 
     >>> box_from("10,20,30,40").area
     1200.0

@@ -63,7 +63,7 @@ class ExtractionConfig:
             averaged. Empty asks with the text alone.
         long_texts: ``cut`` drops what a model cannot read of a long text; ``average`` reads it in pieces.
         text_weight: Share of the text in the descriptor of a query of image and text, [0, 1].
-        text_fusion: How a query of image and text is compared: by the ``sum`` of both descriptors, or by the
+        text_fusion: Comparison with a query of image and text: by the ``sum`` of both descriptors, or by the
             ``product`` of both similarities.
         on_bad_image: ``error`` stops at an unreadable image; ``skip`` counts it and shows it in the report.
         fit_images: Largest number of database images from which a model learns its codebook.

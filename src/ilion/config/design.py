@@ -65,7 +65,7 @@ class Design(Value):
 
         Raises:
             ArtifactError: The folder holds no finished run.
-            ConfigError: Its results were made elsewhere, so nothing can be asked; or its threshold was set
+            ConfigError: The results were made elsewhere, so nothing can be asked; or the threshold was set
                 for another result.
         """
         plain = read_run(folder)

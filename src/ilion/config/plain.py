@@ -219,7 +219,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: It is missing or not TOML; the message names file and line.
+        ConfigError: The file is missing or not TOML; the message names file and line.
     """
     try:
         data = read_bytes(path)

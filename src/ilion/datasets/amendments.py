@@ -34,10 +34,10 @@ class Amendment(Value):
     Args:
         file: Id of the photo.
         object: The object; "" where no object is concerned.
-        role: What the photo is to the object: ``positive``, ``ignored``, ``none``; "" changes nothing.
-        answer: What the person answered.
+        role: Role of the photo for the object: ``positive``, ``ignored``, ``none``; "" changes nothing.
+        answer: Answer of the person.
         suspect: Key of the suspect that was answered.
-        who: Who answered.
+        who: Name of the person.
         when: When, ISO 8601.
     """
 
@@ -73,7 +73,7 @@ def read_amendments(root: Path) -> tuple[Amendment, ...]:
     """Read the table that counts; none are no amendments.
 
     Raises:
-        DatasetError: It cannot be read, or a row makes no sense.
+        DatasetError: The table cannot be read, or a row makes no sense.
     """
     tables = versions(root)
     if not tables:
@@ -118,7 +118,7 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
 
     Args:
         dataset: The data set.
-        rows: What to change; of several rows for one photo and object, the last one counts.
+        rows: Changes; of several rows for one photo and object, the last one counts.
         unlabelled: Whether objects without a positive are asked for all the same.
     """
     wanted = {(normal(row.file), row.object): row for row in rows if row.role}

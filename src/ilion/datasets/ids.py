@@ -155,8 +155,8 @@ def matches_nothing(subset: Path, wanted: IdSet, example: str) -> DatasetError:
 
     Args:
         subset: The file.
-        wanted: Its ids.
-        example: One of them.
+        wanted: Ids in the file.
+        example: One id of the file, for the message.
     """
     return DatasetError(
         f"{subset}: none of its {len(wanted)} ids is in the data set (such as {example!r}); without them "

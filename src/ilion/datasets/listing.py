@@ -297,8 +297,8 @@ def read_plain(listing: Listing, path: Path) -> str:
         path: The file.
 
     Raises:
-        OSError: It cannot be read, or is no regular file.
-        UnicodeError: It is no text.
+        OSError: The file cannot be read, or is no regular file.
+        UnicodeError: The file is no text.
     """
     found = read_text(path, listing.encoding)
     if found.guessed:

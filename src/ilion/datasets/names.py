@@ -53,7 +53,7 @@ def check_id(image_id: str, where: object) -> str:
         where: Place for messages.
 
     Raises:
-        DatasetError: It is empty, or holds what cannot be written to a file with one id a line.
+        DatasetError: The id is empty, or holds what cannot be written to a file with one id a line.
     """
     bad = bad_characters(image_id) if image_id else "no character"
     if bad:

@@ -38,7 +38,7 @@ def read_rows(path: Path) -> list[str]:
     """Return the lines of a text that are not blank.
 
     Raises:
-        DatasetError: It cannot be read.
+        DatasetError: The file cannot be read.
     """
     try:
         return [line for line in read_text(path, "utf-8").text.splitlines() if line.strip()]
@@ -50,7 +50,7 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]]:
     """Return the rows of a comma-separated table with a header.
 
     Raises:
-        DatasetError: It cannot be read, or lacks a column.
+        DatasetError: The table cannot be read, or lacks a column.
     """
     reader = csv.DictReader(io.StringIO("\n".join(read_rows(path))))
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
@@ -87,7 +87,7 @@ def check_inside(names: Iterable[str], base: Path) -> None:
     """Refuse listed paths that lead out of the folder: a list from elsewhere must not reach other files.
 
     Raises:
-        DatasetError: One does; it is said.
+        DatasetError: A path leads out; the message names it.
     """
     for name in names:
         if name.startswith(("/", "\\")) or ":" in name[:2] or ".." in name.split("/"):

@@ -80,7 +80,7 @@ class RecordShard:
 
     Args:
         name: Unique within the database; safe as a file name.
-        images: Their records, in order.
+        images: Records in order.
     """
 
     name: str
@@ -252,7 +252,7 @@ def plain_shard(shard: Shard) -> dict[str, Any]:
     """Return plain values from which another process can build the same shard.
 
     Raises:
-        ConfigError: It is no `FileShard`, `RecordShard` or `TarShard`.
+        ConfigError: The shard is no `FileShard`, `RecordShard` or `TarShard`.
     """
     if isinstance(shard, FileShard):
         boxes = {name: _plain_boxes(each) for name, each in shard.boxes.items()}

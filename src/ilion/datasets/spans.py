@@ -37,7 +37,7 @@ def parse_span(written: str) -> Span:
             it, or ``2014年6月3日``.
 
     Raises:
-        ValueError: It is none, or a day that the calendar does not have.
+        ValueError: The text is no date, or a day that the calendar does not have.
 
     >>> str(parse_span("2014")), str(parse_span("2016/2")), str(parse_span("2014年6月3日"))
     ('2014-01-01 to 2014-12-31', '2016-02-01 to 2016-02-29', '2014-06-03')

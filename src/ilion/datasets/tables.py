@@ -50,7 +50,7 @@ class Row:
         """Return a value as a number.
 
         Raises:
-            ValueError: It is not one.
+            ValueError: The value is not a number.
         """
         text = self.values.get(column, "")
         return float(text.replace(",", ".") if self.comma == "," else text)

@@ -39,7 +39,7 @@ class TarIndex(NamedTuple):
     """Content of a tar.
 
     Args:
-        members: Its regular files, in order; a hard link to an earlier one is that file once more.
+        members: Regular files in order; a hard link to an earlier one is that file once more.
         links: Names of the links that lead to no file before them, which are passed over.
     """
 

@@ -54,7 +54,7 @@ class OnnxExtractor:
 
     Args:
         model: Content of an ONNX file, its path, or a loaded network.
-        spec: What the numbers depend on; a ``dim`` of 0 is replaced by what the model returns.
+        spec: Spec of the descriptors; a ``dim`` of 0 is replaced by what the model returns.
         options: ``device``, ``threads`` and ``batch_size`` are used.
         pooling: A name in `ilion.descriptors.pooling.POOLINGS`.
         prefix_tokens: Tokens before the patches, for outputs of shape (B, T, C).

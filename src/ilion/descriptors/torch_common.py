@@ -71,7 +71,7 @@ class TorchExtractor:
 
     Args:
         tower: The network, on the CPU.
-        spec: What the numbers depend on; its ``dim`` is replaced by what the network returns.
+        spec: Spec of the descriptors; its ``dim`` is replaced by what the network returns.
         options: ``device``, ``precision``, ``threads`` and ``batch_size`` are used.
 
     Raises:
@@ -249,7 +249,7 @@ def library(info: ModelInfo, name: str) -> Any:
     """Import a library of the ``torch`` extra.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: The library is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -305,7 +305,7 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
 
     Raises:
         ConfigError: There is no such file.
-        ExtractionError: It holds anything but tensors by name.
+        ExtractionError: The file holds anything but tensors by name.
     """
     import torch
 

@@ -123,7 +123,7 @@ class VladExtractor:
         """Take learnt arrays back.
 
         Raises:
-            ExtractionError: Their shapes are not those of this model.
+            ExtractionError: The shapes are not those of this model.
         """
         expected = {"mean": (128,), "basis": (128, self._dims), "codebook": (self._words, self._dims)}
         for name, shape in expected.items():

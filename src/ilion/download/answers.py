@@ -115,7 +115,7 @@ def judge(url: str, status: int, headers: Mapping[str, str], start: int, respons
 
     Raises:
         Fault: The answer is wrong in a way that may go away.
-        Refusal: It is a no.
+        Refusal: The server refuses.
     """
     if status in AGAIN:
         wait = waiting_time(headers.get("Retry-After", ""))

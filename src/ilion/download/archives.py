@@ -68,7 +68,8 @@ def safe_parts(name: str) -> tuple[str, ...]:
     r"""Split a member's name into path parts, or refuse it.
 
     Raises:
-        ArtifactError: It is absolute, has ``..``, a drive, a backslash or control characters, or is too deep.
+        ArtifactError: The name is absolute, has ``..``, a drive, a backslash or control characters, or is too
+            deep.
 
     >>> safe_parts("./a/b.jpg")
     ('a', 'b.jpg')

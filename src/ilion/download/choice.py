@@ -45,7 +45,7 @@ def parse_numbers(text: str, first: int, count: int) -> tuple[int, ...]:
     """Read numbers such as ``0-9,12``.
 
     Raises:
-        ConfigError: It is no such list, or a number is outside ``first`` to ``first + count - 1``.
+        ConfigError: The text is no such list, or a number is outside ``first`` to ``first + count - 1``.
 
     >>> parse_numbers("0-2,5", 0, 10)
     (0, 1, 2, 5)

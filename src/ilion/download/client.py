@@ -131,7 +131,7 @@ class Client:
         """Read a body piece by piece as it arrives.
 
         Raises:
-            Fault: It was cut off, reset, or stalled.
+            Fault: The connection was cut off, reset, or stalled.
             Stopped: Somebody asked to stop.
         """
         window, got = time.monotonic(), 0

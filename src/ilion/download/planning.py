@@ -33,7 +33,7 @@ class Item:
 
     Args:
         file: File to fetch.
-        urls: Its addresses, the preferred one first.
+        urls: Addresses of the file, the preferred one first.
         state: ``done`` (verified earlier and unchanged), ``unverified`` (there, must be read), ``partial`` or
             ``missing``.
         here: Bytes that are there.
@@ -56,7 +56,7 @@ class Plan:
     Args:
         recipe: Recipe of the data set.
         folder: Folder of the download.
-        items: Its files.
+        items: Files to fetch.
         free: Bytes that the disk has left.
     """
 

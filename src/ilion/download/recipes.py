@@ -122,7 +122,7 @@ def check_path(path: str, where: str) -> str:
     """Return ``path`` if it stays below any folder it is joined to.
 
     Raises:
-        ConfigError: It is absolute, hidden, has ``..``, or characters that some file system gives a meaning.
+        ConfigError: The path is absolute, hidden, has ``..``, or characters that file systems interpret.
 
     >>> check_path("yfcc100m/a_0.tar", "recipe")
     'yfcc100m/a_0.tar'
@@ -139,7 +139,7 @@ def parse_recipe(text: str | bytes, where: str) -> Recipe:
     """Read a recipe from TOML; ``where`` is its place for messages.
 
     Raises:
-        ConfigError: It is not TOML, a key is unknown, or an address, path or checksum is impossible.
+        ConfigError: The text is not TOML, a key is unknown, or an address, path or checksum is impossible.
     """
     try:
         recipe = from_dict(Recipe, parse_toml(text))

@@ -109,7 +109,7 @@ def hash_file(
         tell: Callback that receives the number of further bytes read.
 
     Raises:
-        ArtifactError: It cannot be read.
+        ArtifactError: The file cannot be read.
     """
     digest = hashlib.sha256()
     try:

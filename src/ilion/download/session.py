@@ -45,7 +45,7 @@ class Done:
         recipe: Name of the data set.
         folder: Folder of the data set.
         files: Local paths of the wanted files that are there and verified.
-        records: Their records.
+        records: Records of the files.
         absent: Optional files that the source does not have.
         bytes_needed: Bytes that had to be fetched.
         bytes_fetched: Bytes that were fetched, those fetched twice included.

@@ -80,7 +80,7 @@ class Target:
         setting: One of `SETTINGS`.
         figure: The published mAP@1k, a fraction.
         steps: The commands in their order.
-        notes: What stands in the way, or differs from the benchmark's own way, one sentence each.
+        notes: Obstacles, and differences from the benchmark's own way, one sentence each.
         prices: Rates.
     """
 

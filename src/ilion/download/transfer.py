@@ -58,7 +58,7 @@ class Transfer:
     Args:
         client: Client that sends the requests.
         file: File to fetch.
-        urls: Its addresses, the preferred one first.
+        urls: Addresses of the file, the preferred one first.
         folder: Folder of the download.
         tell: Callback that receives the number of further bytes; negative when bytes were dropped.
         announced: Bytes that recipe or server announced before; None if neither did.
@@ -91,7 +91,7 @@ class Transfer:
 
         Raises:
             MissingFile: The file is optional, and no address has it.
-            ArtifactError: It cannot be had, does not verify, or cannot be written; what is there is kept.
+            ArtifactError: The file cannot be had, verified, or written; what is there is kept.
             Stopped: Somebody asked to stop; what is there is kept.
         """
         known = read_record(self.folder, self.file.path)

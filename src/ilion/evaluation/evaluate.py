@@ -80,7 +80,7 @@ def evaluate(
 
     Args:
         ranking: The results, rows of the same database as the ground truth.
-        truth: What should be found; every query needs a positive (an unreachable one will do).
+        truth: Positives and ignored images; every query needs a positive (an unreachable one will do).
         axes: Instances and slices, in the order of the ground truth's queries; None takes every query for an
             instance of its own.
         definition: See `ilion.evaluation.average_precision.average_precision`.
@@ -92,7 +92,7 @@ def evaluate(
             stand in order of their ids, the last one first, as in trec_eval.
         metrics: Further metrics, such as ``P@4``; see `ilion.evaluation.metrics`.
         usual: Whether the metrics that every run has are computed too.
-        average: What means go over: ``queries``, or ``instances``, each the mean of its queries.
+        average: Unit of the means: ``queries``, or ``instances``, each the mean of its queries.
         boundaries: Axis -> where its bins meet, ascending. Axes that are not named keep those in
             `BOUNDARIES`.
         bootstrap: Samples for the intervals.

@@ -35,7 +35,7 @@ def explain_gains(
     Args:
         before: The ranking before.
         after: The ranking after: its first S results are those of ``before`` in another order.
-        truth: What should be found, queries in the order of the rankings.
+        truth: Positives and ignored images, queries in the order of the rankings.
         verified: (Q, S) whether an image of the shortlist has a verified match, in the order of ``before``.
         definition: Definition of AP.
         k: Cut-off of AP.

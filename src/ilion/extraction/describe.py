@@ -90,7 +90,7 @@ def load_part(
         upright: Whether to turn it as its EXIF orientation says.
 
     Raises:
-        ImageError: It cannot be read or decoded; the message says where it is.
+        ImageError: The image cannot be read or decoded; the message says where it is.
     """
     boxes = record.boxes if box_use != "none" else ()
     with naming_place(record) as where:
@@ -190,11 +190,11 @@ def describe(
 
     Args:
         records: The images.
-        description: What is made of them.
+        description: Kind of description.
         skipped: List to which images are added that cannot be read, if they are to be skipped.
-        box_use: What to do with the boxes of records that have some.
+        box_use: Use of the boxes of records that have some.
         on_bad_image: ``error`` or ``skip``.
-        advice: What to do about an unreadable image, beyond what its message says.
+        advice: Remedy for an unreadable image, beyond what its message says.
         workers: Number of decoding threads; 0 means one per core.
         progress: Callback that receives the number of images just done.
 
@@ -246,8 +246,8 @@ def describe_shard(
 
     Args:
         shard: Part of the database.
-        key: Its key, see `ilion.extraction.shards.shard_keys`.
-        description: What is made of its images.
+        key: Key of the shard, see `ilion.extraction.shards.shard_keys`.
+        description: Kind of description.
         artifact: Artifact of the shard; its inputs hold what the description depends on.
         on_bad_image: ``error`` or ``skip``.
         workers: Number of decoding threads; 0 means one per core.
@@ -317,7 +317,7 @@ def describe_queries(
         queries: Image queries.
         artifact: Artifact of the queries.
         store: Describes photos and stores them under a key; receives the time at the start.
-        no: What to say of a query that is a text.
+        no: Sentence for a query that is a text.
 
     Returns:
         The key of the stored shard, and whether it was there already.

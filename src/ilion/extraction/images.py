@@ -39,13 +39,13 @@ def load_image(record: ImageRecord, spec: ExtractorSpec, box_use: BoxUse = "none
     Args:
         record: The image.
         spec: Spec of the model.
-        box_use: What to do with the record's boxes, if it has any.
+        box_use: Use of the record's boxes, if it has any.
 
     Returns:
         (H, W, 3) RGB uint8.
 
     Raises:
-        ImageError: It cannot be read or decoded; the message says where it is.
+        ImageError: The image cannot be read or decoded; the message says where it is.
     """
     # the benchmark's own extractor knows no EXIF in tars
     upright = not (spec.resize == "ilias" and isinstance(record.source, TarSource))
@@ -131,7 +131,7 @@ def describe_images(
     Args:
         records: The images.
         extractor: The model, fitted.
-        box_use: What to do with the boxes of records that have some.
+        box_use: Use of the boxes of records that have some.
         on_bad_image: ``error`` or ``skip``.
         dtype: ``float16`` or ``float32``.
         workers: Number of decoding threads; 0 means one per core.
@@ -164,7 +164,7 @@ def extract_queries(
     Args:
         queries: Images, texts, or both.
         extractor: The model, fitted; for texts it needs a text tower.
-        artifact: Where the descriptors belong.
+        artifact: Artifact of the descriptors.
         box_use: For queries with boxes.
         workers: Decoding threads.
         companions: Image query -> text that is asked with it; their descriptors are added.
@@ -244,7 +244,7 @@ def _reads_texts(extractor: Extractor, blind: bool) -> bool:
     """Tell whether a model can describe texts.
 
     Raises:
-        ExtractionError: It cannot, and must.
+        ExtractionError: The model cannot, and must.
     """
     if not isinstance(extractor, TextExtractor) and not blind:
         raise ExtractionError(
@@ -270,8 +270,8 @@ def fit(
     Args:
         sample: Draws the sample; called only when it is needed.
         extractor: The model.
-        spec: Its spec, for the image size.
-        artifact: Where the learnt arrays belong; its inputs must hold the sample's fingerprint.
+        spec: Spec of the model, for the image size.
+        artifact: Artifact of the learnt arrays; its inputs must hold the sample's fingerprint.
         seed: For the model.
         on_bad_image: ``error`` or ``skip``; skipped images are counted when their shard is described.
         workers: Decoding threads.

@@ -72,7 +72,7 @@ class Recall:
     Args:
         stamps: Stamps of the images of the shard.
         places: Number of the image in the shard -> key of an earlier shard, and row in it.
-        seconds: What describing them took then.
+        seconds: Time that describing them took then, in seconds.
     """
 
     stamps: Stamps
@@ -121,8 +121,8 @@ def write_stamps(
     Args:
         artifact: Artifact of the shard.
         key: Key of the shard.
-        records: Its images, skipped ones too.
-        stamps: Theirs.
+        records: Images of the shard, skipped ones too.
+        stamps: Stamps of those images.
         ids: Ids of the images that it holds.
     """
     rows = {record.id: number for number, record in enumerate(records)}

@@ -42,7 +42,7 @@ def place_in_full(features: LocalFeatures, view: View) -> LocalFeatures:
 
     Args:
         features: In pixels of the view.
-        view: Where they were found.
+        view: View in which they were found.
 
     >>> view = View(np.zeros((50, 50, 3), np.uint8), (10, 20), (0.5, 0.5), (200, 300))
     >>> one = np.ones(1, np.float32)
@@ -73,7 +73,7 @@ class LocalDescription(Description[View, LocalFeatures]):
     """The local features of an image.
 
     Args:
-        extractor: What finds and describes.
+        extractor: Extractor of local features.
         enlarge: Whether images smaller than the extractor's side are brought to it.
     """
 
@@ -110,8 +110,8 @@ class EncodedDescription(StoredDescription[View, bytes]):
     """The local features of an image, as a codec stores them.
 
     Args:
-        features: What finds and describes.
-        codec: What encodes.
+        features: Description by local features.
+        codec: Codec of the features.
     """
 
     features: LocalDescription
@@ -159,7 +159,7 @@ def describe_local(
 
     Args:
         records: The images.
-        extractor: What finds and describes.
+        extractor: Extractor of local features.
         skipped: List to which images are added that cannot be read, if they are to be skipped.
         enlarge: Whether images smaller than the extractor's side are brought to it.
         options: Further arguments of `ilion.extraction.describe.describe`.
@@ -218,9 +218,9 @@ def learn_codec(
 
     Args:
         sample: Draws the sample; called only when it is needed.
-        extractor: What finds and describes.
+        extractor: Extractor of local features.
         settings: Kind and size of the codec.
-        artifact: Where it belongs; its inputs must hold the extractor's spec, the settings and the sample.
+        artifact: Artifact of the codec; its inputs must hold the spec, the settings and the sample.
         seed: For the sample of features and for the codec.
         source: Features of these images at full precision, if they are stored: no image is then looked at,
             and the codec is the same.
@@ -289,9 +289,9 @@ def extract_local_queries(
 
     Args:
         queries: Image queries.
-        extractor: What finds and describes.
+        extractor: Extractor of local features.
         artifact: Artifact of the queries; its inputs must hold the extractor's spec.
-        box_use: What to do with the boxes of queries.
+        box_use: Use of the boxes of queries.
         enlarge: Whether images smaller than the extractor's side are brought to it.
         workers: Number of decoding threads; 0 means one per core.
 

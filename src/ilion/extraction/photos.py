@@ -81,10 +81,10 @@ def describe_photo_queries(
     """Describe the photos of queries at all sizes, in memory.
 
     Args:
-        photos: Their photos.
+        photos: Photos of the queries.
         model: Words and codes.
         settings: The sizes.
-        box_use: What to do with the boxes of queries.
+        box_use: Use of the boxes of queries.
         workers: Number of threads; 0 means one per core.
 
     Raises:
@@ -120,7 +120,7 @@ def extract_photo_queries(
         model: Words and codes.
         settings: The sizes.
         artifact: Artifact of the queries; its inputs must hold what they depend on.
-        box_use: What to do with the boxes of queries.
+        box_use: Use of the boxes of queries.
         workers: Number of threads; 0 means one per core.
 
     Returns:

@@ -53,7 +53,7 @@ def find_source(
     Args:
         root: Folder of the artifacts.
         kind: Kind of the artifact.
-        inputs: What it must depend on, with the extractor's spec as ``spec``; a ``codec`` is not looked at.
+        inputs: Inputs of the source, with the extractor's spec as ``spec``; a ``codec`` is not looked at.
         keys: Shards that must be finished.
         on_bad_image: With ``error``, shards that skipped images do not count.
 
@@ -97,7 +97,7 @@ def recode(
 
     Args:
         source: Features at full precision.
-        keys: Its shards; the new ones have the same.
+        keys: Keys of the stored shards; the new ones have the same.
         codec: Codec that is to store the features.
         artifact: Artifact of the new bytes; its inputs must hold those of the source, and the codec's digest.
         features: Largest number of features an image, the first ones; None keeps as many as the codec does.

@@ -27,7 +27,7 @@ def is_finished(artifact: Artifact, key: str, on_bad_image: OnBadImage) -> bool:
     """Tell whether a shard is described.
 
     Args:
-        artifact: Where finished ones are.
+        artifact: Artifact of the finished shards.
         key: Key of the shard.
         on_bad_image: Images that were skipped once are an error when skipping is not asked for any more, so
             their shard counts as unfinished.
@@ -42,8 +42,8 @@ def stats_since(started: float, images: int, skipped: Sequence[Skipped] = ()) ->
 
     Args:
         started: `time.perf_counter` at the start.
-        images: How many were described.
-        skipped: Those that were not.
+        images: Number of described images.
+        skipped: Skipped images.
     """
     return ShardStats(images, time.perf_counter() - started, peak_memory(), machine(), tuple(skipped))
 

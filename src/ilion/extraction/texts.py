@@ -30,7 +30,7 @@ class TextDescription(StoredDescription[ReadImage, ReadImage]):
     """The lines of text in an image.
 
     Args:
-        reader: What reads; thread-safe.
+        reader: Reader of words; thread-safe.
     """
 
     reader: Reader
@@ -82,9 +82,9 @@ def read_queries(
 
     Args:
         queries: Image queries.
-        reader: What reads.
+        reader: Reader of words.
         artifact: Artifact of the texts; its inputs must hold the reader's spec and the use of boxes.
-        box_use: What to do with the boxes of queries.
+        box_use: Use of the boxes of queries.
         workers: Number of threads; 0 means one per core.
 
     Returns:

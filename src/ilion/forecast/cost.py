@@ -73,13 +73,13 @@ class CostPoint:
     Args:
         images: Database images.
         describe_hours: Hours to describe them all once; None where descriptors were imported.
-        describe_range: Its range, or None.
+        describe_range: Range of that time, or None.
         search_ms: Milliseconds of a query, exact search.
-        search_range: Its range, or None.
+        search_range: Range of that time, or None.
         disk_bytes: Bytes of descriptors and ids on disk.
         memory_bytes: Peak memory, without what the system caches of the mapped files.
         price: Price of describing and keeping, or None without rates.
-        price_range: Its range, or None.
+        price_range: Range of the price, or None.
     """
 
     images: int

@@ -29,9 +29,9 @@ class HoldOut:
         size: Number of distractors that it was made for.
         measured: mAP there.
         foretold: Mean of the forecast.
-        interval: Its 95% interval.
+        interval: 95% interval of the forecast.
         deviation: Standard deviation of its replicates.
-        log_linear: What a straight line over the logarithm of the size gives, through a tenth, a third and
+        log_linear: Forecast of a straight line over the logarithm of the size, through a tenth, a third and
             all of ``start``; of a re-ranked design what was measured at ``start``.
     """
 

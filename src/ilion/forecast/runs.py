@@ -53,7 +53,7 @@ class ForecastResult(Value):
         prices: Rates that were given.
         machine: Machine that the cost was measured on.
         measured: Cost of the measured sizes, ascending.
-        warnings: Where the forecast goes beyond what its checks support: kind -> values for the sentence.
+        warnings: Limits beyond which the checks support nothing: kind -> values for the sentence.
     """
 
     name: str
@@ -228,7 +228,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """Parse sizes such as ``300,10K,1.5M``.
 
     Raises:
-        ConfigError: It is no such list.
+        ConfigError: The text is no such list.
 
     >>> parse_sizes("300,10K,1.5M,100M")
     (300, 10000, 1500000, 100000000)

@@ -169,12 +169,12 @@ class ShortlistCounts(Value):
         """Compute AP@k (Q,) if so many distractors stand above the positives before and after re-ranking.
 
         Args:
-            final: What `final` gave.
+            final: Values of `final`.
             above_first: (T,) distractors above by the first stage.
             above_final: Distractors above after re-ranking, of the positives of ``final``.
             definition: Definition of AP.
             k: Cut-off.
-            places: What `places` gave; None computes it.
+            places: Values of `places`; None computes them.
         """
         known = self.first
         places = self.places(final) if places is None else places

@@ -49,8 +49,8 @@ class Stage:
 
     Args:
         images: Database images.
-        distractors: Those that show none of the objects.
-        kind: How its accuracy is known: ``measured``; ``forecast``, within the factor that was checked;
+        distractors: Number of photos that show none of the objects.
+        kind: Origin of the accuracy: ``measured``; ``forecast``, within the factor that was checked;
             ``extrapolated``, beyond it.
         accuracy: mAP; None where nothing can be said.
         interval: 95% for the queries at hand once it is measured; None where it is measured or
@@ -59,10 +59,10 @@ class Stage:
         disk_bytes: Bytes on disk.
         memory_bytes: Peak memory.
         search_ms: Milliseconds a query.
-        search_range: Its range; None with one measured size, whose straight line through 0 says too much.
+        search_range: Range of that time; None with one measured size: a line through 0 says too much.
         describe_hours: Hours to describe all photos once; None where that was not measured.
         price: Price of describing and keeping; None without rates.
-        gates: What must be looked at before the next stage.
+        gates: Checks before the next stage.
     """
 
     images: int

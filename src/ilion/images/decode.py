@@ -99,7 +99,7 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse a header that claims no pixels, or more than allowed.
 
     Raises:
-        ImageError: It does.
+        ImageError: The header claims no pixels, or too many.
     """
     if width < 1 or height < 1:
         raise ImageError(

@@ -65,7 +65,7 @@ def open_image(data: bytes, kind: str) -> Iterator[Image.Image]:
     argument. The kind is one of `FORMATS`.
 
     Raises:
-        ImageError: This Pillow has no such plugin, the extra for it is not installed, or the file is damaged.
+        ImageError: Pillow here has no such plugin, the extra for it is not installed, or the file is damaged.
     """
     Image.init()
     if kind == "heic":
@@ -107,7 +107,7 @@ def _register_heif() -> None:
     """Add the decoder of HEIC, which is an extra, to Pillow's.
 
     Raises:
-        ImageError: It is not installed.
+        ImageError: The extra is not installed.
     """
     try:
         from pillow_heif import register_heif_opener

@@ -115,7 +115,7 @@ def open_features(path: Path, partition: Partition | None = None) -> FeatureFile
         partition: Kind of its rows; None takes the one in its name.
 
     Raises:
-        ArtifactError: It is missing, no HDF5 file, lacks a dataset, or its datasets do not fit together.
+        ArtifactError: The file is missing, not HDF5, lacks a dataset, or its datasets do not fit together.
     """
     named = partition_of(path)
     if partition is None and named is None:

@@ -53,7 +53,7 @@ class Imported:
         dtype: Type of the stored values, ``float16`` or ``float32``.
         partitions: Partition -> keys of its shards, in order.
         rows: Partition -> number of descriptors.
-        notes: What a reader should know, one sentence each.
+        notes: Remarks for the reader, one sentence each.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Imported:
         """Return the descriptors of some partitions as one database, memory-mapped.
 
         Args:
-            partitions: Their names; those that were not imported are empty.
+            partitions: Names of partitions; those that were not imported are empty.
             ids: See `ilion.storage.DescriptorSet`.
         """
         keys = [key for name in partitions for key in self.partitions.get(name, ())]
@@ -179,7 +179,7 @@ def open_imported(folder: Path) -> Imported:
 
     Raises:
         ConfigError: The folder holds none.
-        ArtifactError: It is damaged.
+        ArtifactError: The folder is damaged.
     """
     if not (folder / FILE).is_file():
         raise ConfigError(

@@ -43,7 +43,7 @@ class Results:
         indices: (Q, K) int64 into ``database_ids``; -1 beyond ``counts``.
         counts: (Q,) int64, number of results that each query really has.
         complete: Whether ``database_ids`` are all of the database.
-        notes: What a reader should know about the file, one sentence each.
+        notes: Remarks for the reader of the file, one sentence each.
 
     Raises:
         ArtifactError: A promise above does not hold.

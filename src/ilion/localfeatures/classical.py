@@ -108,7 +108,7 @@ class ClassicalExtractor:
     """Detect, choose, describe; images in threads.
 
     Args:
-        spec: What the numbers depend on.
+        spec: Spec of the features.
         detect: Finds and describes the strongest keypoints of an image.
         threads: Number of images described at once; 0 means one per core.
     """

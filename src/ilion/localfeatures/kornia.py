@@ -170,7 +170,7 @@ class KorniaExtractor:
     """Keypoints of a network.
 
     Args:
-        spec: What the numbers depend on.
+        spec: Spec of the features.
         kind: The network's own way of use.
         network: On its device.
         batch_size: Images of one shape computed together.
@@ -237,7 +237,7 @@ def fetch_network(name: str, licence: str, download_mb: int, fetch: Callable[[],
     """Get a network with kornia's pretrained weights; say licence and size first.
 
     Raises:
-        ExtractionError: They cannot be fetched.
+        ExtractionError: The weights cannot be fetched.
     """
     log.warning(
         "%s: fetching weights unless they are cached: about %d MB, licence: %s", name, download_mb, licence
@@ -257,7 +257,7 @@ def load_weights(network: Module, path: Path, name: str) -> None:
 
     Raises:
         ConfigError: There is no such file.
-        ExtractionError: It does not fit.
+        ExtractionError: The state dict does not fit.
     """
     content = read_torch(path)
     try:

@@ -63,7 +63,7 @@ def read_codec(folder: Path) -> Codec:
     """Read what `write_codec` wrote.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        ArtifactError: The file is missing or damaged.
     """
     head: _CodecHead = read_json(folder / "codec.json", _CodecHead)
     codec = rebuild(head["settings"], read_arrays(folder / "codec.npz"))

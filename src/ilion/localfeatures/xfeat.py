@@ -230,7 +230,7 @@ class XFeatExtractor:
     """Keypoints and descriptors from the maps of the network, one image at a time.
 
     Args:
-        spec: What the numbers depend on.
+        spec: Spec of the features.
         network: The loaded network.
     """
 

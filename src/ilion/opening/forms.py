@@ -23,7 +23,7 @@ def find_misfit(value: object, form: Any, where: str = "", without: Collection[s
     """Return what in a JSON value is not of its form, and where; "" if all is.
 
     Args:
-        value: What JSON gave.
+        value: Value read from JSON.
         form: A type; see above. All required keys must be there; a dataclass has no others.
         where: The place of the value, for the message.
         without: Names of a dataclass's fields that are not stored.

@@ -21,7 +21,7 @@ def parse_json(data: bytes | str, **hooks: Any) -> Any:
         hooks: Arguments of `json.loads`.
 
     Raises:
-        ValueError: It is no JSON, or nested beyond reason.
+        ValueError: The text is no JSON, or nested beyond reason.
 
     >>> parse_json(b'[1]'), parse_json("[1]".encode("utf-16"))
     ([1], [1])
@@ -40,7 +40,7 @@ def parse_toml(data: bytes | str) -> dict[str, Any]:
         data: Content of a file.
 
     Raises:
-        ValueError: It is no TOML, nested beyond reason, or in another encoding.
+        ValueError: The text is no TOML, nested beyond reason, or in another encoding.
 
     >>> parse_toml("name = 'x'".encode("utf-16"))
     {'name': 'x'}

@@ -30,7 +30,7 @@ class SpecialFileError(DatasetError, OSError):
 
     Args:
         path: The path.
-        seen: What is there, as in "is a pipe (FIFO), not a file".
+        seen: Kind of what is there, as in "is a pipe (FIFO), not a file".
         remedy: Advice on what to do.
     """
 

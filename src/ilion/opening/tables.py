@@ -32,7 +32,7 @@ class TableError(DatasetError):
 
     Args:
         line: Number of the line; 0 for the whole table.
-        seen: What is wrong.
+        seen: Fault of the table.
         remedy: Advice on what to do.
     """
 
@@ -69,10 +69,10 @@ def read_cells(path: Path, encoding: str = "") -> Table:
         encoding: Name of the encoding of a text; "" finds it.
 
     Raises:
-        TableError: It is no table; iterating over the rows raises it for a line that is none.
-        MissingExtraError: It is a workbook, and the extra ``excel`` is not installed.
+        TableError: The file is no table; iterating over the rows raises it for a line that is none.
+        MissingExtraError: The file is a workbook, and the extra ``excel`` is not installed.
         ConfigError: No encoding has that name.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     if path.suffix.lower() in WORKBOOKS:
         return _workbook(path)

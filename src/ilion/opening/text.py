@@ -51,7 +51,7 @@ def read_text(path: Path | str, encoding: str = "", most: int = MOST_TEXT) -> Te
     Raises:
         ConfigError: No encoding has that name.
         OSError: Nothing is there, no regular file, or one that is too large.
-        UnicodeError: It is no text in that encoding.
+        UnicodeError: The file is no text in that encoding.
     """
     return decode_text(read_bytes(path, most), encoding)
 
@@ -80,7 +80,7 @@ def decode_text(data: bytes, encoding: str = "") -> Text:
 
     Raises:
         ConfigError: No encoding has that name.
-        UnicodeError: It is no text in that encoding, or in none.
+        UnicodeError: The bytes are no text in that encoding, or in none.
 
     >>> decode_text("皿,赤いマグカップ".encode("cp932"))
     Text(text='皿,赤いマグカップ', encoding='cp932', guessed=True)

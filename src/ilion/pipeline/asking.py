@@ -39,7 +39,7 @@ class Described(Value):
     Args:
         queries: The queries.
         prepared: Database and queries of the first stage; None where reading alone ranks.
-        reading: What was read; None without reading.
+        reading: Words read in the queries; None without reading.
         local: Local features of the queries; None where nothing is re-ranked.
     """
 
@@ -97,7 +97,7 @@ class Ready:
     """A design with its database, open and ready to be asked. Safe to share among threads.
 
     Args:
-        pipeline: Its stages; the queries of its data set are asked only by `stored`.
+        pipeline: Stages of the design; the queries of its data set are asked only by `stored`.
     """
 
     pipeline: Pipeline

@@ -24,12 +24,12 @@ class Experiment:
     Args:
         config: All settings.
         dataset: The data set.
-        queries: Its queries of the wanted kind, in order.
+        queries: Queries of the wanted kind, in order.
         artifacts: Folder of the artifacts.
         record: Keeps the record that ``ilion status`` shows.
         progress: Callback that receives the stage, what is done and how much there is.
         companions: Query id -> text that is asked together with its image.
-        notes: What a reader of the result should know, one sentence each; stages add to it.
+        notes: Remarks for the reader of the result, one sentence each; stages add to it.
         looked: Names of the shards whose images were looked at before anything was computed.
         sealed: Whether everything is there and is only opened, as by those who search an index while another
             process writes to it: nothing is locked, computed or recorded.

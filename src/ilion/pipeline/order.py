@@ -76,7 +76,7 @@ class Found:
     Args:
         extracted: Global descriptors, or an inverted file; None where reading alone ranks.
         first: The ranking by sight, or by reading alone.
-        stage: What was read; None without reading.
+        stage: Texts of queries and database, ready to be searched; None without reading.
         fused: Sight and reading together; None where only one of them ranks.
     """
 

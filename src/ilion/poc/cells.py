@@ -163,7 +163,7 @@ def measure_cells(
 
     Args:
         ranking: The results.
-        truth: Their ground truth.
+        truth: Ground truth of the ranking.
         instances: Object of each query of the truth.
         sorted_photos: Cells.
         k: Cut-off of AP.

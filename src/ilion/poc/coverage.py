@@ -47,7 +47,7 @@ class Coverage(Value):
         cells: Cells of the plan, then those of photos without known size or clutter.
         without_size: Number of photos of objects without a box or size.
         clutter_origin: Whether clutter was counted, measured, or is not known.
-        precision: What so many objects give.
+        precision: Precision that so many objects give.
         can_decide: Whether there are enough objects for any interval.
         problems: Kind, file, what is wrong and what to do of every problem of the data set that is an error.
         warnings: Number of its warnings.
@@ -80,10 +80,10 @@ def cover(
     """Hold the photos of a data set against a shot list.
 
     Args:
-        settings: What was asked for.
+        settings: Settings of the proof of concept.
         shots: The shot list.
         dataset: The data set.
-        sorted_photos: Its photos by cell.
+        sorted_photos: Photos of the data set by cell.
         distractors: Number of its distractors.
         spread: Spread over objects.
     """

@@ -40,8 +40,8 @@ class Tried:
 
     Args:
         name: Name of the design.
-        outcomes: What it finds.
-        cost: What it costs.
+        outcomes: Outcomes of its searches.
+        cost: Cost of the design.
     """
 
     name: str
@@ -60,7 +60,7 @@ def decide(
     """Decide which design pays, where, and what may be said.
 
     Args:
-        settings: What was asked for.
+        settings: Settings of the proof of concept.
         sorted_photos: Cells, and the photos in them.
         tried: Designs that were run; without the baseline nothing is recommended.
         not_run: Design -> why it was not run.
@@ -133,7 +133,7 @@ def cannot_win(best: Outcomes, shares: Weighted, measure: Measure, gain: float) 
     below the gain for all searches and in every cell that has a share of them.
 
     Args:
-        best: What the best design finds.
+        best: Outcomes of the best design.
         shares: Shares of the searches.
         measure: Measure.
         gain: Gain worth paying for.

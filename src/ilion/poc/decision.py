@@ -169,7 +169,7 @@ class Statement:
     """A sentence of the decision as data: pages put it into words by its kind.
 
     Args:
-        kind: What is said. ``recommend`` (design, against, first, before, gain), ``stay`` (design: the
+        kind: Kind of statement. ``recommend`` (design, against, first, before, gain), ``stay`` (design: the
             baseline, rivals), ``change-share`` (cells, share with low and high, cheaper, dearer),
             ``change-gain`` (design, gain, break_even), ``pays-in`` (design, cells), ``fails-in`` (design,
             cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, currency,
@@ -211,7 +211,7 @@ class Decision(Value):
         verdicts: One a cell and design that was run, but the baseline; those of ``all`` last.
         money: The same in money.
         recommendation: ``recommend`` or ``stay``, or ``plan`` (said) where nothing may be recommended.
-        change: What would change it: ``change-share`` or ``change-gain``.
+        change: Least change that would change the decision: ``change-share`` or ``change-gain``.
         statements: Further sentences.
         spreads: Standard deviations over objects that a further plan can take: ``cell`` and ``all``, of the
             gain of the best design; empty where there are too few objects, or none differs.

@@ -28,9 +28,9 @@ class Example:
     Args:
         query: Id of the query.
         photo: Id of the best photo of the look-alike.
-        rank: Its rank, from 1.
+        rank: Rank of the wrong photo, from 1.
         positive: Id of the best photo of the object that was asked for; "" where none was found.
-        positive_rank: Its rank; None where none was found.
+        positive_rank: Rank of the right photo; None where none was found.
         differs: Regions of the query photo, in pixels, where points agree with the positive and not with the
             look-alike; empty where points were not compared or nothing differs.
         words: Words read in the query and the positive, and not in the look-alike.
@@ -53,12 +53,12 @@ class LookAlike:
         asked: The object that was asked for.
         shown: The object that was found before it.
         searches: Queries of ``asked`` in which that happened.
-        first: Those of them in which it is the very first answer: a wrong pick.
+        first: Number of those in which it is the very first answer: a wrong pick.
         of: All queries of ``asked``.
         share: Share of all wrong first answers of the run that this pair makes up, objects counting equally.
         cost: Price of its wrong picks, for as many searches as were stated; None without prices.
         examples: Some of the searches.
-        advice: What may help: ``merge`` (each is taken for the other nearly always: they may be one object
+        advice: Possible remedy: ``merge`` (each is taken for the other nearly always: they may be one object
             under two names), ``label`` (tell them apart by a label or a filter), ``view`` (photos of the
             object that show what differs), ``reading`` (words differ), ``local`` (compare points).
     """
@@ -79,11 +79,11 @@ class LookAlikes(Value):
     """All confusions of a run.
 
     Args:
-        pairs: Those that cost most first: by wrong picks, then by searches.
+        pairs: Confused pairs, those that cost most first: by wrong picks, then by searches.
         objects: Number of objects that were asked for.
         queries: Number of queries.
         wrong: Queries whose first answer is wrong.
-        unnamed: Those of them whose first answer shows no object that anybody named.
+        unnamed: Number of those whose first answer shows no object that anybody named.
         mutual: Pairs of objects of which each is taken for the other.
         currency: Currency of the costs; "" without prices.
     """

@@ -108,7 +108,7 @@ def money_line(
     Args:
         design: Name of the design.
         gain: Gain of R@1, as a share of searches.
-        cost: Its cost.
+        cost: Cost of the design.
         baseline: Cost of the baseline.
         money: Prices.
     """

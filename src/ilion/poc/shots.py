@@ -77,8 +77,8 @@ class ShotList(Value):
         photos: Number of photos in all, without distractors.
         needed: Number of objects that the wish needs, which may be more than ``objects``.
         wanted: Half width wanted.
-        planned: What ``objects`` give.
-        ladder: What other numbers give: "for 5 points 84 objects; with your 20 you get 11".
+        planned: Precision that ``objects`` give.
+        ladder: Precision that other numbers give: "for 5 points 84 objects; with your 20 you get 11".
         spread: Standard deviation over objects that the numbers come from.
         spread_from: ``prior``, or ``pilot`` with the run's folder.
     """
@@ -102,7 +102,7 @@ def list_shots(settings: PocConfig, spread: Spread) -> ShotList:
     """Say how many objects and photos each cell needs.
 
     Args:
-        settings: What was asked for.
+        settings: Settings of the proof of concept.
         spread: Spread over objects, assumed or of a pilot.
     """
     goal, plan = settings.goal, settings.plan
@@ -150,7 +150,7 @@ def measure_precision(objects: int, settings: PocConfig, spread: Spread) -> Prec
 
     Args:
         objects: Number of objects.
-        settings: What was asked for.
+        settings: Settings of the proof of concept.
         spread: Spread over objects.
     """
     if objects < LEAST_OBJECTS:

@@ -118,8 +118,8 @@ class Promise(Value):
         least_risk: Smallest risk that so many objects could promise, if no accepted answer were wrong.
         objects_needed: Smallest number of objects with which this risk could be promised at all.
         p_value: p-value of the threshold, or where there is none, of accepting nothing.
-        at: What the threshold does on these objects; None without one.
-        curve: What other thresholds do, ascending.
+        at: Rates of the threshold on these objects; None without one.
+        curve: Rates of other thresholds, ascending.
     """
 
     risk: float

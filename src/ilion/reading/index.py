@@ -53,7 +53,7 @@ class Evidence:
     Args:
         rows: (M,) sorted rows of the images that have at least one term of the query.
         scores: (M,) positive S(q, d).
-        most: What S(q, d) could at most be; 0 if no term of the query occurs.
+        most: Largest possible S(q, d); 0 if no term of the query occurs.
     """
 
     rows: Int64
@@ -139,7 +139,7 @@ class TextIndex:
         """Read a stored index into memory.
 
         Raises:
-            ArtifactError: It is missing or damaged.
+            ArtifactError: The index is missing or damaged.
         """
         head: _Head = read_json(folder / "index.json", _Head)
         arrays = {name: read_array(folder / f"{name}.npy", (kind, 1)) for name, kind in _ARRAYS.items()}

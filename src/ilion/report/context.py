@@ -34,7 +34,7 @@ class Selection:
         shown: Query -> positions of its results that are shown, in order: the first ones, the last of which
             gives way to the first positive if that is not among them.
         instances: Database row of a wrong answer -> the instance that it shows, where known.
-        moves: What re-ranking moved; None without it.
+        moves: Results that re-ranking moved; None without it.
     """
 
     chosen: Chosen
@@ -51,9 +51,9 @@ class Context:
     Args:
         results: The runs; the first is the main one.
         outcome: The main run, query by query.
-        selection: What the gallery shows.
+        selection: Queries and results of the gallery.
         records: Database row -> its record, for all rows that are shown.
-        pictures: Their thumbnails.
+        pictures: Thumbnails of the gallery.
         words: The catalogue.
     """
 
@@ -76,7 +76,7 @@ class Section:
 
     Args:
         name: Name of the template, and the ``id`` of the section.
-        title: Its heading, and its entry in the contents.
+        title: Heading, and entry in the contents.
         data: Variables of the template.
     """
 

@@ -30,7 +30,7 @@ class Picture:
     """A picture of the report.
 
     Args:
-        number: Its ``id`` in the file is ``p`` and this number.
+        number: Number in the ``id`` of the picture, which is ``p`` and this number.
         width: Full-size width in pixels, upright.
         height: Full-size height in pixels.
         jpeg: The thumbnail at the best step of the ladder; empty if it cannot be shown.
@@ -85,7 +85,7 @@ class Pictures:
     """The pictures of one report, each source once.
 
     Args:
-        records: What the report will show, most important first: those at the end are left out first, if the
+        records: Images to show, most important first: those at the end are left out first, if the
             file would grow too large.
         progress: Callback that receives pictures done and pictures in all.
         ladder: Longer side in pixels and JPEG quality, the best step first.
@@ -120,7 +120,7 @@ class Pictures:
         """Return the SVG that defines every picture, and how many had to be left out to fit.
 
         Args:
-            max_bytes: What the definitions may take. The best step of the ladder that fits is used; if even
+            max_bytes: Size limit of the definitions. The best step of the ladder that fits is used; if even
                 the last one does not, the last pictures become placeholders.
             words: The catalogue, for the placeholders.
         """

@@ -44,7 +44,7 @@ class Answer:
     """What a model said about one pair.
 
     Args:
-        score: Its certainty that both show the same object, [0, 1].
+        score: Certainty that both show the same object, [0, 1].
         prompt_tokens: Tokens of the question, pictures included; 0 where the endpoint does not say.
         answer_tokens: Tokens of the answer.
         seconds: Time that the answer took.
@@ -62,7 +62,7 @@ class Judge(ABC):
     """A model that is asked, with its answers on disk; safe for threads.
 
     Args:
-        name: What the answers depend on beside the pictures and the question: the model.
+        name: Name of the model, on which the answers depend beside the pictures and the question.
         cache: Folder of the answers.
         prompt: Question, asked before both pictures.
     """
@@ -188,7 +188,7 @@ def read_score(choice: dict[str, Any]) -> float:
     """Return the certainty of a yes: from the likelihoods of the first word where the endpoint tells them.
 
     Raises:
-        ValueError: It is neither yes nor no.
+        ValueError: The answer is neither yes nor no.
 
     >>> read_score({"message": {"content": "Yes."}})
     1.0

@@ -34,7 +34,7 @@ class LocalModel(Judge):
     Raises:
         ConfigError: There is no such folder.
         MissingExtraError: torch or transformers is not installed.
-        ExtractionError: It holds no model that reads pictures and texts.
+        ExtractionError: The folder holds no model that reads pictures and texts.
     """
 
     def __init__(self, folder: Path, cache: Path, prompt: str = PROMPT, device: str = "auto") -> None:

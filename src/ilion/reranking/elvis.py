@@ -89,7 +89,7 @@ class Elvis:
             (M, dim) rows of unit length, and (M,) the similarity of each to a spare place, in [-1, 1].
 
         Raises:
-            ArtifactError: They have another length.
+            ArtifactError: The descriptors have another length.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.local_dim:
             raise ArtifactError(
@@ -155,7 +155,7 @@ def load(path: Path) -> Elvis:
 
     Raises:
         ArtifactError: There is no such file, or it is damaged.
-        ExtractionError: It is no ELViS network, or a binarised one.
+        ExtractionError: The file is no ELViS network, or a binarised one.
     """
     found = read_state_dict(path)
     state = {re.sub(r"^(state\.|module\.|_orig_mod\.)+", "", name): value for name, value in found.items()}

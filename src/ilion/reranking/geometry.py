@@ -108,7 +108,7 @@ def verify(
     Args:
         query: Features of the query.
         database: Features of the database image.
-        matches: Their matches.
+        matches: Matches of both images.
         model: Family of the model. Simpler members of it (a homography without perspective) compete too.
         threshold_px: Largest distance of an inlier, pixels of the database image.
         floor: Fewest inliers of a match. With fewer matches nothing is computed.

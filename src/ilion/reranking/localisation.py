@@ -68,7 +68,7 @@ def choose_motion(
     Args:
         query: Features of the query.
         image: Features of the database image.
-        matches: Their matches.
+        matches: Matches of both images.
         verification: Motion on which some of them agree.
 
     Returns:

@@ -270,7 +270,7 @@ class Quari:
             queries: (Q, D) descriptors of length one.
 
         Raises:
-            ArtifactError: They have another length.
+            ArtifactError: The descriptors have another length.
         """
         if queries.ndim != 2 or queries.shape[1] != self.config.dim:
             raise ArtifactError(
@@ -307,7 +307,7 @@ def load(path: Path) -> Quari:
 
     Raises:
         ArtifactError: There is no such file, or it is damaged.
-        ExtractionError: It is no QuARI network.
+        ExtractionError: The file is no QuARI network.
     """
     path = path / WEIGHTS if path.is_dir() else path
     found = read_state_dict(path)

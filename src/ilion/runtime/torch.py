@@ -22,11 +22,11 @@ def extra_library(name: str, what: str, extra: str = "torch") -> Any:
 
     Args:
         name: The library's module.
-        what: What the user asked for.
+        what: Request of the user.
         extra: The extra that installs it.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: The library is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -66,7 +66,7 @@ def check_device(name: str, what: str) -> None:
 
     Args:
         name: See `torch_device`.
-        what: What it is for.
+        what: Use of the device.
 
     Raises:
         MissingExtraError: Torch is not installed.

@@ -44,7 +44,7 @@ def rank_with(
         threads: Number of worker threads; 0 means one per core.
 
     Raises:
-        ConfigError: It fails, or returns no ranking of these queries over this database.
+        ConfigError: The part fails, or returns no ranking of these queries over this database.
     """
     name = f"search.method = {part.name!r}"
     try:

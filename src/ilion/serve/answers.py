@@ -15,15 +15,15 @@ class FoundPhoto(Value):
     """A photo that was found.
 
     Args:
-        id: Its id in the index.
-        rank: Its place in the ranking, from 1.
+        id: Id in the index.
+        rank: Place in the ranking, from 1.
         score: Similarity after all stages; it orders the answers of one search and means nothing by itself.
         objects: Names of the objects that it shows, as far as somebody said so.
         labels: Labels of the photo.
-        source: Where it came from.
+        source: Place that the photo came from.
         size: Width and height in pixels, upright.
         points: Matches of points with the query that agree on one motion; None where no points were compared.
-        region: Where the query's object was found in it, pixels; None where that is not known.
+        region: Box of the query's object in it, pixels; None where that is not known.
     """
 
     id: str
@@ -51,8 +51,8 @@ class FoundObject(Value):
     """An object that was found.
 
     Args:
-        name: Its name; "" for a photo that nobody said what it shows.
-        photo: Its best photo.
+        name: Name of the object; "" for a photo that nobody said what it shows.
+        photo: Best photo of the object.
         photos: Number of its photos among the results.
     """
 
@@ -101,7 +101,7 @@ class Answer(Value):
         objects: Objects, best first.
         photos: Photos, best first.
         none: Whether none of these is what was asked for, by the design's threshold; None without one.
-        searched: What was searched.
+        searched: Request that was searched.
     """
 
     objects: tuple[FoundObject, ...]

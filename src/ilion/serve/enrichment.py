@@ -80,7 +80,7 @@ def enrich(
 
     Args:
         index: The index; it is not changed unless ``apply`` is set.
-        feedback: Its searches and verdicts.
+        feedback: Searches and verdicts of the index.
         apply: Whether to add the photos.
         progress: Callback that receives stage, done and total.
 

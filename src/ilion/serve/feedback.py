@@ -118,8 +118,8 @@ class Feedback:
         """Keep a search, and drop those whose time is over.
 
         Args:
-            name: Its name.
-            answer: What was answered.
+            name: Name of the search.
+            answer: Answer that was given.
             photo: The encoded photo that was asked with; empty for a text.
             box: Box, as it was sent.
             text: Text.
@@ -144,7 +144,7 @@ class Feedback:
             photo: Id of the photo.
             objects: Objects that it shows.
             right: Whether it shows what was searched for.
-            who: Who said so.
+            who: Name of the person.
 
         Raises:
             DatasetError: The search is not kept any more.

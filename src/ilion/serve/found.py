@@ -27,7 +27,7 @@ class Matches:
     """What explains the results of one search.
 
     Args:
-        asked: What the design answered; None where nothing could be found.
+        asked: Answer of the design; None where nothing could be found.
         rows: Id of a photo -> its database row.
     """
 
@@ -61,7 +61,7 @@ def group(
 
     Args:
         connection: Connection with the state that was searched.
-        matches: What the design answered; rows of the photos are noted in it.
+        matches: Answer of the design; rows of the photos are noted in it.
         numbers: (N,) number of the photo of each database row.
         k: Number of objects, and of photos.
         explain: Whether to look for the region in which each photo shows what was asked for.

@@ -108,7 +108,7 @@ class Guarded:
 
     Args:
         app: The application.
-        limits: What a request may take.
+        limits: Limits of a request.
         hosts: Names by which the service may be called; a page of another name must not reach it through the
             browser of somebody who can.
     """

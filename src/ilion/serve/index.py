@@ -110,7 +110,7 @@ class Index:
         """Search like `search`, and keep what explains every result.
 
         Args:
-            request: What is asked for.
+            request: Photo, text or both to search for.
 
         Returns:
             The answer, and what shows the matches of a photo of it.
@@ -177,7 +177,7 @@ class Index:
         """Return where a photo of the index lies.
 
         Args:
-            photo: Its id.
+            photo: Id of the photo.
             connection: Connection with a state that is being read; None takes the latest.
 
         Raises:
@@ -296,7 +296,7 @@ class Index:
         """Return the stages of a design over the photos of the index.
 
         Args:
-            design: Its number.
+            design: Number of the design.
             connection: Connection with the state.
             sealed: Whether everything is there and is only opened.
             shards: Parts of the database; None takes the living ones.

@@ -58,7 +58,7 @@ def write_answers(
 
     Args:
         path: The file.
-        index: What was searched.
+        index: Index that was searched.
         answers: Name of what was asked, the photo (None for a text), the answer, and its matches.
         box: Box of the one photo that was asked with.
         language: Language of the page.

@@ -47,8 +47,8 @@ class NewPhoto:
     """A photo to be added.
 
     Args:
-        id: Its id; a photo of the same id is replaced.
-        source: Where its bytes are.
+        id: Id of the photo; a photo of the same id is replaced.
+        source: Place of its bytes.
         views: Objects that it shows, each with its boxes.
         labels: Labels of the photo.
     """
@@ -118,7 +118,7 @@ def thumbnail(data: bytes, where: str = "", side: int = THUMBNAIL) -> bytes:
         side: Longer side in pixels.
 
     Raises:
-        ImageError: It cannot be decoded.
+        ImageError: The photo cannot be decoded.
     """
     image = decode(data, at_least=(side, 1), where=where).image
     if max(image.shape[:2]) > side:
@@ -139,7 +139,7 @@ def gather(
     """Yield the photos of folders, tars, tables, single photos and data sets, in batches.
 
     Args:
-        sources: Where they are.
+        sources: Paths of folders, tars, tables, photos or data sets.
         objects: Whether a photo in a folder of a folder shows the object that the first folder is named by.
         shown: Object that all of them show; "" leaves it to what is known.
         labels: Labels for all of them.
@@ -291,7 +291,7 @@ def memory_source(photo: object, name: str) -> Source:
     """Return the source of a photo that is given as a path, as encoded bytes, or as an array.
 
     Raises:
-        ImageError: It is none of these.
+        ImageError: The value is none of these.
     """
     if isinstance(photo, str | Path):
         return FileSource(Path(photo))

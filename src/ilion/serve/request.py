@@ -16,7 +16,7 @@ class SearchRequest:
     Args:
         photo: A file, its encoded bytes, or an array (H, W, 3) RGB uint8; None without a photo.
         box: Part of the photo that shows what is searched for, in pixels of the upright photo.
-        text: What is searched for, in words; beside a photo, both are asked together.
+        text: Words to search for; beside a photo, both are asked together.
         like: Id of a photo of the index, in place of a photo.
         where: Filter, see `ilion.serve.where.parse_where`.
         k: Number of objects, and of photos.
@@ -47,7 +47,7 @@ class SearchRequest:
         """Return the query for the design, and the text beside its photo by the id of the query.
 
         Args:
-            stored: Where the photo of the index lies that is asked with.
+            stored: Place of the photo of the index that is asked with.
 
         Raises:
             ImageError: The photo is nothing that can be read.

@@ -44,12 +44,12 @@ class Review:
 
     Args:
         folder: Folder of the audit.
-        limits: What a request may take.
+        limits: Limits of a request.
         open: Whether those without a token may answer as long as nobody holds one.
 
     Raises:
         ArtifactError: The folder holds no audit.
-        DatasetError: Its data set cannot be read.
+        DatasetError: The data set of the audit cannot be read.
     """
 
     folder: Path
@@ -101,7 +101,7 @@ def make_review(
     """Return the application over an audit.
 
     Args:
-        review: What the requests share.
+        review: State shared by the requests.
         hosts: Names by which the service may be called.
     """
     app = FastAPI(title="Ilion review", version=__version__, docs_url=None, redoc_url=None)

@@ -72,7 +72,7 @@ class Service:
 
     Args:
         index: The index.
-        limits: What a request may take.
+        limits: Limits of a request.
         workers: Number of threads that search.
         feedback: Store of searches and verdicts; None keeps nothing.
         open: Whether those without a token may do everything, as on a machine of one's own.
@@ -143,8 +143,8 @@ class Service:
         """Look at the header of an uploaded photo before anything is decoded.
 
         Raises:
-            ImageError: It is no photo.
-            Refused: It has too many pixels.
+            ImageError: The bytes are no photo.
+            Refused: The photo has too many pixels.
         """
         width, height = probe(data, where="the photo").size
         if width * height > self.limits.pixels:
@@ -160,7 +160,7 @@ def make_app(
     """Return the application over an index.
 
     Args:
-        service: What the requests share.
+        service: State shared by the requests.
         hosts: Names by which the service may be called.
     """
     app = FastAPI(title="Ilion", version=__version__, docs_url=None, redoc_url=None)
@@ -447,7 +447,7 @@ def box_of(text: str) -> Box | None:
     """Return the box of a request; None where it is empty.
 
     Raises:
-        Refused: It is no box.
+        Refused: The text is no box.
 
     >>> box_of("1,2,3,4")
     Box(x=1.0, y=2.0, width=3.0, height=4.0)
@@ -464,7 +464,7 @@ def labels_of(text: str) -> dict[str, str]:
     """Return the labels of a request, which are a JSON object of texts.
 
     Raises:
-        Refused: They are not.
+        Refused: The labels are no such object.
     """
     found: Any = None
     with contextlib.suppress(ValueError):

@@ -18,7 +18,7 @@ class StoredShard:
         name: Unique among the living shards of the index.
         content: Fingerprint of its photos.
         tables: Tables that hold the photos.
-        number: Its number there.
+        number: Number in the index.
         numbers: Numbers of its photos, for a shard that is not in the tables yet.
     """
 

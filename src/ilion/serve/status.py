@@ -13,7 +13,7 @@ class IndexStatus(Value):
     """The state of an index.
 
     Args:
-        folder: Its folder.
+        folder: Folder of the index.
         photos: Photos that can be found.
         objects: Different objects that they show.
         without_descriptor: Photos that are in the index and cannot be found, since they could not be read.
@@ -25,7 +25,7 @@ class IndexStatus(Value):
         current: Number of the design that answers.
         previous: Number of the one before; 0 without one.
         behind: Number of photos that the design before has not described; a way back describes them first.
-        engine: Where global descriptors are searched; ``embedded`` means in the files of the index.
+        engine: Engine that searches global descriptors; ``embedded`` means the files of the index.
         revision: Number of changes so far.
         bytes: Bytes on the disk: ``tables``, ``artifacts``, ``photos``.
         labels: Labels that photos have, with the number of different values.

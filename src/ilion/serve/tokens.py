@@ -25,7 +25,7 @@ class Token:
     """A token that somebody holds.
 
     Args:
-        name: Who holds it.
+        name: Name of the holder.
         role: ``read`` may search and give feedback; ``write`` may add and remove photos too.
     """
 
@@ -43,8 +43,8 @@ def make_token(folder: Path, name: str, role: Role = "read") -> str:
 
     Args:
         folder: Folder of the index.
-        name: Who will hold it.
-        role: What it may do.
+        name: Name of the holder.
+        role: Rights of the holder.
 
     Returns:
         The token. Only its hash is stored, so it cannot be shown again.

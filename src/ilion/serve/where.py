@@ -52,7 +52,7 @@ def parse_where(text: str, known: Collection[str] | None = None) -> Condition:
         known: Names of the labels that photos have; others are refused. None allows all.
 
     Raises:
-        ConfigError: It cannot be read; the message shows where.
+        ConfigError: The filter cannot be read; the message shows where.
 
     >>> parse_where("object=valve-17").sql
     'EXISTS (SELECT 1 FROM views WHERE photo = photos.number AND object = ?)'

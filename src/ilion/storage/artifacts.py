@@ -118,7 +118,7 @@ def load_artifact(folder: Path, kind: str | None = None) -> Artifact:
     """Open an artifact by its folder.
 
     Raises:
-        ArtifactError: It is no artifact, of another kind or format, or its manifest was changed.
+        ArtifactError: The folder is no artifact, of another kind or format, or its manifest was changed.
     """
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -197,7 +197,7 @@ def read_descriptors(artifact: Artifact, key: str, *, mapped: bool = True) -> De
     """Read one finished shard.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        ArtifactError: The shard is missing or damaged.
     """
     head: ShardHead = read_json(artifact.folder / f"{key}.ids.json", ShardHead)
     values = read_array(artifact.folder / f"{key}.npy", mapped=mapped and head["shape"][0] > 0)

@@ -76,7 +76,7 @@ def write_head(path: Path, values: Mapping[str, Any], files: Iterable[Path]) -> 
 
     Args:
         path: The head; written like `write_bytes`.
-        values: What it says.
+        values: Content of the head.
         files: Files in the same folder, written before; what a shard took (``.stats.json``) is one of them.
     """
     stats = path.with_name(f"{path.name.removesuffix('.ids.json')}.stats.json")
@@ -88,7 +88,7 @@ def read_json(path: Path, form: Any = Any) -> Any:
 
     Args:
         path: The file.
-        form: What it must hold, as a type; see `ilion.opening.forms`.
+        form: Form of the value, as a type; see `ilion.opening.forms`.
 
     Raises:
         ArtifactError: The file is missing, damaged, or holds something else.
@@ -125,7 +125,7 @@ def read_array(
 
     Args:
         path: The file.
-        form: What it must be, as checksums are not all that there is: older files have none.
+        form: Form of the array, as checksums are not all that there is: older files have none.
         mapped: Whether to map it instead of reading it.
         checked: Whether to compare it with its checksum; a file that did not change since is compared once
             by a process. Without, the caller calls `check_mapped` before it looks at values.
@@ -164,7 +164,7 @@ def check_mapped(path: Path, array: NDArray[Any]) -> None:
     """Compare an array with the checksum of its file, unless this process did that since it was written.
 
     Raises:
-        ArtifactError: They differ.
+        ArtifactError: The array and its checksum differ.
     """
     known = _stamp(path)
     if known not in _SOUND:

@@ -107,7 +107,7 @@ class IdList(StoredIds):
         head: Content that ``NAME.json`` will get, for a list that does not count yet; None reads it.
 
     Raises:
-        ArtifactError: It is missing or damaged. Damage inside is found when the ids there are read.
+        ArtifactError: The list is missing or damaged. Damage inside is found when the ids there are read.
     """
 
     def __init__(self, folder: Path, name: str, head: Mapping[str, Any] | None = None) -> None:
@@ -190,7 +190,7 @@ class IdList(StoredIds):
         Its files are never changed in place, so links cannot change under each other.
 
         Raises:
-            ArtifactError: It cannot be written.
+            ArtifactError: The list cannot be written.
         """
         for suffix in (TEXT, STARTS):
             _link_or_copy(self._path(suffix), folder / f"{name}{suffix}")
@@ -322,7 +322,7 @@ def save_ids(folder: Path, name: str, ids: Sequence[str]) -> None:
     """Store ids, by links to where they are stored already if they are.
 
     Raises:
-        ArtifactError: They cannot be written.
+        ArtifactError: The ids cannot be written.
     """
     if isinstance(ids, IdList):
         ids.link_to(folder, name)

@@ -154,7 +154,7 @@ def load(file: IO[bytes], where: str | Path) -> Any:
         Dicts, lists, tuples, texts, bytes, numbers, None and numpy arrays.
 
     Raises:
-        ArtifactError: It is damaged, or names anything else; the name is said.
+        ArtifactError: The pickle is damaged, or names anything else; the name is said.
 
     >>> import io
     >>> load(io.BytesIO(pickle.dumps({"sims": np.array([[0.5]], np.float32)})), "a.pkl")
@@ -181,7 +181,7 @@ def scan(file: IO[bytes], where: str | Path) -> None:
         where: Place for messages.
 
     Raises:
-        ArtifactError: It is deeper or larger than data is.
+        ArtifactError: The pickle is deeper or larger than data is.
         pickle.UnpicklingError: It is damaged.
     """
     start = file.tell()
@@ -236,7 +236,7 @@ def _settle(value: object, known: dict[int, tuple[Any, int]], depth: int) -> Any
     """Replace the stand-ins by arrays; what is shared is settled once, and stays shared.
 
     Args:
-        value: What was read.
+        value: Value with stand-ins.
         known: Settled containers by identity, each with the number of values that it holds at any depth.
         depth: Levels above it.
     """

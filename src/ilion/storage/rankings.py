@@ -49,7 +49,7 @@ def read_ranking(folder: Path) -> Ranking:
     """Read a ranking.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        ArtifactError: The ranking is missing or damaged.
     """
     head: _Head = read_json(folder / "ranking.json", _Head)
     ids: Ids

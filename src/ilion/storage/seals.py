@@ -43,7 +43,7 @@ def npy_header(array: NDArray[Any]) -> bytes:
     """Return the header of a contiguous array's ``.npy`` file, with the checksum of type, shape and values.
 
     Raises:
-        ValueError: It holds objects.
+        ValueError: The array holds objects.
     """
     if array.dtype.hasobject:
         raise ValueError("arrays of objects are not stored")
@@ -66,7 +66,7 @@ class Check:
 
     Args:
         path: The file.
-        array: What was read or mapped.
+        array: Array as read or mapped.
 
     Raises:
         ArtifactError: The checksum itself is damaged.
@@ -97,7 +97,7 @@ class Check:
         """Compare, once all values were taken.
 
         Raises:
-            ArtifactError: They are not those that were written.
+            ArtifactError: The values are not those that were written.
         """
         if self._wanted is not None and self._digest.hexdigest() != self._wanted:
             raise self._damage()
@@ -112,12 +112,12 @@ def check_array(path: Path, array: NDArray[Any], release: Callable[[], None] = l
     """Compare an array with the checksum in its file's header, if there is one.
 
     Args:
-        path: Its file.
-        array: What was read or mapped.
+        path: File of the array.
+        array: Array as read or mapped.
         release: Called now and then, to give the pages of a mapped file back.
 
     Raises:
-        ArtifactError: They differ.
+        ArtifactError: The array and its checksum differ.
     """
     check = Check(path, array)
     for part in _parts(array):
@@ -142,7 +142,7 @@ def seal_head(values: Mapping[str, Any], files: Iterable[Path], default: Callabl
     """Return the content of a head: its checksum, the sizes of the files that it makes count, and values.
 
     Args:
-        values: What it says.
+        values: Content of the head.
         files: Files beside it that are written already. Of what a shard took (``.stats.json``) no size is
             kept, as it is another one each time.
         default: Turns other values into what JSON holds.
@@ -159,7 +159,7 @@ def check_head(path: Path, data: bytes) -> bool:
     """Compare a JSON file with the checksum in it; return whether it has one.
 
     Raises:
-        ArtifactError: They differ.
+        ArtifactError: The content and its checksum differ.
     """
     seal = _HEAD.match(data)
     if seal is None:

@@ -25,10 +25,10 @@ class Kind:
 
     Args:
         noun: Printed on the package, as ``oat drink``.
-        package: Its shape.
+        package: Shape of the package.
         path: Category and subcategory of the taxonomy; the noun is the fine level.
         flavours: Names in `FLAVOURS`.
-        amounts: What the package can hold.
+        amounts: Amounts that the package can hold.
         claims: Short lines that packages of this kind carry.
         size: Width, height and depth in centimetres.
     """

@@ -60,7 +60,7 @@ class Photo:
         size: Width and height in pixels.
         box: Left, top, width and height in whole pixels, within the image.
         clutter: Number of other objects that are visible.
-        product: What the picture is about.
+        product: Product that the picture is about.
         kind: Name of the scene.
     """
 

@@ -43,7 +43,7 @@ def check(plan: Plan, workers: int) -> None:
     """Check that all numbers are in range.
 
     Raises:
-        ConfigError: One is not.
+        ConfigError: A number is not.
     """
     settings = plan.settings
     for name, value, low, high in (

@@ -32,7 +32,7 @@ class Line:
 
     Args:
         own: Whether it is the line of instances (True) or of other goods.
-        number: Its number among the lines of that sort.
+        number: Number among the lines of that sort.
     """
 
     own: bool
@@ -63,7 +63,7 @@ class Product:
     """One thing with its own print.
 
     Args:
-        line: What it shares with its look-alikes.
+        line: Product line, shared with its look-alikes.
         variant: Number of the variant within its line.
         flavour: The variant's word, colour and drawing.
         number: The part number, volume, year or amount printed on it.

@@ -74,7 +74,7 @@ def aim(
 
     Args:
         draw: Random numbers.
-        wish: What the scene shall show.
+        wish: Scene to show.
         target: The target in its place.
         yaw: Range of the camera's direction to the side, degrees.
         pitch: Range of the camera's direction upwards, degrees.

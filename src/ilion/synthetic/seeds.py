@@ -12,7 +12,7 @@ def rng(seed: int, *key: str | int) -> np.random.Generator:
 
     Args:
         seed: Seed of the set, not negative.
-        key: What the numbers are for, such as ``("distractor", 17)``. Numbers are not negative.
+        key: Purpose of the numbers, such as ``("distractor", 17)``. Numbers are not negative.
 
     >>> float(rng(0, "a", 1).random()) == float(rng(0, "a", 1).random())
     True

@@ -249,7 +249,7 @@ def shadow_mask(
 
     Args:
         camera: The camera.
-        solids: What casts shadows.
+        solids: Solids that cast shadows.
         axis: Normal of the plane, 0 to 2.
         level: Height of the plane.
         light: The light; its rays are taken steeper than they are, so that shadows stay short.

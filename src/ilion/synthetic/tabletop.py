@@ -51,7 +51,7 @@ class Place:
         walls: Materials of the wall.
         standing: Names of `props.STANDING` things, and ``fruit``.
         lying: Names of `props.FLAT` things.
-        tiny: What is spilt over it.
+        tiny: Things spilt over it.
     """
 
     tops: tuple[str, ...]
@@ -241,7 +241,7 @@ def _draw(
 
     Args:
         draw: Random numbers.
-        wish: What the scene shall show.
+        wish: Scene to show.
         canvas: The background.
         camera: The camera.
         light: The light.

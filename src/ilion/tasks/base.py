@@ -38,8 +38,8 @@ class Task:
 
     Args:
         name: Unique among the tasks of its stage; safe as a file name.
-        work: What kind of work it is; the function that performs it knows the kinds.
-        values: What it needs to know: text, numbers, lists and tables.
+        work: Kind of work; the function that performs it knows the kinds.
+        values: Arguments of the work: text, numbers, lists and tables.
         size: Images or queries in it; 0 where that is not known yet.
     """
 
@@ -73,7 +73,7 @@ class Outcome:
 
     Args:
         name: Name of the task.
-        error: What went wrong; "" if it is done.
+        error: Error message; "" if it is done.
         again: Whether another attempt may end better.
         lost: Whether the worker vanished.
         units: Images or queries done.
@@ -104,7 +104,7 @@ class Failure:
     Args:
         name: Name of the task.
         attempts: Number of attempts.
-        error: What went wrong the last time.
+        error: Error message of the last attempt.
     """
 
     name: str
@@ -218,7 +218,7 @@ def run_tasks(
 
     Args:
         tasks: Names must differ.
-        pool: Who does them; it is closed at the end.
+        pool: Pool of workers; it is closed at the end.
         log_: Keeps the record that people look at; nothing here is computed from it.
         retries: Further attempts at a task whose error may pass.
         stop_at_first: Whether a failure ends all; its own error is then raised.

@@ -107,7 +107,7 @@ def read_note(path: Path, form: Any) -> dict[str, Any] | None:
 
     Args:
         path: The note.
-        form: What it holds, as a type; see `ilion.opening.forms`.
+        form: Form of the content, as a type; see `ilion.opening.forms`.
     """
     try:
         value: dict[str, Any] = parse_json(read_bytes(path))
@@ -134,8 +134,8 @@ def is_alive(host: str, pid: int, path: Path) -> bool:
     """Tell whether the process that writes a note is still there.
 
     Args:
-        host: Its machine; a process on another one is judged by its signs of life alone.
-        pid: Its number.
+        host: Machine of the process; one on another machine is judged by its signs of life alone.
+        pid: Number of the process.
         path: The note.
     """
     if time.time() - changed_at(path) > SILENCE:

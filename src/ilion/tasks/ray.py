@@ -51,7 +51,7 @@ def connect(address: str, setting: str) -> tuple[Any, bool]:
     Args:
         address: ``ray`` starts Ray on this machine, reachable from this machine only; else ``ray://HOST:PORT``
             or ``HOST:PORT``.
-        setting: What the user wrote, for messages.
+        setting: Setting as the user wrote it, for messages.
 
     Returns:
         The module ``ray``, and whether the connection is new.

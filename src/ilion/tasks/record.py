@@ -33,7 +33,7 @@ class StageLog:
 
     Args:
         folder: Folder of the stage; what an earlier run noted there is removed.
-        stage: Its name.
+        stage: Name of the stage.
         sizes: Images or queries in each task that is left, 0 where that is not known.
         reused: Tasks that are done already.
         units_reused: Images or queries in them.
@@ -83,8 +83,8 @@ class StageLog:
         """Say that a task is done.
 
         Args:
-            size: What was expected in it.
-            units: What was in it.
+            size: Expected number of units.
+            units: Number of units that were there.
         """
         self._state.done += 1
         self._state.units_done += units or size

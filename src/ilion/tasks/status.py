@@ -20,7 +20,7 @@ class RunningTask:
     """A task that somebody says to be doing.
 
     Args:
-        task: Its name.
+        task: Name of the task.
         host: Machine.
         pid: Process.
         since: Seconds since 1970.
@@ -41,12 +41,12 @@ class StageStatus:
     """How far a stage is.
 
     Args:
-        stage: Its name.
+        stage: Name of the stage.
         state: ``running``, ``done``, ``failed`` (ended, with failed tasks), ``stopped`` (ended before it was
             through) or ``dead`` (says to be running, but its process gives no sign of life).
         tasks: Tasks in all; 0 for a stage that is not cut into tasks.
         done: Tasks done, in this run or before.
-        reused: Those done before.
+        reused: Number of tasks done before.
         failed: Tasks that failed to the end.
         running: Tasks being done, by whom.
         units: Images or queries in all, as far as is known.
@@ -55,7 +55,7 @@ class StageStatus:
         seconds: Seconds that the stage has been running, or ran.
         left_seconds: Time to go at that rate; None where it is not known.
         host: Machine of the driver.
-        pid: Its process.
+        pid: Number of the driver's process.
         failures: Name, attempts and last error of failed tasks.
     """
 

@@ -21,7 +21,7 @@ def function_name(perform: Perform) -> str:
     """Return how another process finds a function.
 
     Raises:
-        ConfigError: It is none that a module has under its name.
+        ConfigError: The function is none that a module has under its name.
 
     >>> function_name(function_name)
     'ilion.tasks.worker:function_name'

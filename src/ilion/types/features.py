@@ -109,7 +109,7 @@ class TextLine(Value):
     """One line of text that was read in an image.
 
     Args:
-        text: What was read, never empty.
+        text: Words of the line, never empty.
         confidence: Confidence of the reader, [0, 1].
         quad: (4, 2) float32 corners x, y in pixels of the upright image: top left, top right, bottom right,
             bottom left of the line as it is read.

@@ -59,7 +59,7 @@ class FileSource:
 
         Raises:
             DatasetError: No regular file, or one larger than any image.
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
         return read_bytes(self.path)
 
@@ -213,11 +213,11 @@ class RetrievalDataset(Value):
         labels: Axis (such as ``category``) -> instance -> label.
         attributes: Axis (``scale``: object area as a fraction of the image, ``clutter``: object count) ->
             id of a positive -> value.
-        notes: What a reader of the results should know about the set (ids of a subset that are not there,
+        notes: Remarks on the set for the reader of the results (ids of a subset that are not there,
             photos without a size ...), one sentence each.
         complete: Whether every image of a database is in its shards. False for data sets of ids, and for
             descriptors of others: their database may hold images that are not here.
-        protocols: How the authors of the benchmark judge it; the first one is what they quote most.
+        protocols: Ways in which the authors of the benchmark judge it; the first one is what they quote most.
         companions: Image query -> text that may be asked with it; where there are none, the texts of the same
             instance are.
         among: Database id -> instance, where a query is searched among the images of its instance only;

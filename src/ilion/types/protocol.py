@@ -21,7 +21,7 @@ class BenchmarkProtocol(Value):
         positives: Query id -> ids of database images. Queries without any take no part. None takes those of
             the data set.
         ignored: Query id -> ids of database images that count neither way; None takes those of the data set.
-        average: What the mean goes over: ``queries``, or ``instances``, each the mean of its queries.
+        average: Unit of the mean: ``queries``, or ``instances``, each the mean of its queries.
     """
 
     name: str

@@ -8,8 +8,8 @@ def counted(count: int, one: str, other: str = "") -> str:
 
     Args:
         count: The number.
-        one: What follows 1, such as ``photo has``.
-        other: What follows any other number, such as ``photos have``; by default ``one`` with an s.
+        one: Words after 1, such as ``photo has``.
+        other: Words after any other number, such as ``photos have``; by default ``one`` with an s.
 
     >>> counted(1, "photo"), counted(0, "photo"), counted(1204, "query has", "queries have")
     ('1 photo', '0 photos', '1,204 queries have')

@@ -51,7 +51,7 @@ def unwanted(text: str, language: str) -> list[str]:
 
     Args:
         text: Anything that people read.
-        language: Its language.
+        language: Language of the text.
 
     >>> unwanted("オブジェクトの写真", "ja")
     ['オブジェクト: write 物体']

@@ -57,7 +57,7 @@ class DatasetCheck:
         problems: Errors first, then warnings, then infos; at most ``KEPT`` of a kind.
         totals: Severity -> kind -> number of problems.
         facts: Description of the set.
-        time: What the rule of time says; None where it was not asked for.
+        time: Facts by the rule of time; None where it was not asked for.
     """
 
     name: str

@@ -37,7 +37,7 @@ class Inspection:
         hash: (16,) uint8, `picture_hash`; None if not decoded.
         thumb: (32, 32, 3) uint8; None if not decoded.
         clutter: `clutter_estimate`; None if not decoded, or if the boxes fill the image.
-        taken: What its EXIF block says of when it was taken, see `ilion.images.taken.read_taken`.
+        taken: Date in the EXIF block, see `ilion.images.taken.read_taken`.
     """
 
     digest: bytes

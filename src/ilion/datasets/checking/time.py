@@ -67,7 +67,7 @@ class TimeFacts:
 
     Args:
         photos: Number of distractors.
-        sources: What dates them -> standing -> number of distractors.
+        sources: Source of the dates -> standing -> number of distractors.
         objects: Number of objects.
         dated: Number of objects whose day a table says.
         declared: Number of further objects that are covered by a declared limit.
@@ -123,8 +123,8 @@ class TimeCheck:
     """Judges the photos of a data set one by one, in memory that does not grow with them.
 
     Args:
-        listing: What the tables say.
-        rule: What is declared.
+        listing: Tables of the data set.
+        rule: Declared rule.
     """
 
     listing: Listing
@@ -149,10 +149,10 @@ class TimeCheck:
         """Judge a photo, and yield what is wrong with its day.
 
         Args:
-            image_id: Its id.
-            shown: Its place, for messages.
-            photo: What it shows; None for a distractor.
-            taken: What its EXIF block states, see `ilion.images.taken.read_taken`.
+            image_id: Id of the photo.
+            shown: Place of the photo, for messages.
+            photo: Label of the photo; None for a distractor.
+            taken: Date in the EXIF block, see `ilion.images.taken.read_taken`.
         """
         table, source = self._table_day(image_id)
         exif = _exif_day(*taken)

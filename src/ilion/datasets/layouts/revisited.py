@@ -87,7 +87,7 @@ class Annotations:
         first: Index of the first image of ``imlist`` in ``gnd``: 0, or 1 in files of MATLAB.
 
     Raises:
-        DatasetError: They do not have that form.
+        DatasetError: The tables do not have that form.
     """
 
     def __init__(self, content: object, path: Path, first: int = 0) -> None:
@@ -137,7 +137,7 @@ class Annotations:
             files: Name of an image -> its file; None where there are only names.
             positives: Query -> ids; queries without any are left out.
             ignored: Query -> ids.
-            protocols: How results are judged.
+            protocols: Ways of judging results.
         """
 
         def record(image: str, boxes: tuple[Box, ...] = ()) -> ImageRecord:
@@ -179,7 +179,7 @@ def read_pickle(path: Path) -> object:
     """Read a pickle of plain data.
 
     Raises:
-        DatasetError: It cannot be read, or holds anything else.
+        DatasetError: The file cannot be read, or holds anything else.
     """
     try:
         with open_regular(path) as file:

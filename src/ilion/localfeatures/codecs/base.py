@@ -134,7 +134,7 @@ class Code(ABC):
         """Bring what `decode` gives back to descriptors (M, dim) of the extractor, as closely as possible.
 
         Raises:
-            ConfigError: It is not `reversible`.
+            ConfigError: The codec is not `reversible`.
         """
         if not self.reversible:
             raise ConfigError(f"codec {self.kind!r} cannot bring descriptors back to numbers; use codec 'pq'")
@@ -261,7 +261,7 @@ class Codec:
         """Encode the features of one image.
 
         Raises:
-            ArtifactError: They are of another kind than those the codec was learnt on.
+            ArtifactError: The features are of another kind than those the codec was learnt on.
         """
         if self.features is not None:
             features = features.take(slice(self.features))

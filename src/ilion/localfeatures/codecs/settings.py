@@ -142,7 +142,7 @@ def rebuild(settings: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> C
     """Return the codec of stored `Codec.settings` and arrays.
 
     Raises:
-        ArtifactError: They do not make a codec.
+        ArtifactError: The arrays do not make a codec.
     """
     try:
         make = find_code(settings["kind"], settings.get("code", "")).make

@@ -39,7 +39,7 @@ def pool_of(settings: ComputeConfig, claims: str) -> Pool:
     """Start who does the tasks.
 
     Args:
-        settings: Where.
+        settings: Settings of workers and cluster.
         claims: Folder where running tasks are noted.
 
     Raises:
@@ -73,8 +73,8 @@ def do_tasks(
 
     Args:
         experiment: Says where.
-        stage: Its name, for people.
-        tasks: What is left to do.
+        stage: Name of the stage, for people.
+        tasks: Tasks that are left to do.
         reused: Images or queries in each task that was done before.
 
     Raises:
@@ -101,7 +101,7 @@ def do_shards(
         experiment: Experiment that says where the work is done.
         stage: Name of the stage, for people.
         artifact: Artifact of the shards; this process holds its lock.
-        description: What is made of the images.
+        description: Kind of description.
         learnt: Folder of what was learnt for it, for workers; "" where nothing was.
         shards: Shards to describe; None for those of the database.
 

@@ -37,7 +37,7 @@ def search_parts(
 
     Args:
         experiment: Says where and how.
-        stage: Its name, for people.
+        stage: Name of the stage, for people.
         query_ids: Q ids.
         queries: (Q, D) descriptors.
         database: N stored descriptors.

@@ -43,7 +43,7 @@ def perform(task: Task, advance: Advance) -> None:
     """Do a task.
 
     Args:
-        task: Its ``work`` is one of `WORKS`.
+        task: Task whose ``work`` is one of `WORKS`.
         advance: Callback that receives the number of images or queries just done.
 
     Raises:

@@ -25,7 +25,7 @@ def note_own_photos(experiment: Experiment, ranking: Ranking, truth: GroundTruth
     Ilion: the numbers stay as they are, and this says what is in them.
 
     Args:
-        experiment: Its data set has the photos.
+        experiment: Experiment whose data set has the photos.
         ranking: A ranking by similarity; its queries may be fewer, others, or in another order.
         truth: Ground truth of the same rows; its queries may be in another order too.
     """

@@ -42,7 +42,7 @@ def explain_verification(
         index: Queries and database.
         searched: The final ranking, with its evidence beside it.
         judge: Evaluates a ranking.
-        truth: What should be found.
+        truth: Positives and ignored images.
     """
     config, evidence = experiment.config, _evidence(searched.folder)
     before = _by_votes(searched.ranking, evidence)

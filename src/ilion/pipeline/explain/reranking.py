@@ -101,11 +101,11 @@ def measure_full_precision(
 
     Args:
         experiment: With the budget.
-        local: Its local features.
+        local: Local features of the experiment.
         searched: The ranking before.
         reranked: Re-ranked with them.
         after: Accuracy after re-ranking.
-        truth: What should be found.
+        truth: Positives and ignored images.
         axes: Instances of the queries.
 
     Returns:

@@ -150,7 +150,7 @@ def examine(
 
     Args:
         pipeline: The experiment.
-        ranking: Its ranking, which says what suspects would change.
+        ranking: Ranking of its queries, which says what suspects would change.
         training: See `audit`.
         descriptors: See `audit`.
         run: Folder of the run, for the record.

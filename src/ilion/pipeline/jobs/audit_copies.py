@@ -107,7 +107,7 @@ class _Pixels:
     """Small versions of photos by id, the latest ones kept.
 
     Args:
-        dataset: Where they are.
+        dataset: Data set of the photos.
         known: Id -> record, of those that are known already.
     """
 
@@ -119,7 +119,7 @@ class _Pixels:
         """Return a photo with a longer side of about `CLOSER` pixels.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: The photo cannot be read.
         """
         return self._read(photo)
 

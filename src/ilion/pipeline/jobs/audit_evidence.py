@@ -48,7 +48,7 @@ class Look:
 
     Args:
         experiment: The experiment, searched by local features.
-        index: Its photos.
+        index: Features of all photos.
         descriptors: Whether a global descriptor is asked.
     """
 

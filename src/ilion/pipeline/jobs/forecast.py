@@ -168,7 +168,7 @@ def check_parts_can_be_measured(config: ExperimentConfig) -> None:
     """Check that parts of the database of an experiment can be searched by themselves.
 
     Raises:
-        ConfigError: It reads, or searches by ASMK.
+        ConfigError: The design reads words, or searches by ASMK.
     """
     for setting, value, plain in (
         ("reading.use", config.reading.use, "none"),
@@ -211,11 +211,11 @@ def measure_parts(
     """Search nested random parts of the database; nothing is described again.
 
     Args:
-        experiment: What is measured.
-        extracted: What the first stage searches: queries and the whole database.
+        experiment: Experiment to measure.
+        extracted: Input of the first stage: queries and the whole database.
         sizes: Distractors of each part; empty takes `default_sizes`.
         seed: Draws the order in which distractors join.
-        local: What re-ranks; None leaves re-ranking out.
+        local: Local features to re-rank by; None leaves re-ranking out.
 
     Raises:
         ConfigError: A size is larger than the database.

@@ -33,7 +33,7 @@ def open_labels(pipeline: Stages, file: Path, folder: Path) -> Labels:
     """Read a table of labels, with the names of the photos as they are on the disk.
 
     Args:
-        pipeline: Its settings say the encoding, and whether photos are needed.
+        pipeline: Stages whose settings say the encoding, and whether photos are needed.
         file: The table; see `ilion.adapt.load_labels`.
         folder: Folder of the photos.
 
@@ -120,7 +120,7 @@ def refuse_leaks(pipeline: Stages, labels: Labels, folder: Path) -> None:
     compared by id, because the photos need not be here.
 
     Args:
-        pipeline: Its data set is searched; with ``adaptation.seen = "keep"`` labelled photos may be
+        pipeline: Stages whose data set is searched; with ``adaptation.seen = "keep"`` labelled photos may be
             distractors, but never positives or queries.
         labels: The photos.
         folder: Folder that relative paths start from.

@@ -69,7 +69,7 @@ def new_poc(folder: Where, settings: PocConfig | None = None) -> tuple[ShotList,
 
     Args:
         folder: A new or empty folder; or that of a proof of concept, whose shot list is written anew.
-        settings: What is asked for; None takes what ``poc.toml`` says, or the usual.
+        settings: Settings of the proof; None takes what ``poc.toml`` says, or the usual.
 
     Returns:
         The shot list, and the files that were written.

@@ -40,7 +40,7 @@ def pipeline_of(
         descriptors: Whether the caller works on global descriptors, whatever ``auto`` would be in a run.
 
     Raises:
-        ConfigError: It does, and the experiment searches without any.
+        ConfigError: The caller does, and the experiment searches without any.
     """
     config = experiment if isinstance(experiment, ExperimentConfig) else load_experiment(experiment)
     config = settle(config, descriptors=descriptors)

@@ -63,8 +63,8 @@ def sweep(
 
     Args:
         experiment: An experiment file, or the folder of a data set.
-        over: What is varied, such as ``rerank.budget=0,4096,1024``; one entry a setting.
-        settings: What is changed for all, as ``section.key=value``.
+        over: Settings to vary, such as ``rerank.budget=0,4096,1024``; one entry a setting.
+        settings: Settings changed for all, as ``section.key=value``.
         output: Folder of the sweep; by default ``sweep`` in the experiment's output folder.
         progress: Callback that receives the stage, what is done and how much there is.
 

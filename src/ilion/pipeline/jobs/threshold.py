@@ -129,7 +129,7 @@ def set_threshold(
         absent_share: Share of the searches whose object is absent; None promises for absent and for present
             objects each, and so for any share.
         progress: Callback that receives stage, done and total.
-        searches: What `measure_searches` found for the run; None measures it.
+        searches: Searches of the run by `measure_searches`; None measures them.
 
     Raises:
         ConfigError: A number is out of its range, or the search cannot be repeated without some photos.

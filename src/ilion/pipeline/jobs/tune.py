@@ -32,15 +32,15 @@ class Trial:
     """One code with one shortlist, beside exact search.
 
     Args:
-        code: Its name.
+        code: Name of the code.
         shortlist: Rows that are refined.
         bytes_per_image: In memory while searching.
-        build_seconds: To learn the code and code the database; 0 where it was there.
+        build_seconds: Time to learn the code and code the database, in seconds; 0 where it was there.
         ms_per_query: Shortlist and refinement.
         recall: Share of the exact results that are found.
         mean: mAP.
         difference: mAP minus that of exact search.
-        ci95: Its paired bootstrap interval over instances.
+        ci95: Paired bootstrap interval of that difference over instances.
     """
 
     code: str
@@ -63,7 +63,7 @@ class Tuning(Value):
         k: Results a query.
         exact_bytes: Bytes of a stored descriptor.
         exact_ms: Milliseconds a query of exact search.
-        exact_mean: Its mAP.
+        exact_mean: mAP of exact search.
         trials: Codes and shortlists, in the order tried.
         loss: mAP that may be lost.
         recommended: The fastest trial whose loss is surely no greater, if it is faster than exact search.

@@ -22,7 +22,7 @@ def judge_of(experiment: Experiment) -> Judge:
         ConfigError: A setting is missing, no environment variable has the name of the key, or all queries are
             texts.
         MissingExtraError: A model in this process needs torch and transformers.
-        ExtractionError: It cannot be loaded.
+        ExtractionError: The model cannot be loaded.
     """
     settings, cache = experiment.config.ask, experiment.artifacts / "answers"
     if all(query.image is None for query in experiment.queries):

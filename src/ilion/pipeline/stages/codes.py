@@ -15,8 +15,8 @@ def make_codes(experiment: Experiment, database: DescriptorSet, inputs: Any, nam
 
     Args:
         experiment: Settings and place.
-        database: What is coded.
-        inputs: What the database depends on.
+        database: Descriptors to code.
+        inputs: Inputs of the database.
         name: Name of the code.
     """
     code, seed = Code.parse(name), experiment.config.seed

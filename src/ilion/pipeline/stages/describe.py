@@ -29,7 +29,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     """Describe queries and database, as far as that is not done.
 
     Args:
-        experiment: What is described.
+        experiment: Experiment to describe.
         extractor: The model.
 
     Raises:

@@ -163,7 +163,7 @@ def stored_query(
     """Ask with what is stored of a photo, which need not be opened for it.
 
     Args:
-        photo: What is stored.
+        photo: Stored features of the photo.
         model: Words and codes.
         boxes: Boxes in pixels; features outside are left out. Empty keeps all.
         words: Nearest words in which a feature is looked up.
@@ -211,7 +211,7 @@ def ask_photos(
     Args:
         experiment: The experiment.
         index: The database.
-        asked: Their rows.
+        asked: Database rows of the photos.
         boxes: Row -> boxes of what it shows.
     """
 
@@ -233,7 +233,7 @@ def ask_rest(experiment: Experiment, index: Photos, asked: Sequence[int]) -> Fin
     Args:
         experiment: The experiment.
         index: The database.
-        asked: Their rows.
+        asked: Database rows of the photos.
     """
 
     def look_up(row: int) -> tuple[local.LocalQuery, int]:

@@ -84,7 +84,7 @@ class FirstStage(ABC):
 
         Args:
             experiment: Settings.
-            prepared: What `prepare` gave.
+            prepared: Result of `prepare`.
             queries: The queries; their ids are unique.
             companions: Query id -> text that is asked together with its image.
 

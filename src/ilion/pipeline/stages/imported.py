@@ -35,10 +35,10 @@ def describe_imported(experiment: Experiment, folder: Path, model: Mapping[str, 
     """Take queries and database from imported descriptors, matched by id.
 
     Args:
-        experiment: Its data set names the queries and the ground truth. The database is all that was imported
-            (positives and distractors), or, with a subset, the positives and what it lists.
-        folder: What ``ilion import features`` made.
-        model: What is known about the model.
+        experiment: Experiment whose data set names queries and ground truth. The database is all that was
+            imported (positives and distractors), or, with a subset, the positives and what it lists.
+        folder: Folder that ``ilion import features`` made.
+        model: Name and spec of the model, as far as they are known.
 
     Raises:
         DatasetError: A query has no descriptor, or the database is empty.
@@ -80,8 +80,8 @@ def take_results(experiment: Experiment, results: Results, k: int) -> Search:
     """Return the results of others as if a search had given them.
 
     Args:
-        experiment: Its ground truth says what belongs to the database although no query found it.
-        results: What the file says.
+        experiment: Experiment; its ground truth says what belongs to the database although no query found it.
+        results: Content of the file.
         k: Results kept for a query.
     """
     dataset = experiment.dataset
@@ -112,7 +112,7 @@ def export_features(
     """Write descriptors as feature files of the benchmark.
 
     Args:
-        experiment: Its ground truth tells positives (and ignored images) from distractors.
+        experiment: Experiment whose ground truth tells positives (and ignored images) from distractors.
         extracted: The descriptors.
         folder: Folder that the files are written to.
         dtype: Stored type; None keeps it.

@@ -29,7 +29,7 @@ def open_learnt(
     Args:
         experiment: Experiment with the data set; its cache remembers the first run.
         kind: Kind of the artifact.
-        inputs: What it depends on beside the sample.
+        inputs: Inputs of what is learnt, beside the sample.
         finished: Tells whether an artifact's folder holds what was learnt.
     """
     config, dataset = experiment.config, experiment.dataset

@@ -37,7 +37,7 @@ class Look:
 
     Args:
         looked: Number of images looked at.
-        bad: What is wrong with each bad one, in the order of the database.
+        bad: Fault of each bad image, in the order of the database.
         whole: Whether there was time for all of them.
     """
 

@@ -17,7 +17,7 @@ class Imported:
     """Stands for the model of imported descriptors: its spec is known, but it cannot describe anything.
 
     Args:
-        folder: What ``ilion import features`` made.
+        folder: Folder that ``ilion import features`` made.
 
     Raises:
         ConfigError: The folder holds no imported descriptors.

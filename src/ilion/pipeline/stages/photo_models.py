@@ -12,7 +12,7 @@ def check_local(config: ExperimentConfig) -> None:
     """Check that the settings go with the search by local features.
 
     Raises:
-        ConfigError: They do not; the message says which.
+        ConfigError: The settings do not; the message says which.
     """
     refuse_global_settings(config)
     local_settings(config.search.local)

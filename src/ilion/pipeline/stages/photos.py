@@ -194,7 +194,7 @@ def explain_photo(
 
     Args:
         query: The query.
-        photo: What is stored of the photo.
+        photo: Stored features of the photo.
         model: Words and codes of both.
         outline: The object in the query; None for where the query has features.
     """
@@ -227,7 +227,7 @@ def locate_photos(index: Photos, evidence: local.Evidence) -> Callable[[int, int
 
     Args:
         index: Queries and database.
-        evidence: What `rank_by_matches` found for them.
+        evidence: Verified matches by `rank_by_matches`.
 
     Returns:
         Function from a query number and a database row to the box in pixels of the photo; None where nothing

@@ -20,7 +20,7 @@ class LocalPlan:
         extractor: Finds and describes local features.
         codec: Storage of the features.
         scorer: Compares a query with images.
-        inputs: What the scores depend on, beside the features.
+        inputs: Inputs of the scores, beside the features.
         weight: Factor of the local score, where it is not learnt.
         original: Whether the scorer takes descriptors as the extractor gives them; stored ones are brought
             back to that.

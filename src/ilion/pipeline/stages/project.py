@@ -20,7 +20,7 @@ def network_of(settings: SearchConfig) -> Quari:
 
     Raises:
         ConfigError: There is no such file.
-        ExtractionError: It is no such network.
+        ExtractionError: The file is no QuARI network.
     """
     path = Path(settings.projection)
     path = path / WEIGHTS if path.is_dir() else path
@@ -35,8 +35,8 @@ def check_projection(settings: SearchConfig, dim: int) -> None:
     """Check that the network of the settings takes descriptors of ``dim`` numbers.
 
     Raises:
-        ConfigError: It takes others, or there is no such file.
-        ExtractionError: It is no such network.
+        ConfigError: The network takes others, or there is no such file.
+        ExtractionError: The file is no QuARI network.
     """
     takes = network_of(settings).config.dim
     if takes != dim:

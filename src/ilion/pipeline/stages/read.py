@@ -43,14 +43,14 @@ class ReadingStage:
         index: Over them.
         queries: (Q,) terms and weights of each query.
         photos: Query id -> what was read in its photo.
-        inputs: What all of it depends on.
+        inputs: Inputs of the texts.
         skipped: Database images that could not be used.
         missing: Parts of the database that could not be read, where that was allowed.
         seconds: Stage -> seconds when it was computed.
         reused: Stages that were not computed this time.
         images: Database images read.
         peak_memory: Largest resident memory of the processes that computed, bytes.
-        machine: Where the database was read.
+        machine: Machine that read the database.
         spec: Spec of the reader, for the provenance.
         sources: Folders of stored texts and their keys, for reading them again: ``texts``, ``query-texts``.
     """

@@ -48,7 +48,7 @@ class LocalStage:
         queries: (Q,) features, in the order of the queries, such that they compare with the stored ones; a
             text shows none.
         database: Stored features.
-        inputs: What both depend on.
+        inputs: Inputs of both.
         seconds: Stage -> seconds when it was computed.
         reused: Stages that were not computed this time.
         images: Database images described.
@@ -139,8 +139,8 @@ def rerank_asked(
     """Re-rank by the settings, in memory.
 
     Args:
-        experiment: Its share of the local score is a number, not one that is learnt from queries.
-        plan: How two images are compared.
+        experiment: Experiment; its share of the local score is a number, not one learnt from queries.
+        plan: Comparison of two images.
         queries: Features of the queries of the ranking.
         rows: Stored features by rows of the ranking.
         ranking: Ranking of the stage before.
@@ -212,7 +212,7 @@ class Reranked:
         seconds: When the evidence was computed.
         reused: Whether the evidence was there already.
         peak_memory: Largest resident memory of the process that computed, bytes.
-        folder: Where the evidence is.
+        folder: Folder of the evidence.
     """
 
     ranking: Ranking
@@ -286,7 +286,7 @@ def read_evidence(folder: Path) -> Evidence:
     """Read the evidence in the folder of an artifact.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        ArtifactError: The evidence is missing or damaged.
     """
     arrays = storage.read_arrays(folder / EVIDENCE, _FORMS)
     if len({array.shape for array in arrays.values()}) > 1:

@@ -21,14 +21,14 @@ class Prepared(Value):
     """What it depends on and what it took.
 
     Args:
-        inputs: What queries and database depend on, for the next stage's fingerprint.
+        inputs: Inputs of queries and database, for the next stage's fingerprint.
         skipped: Database images that could not be used.
         seconds: Stage -> seconds when it was really computed.
         reused: Stages that were not computed this time.
         images: Number of database images looked at.
         peak_memory: Largest resident memory of the processes that computed, bytes.
         machine: Machine that described the database.
-        model: What describes the images, printable.
+        model: Model that describes the images, printable.
         missing: Parts of the database that could not be described, where that was allowed.
     """
 

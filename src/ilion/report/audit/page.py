@@ -57,7 +57,7 @@ def write_audit_page(
     Args:
         path: The file; written aside and renamed.
         audit: The audit.
-        dataset: Its data set, for the pictures.
+        dataset: Data set of the audit, for the pictures.
         language: Language of the page.
         max_bytes: Bytes that the pictures may take; they get smaller first, then the last ones are left out.
         progress: Callback that receives pictures done and pictures in all.
@@ -84,7 +84,7 @@ def render_audit(
 
     Args:
         audit: The audit.
-        dataset: Its data set.
+        dataset: Data set of the audit.
         language: Language of the page.
         max_bytes: See `write_audit_page`.
         live: Path to which decisions are sent as they are taken; "" keeps them in the browser.

@@ -23,8 +23,8 @@ class Canvas:
     Args:
         name: Unique in the document; ids of title and description are made from it.
         width: Width of the coordinate system.
-        height: Its height.
-        title: What a screen reader says first.
+        height: Height of the drawing.
+        title: Title, which a screen reader says first.
         description: The same content as the picture, in words.
     """
 

@@ -25,7 +25,7 @@ class Point:
         cost: Positive.
         cost_text: The cost written for people.
         accuracy: [0, 1].
-        ci95: Its interval.
+        ci95: Interval of the accuracy.
         main: Whether this is the run that the report is about.
     """
 
@@ -44,7 +44,7 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
     Args:
         name: Unique in the document.
         points: At least one, all of positive cost.
-        title: What the panel shows.
+        title: Title of the panel.
         unit: Key of the unit's string, such as ``ms``: how the axis is labelled.
         words: The catalogue.
     """

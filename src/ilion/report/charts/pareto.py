@@ -34,7 +34,7 @@ class CostPoint:
         name: The whole design, for the tool tip and for people who do not see the chart.
         cost: Positive, in the unit of the chart.
         accuracy: [0, 1].
-        ci95: Its interval.
+        ci95: Interval of the accuracy.
         on_front: Whether no other design costs no more and is more accurate.
     """
 
@@ -65,9 +65,9 @@ def pareto_chart(
     Args:
         name: Unique in the document, such as ``c-sweep-bytes``.
         points: At least one. A series is drawn with one mark, in order of appearance; at most 18 series.
-        title: What the chart shows, for people who do not see it.
+        title: Title of the chart, for people who do not see it.
         unit: Unit of the cost: ``bytes`` or ``ms``.
-        axis: What the cost is, under the axis.
+        axis: Title of the cost axis.
         words: The catalogue.
         reference: A name and an accuracy, drawn as a dashed line across: what there is without any cost.
 

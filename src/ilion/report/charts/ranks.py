@@ -19,7 +19,7 @@ def positives_by_rank(name: str, recall: Float64, any_hit: Float64, title: str, 
         name: Unique in the document.
         recall: (k,) mean recall at ranks 1..k.
         any_hit: (k,) share of queries with a positive at ranks 1..k.
-        title: What the chart shows.
+        title: Title of the chart.
         words: The catalogue.
     """
     left, right, top, bottom, height = 40.0, 24.0, 22.0, 30.0, 280.0

@@ -19,8 +19,8 @@ class Step:
     """One row of a waterfall.
 
     Args:
-        label: What it is.
-        remark: Its amount in words and numbers, at the right end.
+        label: Name of the step.
+        remark: Amount in words and numbers, at the right end.
         start: Start of its bar, [0, 1].
         end: End of its bar; below ``start`` for a loss.
         css: ``total``, ``gain``, ``loss``, ``room`` (still to be gained) or ``far`` (out of reach).
@@ -63,7 +63,7 @@ class Part:
     """One part of a whole.
 
     Args:
-        label: What it is.
+        label: Name of the part.
         count: Number of them.
         css: Class of its colour.
     """

@@ -25,8 +25,8 @@ def cell_drawing(
     Args:
         size_range: Share of the photo that the object takes, from and to.
         clutter_range: Number of things on the photo, from and to; None is open.
-        label: What a screen reader says.
-        crowded: How crowded the cell is among the backgrounds, [0, 1], where things are not counted.
+        label: Text for a screen reader.
+        crowded: Clutter of the cell among the backgrounds, [0, 1], where things are not counted.
     """
     width, height = _SIZE
     low, high = float(size_range[0]), float(size_range[1])

@@ -59,7 +59,7 @@ def cell_name(cell: Plain, words: Words) -> str:
     """Return what a cell is called.
 
     Args:
-        cell: Its table, with ``name``, ``size`` and ``clutter``.
+        cell: Table of the cell, with ``name``, ``size`` and ``clutter``.
         words: The catalogue.
     """
     parts = []

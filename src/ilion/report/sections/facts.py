@@ -18,10 +18,10 @@ class QueryFacts:
 
     Args:
         query: The query.
-        ap: Its AP@k, [0, 1].
+        ap: AP@k of the query, [0, 1].
         positives: Number of its positives, unreachable ones included.
         rows: Database rows of its results up to the cut-off.
-        similarities: Their similarities.
+        similarities: Similarities of the results.
         ranks: 1-based rank of each result; 0 for an ignored one, which takes no rank.
         hits: Whether each result is a positive.
         hit_ranks: Ranks of the positives that were found, ascending.
@@ -65,7 +65,7 @@ def outcome(result: RunResult) -> Outcome:
     """Bring ranking, ground truth and evaluation of a run together, query by query.
 
     Raises:
-        ArtifactError: They are not about the same queries.
+        ArtifactError: The three are not about the same queries.
     """
     evaluation, ranking, truth = result.evaluation, result.ranking, result.ground_truth
     known = {query.id: query for query in result.dataset.queries}

@@ -58,7 +58,7 @@ def draw_link(
     Args:
         query: Picture of the query.
         image: Picture of the result.
-        link: Their matches; None draws the pictures alone.
+        link: Matches of the two; None draws the pictures alone.
         boxes: Boxes of the data set, of the query and of the result.
         text: Text for people who do not see it.
     """

@@ -25,7 +25,7 @@ class Move:
         before: Rank before, 1-based.
         after: Rank after.
         hit: Whether it is a positive.
-        inliers: Its verified matches.
+        inliers: Verified matches of the result.
         wrong_before: Wrong results in front of it before.
         wrong_after: Wrong results in front of it after.
     """

@@ -31,9 +31,9 @@ class Exhibit:
         image_id: The result.
         picture: Both, with their matches.
         kind: ``hit`` or ``miss``.
-        ranks: Its rank before and after.
+        ranks: Rank before and after.
         front: Wrong results in front of it before and after; "" for a wrong one.
-        note: Its matches, or why there are none.
+        note: Matches in words, or why there are none.
     """
 
     instance: str

@@ -35,7 +35,7 @@ def load(path: Path, heads: int = 2, activation: str = "") -> Ames:
     Raises:
         ConfigError: There is no such file, or it says another activation.
         MissingExtraError: torch is not installed.
-        ExtractionError: It holds more than tensors and plain values, or not an AMES network.
+        ExtractionError: The file holds more than tensors and plain values, or not an AMES network.
     """
     content = read_torch(path)
     torch = extra_library("torch", "AMES")
@@ -58,7 +58,7 @@ def parse(
 
     Raises:
         ConfigError: The file says another activation, or it is not known.
-        ExtractionError: It is not an AMES network.
+        ExtractionError: The content is not an AMES network.
     """
     below = next((name for name in ("state", "state_dict", "model") if name in content), "")
     found = content[below] if below else content
@@ -106,7 +106,7 @@ def config_of(state: Weights, what: str, heads: int) -> AmesConfig:
         heads: Attention heads, which leave no trace in the shapes.
 
     Raises:
-        ExtractionError: They are not those of an AMES network.
+        ExtractionError: The weights are not those of an AMES network.
     """
     binary = "remap_local.0.W" in state
     layers = {int(m[1]) for name in state if (m := re.match(r"decoder\.layers\.(\d+)\.", name))}

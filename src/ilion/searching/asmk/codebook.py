@@ -217,7 +217,7 @@ def read_codebook(folder: Path) -> Codebook:
     """Read what `write_codebook` wrote.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        ArtifactError: The codebook is missing or damaged.
     """
     forms = {"words": ("f", 2), "projection": ("f", 2), "weights": ("f", 1), "binary": ("b", 1)}
     arrays = read_arrays(folder / "codebook.npz", forms)

@@ -70,7 +70,7 @@ def open_index(root: Path, codebook: Codebook, inputs: Mapping[str, Any]) -> Art
 
     Args:
         root: Folder of the artifacts.
-        codebook: Its digest becomes part of the artifact's inputs.
+        codebook: Codebook, whose digest becomes part of the artifact's inputs.
         inputs: Everything else that the features depend on, such as the extractor's spec.
 
     Raises:
@@ -102,7 +102,7 @@ def index_shard(
         artifact: From `open_index` with the same codebook.
         key: Key of the shard, see `ilion.storage.shard_key`.
         images: Ids and features in order of rows; read as needed.
-        codebook: What to aggregate by.
+        codebook: Visual words to aggregate by.
         stats: Returns what the shard took; called with the number of images when all are read.
         workers: Threads; 0 takes one a core.
 

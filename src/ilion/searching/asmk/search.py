@@ -47,7 +47,7 @@ def search_postings(
 
     Args:
         query_ids: Q unique ids.
-        queries: Their local features; one without any gets all similarities 0, in order of rows.
+        queries: Local features of the queries; one without any gets all similarities 0, in order of rows.
         database: The inverted file.
         settings: Settings of the kernel; None takes the defaults.
         k: Number of results to keep; all N where the database is smaller.

@@ -137,7 +137,7 @@ def _agreeing(
         order: (n,) matches to look at.
         points: See `_line_up`.
         near: Tolerance.
-        lever: What is added to it for a distance of 1 from the match at ``at``.
+        lever: Growth of the tolerance for a distance of 1 from the match at ``at``.
         at: Place in ``order`` of the match where the motion is known best.
         marks: (`MATCHES`,) bool, room.
         kept: Filled with the matches, in their order.

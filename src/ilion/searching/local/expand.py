@@ -45,7 +45,7 @@ def expand(
 
     Args:
         query: The query.
-        found: What is known of its shortlist.
+        found: Verified matches of its shortlist.
         probabilities: (S,) that a photo shows the object.
         photos: Function that returns what is stored of rows.
         lengths: (W,) number of stored features of each word.
@@ -97,9 +97,9 @@ def ask_along(
 
     Args:
         query: The query, M features.
-        matches: Its matches in the whole database.
+        matches: Matches of the query in the whole database.
         further: From `expand`.
-        found: Its matches.
+        found: Matches of the further features.
         sources: (M',) row that each further feature is from; its matches there are dropped.
     """
     from ilion.searching.local.compiled import find_others

@@ -71,7 +71,7 @@ def write_shard(
     """Store one shard. The caller holds the artifact's lock (`ilion.storage.locked`).
 
     Args:
-        artifact: Where.
+        artifact: Artifact of the postings.
         key: Key of the shard, see `ilion.storage.shard_key`.
         photos: Ids and features in order of rows; read as needed.
         words: Number W of words.
@@ -287,7 +287,7 @@ class Postings:
         """Map one segment after the other.
 
         Args:
-            numbers: Which; None means all.
+            numbers: Numbers of segments; None means all.
 
         Raises:
             ArtifactError: A file is missing, damaged, or does not fit the others.

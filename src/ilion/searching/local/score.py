@@ -96,7 +96,7 @@ def score_photos(
 
     Args:
         query: The query.
-        found: What is known of the shortlist.
+        found: Verified matches of the shortlist.
         photos: Number of photos in the database.
         looks: Sizes and colours of the shortlist.
         model: None for the one that comes with Ilion.
@@ -117,7 +117,7 @@ def pair_numbers(query: LocalQuery, found: Verified, photos: int, looks: Looks) 
 
     Args:
         query: The query.
-        found: What is known of the shortlist, at least one photo.
+        found: Verified matches of the shortlist, at least one photo.
         photos: Number of photos in the database.
         looks: Sizes and colours of the shortlist.
 

@@ -81,9 +81,9 @@ def search_photos(
     Args:
         query_ids: (Q,) ids.
         queries: (Q,) described queries.
-        database: What is searched.
+        database: Database to search.
         model: Words and codes of both.
-        settings: How.
+        settings: Settings of the search.
         k: Number of results to keep; all N where the database is smaller.
         workers: Number of threads, one query each, or all for a single one; 0 means one per core.
         progress: Callback that receives the queries done and all.
@@ -160,9 +160,9 @@ def rank_photos(
 
     Args:
         query: The query.
-        database: What is searched.
+        database: Database to search.
         model: Words and codes of both.
-        settings: How.
+        settings: Settings of the search.
         k: Number of results, at most as many as may be found.
         hidden: Rows that must not be found.
         threads: Number of threads that hold photos against the query.
@@ -234,7 +234,7 @@ def gather(
 
     Args:
         query: The query.
-        database: What is searched.
+        database: Database to search.
         model: Words and codes of both.
         k: Number of photos whose votes must be known.
         hidden: Rows that must not be found.
@@ -273,7 +273,7 @@ def look_closer(
 
     Args:
         query: The query.
-        matches: Its matches.
+        matches: Matches of the query.
         count: Number N of photos.
         shortlist: Number of photos to verify.
         k: Number of photos whose votes must be known.

@@ -42,7 +42,7 @@ class Replica:
     """A copy of a holder in a process of its own.
 
     Args:
-        expected: What `version` says where the holders are asked.
+        expected: Value of `version` where the holders are asked.
         others: The other holders of the application: Ray Serve wants one to be the first.
     """
 

@@ -26,7 +26,7 @@ class Held:
     """What one holder answers for.
 
     Args:
-        holder: Its number.
+        holder: Number of the holder.
         part: The shards.
         start: First row.
         stop: Row after the last one.
@@ -43,7 +43,7 @@ class Spread:
 
     Args:
         whole: The same database, of which only the list of photos is read here.
-        holders: Who holds it.
+        holders: Holders of its parts.
     """
 
     def __init__(self, whole: Postings, holders: Holders) -> None:
@@ -131,7 +131,7 @@ def check_spread(design: Design) -> None:
     """Refuse a design that holders cannot search.
 
     Raises:
-        ConfigError: It does not compare photos by local features.
+        ConfigError: The design does not compare photos by local features.
     """
     for bad, why in (
         (design.search.method != "local", f"search.method = {design.search.method!r}"),

@@ -72,7 +72,7 @@ def check_design(design: Design, uri: str) -> None:
     """Refuse a design whose first stage an engine cannot carry out.
 
     Raises:
-        ConfigError: It compares local features, changes the query by its first results, or uses codes.
+        ConfigError: The design compares local features, expands queries, or uses codes.
     """
     search = design.search
     for bad, why in (

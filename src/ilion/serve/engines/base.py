@@ -45,7 +45,7 @@ class Engine(Protocol):
             k: Number of results, at most `MOST`.
             only: Numbers among which is searched; None means all.
             without: Numbers that are left out.
-            mark: What a `flush` returned; what was written before it is found.
+            mark: Mark that a `flush` returned; what was written before it is found.
 
         Returns:
             (Q, K) numbers, K at most k, -1 where there are fewer; and their inner products, descending.
@@ -76,8 +76,8 @@ def open_engine(uri: str, name: str, dim: int = 0) -> Engine:
 
     Raises:
         ConfigError: There is no such engine, or it has no place.
-        MissingExtraError: Its client is not installed.
-        ArtifactError: It does not answer.
+        MissingExtraError: The engine's client is not installed.
+        ArtifactError: The engine does not answer.
     """
     kind, _, place = uri.partition(":")
     part = INDEX_ENGINES.find(kind)

@@ -106,7 +106,7 @@ class Milvus:
         A connection that is lost is made anew, once; a server that came back is told to load its vectors.
 
         Raises:
-            ArtifactError: It does not answer, or is not done with loading in `LOADING` seconds.
+            ArtifactError: The server does not answer, or is not done with loading in `LOADING` seconds.
         """
         from grpc import RpcError
         from pymilvus.exceptions import MilvusException

@@ -34,7 +34,7 @@ def create(
 
     Args:
         folder: Folder of the index; it must hold none.
-        sources: Where the photos are.
+        sources: Paths of these.
         like: Output folder of a run whose design is taken, with all that it learnt.
         design: A design; None takes that of the run, or the default.
         objects: See `ilion.serve.photos.gather`.
