@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -123,3 +124,83 @@ def test_texts_adaptation_and_sweeps_take_them_too(installed: Path, photos: Path
 def test_a_misspelt_part_of_the_package_is_explained(installed: Path, photos: Path) -> None:
     with pytest.raises(AssertionError, match="did you mean 'colours'"):
         ilion(installed, "run", str(photos), "--set", "extraction.model=colour")
+
+
+ROOMS = {
+    "models.py": {"colours": "descriptors", "ColourWords": "descriptors"},
+    "local.py": {"Strongest": "localfeatures", "Halves": "localfeatures.codecs", "Near": "reranking"},
+    "rest.py": {
+        "ByPrefix": "datasets.layouts",
+        "reciprocal": "evaluation",
+        "Centre": "adapt",
+        "loop": "searching",
+    },
+}
+"""Module of the docs -> what it registers -> the room where that belongs."""
+INSIDE = """
+import sys
+from importlib import import_module
+for room, folder in {places!r}.items():
+    import_module("ilion." + room).__path__.append(folder)  # as if its files lay in the room
+from ilion.__main__ import main
+sys.exit(main())
+"""
+
+
+def write_rooms(root: Path) -> dict[str, str]:
+    """Write each part of the docs into one file of the room where it belongs; return the folders by room."""
+    places: dict[str, str] = {}
+    for module, text in re.findall(
+        r"```python\n# my_parts/(\w+\.py)\n(.*?)```", DOCS.read_text(), flags=re.S
+    ):
+        nodes = ast.parse(text).body
+        parts = {
+            n.name: n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.decorator_list
+        }
+        shared = "\n".join(ast.unparse(node) for node in nodes if node not in parts.values())
+        rooms = ROOMS.get(module, {})
+        assert parts.keys() == rooms.keys()
+        for name, room in rooms.items():
+            folder = root / room
+            code = f"{shared}\n{ast.unparse(parts[name])}"
+            if name == "colours":
+                code += "\nfrom ilion.descriptors.registry import ModelInfo, register"
+                code += "\nregister(ModelInfo('colours', 'colours', 12, 64, 'MIT', 0))"
+            if name == "reciprocal":
+                code = (
+                    f"from ilion.evaluation.metrics import of_one\n{code.replace('@METRICS', 'METRICS', 1)}"
+                )
+                code = code.replace("METRICS.register('reciprocal')", "")
+                code += "\nMETRICS.register('reciprocal')(of_one(reciprocal))"
+            write(folder / f"{name.lower()}_part.py", code)
+            places[room] = str(folder)
+    return places
+
+
+@pytest.mark.slow
+def test_inside_the_tree_one_file_is_enough(photos: Path, tmp_path: Path) -> None:
+    script = INSIDE.format(places=write_rooms(tmp_path / "rooms"))
+
+    def inside(*arguments: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments, "--json"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    chosen = settings({**RUN, "extraction.text_tower": "colour-words"})
+    said = inside("run", str(photos), *chosen, "-o", str(tmp_path / "run"))
+    assert said["metrics"]["reciprocal@5"] > 0.5
+    origins = {part["name"]: part["origin"] for part in inside("parts")}
+    parts = {
+        "colours",
+        "colour-words",
+        "strongest",
+        "halves",
+        "near",
+        "by-prefix",
+        "reciprocal",
+        "centre",
+        "loop",
+    }
+    assert {name: origins[name] for name in parts} == dict.fromkeys(parts, "built-in")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ilion.cli import app
+import ilion
+from ilion.cli import about, app
 from ilion.localfeatures.base import EXTRACTORS
 
 
@@ -24,7 +27,16 @@ def test_parts_are_listed_with_their_origin(tmp_path: Path, monkeypatch: pytest.
     assert rows["local features", "aliked"]["extra"] == "torch"
     own = next(row for row in rows.values() if "corners_of_mine" in row["name"])
     assert own["origin"] == "corners_of_mine.py"
-    assert {"model", "local features", "search method"} <= {row["kind"] for row in rows.values()}
+    assert {("metric", "P"), ("index engine", "milvus")} <= rows.keys()
     shown = CliRunner().invoke(app, ["parts"]).stdout
     assert "rootsift" in shown
     assert "[torch]" in shown
+
+
+def test_parts_of_all_kinds_are_listed() -> None:
+    sources = [path.read_text("utf-8") for path in Path(ilion.__file__).parent.rglob("*.py")]
+    pattern = re.compile(r"^([A-Z_]+)(?:: .+)? = (?:Registry|Backends|TextTowers)\(", re.M)
+    defined = [name for source in sources for name in pattern.findall(source)]
+    assert len(defined) == 10
+    listing = inspect.getsource(about.parts)
+    assert [name for name in defined if not re.search(rf"[(\s]{name}[,)]", listing)] == []

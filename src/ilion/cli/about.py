@@ -68,21 +68,23 @@ def models(
 
 def parts(as_json: AsJson = False) -> None:
     """List the parts that settings choose from, with the extra that they need and where they come from."""
-    from ilion.config import ExperimentConfig
-    from ilion.config.plain import PartOf, map_marked
+    from ilion.adapt.base import METHODS
+    from ilion.datasets.layouts.base import LAYOUTS
+    from ilion.descriptors.registry import BACKENDS
+    from ilion.descriptors.towers import TEXT_TOWERS
+    from ilion.evaluation.metrics import METRICS
+    from ilion.localfeatures.base import EXTRACTORS
+    from ilion.localfeatures.codecs import CODECS
+    from ilion.reranking.base import SCORERS
+    from ilion.searching.engines import ENGINES
+    from ilion.serve.engines.base import INDEX_ENGINES
 
-    found: dict[str, Registry[Any]] = {}
-
-    def note(setting: str, marker: object, value: object, default: object) -> object:
-        if isinstance(marker, PartOf):
-            found[marker.registry.kind] = marker.registry
-        return value
-
-    map_marked(ExperimentConfig(), note)
+    first: tuple[Registry[Any], ...] = (LAYOUTS, BACKENDS, TEXT_TOWERS, METHODS, ENGINES)
+    registries = (*first, EXTRACTORS, CODECS, SCORERS, METRICS, INDEX_ENGINES)
     rows = [
-        {"kind": kind, "name": part.name, "extra": part.extra, "origin": part.origin, "note": part.note}
-        for kind, registry in found.items()
-        for part in registry.parts()
+        {"kind": each.kind, "name": part.name, "extra": part.extra, "origin": part.origin, "note": part.note}
+        for each in registries
+        for part in each.parts()
     ]
     if as_json:
         say_json(rows)

@@ -34,7 +34,7 @@ class TextTowers(Registry[Tower]):
         return (*self.names(), *(info.name for info in models() if info.text))
 
 
-TEXT_TOWERS = TextTowers("text tower", None, takes="(options)")
+TEXT_TOWERS = TextTowers("text tower", __package__, takes="(options)")
 """What builds a text tower from the user's settings."""
 
 

@@ -229,7 +229,7 @@ def gain(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float6
     return np.minimum(values, 1.0)
 
 
-def _of_one(function: OneQuery) -> Metric:
+def of_one(function: OneQuery) -> Metric:
     """Return a metric of one query as one of all queries."""
 
     def of_all(hits: Hits, positives: Int64, k: Cut, definition: Definition) -> Float64:
@@ -254,5 +254,5 @@ def precision_to_last(ranks: Int64, positives: int, k: int) -> float:
     return len(ranks) / cut
 
 
-METRICS.register("RR")(_of_one(reciprocal_rank))
-METRICS.register("mP")(_of_one(precision_to_last))
+METRICS.register("RR")(of_one(reciprocal_rank))
+METRICS.register("mP")(of_one(precision_to_last))
