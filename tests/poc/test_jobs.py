@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ilion.cli import app
+from ilion.cli.poc_text import PocText
 from ilion.config.poc import load_poc
 from ilion.errors import ConfigError, DatasetError
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
-from ilion.poc.coverage import render
 from ilion.poc.decision import to_plain
 from ilion.poc.money import missing_prices
 from ilion.poc.settings import DesignsConfig, MoneyConfig, PhotosConfig, PlanConfig, PocConfig
@@ -33,7 +33,7 @@ def test_new_makes_what_check_can_read(tmp_path: Path) -> None:
     assert found.objects == 0
     assert found.problems
     assert not found.can_decide
-    assert "too few" in render(found)
+    assert "too few" in "\n".join(PocText("en").coverage(found))
     with pytest.raises(DatasetError):
         run_poc(tmp_path / "parts")
     with pytest.raises(ConfigError, match="run 'ilion poc run"):

@@ -86,3 +86,34 @@ def test_every_string_is_used_and_every_use_has_a_string(room: str) -> None:
     keys = [f"{section}.{name}" for section, names in own.items() for name in names]
     unused = [key for key in keys if key not in literal and not any(re.fullmatch(w, key) for w in wild)]
     assert unused == []
+
+
+def test_every_string_of_the_terminal_is_printed_and_every_use_has_a_string() -> None:
+    own = parse_toml((PACKAGE / "cli" / "strings" / "en.toml").read_text("utf-8"))
+    keys = {f"{section}.{name}" for section, names in own.items() for name in names}
+    used = {
+        pattern
+        for path in (
+            PACKAGE / "cli" / "poc.py",
+            PACKAGE / "cli" / "poc_text.py",
+            PACKAGE / "cli" / "threshold.py",
+        )
+        for pattern in _keys_said(path)
+    }
+    known = load_words("cli", "en").entries
+    assert [pattern for pattern in used if not any(re.fullmatch(pattern, key) for key in known)] == []
+    assert [key for key in keys if not any(re.fullmatch(pattern, key) for pattern in used)] == []
+
+
+def _keys_said(path: Path) -> Iterator[str]:
+    """Yield the first argument of every call of a catalogue (``words(...)``) as a pattern."""
+    for node in ast.walk(parse(path)):
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"words", "self.words", "text.words"}
+            and node.args
+        ):
+            yield "".join(
+                re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"[\w-]+"
+                for part in (getattr(node.args[0], "values", None) or [node.args[0]])
+            )

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ilion.cli.common import AsJson, BadImage, Set, progress_bars, say_json
-
-if TYPE_CHECKING:
-    from ilion.poc.decision import Decision
-    from ilion.poc.shots import ShotList
 
 app = typer.Typer(
     help="Plan a small proof of concept, run it, and decide what pays.",
@@ -126,9 +122,10 @@ def new(
     if as_json:
         say_json({**dict(_fields(shots)), "files": plain([str(file) for file in files])})
         return
-    _say_shots(shots)
-    for file in files:
-        print(file)
+    from ilion.cli.poc_text import PocText, say
+
+    say(PocText(shots.language).shots(shots))
+    say(map(str, files))
 
 
 def _ask(given: Mapping[str, Any]) -> dict[str, str]:
@@ -192,40 +189,20 @@ def _fields(value: Any) -> dict[str, Any]:
     return plain
 
 
-def _say_shots(shots: ShotList) -> None:
-    print(
-        f"{shots.name}: {shots.objects} objects, {shots.photos} photos of them, "
-        f"{shots.distractors} photos without them"
-    )
-    for shot in shots.shots:
-        print(
-            f"  {shot.cell}: {shot.photos} photos of each of {shot.objects} objects, which take "
-            f"{100 * shot.size_range[0]:g} to {100 * shot.size_range[1]:g}% of the photo"
-        )
-    wanted = f"for ±{100 * shots.wanted:g} points {shots.needed} objects"
-    if shots.objects == shots.needed:
-        gain = f"a true gain of {100 * shots.planned.detects:.0f} points"
-        print(f"  {wanted}; {gain} is then most likely shown to pay")
-    elif shots.planned.width >= 1:
-        print(f"  {wanted}; with your {shots.objects} nothing can be decided")
-    else:
-        print(f"  {wanted}; with your {shots.objects} you get ±{100 * shots.planned.width:.0f}")
-
-
 @app.command("check")
 def check(folder: Folder, as_json: AsJson = False) -> None:
     """Say what the photos cover, cell by cell, what is missing, and what is wrong. Exit code 1 on errors."""
     from ilion import api
-    from ilion.poc.coverage import render
+    from ilion.cli.poc_text import PocText, say
+    from ilion.config.poc import load_poc
 
     with progress_bars() as progress:
         found = api.check_poc(folder, progress)
     if as_json:
         say_json(_fields(found))
     else:
-        print(render(found))
-        if found.without_size and (folder / "boxes.html").exists():
-            print(f"  draw boxes in {folder / 'boxes.html'}")
+        boxes = folder / "boxes.html"
+        say(PocText(load_poc(folder).language).coverage(found, boxes if boxes.exists() else None))
     if found.problems:
         raise typer.Exit(1)
 
@@ -243,9 +220,10 @@ def run(folder: Folder, settings: Set = None, on_bad_image: BadImage = None, as_
     if as_json:
         say_json({"run": list(done), "not_run": dict(not_run)})
         return
-    print(f"run: {', '.join(done)}")
-    for name, reason in not_run.items():
-        print(f"  not run: {name}: {reason}")
+    from ilion.cli.poc_text import PocText, say
+    from ilion.config.poc import load_poc
+
+    say(PocText(load_poc(folder).language).run(done, not_run))
 
 
 @app.command("decide")
@@ -258,32 +236,13 @@ def decide(folder: Folder, as_json: AsJson = False) -> None:
     if as_json:
         say_json(_fields(found))
         return
-    _say_decision(found)
-    print(f"decision: {path}")
-    print(f"page: {path.with_suffix('.html')}")
+    from ilion.cli.poc_text import PocText, say
 
-
-def _say_decision(found: Decision) -> None:
-    from ilion.poc.sample import LEAST_OBJECTS
-
-    print(f"{found.name}: {found.objects} objects, {found.database:,} photos searched, {found.measure}")
-    said = [each for each in (found.recommendation, found.change, *found.statements) if each.said]
-    for statement in said:
-        print(f"  {statement.text}")
-    width = max((len(v.cell) for v in found.verdicts), default=0)
-    names = max((len(v.design) for v in found.verdicts), default=0)
-    for v in found.verdicts:
-        gain = f"{100 * v.gain.value:+4.0f} [{100 * v.gain.low:+4.0f} to {100 * v.gain.high:+4.0f}]"
-        if v.gain.objects < LEAST_OBJECTS:  # no number without an interval
-            gain = f"no interval from {v.gain.objects} objects"
-        print(f"  {v.cell:<{width}}  {v.design:<{names}}  {gain}  {v.answer.replace('-', ' ')}")
-    if found.money.missing:
-        print(f"  nothing is said in money without {', '.join(found.money.missing)}")
-    for line in found.money.lines:
-        print(
-            f"  {line.design}: {line.net.value:+,.0f} {found.money.currency} a month "
-            f"(95%: {line.net.low:+,.0f} to {line.net.high:+,.0f})"
+    text = PocText(found.language)
+    say(text.decision(found))
+    say(
+        (
+            text.words("decide.decision", file=str(path)),
+            text.words("decide.page", file=str(path.with_suffix(".html"))),
         )
-    for design in found.designs:
-        if not design.ran:
-            print(f"  not run: {design.name}: {design.reason}")
+    )

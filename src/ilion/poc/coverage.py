@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilion.poc.cells import UNKNOWN, CellsOfPhotos, Origin, count_photos
+from ilion.poc.cells import CellsOfPhotos, Origin, count_photos
 from ilion.poc.sample import LEAST_OBJECTS, Spread
 from ilion.poc.settings import PocConfig
 from ilion.poc.shots import Precision, ShotList, measure_precision
@@ -17,6 +17,8 @@ class CellCoverage:
 
     Args:
         cell: Name of the cell.
+        size: Name of its size; "" where sizes are not told apart.
+        clutter: Name of its background; "" where backgrounds are not told apart.
         objects: Number of objects with a photo in it.
         photos: Number of photos in it.
         wanted_objects: Number of objects that the shot list asks for.
@@ -25,6 +27,8 @@ class CellCoverage:
     """
 
     cell: str
+    size: str
+    clutter: str
     objects: int
     photos: int
     wanted_objects: int
@@ -97,6 +101,8 @@ def cover(
         cells.append(
             CellCoverage(
                 shot.cell,
+                shot.size,
+                shot.clutter,
                 len(inside),
                 photos[number] if number is not None else 0,
                 shot.objects,
@@ -105,9 +111,10 @@ def cover(
             )
         )
     planned = {shot.cell for shot in shots.shots}
-    for cell, number in place.items():
-        if cell not in planned and photos[number]:
-            cells.append(CellCoverage(cell, len(objects[number]), photos[number], 0, 0, ()))
+    for number, each in enumerate(sorted_photos.cells):
+        if each.name not in planned and photos[number]:
+            named = (each.name, each.size, each.clutter)
+            cells.append(CellCoverage(*named, len(objects[number]), photos[number], 0, 0, ()))
     positives = {image for images in dataset.positives.values() for image in images}
     scale = dataset.attributes.get("scale", {})
     return Coverage(
@@ -124,46 +131,3 @@ def cover(
         precision=measure_precision(len(names), settings, spread),
         can_decide=len(names) >= LEAST_OBJECTS,
     )
-
-
-def render(found: Coverage) -> str:
-    """Return a coverage as text for a terminal."""
-    lines = [
-        f"{found.name}: {found.objects} of {found.wanted_objects} objects, {found.queries} query photos, "
-        f"{found.positives} photos that show them, {found.distractors:,} of {found.wanted_distractors:,} "
-        "distractors"
-    ]
-    lines += [f"  error: {place}: {seen}; {remedy}" for _, place, seen, remedy in found.problems]
-    if found.warnings:
-        lines.append(f"  {found.warnings} warnings: see 'ilion datasets check'")
-    width = max(len(cell.cell) for cell in found.cells) if found.cells else 0
-    for cell in found.cells:
-        if not cell.wanted_objects:
-            said = "size or background not known" if UNKNOWN in cell.cell else "not on the shot list"
-        elif cell.objects >= cell.wanted_objects and cell.photos >= cell.wanted_photos:
-            said = "complete"
-        else:
-            said = f"missing: {max(cell.wanted_objects - cell.objects, 0)} objects"
-            said += f", {max(cell.wanted_photos - cell.photos, 0)} photos"
-        lines.append(f"  {cell.cell:<{width}}  {cell.objects:>4} objects {cell.photos:>5} photos  {said}")
-    if found.without_size:
-        lines.append(
-            f"  {found.without_size} photos have no box, so the size of their object is not known: draw "
-            "them, or fill in x, y, width and height in photos.csv"
-        )
-    if found.clutter_origin == "measured":
-        lines.append(
-            "  nobody counted the things on the photos: backgrounds are ordered by how many outlines they "
-            "show, which is a rough guess; a column 'clutter' in photos.csv is better"
-        )
-    if found.can_decide:
-        lines.append(
-            f"  with {found.objects} objects a gain is known to ±{100 * found.precision.width:.0f} points "
-            f"over all searches, to ±{100 * found.precision.cell_width:.0f} in one cell"
-        )
-    else:
-        lines.append(
-            f"  {found.objects} objects are too few to decide anything: photograph at least {LEAST_OBJECTS}, "
-            f"better {found.wanted_objects}"
-        )
-    return "\n".join(lines)

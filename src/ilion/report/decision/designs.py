@@ -63,11 +63,11 @@ def design_row(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
     verdict = next((v for v in plain["verdicts"] if v["cell"] == ALL and v["design"] == design["name"]), None)
     if not design["ran"]:
         stopped = design["reason"].startswith(STOPPED)
-        why = "" if stopped else _reason(design["reason"], words)
+        why = "" if stopped else reason_text(design["reason"], words)
         return {
             "name": say.design(design["name"]),
             "ran": False,
-            "reason": words("designs.stopped") if stopped else words("designs.not_run"),
+            "reason": reason_text(STOPPED, words) if stopped else words("designs.not_run"),
             "why": why,
             "language": "en" if why == design["reason"] else words.language,
         }
@@ -89,7 +89,10 @@ def design_row(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
     }
 
 
-def _reason(reason: str, words: Words) -> str:
+def reason_text(reason: str, words: Words) -> str:
+    """Return why a design was not run, in the language of a page."""
+    if reason.startswith(STOPPED):
+        return words("designs.stopped")
     said = reword(reason, "reason", words, ROOM)
     return said if said != reason else failure_text(reason, words)
 
