@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
+import re
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ilion
 from ilion.errors import ArtifactError
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_from_ids
-from ilion.types import GroundTruth, Ranking
+from ilion.types import GroundTruth, Ranking, Value
 
 SCORES = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=3),
@@ -99,3 +105,26 @@ def test_a_truth_of_rows_has_no_ids() -> None:
     ranking = Ranking.from_dict({"q": {"a": 1.0}})
     with pytest.raises(ArtifactError, match="another database"):
         evaluate(ranking, own)
+
+
+@pytest.mark.slow
+def test_all_that_holds_arrays_prints_itself_briefly() -> None:
+    kinds = re.compile(r"\b(Float|Int|UInt)\d+\b|\b(Bool|NDArray|RGB|Array)\b")
+    loud, seen = [], 0
+    for module in pkgutil.walk_packages(ilion.__path__, "ilion."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, each in vars(import_module(module.name)).items():
+            if inspect.isclass(each) and is_dataclass(each) and each.__module__ == module.name:
+                types = [str(f.type) for f in fields(each) if "Callable" not in str(f.type)]
+                seen += 1
+                if name[0] != "_" and any(map(kinds.search, types)) and not issubclass(each, Value):
+                    loud.append(f"{module.name}.{name}")
+    assert seen > 350
+    assert loud == []
+
+
+@pytest.mark.slow
+def test_a_model_prints_its_name() -> None:
+    model = ilion.load_model("efficientnet-lite2")
+    assert repr(model) == "Model(extractor=OnnxExtractor(efficientnet-lite2), seed=0)"

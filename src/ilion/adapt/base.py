@@ -14,14 +14,14 @@ from ilion.adapt.estimate import Gain
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer
 from ilion.registry import Registry
-from ilion.types import Bool, Float32
+from ilion.types import Bool, Float32, Value
 
 Progress = Callable[[int, int], None]
 """Callback that receives what is done and what there is in all, of the current step."""
 
 
 @dataclass(frozen=True)
-class Photos:
+class Photos(Value):
     """Labelled photos to learn from.
 
     Args:
@@ -42,7 +42,7 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Learnt(Value):
     """A layer and how it does on unseen classes.
 
     Args:

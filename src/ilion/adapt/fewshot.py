@@ -20,7 +20,7 @@ from ilion.adapt.estimate import Gain, class_precisions, estimate_gain
 from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
 from ilion.errors import ConfigError, DatasetError
-from ilion.types import Bool, Float32, Float64, Int64
+from ilion.types import Bool, Float32, Float64, Int64, Value
 
 SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2)
 """Points of the path, from near the identity on."""
@@ -31,7 +31,7 @@ returns one layer, or one for each point of a path."""
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Value):
     """Accuracy of layers on classes that they were not learnt from.
 
     Args:
@@ -132,7 +132,7 @@ def cross_validate(
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(Value):
     """What was learnt from a few photos.
 
     Args:
@@ -238,7 +238,7 @@ class FewShotMethod:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Value):
     """A split of a data set into objects to learn from and objects to judge by.
 
     Args:

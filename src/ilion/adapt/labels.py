@@ -12,7 +12,7 @@ import numpy as np
 from ilion.datasets.names import check_id, inner_path, normal
 from ilion.errors import DatasetError
 from ilion.opening.tables import TableError, column_name, read_cells
-from ilion.types import Int64
+from ilion.types import Int64, Value
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ HEADER = (
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Value):
     """Labelled photos.
 
     Args:

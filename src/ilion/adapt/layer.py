@@ -21,7 +21,7 @@ from ilion.errors import ArtifactError
 from ilion.interop.layers import read_layer, write_layer
 from ilion.opening import parse_json
 from ilion.storage import read_arrays, write_arrays, write_bytes
-from ilion.types import Float32
+from ilion.types import Float32, Value
 
 BLOCK = 4096
 """Descriptors adapted at once."""
@@ -30,7 +30,7 @@ TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 _TINY = 1e-12
 
 
-class Layer(ABC):
+class Layer(Value, ABC):
     """What turns descriptors into adapted descriptors; a dataclass of arrays, the first a matrix (..., D)."""
 
     bias: Float32

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.errors import ConfigError, DatasetError
-from ilion.types import Float64, Int64
+from ilion.types import Float64, Int64, Value
 
 LARGEST = 12_288
 """Largest side of a square matrix that is decomposed: 1.2 GB in float64."""
@@ -24,7 +24,7 @@ _RELATIVE = 1e-10
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Value):
     """Main directions of a scatter.
 
     Args:
@@ -54,7 +54,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class ClassMeans:
+class ClassMeans(Value):
     """What is known of each class.
 
     Args:

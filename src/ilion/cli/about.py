@@ -25,7 +25,7 @@ def models(
         bool, typer.Option("--open-licence", help="Only permissive open-source licences.")
     ] = False,
     max_download: Annotated[
-        int | None, typer.Option(metavar="MB", help="Largest download; 0 for no download.")
+        int | None, typer.Option(metavar="MB", help="Largest download; 0 for none.")
     ] = None,
     family: Annotated[str, typer.Option(help="Family of models, such as SigLIP2.")] = "",
     backend: Annotated[str, typer.Option(help="Library, such as timm or openclip.")] = "",

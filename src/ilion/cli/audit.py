@@ -101,7 +101,7 @@ def apply(
     unsure: Annotated[
         Literal["keep", "ignored"],
         typer.Option(
-            help="What becomes of photos about which nobody can tell: they stay, or count neither way."
+            help="Fate of photos about which nobody can tell: keep them, or count them neither way."
         ),
     ] = "keep",
 ) -> None:

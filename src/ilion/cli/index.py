@@ -61,7 +61,7 @@ def index(
     from ilion import api
     from ilion.config.design import Design
     from ilion.serve import writer
-    from ilion.serve.engines.attached import shown
+    from ilion.serve.engines.attached import redact
     from ilion.serve.index import Index
     from ilion.serve.tables import FILE
 
@@ -76,7 +76,10 @@ def index(
             if switch is not None or rollback:
                 done["answers"] = writer.switch(found, 0 if rollback else switch or 0, progress)
             if engine:
-                done["engine"], done["vectors"] = shown(engine), writer.attach(found, engine, progress)
+                done["engine"], done["vectors"] = (
+                    redact(engine),
+                    writer.attach(found, engine, progress),
+                )
             if compact:
                 done["freed"] = writer.compact(found, progress)
         if not done:
@@ -127,7 +130,7 @@ def search(
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Part of the photo that shows the object, in pixels."),
     ] = None,
-    text: Annotated[str, typer.Option(help="What is searched for, in words; alone or beside a photo.")] = "",
+    text: Annotated[str, typer.Option(help="Words to search for, alone or beside a photo.")] = "",
     like: Annotated[str, typer.Option(metavar="ID", help="A photo of the index, in place of a photo.")] = "",
     where: Annotated[str, typer.Option(help="Filter, such as 'category=valve and site=Osaka'.")] = "",
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Number of objects.")] = 10,
@@ -254,7 +257,7 @@ def remove(
     ids: Annotated[
         list[str],
         typer.Argument(
-            metavar="IDS...", help="Ids of photos; object:NAME for all of an object; - reads them."
+            metavar="IDS...", help="Ids of photos; object:NAME for all of an object; - for standard input."
         ),
     ],
     as_json: AsJson = False,

@@ -56,7 +56,7 @@ def serve(
         int, typer.Option(min=0, help="With --on: parts that the index is held in; 0 for one a machine.")
     ] = 0,
     copies: Annotated[
-        int, typer.Option(min=0, help="With --on: copies of each part; 0 for two where there are machines.")
+        int, typer.Option(min=0, help="With --on: copies of each part; 0 for two, on one machine one.")
     ] = 0,
     feedback: Annotated[
         float,
@@ -172,7 +172,7 @@ def is_loopback(host: str) -> bool:
 
 def token(
     folder: IndexFolder,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will hold it.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the holder.")] = "",
     role: Annotated[
         Literal["read", "write"], typer.Option(help="read searches; write adds and removes photos too.")
     ] = "read",

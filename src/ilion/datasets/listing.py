@@ -15,7 +15,7 @@ from ilion.datasets.names import bad_characters, difference, loose
 from ilion.datasets.spans import Span
 from ilion.images import EXTENSIONS
 from ilion.opening import full_path, kind_of, read_text
-from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source
+from ilion.types import Box, FileSource, NoSource, RetrievalDataset, Source, Value
 
 ENCODING: ContextVar[str] = ContextVar("encoding of texts", default="")
 """Encoding of all texts of the data set that is being listed; "" finds it for each. Layouts from outside make
@@ -128,7 +128,7 @@ class LooseFolder:
 
 
 @dataclass
-class Listing:
+class Listing(Value):
     """Everything in a data set folder, before it is judged.
 
     Args:

@@ -21,6 +21,7 @@ from ilion.download.records import downloads_folder, file_stem, read_record
 from ilion.download.transfer import Transfer, free_bytes
 from ilion.errors import ArtifactError, ConfigError
 from ilion.opening import read_bytes
+from ilion.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Value):
     """The plan of a download.
 
     Args:

@@ -30,6 +30,7 @@ from ilion.download.records import (
 from ilion.download.settings import DownloadSettings
 from ilion.download.transfer import MissingFile, Tally, Transfer
 from ilion.errors import ArtifactError, ConfigError, IlionError
+from ilion.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(Value):
     """Outcome of a download.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ilion.types import Bool, Float32, Float64, Int64
+from ilion.types import Bool, Float32, Float64, Int64, Value
 
 Definition = Literal["ilias", "trec", "revisited"]
 Ties = Literal["rank", "step", "trec"]
@@ -22,7 +22,7 @@ Cut = int | Int64
 
 
 @dataclass(frozen=True)
-class Hits:
+class Hits(Value):
     """The positives that were found, sorted by query and then by rank.
 
     Args:

@@ -22,13 +22,13 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 
 from ilion.errors import DatasetError, ExtractionError, ImageError
-from ilion.extraction.known import recall, stamps_of, write_stamps
+from ilion.extraction.known import find_earlier, stamps_of, write_stamps
 from ilion.extraction.shards import OnBadImage, Progress, queries_key, stats_since
 from ilion.images import crop, decode, mask, resize
 from ilion.outcome import Skipped
 from ilion.runtime.threads import in_order
 from ilion.storage import Artifact, ShardStats, has_descriptors
-from ilion.types import RGB, Box, ImageRecord, Query, Shard
+from ilion.types import RGB, Box, ImageRecord, Query, Shard, Value
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def box_inputs(box_use: BoxUse) -> str:
 
 
 @dataclass(frozen=True)
-class View:
+class View(Value):
     """A part of an image, and where it lies in the full one.
 
     Args:
@@ -261,7 +261,7 @@ def describe_shard(
     log.info("describing shard %s", shard.name)
     records = list(shard.records())
     started = time.perf_counter()
-    known = recall(artifact, earlier if description.takes_over else (), stamps_of(records))
+    known = find_earlier(artifact, earlier if description.takes_over else (), stamps_of(records))
     readers = {name: description.earlier(artifact, name) for name, _ in known.places.values()}
     skipped: list[Skipped] = []
     ids: list[str] = []

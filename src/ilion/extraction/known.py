@@ -66,7 +66,7 @@ def stamps_of(records: Sequence[ImageRecord]) -> Stamps:
 
 
 @dataclass(frozen=True)
-class Recall:
+class EarlierRows:
     """Where images of a shard were described before.
 
     Args:
@@ -84,7 +84,7 @@ class Recall:
         return [record for number, record in enumerate(records) if number not in self.places]
 
 
-def recall(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> Recall:
+def find_earlier(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> EarlierRows:
     """Look for images in earlier shards.
 
     Args:
@@ -110,7 +110,7 @@ def recall(artifact: Artifact, earlier: Sequence[str], stamps: Stamps) -> Recall
     for key, count in Counter(key for key, _ in places.values()).items():
         stats = read_stats(artifact, key)
         seconds += count * stats.seconds / max(1, stats.images)
-    return Recall(stamps, places, seconds)
+    return EarlierRows(stamps, places, seconds)
 
 
 def write_stamps(

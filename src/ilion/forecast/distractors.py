@@ -15,14 +15,14 @@ import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.evaluation.average_precision import Definition
-from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking
+from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking, Value
 
 FEWEST = 100
 """Smallest number of distractors from which a forecast is made."""
 
 
 @dataclass(frozen=True)
-class DistractorCounts:
+class DistractorCounts(Value):
     """Where the positives of each query stand among its distractors.
 
     Args:

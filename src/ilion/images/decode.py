@@ -17,7 +17,7 @@ from ilion.images.orientation import exif_orientation, pillow_orientation
 from ilion.images.pillow import open_image
 from ilion.images.png import check_png, read_png_header
 from ilion.images.probe import add_place, sniff
-from ilion.types import RGB
+from ilion.types import RGB, Value
 
 MAX_PIXELS = 200_000_000
 """Most pixels of an image. Phones deliver up to 200 megapixels; more counts as a decompression bomb."""
@@ -28,7 +28,7 @@ _MAX_LEFTOVER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Value):
     """A decoded image.
 
     Args:

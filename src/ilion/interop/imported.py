@@ -27,6 +27,7 @@ from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import Artifact, DescriptorSet, ShardHead, ShardStats
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
 from ilion.storage.ids import find_duplicate_in
+from ilion.types import Value
 from ilion.wording import counted
 
 FORMAT = 1
@@ -42,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Imported:
+class Imported(Value):
     """Imported descriptors.
 
     Args:

@@ -25,7 +25,7 @@ from ilion.opening import open_regular, parse_json, read_bytes
 from ilion.storage import pickles, writing
 from ilion.storage.foreign import describe_foreign
 from ilion.storage.ids import IdList, Ids, find_duplicate
-from ilion.types import Int64, Ranking
+from ilion.types import Int64, Ranking, Value
 from ilion.wording import counted
 
 KEYS = ("query_ids", "db_ids", "sims", "ranks")
@@ -33,7 +33,7 @@ KEYS = ("query_ids", "db_ids", "sims", "ranks")
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Value):
     """Content of a result file, in its own order and precision.
 
     Args:

@@ -23,7 +23,7 @@ from ilion.poc.cells import Outcomes
 from ilion.poc.decision import Answer, Estimate, Verdict
 from ilion.poc.sample import LEAST_OBJECTS
 from ilion.poc.settings import Measure
-from ilion.types import Float64, Int64
+from ilion.types import Float64, Int64, Value
 
 ALL = "all"
 LEAST_IN_CELL = 5
@@ -31,7 +31,7 @@ LEAST_IN_CELL = 5
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(Value):
     """Cells weighed into one number.
 
     Args:
@@ -101,7 +101,7 @@ def judge_mean(values: Float64, photos: int, seed: int = 0) -> Estimate:
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class Comparisons(Value):
     """All comparisons of one measure with the baseline.
 
     Args:

@@ -27,7 +27,7 @@ from ilion.errors import ArtifactError
 from ilion.reading.likeness import EXACT_BELOW, SHARED, likeness, trigrams
 from ilion.reading.words import line_terms
 from ilion.storage import read_array, read_json, write_array, write_head
-from ilion.types import Float32, Float64, Int64, Ranking, TextLine
+from ilion.types import Float32, Float64, Int64, Ranking, TextLine, Value
 
 VERSION = 1
 """Raised when the same texts and queries give other scores."""
@@ -47,7 +47,7 @@ _ARRAYS = dict.fromkeys(
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Value):
     """What speaks for images, for one query.
 
     Args:

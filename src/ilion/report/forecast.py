@@ -126,7 +126,7 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
         canvas.text(x_of(p.distractors), y_of(p.ci95.high) - 7, words.percent(p.mean, 1), "value", "middle")
     for size, value in result.runs:
         canvas.circle(x_of(size), y_of(value), 4, "dot main", shown(size))
-    return canvas.done()
+    return canvas.finish()
 
 
 def _whisker(

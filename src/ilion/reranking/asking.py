@@ -27,7 +27,7 @@ import urllib3
 from ilion.errors import ConfigError, ExtractionError
 from ilion.opening import parse_json
 from ilion.storage import read_json, write_json
-from ilion.types import RGB, Bool, Float32, Ranking
+from ilion.types import RGB, Bool, Float32, Ranking, Value
 
 PROMPT = (
     "Does the second picture show exactly the same object as the first one (the same product, place or item, "
@@ -219,7 +219,7 @@ def plain_word(token: object) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Value):
     """What asking came to.
 
     Args:

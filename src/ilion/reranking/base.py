@@ -24,11 +24,11 @@ from ilion.opening import open_regular
 from ilion.registry import Registry
 from ilion.reranking.geometry import Model, Verification
 from ilion.reranking.matching import Matches
-from ilion.types import Box, Float32, Float64, Int64, LocalFeatures, Metric
+from ilion.types import Box, Float32, Float64, Int64, LocalFeatures, Metric, Value
 
 
 @dataclass(frozen=True)
-class Findings:
+class Findings(Value):
     """What a scorer says about one query and n images.
 
     Args:
@@ -44,7 +44,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Value):
     """Why an image was found, for pictures of the matches.
 
     Args:

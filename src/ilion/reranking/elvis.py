@@ -25,7 +25,7 @@ from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.reranking.base import SCORERS, Findings, Scorer, ScorerOptions, mark_unknown
 from ilion.reranking.transport import ITERATIONS, TEMPERATURE, transport
 from ilion.storage.statedict import read_state_dict, write_state_dict
-from ilion.types import Float32, Float64, LocalFeatures
+from ilion.types import Float32, Float64, LocalFeatures, Value
 
 STEEPNESS, LAMBDA = 0.5, 0.5
 """Fusion where the authors' is not known: sigmoid(steepness x score) beside lambda x global similarity."""
@@ -65,7 +65,7 @@ def parameter_shapes(local: int, dim: int = 128, embed: int = 16) -> dict[str, t
 
 
 @dataclass(frozen=True)
-class Elvis:
+class Elvis(Value):
     """The network.
 
     Args:

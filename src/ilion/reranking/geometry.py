@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ConfigError
 from ilion.reranking.matching import Matches
-from ilion.types import Bool, Float64, Int64, LocalFeatures
+from ilion.types import Bool, Float64, Int64, LocalFeatures, Value
 
 Model = Literal["similarity", "affine", "homography"]
 """Rotation, uniform scale and shift (4 parameters); any linear map and shift (6); perspective (8)."""
@@ -54,7 +54,7 @@ Complexes = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Value):
     """What the geometry says about the matches of two images.
 
     Args:

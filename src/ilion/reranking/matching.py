@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError, ConfigError
 from ilion.kernels.hamming import Packed, hamming, least_hamming
-from ilion.types import Float32, Int64, LocalFeatures
+from ilion.types import Float32, Int64, LocalFeatures, Value
 
 Metric = Literal["cosine", "hamming"]
 """How descriptors compare: as directions, or as packed bits."""
@@ -28,7 +28,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Matches:
+class Matches(Value):
     """Pairs of features of a query and of one database image, in the order of the query's rows.
 
     Args:

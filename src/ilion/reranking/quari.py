@@ -25,7 +25,7 @@ from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.opening import read_text
 from ilion.storage import write_bytes
 from ilion.storage.statedict import read_state_dict, write_state_dict
-from ilion.types import Float32
+from ilion.types import Float32, Value
 
 Array = Any
 """A NumPy array or a torch tensor: the forward pass is the same for both."""
@@ -213,7 +213,7 @@ NUMPY = Functions(_gelu, _softmax, lambda parts: np.concatenate(list(parts), axi
 
 
 @dataclass(frozen=True)
-class Projection:
+class Projection(Value):
     """What the network says about one query.
 
     Args:
@@ -238,7 +238,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Quari:
+class Quari(Value):
     """The network.
 
     Args:

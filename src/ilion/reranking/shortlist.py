@@ -16,7 +16,7 @@ from ilion.errors import ArtifactError, ConfigError
 from ilion.reranking.base import Scorer
 from ilion.runtime.threads import in_order
 from ilion.searching.fusion import by_rank, by_score
-from ilion.types import Bool, Float32, Int64, LocalFeatures, Ranking
+from ilion.types import Bool, Float32, Int64, LocalFeatures, Ranking, Value
 
 Fusion = Literal["score", "rank"]
 Progress = Callable[[int, int], None]
@@ -34,7 +34,7 @@ class LocalDatabase(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Value):
     """What the local features say about the shortlists.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.types import Float32, Float64
+from ilion.types import Float32, Float64, Value
 
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
@@ -80,7 +80,7 @@ def leading_basis(rows: Float32, queries: Float32, dims: int) -> Float32:
 
 
 @dataclass(frozen=True)
-class Filter:
+class Filter(Value):
     """An upper bound of inner products from a few dimensions.
 
     With the projections p = V'q and y = V'x and what they leave, |q|^2 - |p|^2 and |x|^2 - |y|^2, the

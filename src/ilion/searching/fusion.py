@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilion.types import Float32, Float64, Int64
+from ilion.types import Float32, Float64, Int64, Value
 
 RANK_CONSTANT = 60.0
 """Constant of reciprocal rank fusion, as in the paper."""
@@ -60,7 +60,7 @@ def by_rank(similarities: Float32, local: Float32) -> Float32:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Value):
     """Weights learnt on a held-out part.
 
     Args:

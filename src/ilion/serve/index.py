@@ -33,7 +33,7 @@ from ilion.searching.local import Postings
 from ilion.serve.answers import Answer, Searched
 from ilion.serve.cluster.holder import Holders
 from ilion.serve.cluster.spread import Spread, check_spread
-from ilion.serve.engines.attached import open_attached, read_setting, shown
+from ilion.serve.engines.attached import open_attached, read_setting, redact
 from ilion.serve.found import Matches, group
 from ilion.serve.photos import known_source
 from ilion.serve.request import SearchRequest
@@ -66,6 +66,9 @@ class Index:
         self._living: Living | None = None
         self._opening = threading.Lock()
         self._warm = False
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.folder)!r})"
 
     @classmethod
     def open(cls, folder: Where) -> Index:
@@ -361,7 +364,7 @@ class Index:
                 designs=names,
                 current=counters["current"],
                 previous=counters["previous"],
-                engine=shown(setting["uri"]) if (setting := read_setting(self.folder)) else "embedded",
+                engine=redact(setting["uri"]) if (setting := read_setting(self.folder)) else "embedded",
                 behind=counters.get("behind", 0),
                 revision=counters["revision"],
                 bytes={

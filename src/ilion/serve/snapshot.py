@@ -15,11 +15,11 @@ from ilion.serve.engines.attached import Attached
 from ilion.serve.engines.base import Engine
 from ilion.serve.tables import LIVE
 from ilion.serve.where import parse_where
-from ilion.types import Bool, Int64, Ranking
+from ilion.types import Bool, Int64, Ranking, Value
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class Snapshot(Value):
     """What searches read until the layout changes.
 
     Args:
@@ -40,7 +40,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class Living:
+class Living(Value):
     """Which photos of a snapshot can be found, in one state of the index.
 
     Args:

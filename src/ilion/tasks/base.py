@@ -238,7 +238,7 @@ def run_tasks(
                 task = waiting.popleft()
                 running[task.name] = task
                 pool.submit(task)
-            log_.given_out(len(running))
+            log_.set_running(len(running))
             for outcome in pool.finished(POLL):
                 task = running.pop(outcome.name)
                 tried[task.name] += 1

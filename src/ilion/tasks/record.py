@@ -73,8 +73,8 @@ class StageLog:
         tasks, units = self._found
         self._state.units = self._known + units + round(self._unknown * units / max(1, tasks))
 
-    def given_out(self, tasks: int) -> None:
-        """Say how many tasks are given out."""
+    def set_running(self, tasks: int) -> None:
+        """Note how many tasks are running."""
         if tasks != self._state.running:
             self._state.running = tasks
             self._beating.changed()

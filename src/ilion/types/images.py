@@ -111,7 +111,7 @@ class NoSource:
 
 
 @dataclass(frozen=True, slots=True)
-class MemorySource:
+class MemorySource(Value):
     """An encoded image in memory."""
 
     id: str

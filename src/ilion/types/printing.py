@@ -53,6 +53,8 @@ def printed(value: object, depth: int = 2) -> str:
         told = [f"{n}={printed(v, depth - 1)}" for n, v in shown.items() if not _nothing(v)]
         text = f"{type(value).__name__}({', '.join(told)})"
         return text if depth == 2 else shorten(text, 72, placeholder=" ...)")
+    if type(value).__repr__ is object.__repr__:  # an address says nothing; a model has a name
+        return f"{type(value).__name__}({getattr(getattr(value, 'spec', None), 'name', '')})"
     if not isinstance(value, Mapping | tuple | list):
         return shorten(repr(value), 72, placeholder=" ...")
     left, right = ("{", "}") if isinstance(value, Mapping) else "()" if isinstance(value, tuple) else "[]"

@@ -12,7 +12,7 @@ from ilion import Index
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, ConfigError
 from ilion.serve.engines import attached
-from ilion.serve.engines.attached import read_setting, shown
+from ilion.serve.engines.attached import read_setting, redact
 from ilion.serve.photos import NewPhoto
 from ilion.serve.verbs import index as make_index
 from ilion.serve.writer import add, attach, build, compact, create_from_run, remove, switch, writing
@@ -185,4 +185,4 @@ def test_designs_that_do_not_fit_are_refused(usual: Path, quick: Path, tmp_path:
 
 
 def test_passwords_are_not_shown() -> None:
-    assert shown("milvus:https://me:secret@host:1") == "milvus:https://host:1"
+    assert redact("milvus:https://me:secret@host:1") == "milvus:https://host:1"

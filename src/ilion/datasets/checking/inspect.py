@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ilion.errors import DatasetError, ImageError
 from ilion.images import ImageFacts, decode, probe
 from ilion.images.taken import read_taken
-from ilion.types import RGB, Box, NoSource, Source
+from ilion.types import RGB, Box, NoSource, Source, Value
 
 SIDE = 256
 """Longer side, in pixels, at which clutter and signature are measured."""
@@ -27,7 +27,7 @@ _LEAST_AROUND = 0.1
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Value):
     """Facts about one image.
 
     Args:

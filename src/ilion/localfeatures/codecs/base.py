@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError, ConfigError
 from ilion.localfeatures.codecs.layout import HEADER, Bytes, Layout
 from ilion.registry import Part, Registry
-from ilion.types import LocalFeatures, Metric
+from ilion.types import LocalFeatures, Metric, Value
 
 
-class Code(ABC):
+class Code(Value, ABC):
     """Base of all ways to store descriptors: a frozen dataclass whose fields are what was learnt.
 
     A subclass has a field or property ``dim``, the length of the descriptors that it takes, and overrides

@@ -32,6 +32,7 @@ from ilion.evaluation.compare import Comparison, compare
 from ilion.pipeline.jobs.labelled import describe_labelled, open_labels, refuse_leaks
 from ilion.pipeline.stages.adapt import sample
 from ilion.pipeline.stages.results import Stages
+from ilion.types import Value
 
 BACKGROUND = 2000
 """Database images that surround the held-out photos in the estimate."""
@@ -40,7 +41,7 @@ LISTED = 5000
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class Adaptation(Value):
     """What learning a layer gives.
 
     Args:

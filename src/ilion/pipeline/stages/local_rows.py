@@ -9,11 +9,11 @@ import numpy as np
 
 from ilion.localfeatures.codecs import Codec
 from ilion.localfeatures.store import LocalSet
-from ilion.types import Int64, LocalFeatures
+from ilion.types import Int64, LocalFeatures, Value
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Value):
     """Database rows of a ranking, as features; an image without stored features shows none.
 
     Args:

@@ -28,7 +28,7 @@ from ilion.reading.store import ReadImage, TextSet, stored_as
 from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.searching.fusion import calibrate
 from ilion.storage import Artifact
-from ilion.types import Float32, Float64, GroundTruth, Int64, Query, Ranking
+from ilion.types import Float32, Float64, GroundTruth, Int64, Query, Ranking, Value
 
 USUAL_WEIGHT = 0.5
 """Around which a calibration looks."""
@@ -200,7 +200,7 @@ def find_by_reading(experiment: Experiment, stage: ReadingStage) -> Search:
 
 
 @dataclass(frozen=True)
-class Fused:
+class Fused(Value):
     """What reading adds to the visual ranking.
 
     Args:

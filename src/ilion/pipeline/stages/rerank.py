@@ -32,7 +32,7 @@ from ilion.pipeline.stages.plan_rerank import LocalPlan
 from ilion.reranking.shortlist import Evidence, Fusion, gather, rerank
 from ilion.runtime.machine import peak_memory
 from ilion.searching.fusion import Calibration, calibrate
-from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Query, Ranking
+from ilion.types import Bool, Float32, GroundTruth, Int64, LocalFeatures, Query, Ranking, Value
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _FORMS = {"rows": ("i", 2), "inliers": ("i", 2), "scores": ("f", 2), "clock": ("
 
 
 @dataclass(frozen=True)
-class LocalStage:
+class LocalStage(Value):
     """Local features of one experiment, ready to compare.
 
     Args:
@@ -199,7 +199,7 @@ class _Stats(storage.StageStats):
 
 
 @dataclass(frozen=True)
-class Reranked:
+class Reranked(Value):
     """What re-ranking gives.
 
     Args:

@@ -41,7 +41,7 @@ def bars(name: str, rows: Sequence[Bar], title: str, words: Words) -> Markup:
         canvas.line(low, y + 27, high, y + 27, "whisker ink")
         for end in (low, high):
             canvas.line(end, y + 23, end, y + 31, "whisker ink")
-    return canvas.done()
+    return canvas.finish()
 
 
 def sorted_precisions(name: str, aps: Float64, mean: float, title: str, words: Words) -> Markup:
@@ -74,4 +74,4 @@ def sorted_precisions(name: str, aps: Float64, mean: float, title: str, words: W
     canvas.text(left + 4, y_of(mean) - 6, words("chart.mean", value=words.percent(mean, 1)), "value")
     canvas.text(left, y_of(0) + 18, words("chart.worst_query"), "tick")
     canvas.text(WIDTH - right, y_of(0) + 18, words("chart.best_query"), "tick", "end")
-    return canvas.done()
+    return canvas.finish()

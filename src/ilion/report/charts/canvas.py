@@ -104,7 +104,7 @@ class Canvas:
         """Add an element that is finished already."""
         self._parts.append(element)
 
-    def done(self) -> Markup:
+    def finish(self) -> Markup:
         """Return the finished element."""
         return Markup("").join([*self._parts, Markup("</svg>")])
 

@@ -77,4 +77,4 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
         canvas.circle(x, y_of(p.accuracy), 10, f"dot {css}", p.name)
         canvas.text(x, y_of(p.accuracy) + 4, p.mark, "mark", "middle")
         canvas.text(x + 14, y_of(p.accuracy) + 4, words.percent(p.accuracy), "value")
-    return canvas.done()
+    return canvas.finish()

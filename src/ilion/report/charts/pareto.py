@@ -104,7 +104,7 @@ def pareto_chart(
     for p in front:
         _label(canvas, x_of(p.cost), y_of(p.accuracy), p.label, taken)
     legend = _legend(series) if len(series) > 1 else Markup("")
-    return Markup('<figure class="pareto">{}{}</figure>').format(canvas.done(), legend)
+    return Markup('<figure class="pareto">{}{}</figure>').format(canvas.finish(), legend)
 
 
 def accuracy_axis(low: float, high: float) -> tuple[float, float, float]:

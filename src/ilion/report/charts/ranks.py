@@ -63,4 +63,4 @@ def positives_by_rank(name: str, recall: Float64, any_hit: Float64, title: str, 
         else:
             right_side, shift = ("end", 0) if rank == k else ("start", 5)
             canvas.text(x_of(rank) + shift, low + 17, text, "value", right_side)
-    return canvas.done()
+    return canvas.finish()

@@ -55,7 +55,7 @@ def waterfall(name: str, steps: Sequence[Step], title: str, words: Words) -> Mar
             canvas.line(ends[0], y + 27, ends[1], y + 27, "whisker ink")
             for end in ends:
                 canvas.line(end, y + 23, end, y + 31, "whisker ink")
-    return canvas.done()
+    return canvas.finish()
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def whole(name: str, parts: Sequence[Part], title: str, words: Words) -> Markup:
             # what is small can still be seen
             canvas.rect(left, 0, max(width - 1.5, 1.0), 30, f"part {part.css}")
         left += width
-    return canvas.done()
+    return canvas.finish()
 
 
 @dataclass(frozen=True)
@@ -142,4 +142,4 @@ def before_and_after(name: str, rows: Sequence[Pair], title: str, words: Words) 
                 canvas.circle(x_of(value), at, 5, "dot main", words.percent(value, 1))
             else:
                 canvas.rect(x_of(value) - 4.5, at - 4.5, 9, 9, "dot other")
-    return canvas.done()
+    return canvas.finish()

@@ -148,4 +148,4 @@ def threshold_chart(curve: Sequence[Plain], chosen: Plain | None, risk: float, w
         x, y = x_of(p["wrong_absent"]["value"]), y_of(p["found"]["value"])
         canvas.circle(x, y, 5, "dot main", description)
         canvas.text(x + 9, y + 16, words.percent(p["found"]["value"]), "value")
-    return canvas.done()
+    return canvas.finish()

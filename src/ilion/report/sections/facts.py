@@ -9,11 +9,11 @@ import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.outcome import RunResult
-from ilion.types import Bool, Float64, Int64, Query
+from ilion.types import Bool, Float64, Int64, Query, Value
 
 
 @dataclass(frozen=True)
-class QueryFacts:
+class QueryFacts(Value):
     """One query's outcome.
 
     Args:

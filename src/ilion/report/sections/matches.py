@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ilion.report.pictures import Picture
-from ilion.types import Bool, Box, Float64
+from ilion.types import Bool, Box, Float64, Value
 
 MOST_INLIERS, MOST_OTHERS = 40, 25
 """Lines drawn at most; more would hide the photos."""
@@ -21,7 +21,7 @@ _SIDE, _GAP = 300.0, 36.0
 
 
 @dataclass(frozen=True)
-class Link:
+class Link(Value):
     """The matches of two images, in pixels of each.
 
     Args:

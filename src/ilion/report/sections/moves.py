@@ -10,7 +10,7 @@ import numpy as np
 from ilion.evaluation.gains import places, wrong_in_front
 from ilion.outcome import RunResult
 from ilion.report.sections.facts import choose
-from ilion.types import Float64, Int64, Ranking
+from ilion.types import Float64, Int64, Ranking, Value
 
 GROUPS = ("best", "typical", "worst")
 
@@ -52,7 +52,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Moves:
+class Moves(Value):
     """The moves that the report shows.
 
     Args:

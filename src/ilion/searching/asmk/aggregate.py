@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from ilion.kernels.hamming import pack_signs
 from ilion.searching.asmk.codebook import Codebook
 from ilion.searching.asmk.settings import AsmkSettings, selectivity
-from ilion.types import Float32, Int64, LocalFeatures
+from ilion.types import Float32, Int64, LocalFeatures, Value
 
 OCTAVES = 8.0
 """Sizes of keypoints from the longer side of the image down to 2^-8 of it fit in a byte."""
 
 
 @dataclass(frozen=True)
-class Aggregates:
+class Aggregates(Value):
     """One image as the kernel sees it.
 
     Args:

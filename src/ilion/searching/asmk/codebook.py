@@ -18,7 +18,7 @@ from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.runtime.clusters import find_nearest, learn_centroids
 from ilion.runtime.threads import single_threaded_products
 from ilion.storage import read_arrays, write_arrays
-from ilion.types import Float32, Int64, LocalFeatures
+from ilion.types import Float32, Int64, LocalFeatures, Value
 
 SAMPLE_PER_WORD = 60
 """Descriptors that take part in k-means for each word; faiss calls fewer than 39 too few."""
@@ -34,7 +34,7 @@ MAX_PRODUCTS = 2**24
 
 
 @dataclass(frozen=True)
-class Codebook:
+class Codebook(Value):
     """What local features are aggregated by. The same codebook must serve queries and database.
 
     Args:

@@ -37,7 +37,7 @@ from ilion.storage import (
     write_head,
     write_json,
 )
-from ilion.types import Float32, Int64, LocalFeatures
+from ilion.types import Float32, Int64, LocalFeatures, Value
 
 _ARRAYS = ("offsets", "rows", "codes", "frames", "norms")
 SEGMENT = 8192
@@ -45,7 +45,7 @@ SEGMENT = 8192
 
 
 @dataclass(frozen=True)
-class Segment:
+class Segment(Value):
     """Postings of consecutive database rows, memory-mapped.
 
     Args:

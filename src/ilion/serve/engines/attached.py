@@ -21,7 +21,7 @@ from ilion.pipeline.stages.results import Extraction
 from ilion.searching import search
 from ilion.serve.engines.base import MOST, Engine, open_engine
 from ilion.storage import read_json, write_json
-from ilion.types import Float32, Int64, Ranking
+from ilion.types import Float32, Int64, Ranking, Value
 
 FILE = "engine.json"
 FEW = 50_000
@@ -54,10 +54,10 @@ def new_setting(uri: str) -> Setting:
     return {"uri": uri, "name": f"ilion_{secrets.token_hex(6)}"}
 
 
-def shown(uri: str) -> str:
+def redact(uri: str) -> str:
     """Return the place of an engine without the password that it may hold.
 
-    >>> shown("milvus:http://me:secret@host:19530")
+    >>> redact("milvus:http://me:secret@host:19530")
     'milvus:http://host:19530'
     """
     return re.sub(r"//[^/@]+@", "//", uri)
@@ -88,14 +88,14 @@ def check_design(design: Design, uri: str) -> None:
     ):
         if bad:
             raise ConfigError(
-                f"design {design.name!r} has {why}, and engine {shown(uri)!r} only compares global "
+                f"design {design.name!r} has {why}, and engine {redact(uri)!r} only compares global "
                 "descriptors; take a design with search.method = 'exact' and no expansion, or let the index "
                 "search its own files (--engine embedded)"
             )
 
 
 @dataclass(frozen=True, eq=False)
-class Attached:
+class Attached(Value):
     """An engine that ranks the rows of a database.
 
     Args:
