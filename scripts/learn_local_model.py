@@ -40,7 +40,6 @@ from ilion.searching.local import (
     write_shard,
 )
 from ilion.searching.local.encode import find_spots, fit
-from ilion.searching.local.matches import find_matches
 from ilion.searching.local.records import CENTROIDS, PARTS
 from ilion.searching.local.score import LEAST, pair_numbers
 from ilion.searching.local.search import look_closer
@@ -134,9 +133,7 @@ def pairs_of(
         write_shard(artifact, "all", photos, model.words, _stats)
         database = Postings(artifact, ["all"], model.words)
         for query, positives in queries:
-            found = look_closer(
-                query, find_matches(query, database.segments(), model), len(database), SHORTLIST, SHORTLIST
-            )[1]
+            found = look_closer(query, database.matches(query, model), len(database), SHORTLIST, SHORTLIST)[1]
             if not len(found.rows):
                 continue
             described = pair_numbers(query, found, len(database), database.looks(found.rows))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.searching.local.small import DIMS, draw_frames, draw_vectors, move, photo_of, query_of, small_model
 
 from ilion.searching.asmk.votes import SHIFTS
-from ilion.searching.local import compiled, compiled_motions, compiled_pairs
+from ilion.searching.local import compiled, compiled_motions, compiled_pairs, compiled_sums
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.matches import FAINT, LIMIT, Matches, find_matches, squares_of, sum_up, weigh
+from ilion.searching.local.matches import (
+    EXACT,
+    FAINT,
+    LIMIT,
+    Matches,
+    find_matches,
+    look_up_words,
+    squares_of,
+    sum_up,
+    weigh,
+)
 from ilion.searching.local.postings import make_segment, pack_counts, unpack_counts
 from ilion.searching.local.records import ROWS, pack, unpack_codes
 from ilion.searching.local.segment import Segment
@@ -71,7 +82,9 @@ def test_matches_are_all_near_pairs(count: int) -> None:
     """Short lists are compared directly and long ones by a table: both, and nothing else, is found."""
     segment = segment_of(range(10, 20), count, start=100)
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
-    found = find_matches(query, [segment], small_model(), lengths=np.diff(segment.offsets))
+    found = find_matches(
+        look_up_words(query, small_model(), np.diff(segment.offsets)), [segment], small_model()
+    )
     wanted = {}
     for feature in range(25):
         for word in query.words[feature]:
@@ -89,9 +102,9 @@ def test_matches_are_all_near_pairs(count: int) -> None:
 def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     segment = segment_of(range(10, 20), 100)
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
-    whole = find_matches(query, [segment], small_model())
+    whole = find_matches(look_up_words(query, small_model()), [segment], small_model())
     monkeypatch.setattr("ilion.searching.local.matches.ROOM", 1)
-    parts = find_matches(query, [segment], small_model())
+    parts = find_matches(look_up_words(query, small_model()), [segment], small_model())
     for name, values in vars(whole).items():
         np.testing.assert_array_equal(values, getattr(parts, name))
 
@@ -99,10 +112,10 @@ def test_a_small_buffer_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_chosen_photos_are_looked_at() -> None:
     segments = [segment_of(range(10, 20), 100), segment_of(range(20, 26), 100, start=10)]
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
-    whole = find_matches(query, segments, small_model())
+    whole = find_matches(look_up_words(query, small_model()), segments, small_model())
     chosen = np.zeros(16, bool)
     chosen[[0, 3, 9, 12]] = True
-    some = find_matches(query, segments, small_model(), chosen=chosen)
+    some = find_matches(look_up_words(query, small_model()), segments, small_model(), chosen=chosen)
     assert set(some.rows.tolist()) == {0, 3, 9, 12}
     for name, values in vars(whole.take(np.flatnonzero(chosen[whole.rows]))).items():
         np.testing.assert_array_equal(getattr(some, name), values)
@@ -115,20 +128,68 @@ def test_sums_are_those_of_all_matches() -> None:
     query = query_of(draw_vectors(3, 25), draw_frames(3, 25))
     lengths = np.sum([np.diff(segment.offsets) for segment in segments], axis=0)
     shown = np.arange(16) != 12
-    matches = find_matches(query, segments, small_model(), chosen=shown)
+    matches = find_matches(look_up_words(query, small_model()), segments, small_model(), chosen=shown)
     squares = squares_of(matches)
     weights = lengths[query.words].sum(1) ** -0.7
-    sums, totals = sum_up(query, segments, small_model(), lengths, shown)
+    entries = look_up_words(query, small_model(), lengths, every=True)
+    found = sum_up(entries, segments, 25, shown)
+    sums, totals = found.photos, found.features
     assert sums.dtype == totals.dtype == np.int64
     wanted = np.bincount(matches.rows, squares * weights[matches.features], 16)
     assert (wanted > 0).sum() > 8
     np.testing.assert_allclose(sums, wanted, rtol=1e-2, atol=100)
     np.testing.assert_allclose(totals, np.bincount(matches.features, squares, 25), rtol=3e-3)
     np.testing.assert_allclose(weigh(matches, 25, totals), weigh(matches, 25), rtol=3e-3)
-    for one, other in zip(
-        sum_up(query, segments[::-1], small_model(), lengths, shown), (sums, totals), strict=True
-    ):
-        np.testing.assert_array_equal(one, other)
+    again = sum_up(entries, segments[::-1], 25, shown)
+    np.testing.assert_array_equal(again.photos, sums)
+    np.testing.assert_array_equal(again.features, totals)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("held", [0, 1, 2])
+def test_what_a_first_pass_keeps_is_all_that_matches(
+    monkeypatch: pytest.MonkeyPatch, stored: bool, wide: bool, held: int
+) -> None:
+    """With codes looked up in registers or not, and with room for none, for some and for all segments."""
+    if wide and not compiled_sums.WIDE:
+        pytest.skip("needs a processor with AVX-512 VBMI")
+    monkeypatch.setattr(compiled_sums, "WIDE", wide)
+    segments = [segment_of(range(10, 20), 100), segment_of(range(20, 26), 100, start=10)]
+    query = replace(query_of(draw_vectors(3, 25), draw_frames(3, 25)), stored=stored)
+    lengths = np.sum([np.diff(segment.offsets) for segment in segments], axis=0)
+    entries = look_up_words(query, small_model(), lengths, every=True)
+    sizes = [len(of.pairs) for of in sum_up(entries, segments, 25, np.ones(16, bool)).kept.values()]
+    monkeypatch.setattr("ilion.searching.local.matches.KEPT", (0, min(sizes), sum(sizes))[held])
+    found = sum_up(entries, segments, 25, np.ones(16, bool))
+    assert len(found.kept) == held
+    monkeypatch.setattr(compiled_sums, "WIDE", False)
+    plain = sum_up(entries, segments, 25, np.ones(16, bool))
+    np.testing.assert_array_equal(found.photos, plain.photos)
+    np.testing.assert_array_equal(found.features, plain.features)
+    for chosen in (np.ones(16, bool), np.arange(16) % 5 == 0, np.zeros(16, bool)):
+        again = find_matches(entries, segments, small_model(), chosen=chosen)
+        kept = find_matches(entries, segments, small_model(), chosen=chosen, kept=found.kept)
+        assert len(again) > 100 or not chosen.all()
+        for name, values in vars(again).items():
+            np.testing.assert_array_equal(getattr(kept, name), values)
+
+
+def test_a_list_whose_places_cannot_be_kept_is_read_again() -> None:
+    """Places have 20 bits; a longer list is summed, and what matches is found without what was kept."""
+    one = segment_of(range(10, 11), 40)
+    word = int(np.argmax(np.diff(one.offsets)))
+    record, count = one.records[one.offsets[word]], compiled_sums.LONGEST + 1
+    offsets = np.where(np.arange(len(one.offsets)) > word, count, 0)
+    long = Segment(0, 1, offsets, np.full(count, record))
+    query = replace(query_of(draw_vectors(3, 25), draw_frames(3, 25)), stored=True)
+    vector = small_model().decode(np.array([word]), unpack_codes(np.array([record])))
+    query = replace(query, vectors=vector, words=np.array([[word]], np.int32))
+    entries = look_up_words(query, small_model(), np.diff(offsets), every=True)
+    found = sum_up(entries, [long], 1, np.ones(1, bool))
+    assert not found.kept
+    assert found.features[0] >= 0.99 * count * EXACT
+    assert len(find_matches(entries, [long], small_model(), kept=found.kept)) == count
 
 
 def test_a_match_counts_less_where_much_matches() -> None:

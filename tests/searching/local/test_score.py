@@ -19,7 +19,7 @@ from tests.searching.local.small import (
 from ilion.errors import ArtifactError
 from ilion.searching.local import Encoded, LocalQuery, Looks
 from ilion.searching.local.expand import FEATURES, SURE, ask_along, expand
-from ilion.searching.local.matches import Matches, find_matches
+from ilion.searching.local.matches import Matches, find_matches, look_up_words
 from ilion.searching.local.score import pair_numbers, read_score, score_photos, shipped_score
 from ilion.searching.local.search import look_closer
 from ilion.searching.local.segment import Segment
@@ -39,7 +39,7 @@ def _segment(photos: list[Encoded]) -> Segment:
 
 
 def _search(query: LocalQuery, photos: list[Encoded]) -> tuple[Matches, Verified]:
-    matches = find_matches(query, [_segment(photos)], small_model())
+    matches = find_matches(look_up_words(query, small_model()), [_segment(photos)], small_model())
     return matches, look_closer(query, matches, len(photos), 50, 50)[1]
 
 
@@ -134,7 +134,11 @@ def test_features_of_a_sure_result_come_back_to_the_query(shown: tuple[LocalQuer
     assert np.median(abs(turns)) < 0.1
     # a photo does not vote for itself
     whole, joined = ask_along(
-        query, matches, further, find_matches(further, [_segment(photos)], small_model()), sources
+        query,
+        matches,
+        further,
+        find_matches(look_up_words(further, small_model()), [_segment(photos)], small_model()),
+        sources,
     )
     assert len(whole) == len(query) + len(further)
     assert (joined.features[: len(matches)] == matches.features).all()

@@ -288,7 +288,7 @@ def _ask(
         hidden = np.array([own]) if own >= 0 else None
         view, matches = gather(query, index.database, index.words, kept, hidden)
         _, seen = look_closer(
-            query, matches, count, kept, kept, hidden, None if view is None else view.totals
+            query, matches, count, kept, kept, hidden, None if view is None else view.found.totals
         )
         if not len(seen.rows):
             return None

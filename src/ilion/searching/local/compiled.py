@@ -2,7 +2,8 @@
 
 All sums are taken in a fixed order (no fast math), so results do not depend on processors or threads. This
 module imports numba, which takes half a second, so the others import it inside functions. What is compiled of
-pairs of photos is in `ilion.searching.local.compiled_pairs` and `compiled_motions`.
+a large database's first pass is in `ilion.searching.local.compiled_sums`, what is of pairs of photos in
+`compiled_pairs` and `compiled_motions`.
 
 Letters: M features, D dimensions after projection, C coarse and F fine words (W = C * F words in all), m
 parts of a code of K values each, P postings, E entries (pairs of a query feature and a word that is looked
@@ -264,24 +265,33 @@ def collect(
         for at in range(count):
             place = listed[at]
             record = records[place]
-            code = record >> np.uint64(CODE_AT)
-            one, two = code & np.uint64(LAST), code >> np.uint64(7) & np.uint64(LAST)
-            three, four = code >> np.uint64(14) & np.uint64(LAST), code >> np.uint64(21) & np.uint64(LAST)
             if many:
-                low, high = table[0, one] + table[1, two], table[2, three] + table[3, four]
+                distance = distance_of(table, record)
             else:
+                code = record >> np.uint64(CODE_AT)
+                one, two = code & np.uint64(LAST), code >> np.uint64(7) & np.uint64(LAST)
+                three, four = code >> np.uint64(14) & np.uint64(LAST), code >> np.uint64(21) & np.uint64(LAST)
                 low = _apart(residual, 0, book[0], one) + _apart(residual, size, book[1], two)
                 if low >= top:
                     continue
                 high = _apart(residual, 2 * size, book[2], three)
                 high += _apart(residual, 3 * size, book[3], four)
-            distance = low + high
+                distance = low + high
             if distance < top:
                 features[filled], found[filled] = feature, row + np.int64(record & rows)
                 places[filled], held[filled] = place, record
                 similarities[filled] = np.float32(1) - distance * scale
                 filled += 1
     return len(entries), filled
+
+
+@compiled
+def distance_of(table: Array, record: Any) -> Any:
+    """Return the squared distance of a feature, by its table (m, K), and a record, summed in pairs."""
+    code = record >> np.uint64(CODE_AT)
+    low = table[0, code & np.uint64(LAST)] + table[1, code >> np.uint64(7) & np.uint64(LAST)]
+    high = table[2, code >> np.uint64(14) & np.uint64(LAST)]
+    return low + (high + table[3, code >> np.uint64(21) & np.uint64(LAST)])
 
 
 @compiled
@@ -292,61 +302,6 @@ def _apart(residual: Array, at: int, book: Array, code: int) -> np.float32:
         difference = residual[at + d] - book[d, code]
         total += difference * difference
     return total
-
-
-STEPS = 1024
-"""Steps of squared distance up to the largest one at which features match, where matches are only summed."""
-
-
-@compiled
-def add_up(
-    entries: Array,
-    tables: Array,
-    worth: Array,
-    weights: Array,
-    offsets: Array,
-    records: Array,
-    shown: Array,
-    sums: Array,
-    totals: Array,
-) -> None:
-    """Add what the postings of entries count to the sums of their photos, and to those of query features.
-
-    Args:
-        entries: (E, 2) int32, query feature and word.
-        tables: (E, m, K) int16 distances in `STEPS`, see `compare`.
-        worth: (STEPS,) int64, squared similarity at each distance.
-        weights: (M,) int64, by which a match of each feature counts for its photo, in 1 / 65,536.
-        offsets: (W + 1,).
-        records: (P,) uint64.
-        shown: (n,) uint8, 1 for photos of the segment that count.
-        sums: (n,) int64 of the photos of the segment, added to.
-        totals: (M,) int64, squared similarities, added to.
-    """
-    rows = np.uint64(ROWS - 1)
-    near, own = np.empty(256, np.int32), np.empty(256, np.int32)
-    for entry in range(len(entries)):
-        feature, word = entries[entry, 0], entries[entry, 1]
-        first, second, third, fourth = tables[entry, 0], tables[entry, 1], tables[entry, 2], tables[entry, 3]
-        listed = records[offsets[word] : offsets[word + 1]]
-        if len(near) < len(listed):
-            near, own = np.empty(2 * len(listed), np.int32), np.empty(2 * len(listed), np.int32)
-        count = np.uint64(0)  # without a sign, so that no place is held against 0 first
-        for record in listed:
-            code = record >> np.uint64(CODE_AT)
-            low = np.int32(first[code & np.uint64(LAST)])
-            low += np.int32(second[code >> np.uint64(7) & np.uint64(LAST)])
-            high = np.int32(third[code >> np.uint64(14) & np.uint64(LAST)])
-            high += np.int32(fourth[code >> np.uint64(21) & np.uint64(LAST)])
-            near[count], own[count] = low + high, record & rows
-            count += np.uint64(low + high < STEPS)  # those that are too far leave their room to the next
-        weight, total = weights[feature], 0
-        for at in range(count):
-            row = np.uint64(own[at])
-            square = worth[np.uint64(near[at])] * np.int64(shown[row])
-            total += square
-            sums[row] += square * weight >> np.int64(16)
-        totals[feature] += total
 
 
 @compiled

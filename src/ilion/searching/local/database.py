@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ilion.searching.local.encode import Encoded, LocalQuery
 from ilion.searching.local.matches import Matches
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.tones import Looks
-from ilion.types import Int64
+from ilion.types import Int64, Value
+
+
+@dataclass(frozen=True, eq=False)
+class FirstPass(Value):
+    """What a large database has in common with a query.
+
+    Args:
+        sums: (N,) int64 of the photos, see `ilion.searching.local.matches.Sums`.
+        totals: (M,) int64 of the features of the query.
+        matches: Function that finds the matches in photos of ascending rows.
+    """
+
+    sums: Int64
+    totals: Int64
+    matches: Callable[[Int64], Matches]
 
 
 class Database(Protocol):
@@ -33,8 +49,8 @@ class Database(Protocol):
     def __len__(self) -> int:
         """Return the number of photos."""
 
-    def sums(self, query: LocalQuery, model: LocalModel) -> tuple[Int64, Int64]:
-        """Sum the matches of each photo, and of each feature of a query; see `Postings.sums`."""
+    def first_pass(self, query: LocalQuery, model: LocalModel) -> FirstPass:
+        """Sum the matches of each photo, and of each feature of a query."""
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in photos of ascending rows, part by part; None means all photos."""

@@ -162,6 +162,8 @@ class LocalQuery(Value):
         part: Part of the photo that was looked at, in pixels of the full photo; ``frames`` are shares of its
             longer side.
         photo_size: (width, height) of the full photo in pixels.
+        stored: Whether the features are read from photos of the database: rounded to codes, they lie nearer
+            to other stored ones than features of a query do.
     """
 
     vectors: Float32
@@ -172,6 +174,7 @@ class LocalQuery(Value):
     tones: NDArray[np.uint8]
     part: Box
     photo_size: tuple[int, int]
+    stored: bool = False
 
     def __len__(self) -> int:
         return len(self.vectors)

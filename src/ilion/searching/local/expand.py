@@ -86,6 +86,7 @@ def expand(
         levels=np.full(len(kept), int(query.levels.max(initial=0)) + 1),
         spots=np.zeros(len(kept), np.int64),
         words=np.concatenate(words)[kept, None],
+        stored=True,
     )
     return further, np.concatenate(sources)[kept]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion.searching.local.encode import Encoded, LocalQuery, QuerySpots
-from ilion.searching.local.matches import find_matches
+from ilion.searching.local.matches import find_matches, look_up_words
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.search import NEAR
 from ilion.searching.local.segment import Segment
@@ -52,7 +52,7 @@ def compare(query: LocalQuery, photo: Encoded, model: LocalModel) -> Compared:
     counts = np.bincount(photo.words, minlength=model.words)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     one = Segment(0, 1, offsets, photo.records)
-    found = find_matches(query, [one], model, lengths=counts)
+    found = find_matches(look_up_words(query, model, counts), [one], model)
     image = unpack(photo.records)
     _, motions, supports = verify(
         np.array([0, len(found)]),

@@ -5,12 +5,14 @@ Letters: Q query features are M, P matches, N photos.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.kernels import lookups
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.segment import Segment
@@ -21,8 +23,12 @@ LIMIT = 0.18
 FAINT = 0.15
 """Similarity up to which they do not match: such pairs are half of all, take as long as the others, and count
 next to nothing."""
+FAINT_STORED = 0.4
+"""The same of features that are read from photos: of those under one word nearly all would match."""
 BURST, RAREST = 0.7, 0.02
 """Exponent by which a feature counts less when much of the database matches it, and the least that does."""
+KEPT = 2**24
+"""Pairs that a thread of a first pass keeps, of 4 bytes each; segments beyond are read again."""
 ROOM = 2**21
 """Matches for which there is room at first; it is doubled as often as needed."""
 EXACT = 2.0**20
@@ -62,53 +68,120 @@ def join(*parts: Matches) -> Matches:
     return Matches(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def entries_of(query: LocalQuery) -> NDArray[np.int32]:
-    """Return (E, 2) int32 query feature and word, by word: postings are read in their order on disk."""
+@dataclass(frozen=True, eq=False)
+class Entries(Value):
+    """Words in which the features of a query are looked up, by word: postings are read as they lie on disk.
+
+    Args:
+        pairs: (E, 2) int32 query feature and word.
+        left: (E, D) float32, what is left of the feature beside the word.
+        tables: (E, m, K) float32 squared distances of that and all centroids of a code; not filled for words
+            of few postings.
+        lengths: (W,) number of postings of each word in the whole database, which decides how they are
+            compared.
+        weights: (M,) int64, by which a match of each feature counts in a first pass, in 1 / 65,536.
+        faint: Similarity up to which features do not match.
+    """
+
+    pairs: NDArray[np.int32]
+    left: Float32
+    tables: Float32
+    lengths: Int64
+    weights: Int64
+    faint: float
+
+
+def look_up_words(
+    query: LocalQuery, model: LocalModel, lengths: Int64 | None = None, *, every: bool = False
+) -> Entries:
+    """Look the features of a query up in their words.
+
+    Args:
+        query: The query.
+        model: Words and codes.
+        lengths: (W,) number of postings of each word in the whole database: they change how postings are
+            compared, and how much a feature counts in a first pass; None means many.
+        every: Whether tables are filled for words of few postings, too, as a first pass needs them.
+    """
+    from ilion.searching.local.compiled import SHORT, compare
+
     count = query.words.shape[1]
     pairs = np.column_stack([np.repeat(np.arange(len(query), dtype=np.int32), count), query.words.ravel()])
-    return np.ascontiguousarray(pairs[np.argsort(pairs[:, 1], kind="stable")])
+    pairs = np.ascontiguousarray(pairs[np.argsort(pairs[:, 1], kind="stable")])
+    lengths = np.full(model.words, SHORT + 1) if lengths is None else lengths
+    short = -1 if every else SHORT
+    left, tables = compare(pairs, query.vectors, model.fine_columns, model.book_columns, lengths, short)
+    # a feature with long lists says little
+    weights = np.rint(2.0**16 * np.maximum(lengths[query.words].sum(1), 1.0) ** -BURST).astype(np.int64)
+    return Entries(pairs, left, tables, lengths, weights, FAINT_STORED if query.stored else FAINT)
+
+
+class Kept(NamedTuple):
+    """Pairs of a segment that may match.
+
+    Args:
+        pairs: (n,) uint32, see `ilion.searching.local.compiled.add_up`.
+        ends: (E + 1,) int64, where those of each entry begin.
+    """
+
+    pairs: NDArray[np.uint32]
+    ends: Int64
 
 
 def find_matches(
-    query: LocalQuery,
+    entries: Entries,
     segments: Iterable[Segment],
     model: LocalModel,
     limit: float = LIMIT,
     *,
-    lengths: Int64 | None = None,
     chosen: Bool | None = None,
+    kept: Mapping[int, Kept] | None = None,
 ) -> Matches:
     """Compare the features of a query with the postings of their words.
 
     Args:
-        query: The query.
+        entries: The query, looked up.
         segments: Parts of the database.
         model: Words and codes of both.
         limit: Squared distance at which a similarity is 0.
-        lengths: (W,) number of postings of each word in all segments, which decides how they are compared and
-            changes nothing else; None means many.
         chosen: (N,) stored rows that are looked at; None means all.
+        kept: What a first pass kept of segments, by their first row; other segments are read again, and the
+            matches are the same.
 
     Returns:
         Segment by segment, and in each by word of the query.
     """
-    from ilion.searching.local.compiled import SHORT, collect, compare
+    from ilion.searching.local.compiled import collect
+    from ilion.searching.local.compiled_sums import measure, pick
 
-    entries = entries_of(query)
-    lengths = np.full(model.words, SHORT + 1) if lengths is None else lengths
-    left, tables = compare(entries, query.vectors, model.fine_columns, model.book_columns, lengths, SHORT)
     held, filled = _room(ROOM), 0
     for segment in segments:
-        longest, entry = int(np.diff(segment.offsets).max(initial=0)), 0
+        known, entry = (kept or {}).get(segment.start), 0
         seen = np.ones(segment.size, np.uint8)
         if chosen is not None:
             seen = chosen[segment.start : segment.start + segment.size].view(np.uint8)
+        if known is not None:
+            picked = pick(entries.pairs, segment.offsets, segment.records, *known, seen)
+            held = _grow(held, filled, filled + len(picked[0]))
+            filled = measure(
+                entries.pairs,
+                entries.tables,
+                *picked,
+                segment.records,
+                segment.start,
+                limit,
+                entries.faint,
+                filled,
+                *vars(held).values(),
+            )
+            continue
+        longest = int(np.diff(segment.offsets).max(initial=0))
         while True:
             entry, filled = collect(
-                entries,
-                left,
-                tables,
-                lengths,
+                entries.pairs,
+                entries.left,
+                entries.tables,
+                entries.lengths,
                 entry,
                 filled,
                 model.book_columns,
@@ -117,47 +190,66 @@ def find_matches(
                 segment.start,
                 seen,
                 limit,
-                FAINT,
+                entries.faint,
                 *vars(held).values(),
             )
-            if entry == len(entries):
+            if entry == len(entries.pairs):
                 break
-            larger = _room(2 * len(held) + longest)
-            for name, values in vars(held).items():
-                getattr(larger, name)[:filled] = values[:filled]
-            held = larger
+            held = _grow(held, filled, 2 * len(held) + longest)
     return held.take(slice(0, filled))
 
 
-def sum_up(
-    query: LocalQuery, segments: Iterable[Segment], model: LocalModel, lengths: Int64, shown: Bool
-) -> tuple[Int64, Int64]:
-    """Sum the matches of each photo and of each feature of a query, without keeping them.
+@dataclass(frozen=True, eq=False)
+class Sums(Value):
+    """What a first pass found: how much photos and features match, and the pairs that may, if they are few.
 
     Args:
-        query: The query.
-        segments: Parts of the database.
-        model: Words and codes of both.
-        lengths: (W,) number of postings of each word in all segments: a feature with long lists says little.
-        shown: (N,) stored photos that count.
-
-    Returns:
-        (N,) sums of the photos in a unit of their own, and (M,) sums of squared similarities of the features
-        in 1 / `EXACT`: whole numbers, so they are the same in any order.
+        photos: (N,) int64 sums of the photos, in a unit of their own.
+        features: (M,) int64 sums of squared similarities of the features of the query, in 1 / `EXACT`. Whole
+            numbers, so they are the same in any order.
+        kept: What was kept of segments, by their first row.
     """
-    from ilion.searching.local.compiled import STEPS, add_up, compare
 
-    entries, farthest = entries_of(query), LIMIT * (1 - FAINT)
-    _, tables = compare(entries, query.vectors, model.fine_columns, model.book_columns, lengths, -1)
-    tables = np.rint(np.minimum(tables, 2 * farthest) * (STEPS / farthest)).astype(np.int16)
-    worth = np.rint(EXACT * np.square(1 - np.arange(STEPS) * (farthest / LIMIT / STEPS))).astype(np.int64)
-    weights = np.rint(2.0**16 * np.maximum(lengths[query.words].sum(1), 1.0) ** -BURST).astype(np.int64)
-    sums, totals = np.zeros(len(shown), np.int64), np.zeros(len(query), np.int64)
+    photos: Int64
+    features: Int64
+    kept: Mapping[int, Kept]
+
+
+def sum_up(entries: Entries, segments: Iterable[Segment], count: int, shown: Bool) -> Sums:
+    """Sum the matches of each photo and of each feature of a query.
+
+    Args:
+        entries: The query, looked up, tables of every word filled.
+        segments: Parts of the database.
+        count: Number M of features of the query.
+        shown: (N,) stored photos that count.
+    """
+    from ilion.searching.local.compiled_sums import REACH, STEPS, WIDE, add_up, step_tables
+
+    farthest = LIMIT * (1 - entries.faint)
+    tables, worth = step_tables(entries.tables, farthest), np.zeros(REACH, np.int32)
+    worth[:STEPS] = np.rint(EXACT * np.square(1 - np.arange(STEPS) * (farthest / LIMIT / STEPS)))
+    sums, totals = np.zeros(len(shown), np.int64), np.zeros(count, np.int64)
+    kept, room = {}, KEPT
     for segment in segments:
         own = slice(segment.start, segment.start + segment.size)
         held = segment.offsets, segment.records, shown[own].view(np.uint8), sums[own]
-        add_up(entries, tables, worth, weights, *held, totals)
-    return sums, totals
+        wide = WIDE and len(segment.records) >= lookups.LINE
+        found = Kept(*add_up(entries.pairs, tables, worth, entries.weights, *held, totals, wide))
+        if len(found.pairs) == found.ends[-1] and len(found.pairs) <= room:
+            kept[segment.start] = found
+            room -= len(found.pairs)
+    return Sums(sums, totals, kept)
+
+
+def _grow(held: Matches, filled: int, count: int) -> Matches:
+    """Return room for as many matches, with those that there are."""
+    if count <= len(held):
+        return held
+    larger = _room(max(count, 2 * len(held)))
+    for name, values in vars(held).items():
+        getattr(larger, name)[:filled] = values[:filled]
+    return larger
 
 
 def _room(count: int) -> Matches:

@@ -15,7 +15,7 @@ All features of one photo are found again by looking for its row in the list of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, TypedDict, TypeVar
@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_parts
+from ilion.searching.local.database import FirstPass
 from ilion.searching.local.encode import Encoded, LocalQuery
-from ilion.searching.local.matches import Matches, find_matches, join, sum_up
+from ilion.searching.local.matches import Entries, Kept, Matches, find_matches, join, look_up_words, sum_up
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import ROWS
 from ilion.searching.local.segment import Segment
@@ -232,19 +233,25 @@ class Postings:
             self._lengths = found  # set when complete: other threads read it
         return found
 
-    def sums(self, query: LocalQuery, model: LocalModel, lengths: Int64 | None = None) -> tuple[Int64, Int64]:
-        """Sum the matches of each photo and of each feature, see `ilion.searching.local.matches.sum_up`.
+    def first_pass(self, query: LocalQuery, model: LocalModel, lengths: Int64 | None = None) -> FirstPass:
+        """Sum the matches of each photo and of each feature.
 
         Args:
             query: The query.
             model: Words and codes.
             lengths: (W,) postings of each word in the whole database; None means that this is all of it.
         """
-        lengths = self.lengths if lengths is None else lengths
+        entries = look_up_words(query, model, self.lengths if lengths is None else lengths, every=True)
         shown = self._shown(None)
-        parts = self._in_parts(lambda segments: sum_up(query, segments, model, lengths, shown))
-        sums, totals = (np.sum(values, axis=0) for values in zip(*parts, strict=True))
-        return sums if self._rows is None else sums[self._rows], totals
+        parts = self._in_parts(lambda segments: sum_up(entries, segments, len(query), shown))
+        sums = np.sum([part.photos for part in parts], axis=0)
+        totals = np.sum([part.features for part in parts], axis=0)
+        kept = {start: pairs for part in parts for start, pairs in part.kept.items()}
+
+        def matches(rows: Int64) -> Matches:
+            return self._matches(entries, model, rows, kept)
+
+        return FirstPass(sums if self._rows is None else sums[self._rows], totals, matches)
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in some photos.
@@ -254,9 +261,13 @@ class Postings:
             model: Words and codes.
             rows: Rows to look at; None means all.
         """
+        return self._matches(look_up_words(query, model, self.lengths), model, rows, {})
+
+    def _matches(
+        self, entries: Entries, model: LocalModel, rows: Int64 | None, kept: Mapping[int, Kept]
+    ) -> Matches:
         chosen = None if rows is None and self._rows is None else self._shown(rows)
-        lengths = self.lengths
-        found = join(*self._in_parts(lambda s: find_matches(query, s, model, lengths=lengths, chosen=chosen)))
+        found = join(*self._in_parts(lambda s: find_matches(entries, s, model, chosen=chosen, kept=kept)))
         if self._rows is None:
             return found
         places = np.full(self._stored, -1, np.int32)

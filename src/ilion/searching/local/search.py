@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_order, in_parts
 from ilion.searching.engines import ENGINES
-from ilion.searching.local.database import Database
+from ilion.searching.local.database import Database, FirstPass
 from ilion.searching.local.encode import LocalQuery
 from ilion.searching.local.expand import ask_along, expand
 from ilion.searching.local.matches import Matches, join, squares_of, weigh
@@ -169,7 +169,7 @@ def rank_photos(
     """
     count, few = len(database), settings.shortlist
     view, matches = gather(query, database, model, k, hidden)
-    totals = None if view is None else view.totals
+    totals = None if view is None else view.found.totals
     votes, found = look_closer(query, matches, count, few, k, hidden, totals, threads)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
     chances = score_photos(query, found, count, database.looks(found.rows))
@@ -181,15 +181,15 @@ def rank_photos(
         if view is None:
             added = database.matches(further, model)
         else:
-            sums, of_further = database.sums(further, model)
-            rows = choose_photos(view.sums + sums, k, hidden)
+            first = database.first_pass(further, model)
+            rows = choose_photos(view.found.sums + first.sums, k, hidden)
             new = np.setdiff1d(rows, view.rows, assume_unique=True)
-            matches = join(matches, database.matches(view.query, model, new))
-            added = database.matches(further, model, np.union1d(view.rows, rows))
+            matches = join(matches, view.found.matches(new))
+            added = first.matches(np.union1d(view.rows, rows))
             # what a photo says of itself does not count
             own = added.take(added.rows == sources[added.features])
             itself = np.bincount(own.features, squares_of(own), len(further)).astype(np.int64)
-            totals = np.concatenate([view.totals, of_further - itself])
+            totals = np.concatenate([view.found.totals, first.totals - itself])
         whole, matches = ask_along(query, matches, further, added, sources)
         _, again = look_closer(whole, matches, count, few, few, hidden, totals, threads)
         final[again.rows] += score_photos(whole, again, count, database.looks(again.rows))
@@ -208,18 +208,16 @@ def rank_photos(
 
 @dataclass(frozen=True, eq=False)
 class View(Value):
-    """What a large database has in common with a query.
+    """What a query is held against in a large database.
 
     Args:
         query: The query as it is looked up there.
-        sums: (N,) int64 of the photos, see `ilion.searching.local.matches.sum_up`.
-        totals: (M,) int64 of the features of the query.
+        found: What the first pass found.
         rows: Ascending rows of the photos that it is held against.
     """
 
     query: LocalQuery
-    sums: Int64
-    totals: Int64
+    found: FirstPass
     rows: Int64
 
 
@@ -228,9 +226,9 @@ def gather(
 ) -> tuple[View | None, Matches]:
     """Find the matches of a query: in all photos, or in a large database in those that can win.
 
-    There a first pass only sums what each photo has in common with the query, and how much of the database
-    each feature matches; no pair is kept. Pairs are found of the photos of the largest sums that may be
-    found. Where photos have `MANY` features, those of the query are looked up in their `NEAREST` words.
+    There a first pass sums what each photo has in common with the query, and how much of the database each
+    feature matches. Pairs are compared in full of the photos of the largest sums that may be found. Where
+    photos have `MANY` features, those of the query are looked up in their `NEAREST` words.
 
     Args:
         query: The query.
@@ -246,9 +244,9 @@ def gather(
         return None, database.matches(query, model)
     if database.lengths.sum() >= MANY * len(database):
         query = query.with_words(NEAREST)
-    sums, totals = database.sums(query, model)
-    rows = choose_photos(sums, k, hidden)
-    return View(query, sums, totals, rows), database.matches(query, model, rows)
+    found = database.first_pass(query, model)
+    rows = choose_photos(found.sums, k, hidden)
+    return View(query, found, rows), found.matches(rows)
 
 
 def choose_photos(sums: Int64, k: int, hidden: Int64 | None) -> Int64:

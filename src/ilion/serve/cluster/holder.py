@@ -118,7 +118,8 @@ class Holder:
 
     def sums(self, database: Postings, query: LocalQuery, lengths: Int64) -> tuple[Int64, Int64]:
         """Sum the matches of each photo and of each feature; ``lengths`` are those of the whole database."""
-        return database.sums(_own(query), shipped_model(), np.array(lengths))
+        found = database.first_pass(_own(query), shipped_model(), np.array(lengths))
+        return found.sums, found.totals
 
     def matches(self, database: Postings, query: LocalQuery, rows: Int64 | None) -> Matches:
         """Find the matches of a query in some photos."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from ilion.config.design import Design
 from ilion.errors import ConfigError
 from ilion.searching.local import Encoded, LocalModel, LocalQuery, Looks, Postings
+from ilion.searching.local.database import FirstPass
 from ilion.searching.local.matches import Matches, join
 from ilion.serve.cluster.holder import Holders, Part, Question
 from ilion.types import Int64
@@ -74,10 +76,11 @@ class Spread:
                 self._lengths = np.sum(self._ask("lengths"), axis=0, dtype=np.int64)
             return self._lengths
 
-    def sums(self, query: LocalQuery, model: LocalModel) -> tuple[Int64, Int64]:
+    def first_pass(self, query: LocalQuery, model: LocalModel) -> FirstPass:
         """Sum the matches of each photo, and of each feature of a query."""
         sums, totals = zip(*self._ask("sums", query, self.lengths), strict=True)
-        return np.concatenate(sums), np.sum(totals, axis=0)
+        found = partial(self.matches, query, model)
+        return FirstPass(np.concatenate(sums), np.sum(totals, axis=0), found)
 
     def matches(self, query: LocalQuery, model: LocalModel, rows: Int64 | None = None) -> Matches:
         """Find the matches of a query in photos of ascending rows; None means all photos."""
