@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ilion.evaluation.intervals import TAIL, cautious_interval
 from ilion.poc.cells import Cell, CellsOfPhotos, Outcomes
-from ilion.poc.compare import ALL, shares_of
+from ilion.poc.compare import ALL, SETTLED, objects_to_settle, shares_of
 from ilion.poc.decide import STOPPED, Tried, cannot_win, decide
-from ilion.poc.decision import Decision, Estimate, to_plain
-from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs
+from ilion.poc.decision import Decision, Estimate, Verdict, to_plain
+from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs, price_of
+from ilion.poc.say import FARTHEST, what_next
 from ilion.poc.settings import DesignsConfig, GoalConfig, MoneyConfig, PhotosConfig, PocConfig
 from ilion.types import Float64
 
@@ -183,3 +185,80 @@ def test_every_number_of_a_decision_has_its_interval() -> None:
             assert number["low"] <= number["value"] <= number["high"]
             assert number["objects"] == 40
             assert number["photos"] in (80, 160)
+
+
+def test_the_price_is_that_of_the_photos_that_will_be_searched_or_says_how_many_were() -> None:
+    designs = (tried("global", 0.3, 0.3), tried("local-1k", 0.5, 0.5))
+    planned = decided(*designs, settings=replace(SETTINGS, money=PRICES))
+    chosen = next(each for each in planned.designs if each.name == "local-1k")
+    cores = 1000 * 0.2 * (50 * 1000) / 3_600_000
+    assert chosen.monthly_cost == pytest.approx(3_000 * 1e6 / 1e9 * 2.0 + cores * 30.0)
+    assert (chosen.monthly_photos, chosen.monthly_at_most) == (1_000_000, True)
+    measured = decided(*designs, settings=replace(SETTINGS, money=replace(PRICES, photos=0.0)))
+    chosen = next(each for each in measured.designs if each.name == "local-1k")
+    assert chosen.monthly_cost == pytest.approx(3_000 * 1000 / 1e9 * 2.0 + cores / 1000 * 30.0)
+    assert (chosen.monthly_photos, chosen.monthly_at_most) == (1000, False)
+    assert measured.money.missing == ("money.photos",)
+    assert price_of(COSTS["global"], replace(PRICES, currency="")) is None
+    costs = next(each for each in planned.statements if each.kind == "costs")
+    assert "1,000,000 photos cost at most" in costs.text
+
+
+def test_a_price_that_may_be_less_settles_nothing() -> None:
+    """Which gain a design needs lies between its extra price as measured and in proportion to the photos."""
+    most = break_even(COSTS["local-4k"], COSTS["global"], PRICES)
+    least = break_even(COSTS["local-4k"], COSTS["global"], PRICES, at_best=True)
+    assert most is not None
+    assert least is not None
+    assert 0 < least < most
+    near = replace(PRICES, photos=1000.0)
+    assert break_even(COSTS["local-4k"], COSTS["global"], near) == pytest.approx(
+        break_even(COSTS["local-4k"], COSTS["global"], near, at_best=True)
+    )
+
+
+def open_verdict(cell: str, more: int, objects: int = 20) -> Verdict:
+    some = Estimate(0.1, -0.1, 0.3, objects, 2 * objects)
+    return Verdict(cell, "local-1k", "global", some, some, some, "not-enough-photos", more)
+
+
+def test_next_comes_what_settles_most_searches_for_an_object() -> None:
+    often, cheap = open_verdict("often", 60), open_verdict("cheap", 10)
+    assert what_next([(0.5, often), (0.2, cheap)], ()).values["cell"] == "cheap"
+    assert what_next([(0.5, often), (0.05, cheap)], ()).values["cell"] == "often"
+    assert what_next([(0.5, often), (0.0, cheap)], ()).values["cell"] == "often"
+    dearer = what_next([(0.5, often)], [("local-4k", Estimate(0.1, 0.0, 0.2, 20, 40), 30)])
+    assert dearer.values == {"design": "local-4k", "objects": 30}
+    assert what_next((), ()).withheld == "no-difference"
+    far = open_verdict("far", FARTHEST * 20 + 1)
+    assert (what_next([(1.0, far)], ()).said, what_next([(1.0, far)], ()).withheld) == (False, "far")
+    assert what_next([(1.0, open_verdict("hopeless", 0))], ()).withheld == "far"
+
+
+def test_next_asks_about_the_recommended_design_and_dearer_ones_only() -> None:
+    """The recommended design is settled in both cells: that another one is not is nobody's next question."""
+    base, picked = tried("global", 0.2, 0.2), tried("local-1k", 0.6, 0.6)
+    found = decided(base, picked, tried("local-4k", 0.68, 0.68))
+    assert found.recommendation.values["design"] == "local-1k"
+    step = next(each for each in found.statements if each.kind == "next")
+    assert step.said
+    assert step.values["design"] == "local-4k"
+    assert "cell" not in step.values
+
+
+@pytest.mark.parametrize(("gain", "spread", "objects"), [(0.15, 0.2, 12), (0.12, 0.2, 20), (-0.03, 0.2, 20)])
+def test_the_number_of_further_objects_settles_it_as_often_as_it_says(
+    gain: float, spread: float, objects: int
+) -> None:
+    rng = np.random.default_rng(4)
+    least = 0.05
+    seen = rng.normal(size=objects)
+    seen = gain + spread * (seen - seen.mean()) / seen.std(ddof=1)
+    ends = cautious_interval(seen)
+    more = objects_to_settle(Estimate(gain, ends.low, ends.high, objects, 2 * objects), least, TAIL)
+    assert ends.low < least < ends.high
+    settled = 0
+    for _ in range(1000):
+        ends = cautious_interval(rng.normal(gain, spread, objects + more))
+        settled += ends.low > least if gain > least else ends.high < least
+    assert SETTLED - 0.05 <= settled / 1000 <= 0.99

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ilion.evaluation.intervals import (
     cautious_interval,
     mean_interval,
     simultaneous_tail,
+    student_quantile,
 )
 from ilion.outcome import Interval
 from ilion.poc.cells import Outcomes
@@ -28,6 +30,8 @@ from ilion.types import Float64, Int64, Value
 ALL = "all"
 LEAST_IN_CELL = 5
 """Objects that every cell with a share of the searches needs before anything is said of all searches."""
+SETTLED = 0.8
+"""Probability with which the number of further objects that is named settles a question."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def compare_designs(
     least: Mapping[str, float],
     measure: Measure,
     seed: int = 0,
+    least_at_best: Mapping[str, float] | None = None,
 ) -> Comparisons:
     """Compare every design with the baseline in every cell and over all searches.
 
@@ -142,7 +147,10 @@ def compare_designs(
         least: Design -> gain above which it pays.
         measure: Measure that is compared.
         seed: Seed of what is drawn.
+        least_at_best: Design -> gain below which it does not pay, even if it costs the least that it may;
+            None takes ``least``.
     """
+    surely = least if least_at_best is None else least_at_best
     before = outcomes[baseline]
     rivals = [name for name in outcomes if name != baseline]
     gains = {name: _paired(before, outcomes[name], measure) for name in rivals}
@@ -164,7 +172,7 @@ def compare_designs(
                     outcomes[design].values[measure][:, cell],
                     gains[design][:, cell],
                     int(photos[cell]),
-                    least[design],
+                    (surely[design], least[design]),
                     tail,
                 )
             )
@@ -178,7 +186,17 @@ def compare_designs(
             )
         )
         verdicts.append(
-            _verdict(ALL, design, baseline, was, now, gain, int(photos.sum()), least[design], tail)
+            _verdict(
+                ALL,
+                design,
+                baseline,
+                was,
+                now,
+                gain,
+                int(photos.sum()),
+                (surely[design], least[design]),
+                tail,
+            )
         )
     return Comparisons(tuple(verdicts), tail, gains, over_all)
 
@@ -212,6 +230,33 @@ def _gain(values: Float64, photos: int, tail: float) -> Estimate:
     return Estimate(mean, max(min(ends.low, mean), -1.0), min(max(ends.high, mean), 1.0), len(kept), photos)
 
 
+def objects_to_settle(gain: Estimate, least: float, tail: float) -> int:
+    """Return about how many further objects settle whether a gain is above or below what is needed.
+
+    If the true gain is what it seems, the interval of so many objects leaves out ``least`` in `SETTLED` of
+    all cases; half of that is lost where the number is only such that the interval just reaches it.
+
+    Args:
+        gain: The gain so far, with an interval that holds ``least``.
+        least: Gain that is needed.
+        tail: Probability on each side of the interval.
+
+    Returns:
+        0 where the gain is too close to ``least`` for any number.
+
+    >>> objects_to_settle(Estimate(0.2, 0.0, 0.4, 20, 40), 0.05, 0.025)
+    50
+    """
+    if gain.objects < LEAST_OBJECTS:
+        return LEAST_OBJECTS - gain.objects
+    away = abs(gain.value - least)
+    if away < 0.01:
+        return 0
+    error = 1.0 + NormalDist().inv_cdf(SETTLED) / student_quantile(tail, gain.objects - 1)
+    half = (gain.high - gain.low) / 2
+    return max(math.ceil(gain.objects * (error * half / away) ** 2) - gain.objects, 1)
+
+
 def _verdict(
     cell: str,
     design: str,
@@ -220,18 +265,16 @@ def _verdict(
     after: Float64,
     gains: Float64,
     photos: int,
-    least: float,
+    least: tuple[float, float],
     tail: float,
 ) -> Verdict:
     gain = _gain(gains, photos, tail)
+    at_best, at_most = least
     answer: Answer = "not-enough-photos"
     if gain.objects >= LEAST_OBJECTS:
-        answer = "pays" if gain.low > least else "does-not-pay" if gain.high < least else answer
-    more, away = 0, abs(gain.value - least)
-    if answer == "not-enough-photos" and gain.objects < LEAST_OBJECTS:
-        more = LEAST_OBJECTS - gain.objects
-    elif answer == "not-enough-photos" and away >= 0.01:
-        half = (gain.high - gain.low) / 2
-        more = max(math.ceil(gain.objects * (half / away) ** 2) - gain.objects, 1)
+        answer = "pays" if gain.low > at_most else "does-not-pay" if gain.high < at_best else answer
+    more = 0
+    if answer == "not-enough-photos":
+        more = objects_to_settle(gain, at_most if gain.value > at_most else at_best, tail)
     means = judge_mean(before, photos), judge_mean(after, photos)
     return Verdict(cell, design, against, *means, gain, answer, more)

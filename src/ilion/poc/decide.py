@@ -17,10 +17,20 @@ from ilion.poc.compare import (
     compare_designs,
     gain_between,
     judge_mean,
+    objects_to_settle,
     shares_of,
 )
-from ilion.poc.decision import CellFigures, Decision, DesignFigures, Estimate, Money, MoneyLine, Statement
-from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs
+from ilion.poc.decision import (
+    CellFigures,
+    Decision,
+    DesignFigures,
+    Estimate,
+    Money,
+    MoneyLine,
+    Statement,
+    Verdict,
+)
+from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs, price_of
 from ilion.poc.sample import (
     LEAST_OBJECTS,
     Spread,
@@ -91,6 +101,7 @@ def decide(
             {name: value for name, (value, _) in least.items()},
             measure,
             settings.seed,
+            {each.name: _least(settings, each, base, at_best=True)[0] for each in tried},
         )
         for each in tried:
             gain = gain_between(base.outcomes, each.outcomes, shares, "R@1", compared.tail)
@@ -146,10 +157,10 @@ def cannot_win(best: Outcomes, shares: Weighted, measure: Measure, gain: float) 
     )
 
 
-def _least(settings: PocConfig, each: Tried, base: Tried | None) -> tuple[float, bool]:
+def _least(settings: PocConfig, each: Tried, base: Tried | None, at_best: bool = False) -> tuple[float, bool]:
     """Return the gain at which a design pays, and whether it comes from money."""
     if base is not None and settings.goal.measure == "R@1":
-        from_money = break_even(each.cost, base.cost, settings.money)
+        from_money = break_even(each.cost, base.cost, settings.money, at_best)
         if from_money is not None:
             return from_money, True
     return settings.goal.gain, False
@@ -199,7 +210,6 @@ def _designs(
     least: Mapping[str, tuple[float, bool]],
     shares: Weighted,
 ) -> tuple[DesignFigures, ...]:
-    no_prices = bool(missing_prices(settings.money))
     figures = []
     for each in sorted(tried, key=lambda t: _order(t.cost, settings)):
         photos = int(each.outcomes.photos.sum())
@@ -223,9 +233,11 @@ def _designs(
                 each.cost.bytes_per_photo,
                 each.cost.ms_per_search,
                 each.cost.ms_per_photo,
-                None if no_prices else sum(monthly_costs(each.cost, settings.money)),
+                price_of(each.cost, settings.money),
                 value,
                 "money" if from_money else "goal",
+                int(settings.money.photos or each.cost.photos),
+                settings.money.photos > each.cost.photos,
             )
         )
     figures += [DesignFigures(name, DESIGNS[name], False, reason) for name, reason in not_run.items()]
@@ -323,11 +335,52 @@ def _say(
     further = [
         say.what_it_costs(picked, settings.money.currency, by_name[picked.name].cost.photos),
         say.where_it_fails(picked.name, first, picked.first or Estimate(0, 0, 1, 0, 0)),
-        say.what_next(compared, cells),
+        say.what_next(
+            _open_questions(picked.name, base.name, compared, cells),
+            _dearer(by_name[picked.name], [by_name[v.design] for v in paying], settings, shares, compared),
+        ),
     ]
     if picked.name != base.name:
         further.insert(0, say.where_it_pays(compared, picked.name, cells))
     return said, change, tuple(further)
+
+
+def _open_questions(
+    picked: str, baseline: str, compared: Comparisons, cells: Sequence[CellFigures]
+) -> list[tuple[float, Verdict]]:
+    """Return what is open in the cells about the recommended design, each with its share of the searches.
+
+    Where it is to stay with the baseline, every other design is asked about.
+    """
+    share = {cell.name: cell.share for cell in cells}
+    return [
+        (share[v.cell], v)
+        for v in compared.verdicts
+        if v.answer == "not-enough-photos" and v.cell != ALL and picked in (v.design, baseline)
+    ]
+
+
+def _dearer(
+    picked: Tried, paying: Sequence[Tried], settings: PocConfig, shares: Weighted, compared: Comparisons
+) -> list[tuple[str, Estimate, int]]:
+    """Return dearer designs that pay and may pay over the recommended one, too: name, gain over it, objects.
+
+    The objects are about how many further ones would settle it; 0 where no number would.
+    """
+    found = []
+    for each in paying:
+        measure = settings.goal.measure
+        step = gain_between(picked.outcomes, each.outcomes, shares, measure, compared.tail)
+        dearer = _order(each.cost, settings) > _order(picked.cost, settings)
+        if each is picked or not dearer or step is None or step.objects < LEAST_OBJECTS:
+            continue
+        least = settings.goal.gain
+        if measure == "R@1":
+            from_money = break_even(each.cost, picked.cost, settings.money)
+            least = least if from_money is None else from_money
+        if step.high > least:
+            found.append((each.name, step, objects_to_settle(step, least, compared.tail)))
+    return found
 
 
 STOPPED = "cannot win"

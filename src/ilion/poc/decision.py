@@ -81,10 +81,14 @@ class DesignFigures:
         bytes_per_photo: Stored bytes of a photo.
         ms_per_search: Milliseconds of one search, describing the query included.
         ms_per_photo: Milliseconds to describe a photo.
-        monthly_cost: Money a month for storage and machines; None without prices.
+        monthly_cost: Money a month for storage and machines; None without currency, searches and prices.
         break_even: Gain over the baseline at which it begins to pay, as a fraction of searches: from money
             where all prices are known, else the stated gain worth paying for.
         break_even_from: ``money`` or ``goal``.
+        monthly_photos: Number of photos that ``monthly_cost`` is for: those that will be searched, if that is
+            stated, else those that were.
+        monthly_at_most: Whether it may be less: a search among more photos than were measured is assumed to
+            take longer in proportion.
     """
 
     name: str
@@ -99,6 +103,8 @@ class DesignFigures:
     monthly_cost: float | None = None
     break_even: float = 0.0
     break_even_from: Literal["money", "goal"] = "goal"
+    monthly_photos: int = 0
+    monthly_at_most: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,12 +178,13 @@ class Statement:
         kind: Kind of statement. ``recommend`` (design, against, first, before, gain), ``stay`` (design: the
             baseline, rivals), ``change-share`` (cells, share with low and high, cheaper, dearer),
             ``change-gain`` (design, gain, break_even), ``pays-in`` (design, cells), ``fails-in`` (design,
-            cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, currency,
-            searched), ``next`` (objects, cell, width, cells), ``plan`` (objects, width, have, have_width),
+            cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, monthly_photos,
+            monthly_at_most, currency, searched), ``next`` (objects, design, and cell: what it pays in, or
+            against: which design it pays over), ``plan`` (objects, width, have, have_width),
             ``equal-risk`` (design, against, risk, found, before, gain).
         said: Whether the numbers carry it.
         withheld: Why it is not said, as a key: ``few-objects``, ``not-settled``, ``not-run``, ``no-prices``,
-            ``no-cells``, ``no-difference``; "" where it is said.
+            ``no-cells``, ``no-difference``, ``far`` (takes many times the objects); "" where it is said.
         values: Numbers, names and estimates of the sentence, by the names above.
         text: The sentence in English.
     """

@@ -22,12 +22,25 @@ class DesignCost:
         ms_per_search: Milliseconds of a search, describing the query included.
         ms_per_photo: Milliseconds to describe a photo.
         photos: Number of photos searched when that was measured.
+        ms_of_query: Milliseconds of a search that take no account of their number: describing the query.
     """
 
     bytes_per_photo: float
     ms_per_search: float
     ms_per_photo: float
     photos: int
+    ms_of_query: float = 0.0
+
+    def ms_among(self, photos: float) -> float:
+        """Return the milliseconds of a search among so many photos, at most.
+
+        A straight line through 0, as in the stages of a forecast from one run: real searches grow less. Among
+        fewer photos than were measured, what was measured.
+
+        >>> DesignCost(4000, 30, 50, 1000, ms_of_query=20).ms_among(5000)
+        70.0
+        """
+        return self.ms_of_query + (self.ms_per_search - self.ms_of_query) * max(photos / self.photos, 1.0)
 
 
 def missing_prices(money: MoneyConfig) -> tuple[str, ...]:
@@ -52,19 +65,59 @@ def value_of_right(money: MoneyConfig) -> float:
     return money.find + money.wrong_pick + money.minute * money.minutes_lost
 
 
-def monthly_costs(cost: DesignCost, money: MoneyConfig) -> tuple[float, float]:
-    """Return the price of storage and of processor cores a month.
+def monthly_costs(cost: DesignCost, money: MoneyConfig, as_measured: bool = False) -> tuple[float, float]:
+    """Return the price of storage and of processor cores a month, at most.
 
-    Cores are those that the busiest hour keeps busy; a fraction of a core has its fraction of the price. The
-    time of a search is taken as measured, though it grows with the photos (``ilion forecast``).
+    Cores are those that the busiest hour keeps busy; a fraction of a core has its fraction of the price.
 
-    >>> monthly_costs(DesignCost(1e4, 360, 50, 10**5), MoneyConfig(photos=10**6, gigabyte_month=0.5,
-    ...     core_month=20, searches_a_day=50_000))
+    Args:
+        cost: Cost of the design.
+        money: Prices, and the number of photos that will be searched; 0 means as many as were measured.
+        as_measured: Whether a search among all of them is taken to be as quick as the measured one.
+
+    >>> money = MoneyConfig(photos=10**6, gigabyte_month=0.5, core_month=20, searches_a_day=50_000)
+    >>> monthly_costs(DesignCost(1e4, 360, 50, 10**6), money)
+    (5.0, 20.0)
+    >>> monthly_costs(DesignCost(1e4, 36, 50, 10**5), money)
     (5.0, 20.0)
     """
-    storage = money.photos * cost.bytes_per_photo / GIGABYTE * money.gigabyte_month
-    cores = money.searches_a_day * money.peak * cost.ms_per_search / HOUR_MS
+    photos = money.photos or cost.photos
+    storage = photos * cost.bytes_per_photo / GIGABYTE * money.gigabyte_month
+    milliseconds = cost.ms_per_search if as_measured else cost.ms_among(photos)
+    cores = money.searches_a_day * money.peak * milliseconds / HOUR_MS
     return storage, cores * money.core_month
+
+
+def price_of(cost: DesignCost, money: MoneyConfig) -> float | None:
+    """Return what a design costs a month, at most; None without currency, searches and both prices."""
+    return monthly_cost_of(
+        int(money.photos or cost.photos),
+        (money.photos or cost.photos) * cost.bytes_per_photo,
+        cost.ms_among(money.photos or cost.photos),
+        money,
+    )
+
+
+def extra_costs(
+    cost: DesignCost, baseline: DesignCost, money: MoneyConfig, at_best: bool = False
+) -> tuple[float, float]:
+    """Return how much more a design costs a month than the baseline: storage, and processor cores.
+
+    How much longer a search among more photos takes is not known: between not at all and in proportion, and
+    for both designs alike. So the most that the difference may be is returned, or the least.
+
+    Args:
+        cost: Cost of the design.
+        baseline: Cost of the baseline.
+        money: Prices.
+        at_best: Whether to return the least.
+    """
+    pairs = [
+        (monthly_costs(cost, money, measured), monthly_costs(baseline, money, measured))
+        for measured in (False, True)
+    ]
+    extra = [(mine[0] - theirs[0], mine[1] - theirs[1]) for mine, theirs in pairs]
+    return min(extra, key=sum) if at_best else max(extra, key=sum)
 
 
 def monthly_cost_of(
@@ -89,14 +142,22 @@ def monthly_cost_of(
     return sum(monthly_costs(cost, replace(money, photos=float(photos))))
 
 
-def break_even(cost: DesignCost, baseline: DesignCost, money: MoneyConfig) -> float | None:
+def break_even(
+    cost: DesignCost, baseline: DesignCost, money: MoneyConfig, at_best: bool = False
+) -> float | None:
     """Return the share of searches that must newly be right for a design to pay; None without prices.
 
     It is negative for a design that is cheaper than the baseline.
+
+    Args:
+        cost: Cost of the design.
+        baseline: Cost of the baseline.
+        money: Prices.
+        at_best: Whether to take the least that the design may cost more, in place of the most.
     """
     if missing_prices(money):
         return None
-    extra = sum(monthly_costs(cost, money)) - sum(monthly_costs(baseline, money))
+    extra = sum(extra_costs(cost, baseline, money, at_best))
     return extra / (money.searches_a_day * DAYS * value_of_right(money))
 
 
@@ -113,10 +174,7 @@ def money_line(
         money: Prices.
     """
     searches = money.searches_a_day * DAYS
-    storage, machines = (
-        before - after
-        for before, after in zip(monthly_costs(baseline, money), monthly_costs(cost, money), strict=True)
-    )
+    storage, machines = (-extra for extra in extra_costs(cost, baseline, money))
 
     def times(factor: float, plus: float = 0.0) -> Estimate:
         value, low, high = (factor * v + plus for v in (gain.value, gain.low, gain.high))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ilion.evaluation.intervals import TAIL, cautious_interval
-from ilion.poc.compare import ALL, Comparisons, Weighted
+from ilion.poc.compare import Comparisons, Weighted
 from ilion.poc.decision import CellFigures, DesignFigures, Estimate, Statement, Verdict
 from ilion.poc.sample import LEAST_OBJECTS
 from ilion.poc.threshold import AtRisk, Rate
@@ -265,33 +265,54 @@ def what_it_costs(design: DesignFigures, currency: str, searched: int) -> Statem
         f"ms a search among {searched:,} photos on this machine"
     )
     if design.monthly_cost is not None:
-        text += f", {design.monthly_cost:,.0f} {currency} a month"
+        most = "at most " if design.monthly_at_most else ""
+        text += f"; {design.monthly_photos:,} photos cost {most}{design.monthly_cost:,.0f} {currency} a month"
     values = {
         "design": design.name,
         "bytes_per_photo": design.bytes_per_photo,
         "ms_per_search": design.ms_per_search,
         "monthly_cost": design.monthly_cost,
+        "monthly_photos": design.monthly_photos,
+        "monthly_at_most": design.monthly_at_most,
         "currency": currency,
         "searched": searched,
     }
     return Statement("costs", True, "", values, text + ".")
 
 
-def what_next(compared: Comparisons, cells: Sequence[CellFigures]) -> Statement:
-    """Say which cell to photograph next: the open one with the largest share of the searches."""
-    unsettled = [
-        v for v in compared.verdicts if v.answer == "not-enough-photos" and v.cell != ALL and v.more_objects
+FARTHEST = 5
+"""Times the objects that there are, beyond which further ones are not asked for."""
+
+
+def what_next(
+    cells: Sequence[tuple[float, Verdict]], dearer: Sequence[tuple[str, Estimate, int]]
+) -> Statement:
+    """Say what to photograph next: what settles most searches for an object photographed.
+
+    Args:
+        cells: Open verdicts of cells, each with the cell's share of the searches.
+        dearer: Designs that may pay over the recommended one over all searches: name, gain over it, and about
+            how many further objects would settle it.
+    """
+    questions = [
+        (share, v.more_objects, v.gain.objects, {"cell": v.cell, "design": v.design})
+        for share, v in cells
+        if share > 0
     ]
-    share = {cell.name: cell.share for cell in cells}
-    if not unsettled:
+    questions += [(1.0, more, gain.objects, {"design": name}) for name, gain, more in dearer]
+    if not questions:
         return Statement("next", False, "no-difference", {}, "")
-    best = max(unsettled, key=lambda v: (share.get(v.cell, 0.0), -v.more_objects))
-    values = {"cell": best.cell, "objects": best.more_objects, "design": best.design}
+    within = [each for each in questions if 0 < each[1] <= FARTHEST * max(each[2], LEAST_OBJECTS)]
+    if not within:
+        return Statement("next", False, "far", {}, "")
+    _, more, _, of = max(within, key=lambda each: each[0] / each[1])
+    where = f" as {of['cell']}" if "cell" in of else ""
+    what = f"{of['design']} pays there" if "cell" in of else f"{of['design']} is worth its higher price"
     text = (
-        f"Next, photograph about {best.more_objects} further objects as {best.cell}: that settles whether "
-        f"{best.design} pays there, if its gain is as it seems."
+        f"Next, photograph about {more} further objects{where}: if its gain is as it seems, that settles "
+        f"in 4 of 5 cases whether {what}."
     )
-    return Statement("next", True, "", values, text)
+    return Statement("next", True, "", {**of, "objects": more}, text)
 
 
 def at_equal_risk(design: str, against: str, found: AtRisk | None, risk: float, objects: int) -> Statement:

@@ -325,6 +325,7 @@ def _measured(name: str, result: RunResult, sorted_photos: CellsOfPhotos) -> Tri
             cost.query_ms_per_query + cost.search_ms_per_query,
             cost.extraction_ms_per_image,
             len(result.ranking.database_ids),
+            cost.query_ms_per_query,
         ),
     )
 

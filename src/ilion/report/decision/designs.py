@@ -35,7 +35,8 @@ def numbers_of(plain: Plain, chosen: str, say: Sayings) -> list[tuple[str, str, 
     design = say.designs[values["design"]]
     stored = words("number.search_note", bytes=words.size(design["bytes_per_photo"]))
     if design["monthly_cost"] is not None:
-        numbers.append((say.money(design["monthly_cost"]), words("number.month"), words("number.month_note")))
+        note = words("number.month_note", photos=words.large(design["monthly_photos"]))
+        numbers.append((say.monthly(design), words("number.month"), note))
     else:
         numbers.append((words.milliseconds(design["ms_per_search"]), words("number.search"), stored))
     return numbers
@@ -83,7 +84,7 @@ def design_row(design: Plain, plain: Plain, say: Sayings) -> dict[str, Any]:
         ),
         "bytes": words.size(design["bytes_per_photo"]),
         "search": words.milliseconds(design["ms_per_search"]),
-        "month": words("table.none") if design["monthly_cost"] is None else say.money(design["monthly_cost"]),
+        "month": say.monthly(design),
         "answer": verdict["answer"] if verdict else "",
         "chosen": plain["recommendation"]["values"].get("design") == design["name"],
     }

@@ -64,12 +64,14 @@ def meeting(plain: Plain, chosen: str, say: Sayings) -> Iterable[tuple[str, Mark
         )
     line = next((each for each in plain["money"]["lines"] if each["design"] == values["design"]), None)
     if line and line["net"]["low"] is not None and line["net"]["high"] is not None:
-        cost = say.designs[values["design"]]["monthly_cost"] or 0
         net = {
             name: say.money(line["net"][key])
             for name, key in (("net", "value"), ("low", "low"), ("high", "high"))
         }
-        yield words("meeting.money_q"), words.rich("meeting.money", **net, cost=say.money(cost))
+        yield (
+            words("meeting.money_q"),
+            words.rich("meeting.money", **net, cost=say.monthly(say.designs[values["design"]])),
+        )
     promise = promise_of(plain)
     if promise and promise["threshold"] is not None:
         risk, sure = words.percent(promise["risk"]), words.percent(promise["confidence"])

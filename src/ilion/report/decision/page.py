@@ -97,5 +97,8 @@ def _chosen(plain: Plain) -> str:
 def _next_step(planned: bool, statements: Mapping[str, Plain], say: Sayings) -> Markup:
     if planned:
         return Markup.escape(say.words("say.next_plan"))
-    said = say.say(statements["next"]) if "next" in statements else None
+    step = statements.get("next")
+    said = say.say(step) if step else None
+    if step and step["withheld"] == "far":
+        return Markup.escape(say.words("say.next_far"))
     return said or Markup.escape(say.words("say.next_stage" if say.plain["stages"] else "say.next_none"))

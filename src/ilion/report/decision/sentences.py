@@ -135,12 +135,21 @@ class Sayings:
         }
         if v["monthly_cost"] is None:
             return self.words.rich("say.costs", **said)
-        return self.words.rich("say.costs_money", **said, money=self.money(v["monthly_cost"]))
+        priced = self.words.large(v["monthly_photos"])
+        return self.words.rich("say.costs_money", **said, money=self.monthly(v), priced=priced)
+
+    def monthly(self, v: Plain) -> str:
+        """Return what a design costs a month: at most, where a search among so many was not measured."""
+        if v["monthly_cost"] is None:
+            return self.words("table.none")
+        said = self.money(v["monthly_cost"])
+        return self.words("page.at_most", value=said) if v["monthly_at_most"] else said
 
     def _next(self, v: Plain) -> Markup:
-        return self.words.rich(
-            "say.next", count=v["objects"], cell=self.cell(v["cell"]), design=self.design(v["design"])
-        )
+        of = {"count": v["objects"], "design": self.design(v["design"])}
+        if "cell" not in v:
+            return self.words.rich("say.next_dearer", **of)
+        return self.words.rich("say.next", **of, cell=self.cell(v["cell"]))
 
     def _equal_risk(self, v: Plain) -> Markup:
         span = {"low": self.points(v["gain"]["low"], -1), "high": self.points(v["gain"]["high"])}

@@ -26,7 +26,7 @@ def withheld(plain: Plain, chosen: str | None, say: Sayings) -> list[tuple[str, 
         found.append((words("cannot.recommend"), words(f"cannot.why_{values['why']}"), needed))
     for each in (plain["change"], *plain["statements"]):
         # nothing left to photograph, and no cell that is worse than the others, are answers
-        if not each["said"] and (each["kind"], each["withheld"]) != ("next", "no-difference"):
+        if not each["said"] and each["kind"] != "next":
             why = words(f"cannot.why_{each['withheld']}")
             found.append(
                 (words(f"cannot.{each['kind']}"), why, needed if each["withheld"] != "no-difference" else "")
