@@ -6,7 +6,7 @@ says where one photo lies in the other; then their pixels are laid over each oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -259,20 +259,3 @@ def crop_candidates(inliers: NDArray[np.integer], motions: NDArray[np.floating],
     fits = (inliers >= 8) & straight & (np.maximum(across, down) / small < STRETCH**2) & (a > 0) & (d > 0)
     rows = np.flatnonzero(fits)
     return [int(row) for row in rows[np.argsort(-inliers[rows], kind="stable")][:most]]
-
-
-def group_copies(pairs: Sequence[Pair], count: int) -> NDArray[np.int64]:
-    """Return (count,) for each photo the first one that it is a version of; bursts do not count."""
-    parent = np.arange(count)
-
-    def root(x: int) -> int:
-        while parent[x] != x:
-            parent[x] = parent[parent[x]]
-            x = int(parent[x])
-        return x
-
-    for pair in pairs:
-        if pair.relation != "burst":
-            a, b = root(pair.first), root(pair.second)
-            parent[max(a, b)] = min(a, b)
-    return np.array([root(x) for x in range(count)], np.int64)

@@ -126,6 +126,7 @@ def compare_tile() -> Any:
             zero = ir.Constant(singles, [0] * 8)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in groups] for _ in rows]
             with cgutils.for_range(builder, values[11]) as loop:
+                # sums of 16 bits take half the registers; they are widened before they could overflow
                 short: list[list[Any]] = [[None for _ in groups] for _ in rows]
                 for step in range(WIDENED):
                     four = builder.add(builder.mul(loop.index, number(WIDENED)), number(step))

@@ -37,6 +37,7 @@ from ilion.storage import (
     write_json,
     writing,
 )
+from ilion.storage.ids import check_unique
 from ilion.types import Int64, LocalFeatures
 
 INDEX = np.dtype([("start", "<u8"), ("checksum", "<u4")])
@@ -182,9 +183,7 @@ class LocalSet:
         self._shards = [_Shard(artifact, key) for key in keys]
         self._starts = np.cumsum([0, *(len(shard.ids) for shard in self._shards)])
         self.ids = tuple(name for shard in self._shards for name in shard.ids)
-        if len(self._rows) != len(self.ids):
-            repeated = next(name for row, name in enumerate(self.ids) if self._rows[name] != row)
-            raise ArtifactError(f"{artifact.folder}: id {repeated!r} occurs twice; ids must be unique")
+        check_unique(artifact.folder, self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -39,7 +39,6 @@ from ilion.poc.sample import (
 )
 from ilion.poc.settings import DESIGNS, Measure, PocConfig
 from ilion.poc.shots import needed_objects
-from ilion.types import Float64
 
 CONFIDENCE = 0.95
 
@@ -418,12 +417,3 @@ def _only_plan(
         values = {"design": "", "cells": settled, "designs": by_cell, "not": [], "open": []}
         others = (Statement("pays-in", True, "", values, f"Settled already: {text}."), *others[1:])
     return plan, change, others
-
-
-def values_of_best(
-    tried: Sequence[Tried], shares: Weighted, measure: Measure
-) -> tuple[Tried, Float64] | None:
-    """Return the design with the largest mean over all searches, and its values; None where none has any."""
-    known = [(each, shares.over_all(each.outcomes.values[measure])) for each in tried]
-    found = [(each, values) for each, values in known if values is not None]
-    return max(found, key=lambda pair: float(np.nanmean(pair[1])), default=None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_head, write_json
+from ilion.storage.ids import check_unique
 from ilion.types import Int64, TextLine
 
 _FINE = 65535
@@ -150,9 +151,7 @@ class TextSet:
         self._starts = np.cumsum([0, *(len(shard.ids) for shard in self._shards)])
         self.ids = tuple(name for shard in self._shards for name in shard.ids)
         self._rows = {name: row for row, name in enumerate(self.ids)}
-        if len(self._rows) != len(self.ids):
-            repeated = next(name for row, name in enumerate(self.ids) if self._rows[name] != row)
-            raise ArtifactError(f"{artifact.folder}: id {repeated!r} occurs twice; ids must be unique")
+        check_unique(artifact.folder, self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)

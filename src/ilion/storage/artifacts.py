@@ -107,6 +107,7 @@ def open_artifact(root: Path, kind: str, inputs: Mapping[str, Any]) -> Artifact:
             "system": platform.platform(),
         }
         write_json(path, manifest)
+    # the name holds 64 bits of the digest; the manifest holds all, so two inputs are never taken for one
     elif load_artifact(artifact.folder).fingerprint != digest:
         raise ArtifactError(
             f"{artifact.folder}: its manifest does not fit its name; delete the folder and run again"

@@ -32,7 +32,7 @@ from ilion.storage.ids import (
     RenamedIds,
     StoredIds,
     are_many,
-    find_duplicate,
+    check_unique,
     write_ids,
 )
 from ilion.storage.seals import Check
@@ -295,17 +295,11 @@ def _subset(
         rows.append(np.array(here, np.int64) + first)
         shapes.append(shape)
         first += shape.rows
-    _refuse_repeated(artifact, kept)
+    check_unique(artifact.folder, kept)
     if len(wanted) != len(kept):
         missing = sorted(wanted.keys() - set(kept))
         raise ArtifactError(f"{len(missing)} ids of the subset have no descriptor, such as {missing[0]!r}")
     return shapes, np.concatenate(rows), tuple(kept)
-
-
-def _refuse_repeated(artifact: Artifact, ids: Sequence[str]) -> None:
-    twice = find_duplicate(ids)
-    if twice is not None:
-        raise ArtifactError(f"{artifact.folder}: id {twice!r} occurs twice; ids must be unique")
 
 
 def _all_ids(artifact: Artifact, keys: Sequence[str]) -> tuple[list[_Shape], Ids]:
@@ -358,7 +352,7 @@ def list_ids(
     else:
         if are_many(len(kept)):
             log.warning("%s cannot be written, so %d ids are held in memory", artifact.folder, len(kept))
-        _refuse_repeated(artifact, kept)
+        check_unique(artifact.folder, kept)
         return shapes, tuple(kept)
     with locked(folder, wait=True):
         # another process may have made it while this one waited

@@ -302,6 +302,20 @@ def find_duplicate_in(
     return None
 
 
+def check_unique(folder: Path, ids: Sequence[str]) -> None:
+    """Refuse ids that are not unique.
+
+    Args:
+        folder: Folder of the ids, for the message.
+        ids: All ids.
+
+    Raises:
+        ArtifactError: An id occurs twice.
+    """
+    if (twice := find_duplicate(ids)) is not None:
+        raise ArtifactError(f"{folder}: id {twice!r} occurs twice; ids must be unique")
+
+
 def find_duplicate(ids: Sequence[str]) -> str | None:
     """Return an id that occurs twice, or None; many ids are never held at once.
 

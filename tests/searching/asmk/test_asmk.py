@@ -288,14 +288,14 @@ def test_a_shard_counts_once_it_is_whole(codebook: asmk.Codebook, tmp_path: Path
 
     with pytest.raises(KeyboardInterrupt):
         asmk.index_shard(artifact, "one", breaks(), codebook, took)
-    assert not asmk.has_postings(artifact, "one")
+    assert not storage.is_finished(artifact.folder / "one.ids.json")
     with pytest.raises(ArtifactError, match=r"one\.ids\.json: there is no such file"):
         asmk.InvertedFile(artifact, ["one"])
     gone = (Skipped("bad", "bad.jpg", "cut off"),)
     asmk.index_shard(
         artifact, "one", [("a", draw(1))], codebook, lambda images: replace(took(images), skipped=gone)
     )
-    assert asmk.has_postings(artifact, "one")
+    assert storage.is_finished(artifact.folder / "one.ids.json")
     stats = storage.read_stats(artifact, "one")
     assert (stats.images, stats.skipped) == (1, gone)
 

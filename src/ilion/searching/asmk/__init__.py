@@ -14,7 +14,7 @@ from ilion.searching.asmk.codebook import (
     read_codebook,
     write_codebook,
 )
-from ilion.searching.asmk.inverted import InvertedFile, has_postings, index_shard, open_index
+from ilion.searching.asmk.inverted import InvertedFile, index_shard, open_index
 from ilion.searching.asmk.search import search_postings
 from ilion.searching.asmk.settings import AsmkSettings
 
@@ -24,7 +24,6 @@ __all__ = [
     "Codebook",
     "InvertedFile",
     "aggregate",
-    "has_postings",
     "index_shard",
     "learn_codebook",
     "open_index",

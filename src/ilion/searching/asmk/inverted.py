@@ -13,7 +13,6 @@ segment holds the postings of at most `SEGMENT` images, ordered by word and then
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from ilion.searching.asmk.codebook import Codebook, read_codebook, write_codeboo
 from ilion.storage import (
     Artifact,
     ShardStats,
-    is_finished,
     open_artifact,
     read_array,
     read_json,
@@ -37,6 +35,7 @@ from ilion.storage import (
     write_head,
     write_json,
 )
+from ilion.storage.ids import check_unique
 from ilion.types import Float32, Int64, LocalFeatures, Value
 
 _ARRAYS = ("offsets", "rows", "codes", "frames", "norms")
@@ -80,11 +79,6 @@ def open_index(root: Path, codebook: Codebook, inputs: Mapping[str, Any]) -> Art
     if not (artifact.folder / "codebook.npz").exists():
         write_codebook(artifact.folder, codebook)
     return artifact
-
-
-def has_postings(artifact: Artifact, key: str) -> bool:
-    """Tell whether a shard is finished."""
-    return is_finished(artifact.folder / f"{key}.ids.json")
 
 
 def index_shard(
@@ -179,9 +173,7 @@ class InvertedFile:
             self._segments.extend((f"{key}.{part:04d}", size) for part, size in enumerate(head["segments"]))
             self.postings += head["postings"]
         self.ids = tuple(ids)
-        if len(set(ids)) != len(ids):
-            repeated = Counter(ids).most_common(1)[0][0]
-            raise ArtifactError(f"{artifact.folder}: id {repeated!r} occurs twice; ids must be unique")
+        check_unique(artifact.folder, ids)
 
     def __len__(self) -> int:
         return len(self.ids)

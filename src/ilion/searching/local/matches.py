@@ -195,6 +195,7 @@ def find_matches(
             )
             if entry == len(entries.pairs):
                 break
+            # a kernel cannot ask for memory; one list always fits, so every round gets further
             held = _grow(held, filled, 2 * len(held) + longest)
     return held.take(slice(0, filled))
 
