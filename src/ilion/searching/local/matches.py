@@ -145,8 +145,8 @@ def find_matches(
         model: Words and codes of both.
         limit: Squared distance at which a similarity is 0.
         chosen: (N,) stored rows that are looked at; None means all.
-        kept: What a first pass kept of segments, by their first row; other segments are read again, and the
-            matches are the same.
+        kept: Pairs that a first pass kept, by first row of the segment; other segments are read again, and
+            the matches are the same.
 
     Returns:
         Segment by segment, and in each by word of the query.
@@ -208,7 +208,7 @@ class Sums(Value):
         photos: (N,) int64 sums of the photos, in a unit of their own.
         features: (M,) int64 sums of squared similarities of the features of the query, in 1 / `EXACT`. Whole
             numbers, so they are the same in any order.
-        kept: What was kept of segments, by their first row.
+        kept: Pairs that were kept, by first row of the segment.
     """
 
     photos: Int64

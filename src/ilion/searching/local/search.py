@@ -212,7 +212,7 @@ class View(Value):
 
     Args:
         query: The query as it is looked up there.
-        found: What the first pass found.
+        found: Sums of the first pass.
         rows: Ascending rows of the photos that it is held against.
     """
 
