@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.evaluation.test_cautious import worlds
 
 from ilion.evaluation.intervals import TAIL, cautious_interval, student_quantile

@@ -204,6 +204,17 @@ def test_the_price_is_that_of_the_photos_that_will_be_searched_or_says_how_many_
     assert "1,000,000 photos cost at most" in costs.text
 
 
+def test_the_time_of_a_busy_machine_makes_no_design_the_dearer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What 5 KB more cost is certain; that a search took 40 ms longer is not worth 1,000 times that."""
+    monkeypatch.setitem(
+        COSTS, "local-4k", replace(COSTS["local-4k"], bytes_per_photo=8_000, ms_per_search=10)
+    )
+    designs = (tried("global", 0.2, 0.2), tried("local-1k", 0.6, 0.6), tried("local-4k", 0.61, 0.61))
+    found = decided(*designs, settings=replace(SETTINGS, money=PRICES))
+    assert [each.name for each in found.designs] == ["global", "local-1k", "local-4k"]
+    assert found.recommendation.values["design"] == "local-1k"
+
+
 def test_a_price_that_may_be_less_settles_nothing() -> None:
     """Which gain a design needs lies between its extra price as measured and in proportion to the photos."""
     most = break_even(COSTS["local-4k"], COSTS["global"], PRICES)

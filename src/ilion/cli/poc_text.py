@@ -15,7 +15,7 @@ from ilion.poc.sample import LEAST_OBJECTS
 from ilion.report import english
 from ilion.report.charts.canvas import columns
 from ilion.report.decision.designs import missing_settings, reason_text
-from ilion.report.decision.names import ROOM, cell_name, design_name
+from ilion.report.decision.names import ROOM, cell_name, design_name, size_text
 from ilion.report.decision.sentences import Sayings
 from ilion.wording import load_words
 
@@ -59,11 +59,8 @@ class PocText:
             distractors=found.distractors,
         )
         for shot in found.shots:
-            low, high = (words("unit.percent", value=f"{100 * share:g}") for share in shot.size_range)
-            cell = self.cell(shot.cell, shot.size, shot.clutter)
-            yield "  " + words(
-                "shots.cell", cell=cell, objects=shot.objects, photos=shot.photos, low=low, high=high
-            )
+            cell, size = self.cell(shot.cell, shot.size, shot.clutter), size_text(shot.size_range, self.pages)
+            yield "  " + words("shots.cell", cell=cell, objects=shot.objects, photos=shot.photos, size=size)
         values: dict[str, object] = {
             "wanted": words("shots.wanted", wanted=f"{100 * found.wanted:g}", needed=found.needed),
             "objects": found.objects,
@@ -259,6 +256,6 @@ def _right(text: str, width: int) -> str:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines on stdout."""
+    """Print lines on stdout, without the marks that keep browsers from breaking lines."""
     for line in lines:
-        print(line)
+        print(line.replace("\u2060", ""))

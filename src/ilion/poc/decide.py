@@ -244,9 +244,12 @@ def _designs(
 
 
 def _order(cost: DesignCost, settings: PocConfig) -> tuple[float, float]:
-    """Return what designs are ordered by: money where it is known, else bytes, then milliseconds."""
+    """Return what designs are ordered by: money where it is known, else bytes, then milliseconds.
+
+    Times are those that were measured: in proportion to far more photos, a busy machine would decide.
+    """
     if not missing_prices(settings.money):
-        return (sum(monthly_costs(cost, settings.money)), 0.0)
+        return (sum(monthly_costs(cost, settings.money, as_measured=True)), 0.0)
     return (cost.bytes_per_photo, cost.ms_per_search)
 
 

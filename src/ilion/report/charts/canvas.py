@@ -145,12 +145,16 @@ def share_axis(highest: float) -> tuple[float, float]:
 
 
 def columns(text: str) -> int:
-    """Return the width of a text in Latin characters: those of Chinese and Japanese are twice as wide.
+    """Return the width of a text in Latin characters: Chinese and Japanese are twice as wide, joiners 0.
 
-    >>> columns("ab"), columns("物体")
-    (2, 4)
+    >>> columns("ab"), columns("物体"), columns("a\\u2060b")
+    (2, 4, 2)
     """
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+    return sum(
+        1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+        if unicodedata.category(letter) != "Cf"
+    )
 
 
 def short(text: str, length: int) -> str:
