@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ilion.errors import ArtifactError
 from ilion.types import Float32, Float64, GroundTruth, Int64, Ranking, RetrievalDataset, Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,10 @@ class Evaluation(Value):
             f"<tr><th>{escape(name)}</th><td>{value:.4f}</td><td>{ci.low:.4f} to {ci.high:.4f}</td></tr>"
             for name, (value, ci) in rows.items()
         )
-        head = f"<tr><th>{len(self.query_ids)} queries</th><th>mean</th><th>95% interval</th></tr>"
+        head = (
+            f"<tr><th>{counted(len(self.query_ids), 'query', 'queries')}</th><th>mean</th><th>95% "
+            "interval</th></tr>"
+        )
         return f"<table>{head}{''.join(cells)}</table>"
 
 
@@ -402,7 +406,8 @@ class RunResult(Value):
         cost, size = self.cost, len(self.ranking.database_ids)
         return (
             f"<p><b>{escape(self.name)}</b>: {escape(self.design)} on {escape(self.dataset.name)}, "
-            f"{size:,} images; {cost.extraction_ms_per_image:.1f} ms and {cost.bytes_per_image:,.0f} bytes "
+            f"{counted(size, 'image')}; {cost.extraction_ms_per_image:.1f} ms "
+            f"and {cost.bytes_per_image:,.0f} bytes "
             f"an image, {cost.search_ms_per_query:.2f} ms a query</p>{self.evaluation._repr_html_()}"
         )
 

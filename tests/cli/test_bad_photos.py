@@ -164,7 +164,7 @@ def test_an_index_says_which_files_of_a_folder_are_no_photos(
     code, said = ilion(home, "add @index @photos --json")
     assert code == 0
     assert sorted(json.loads(said)["unreadable"]) == sorted(BAD)
-    assert "1 files have no ending of a photo and are not read: renamed.txt" in caplog.text
+    assert "1 file has no ending of a photo and is not read: renamed.txt" in caplog.text
 
 
 @pytest.mark.slow

@@ -390,7 +390,7 @@ def test_the_command_asks_shows_and_says(tmp_path: Path) -> None:
         done = run(*arguments, "--yes", "--json")
         assert json.loads(done.stdout)["files"] == ["a.txt"]
         assert (tmp_path / "set/a.txt").read_bytes() == b"hello"
-        assert "1 files are there and verified" in run(*arguments).stdout
+        assert "1 file is there and verified" in run(*arguments).stdout
 
 
 def test_the_command_lists_recipes() -> None:

@@ -245,7 +245,7 @@ def error_cases() -> dict[str, tuple[Call, type[Exception], str]]:
         "extra": (
             lambda: evaluate(TWO, truth({"q1": "a"})),
             ArtifactError,
-            r"1 queries of the ranking are not in the ground truth \(q2\)",
+            r"1 query of the ranking is not in the ground truth \(q2\)",
         ),
         "no positive": (
             lambda: evaluate(TWO, truth({"q1": "a", "q2": ""})),
@@ -271,12 +271,12 @@ def error_cases() -> dict[str, tuple[Call, type[Exception], str]]:
         "instances": (
             run(axes=Axes(("mug",))),
             ArtifactError,
-            "axes name the instances of 1 queries, the ground truth has 2",
+            "axes name the instances of 1 query, the ground truth has 2",
         ),
         "labels": (
             run(axes=Axes(("mug", "cap"), {"category": ("kitchen",)})),
             ArtifactError,
-            "axis 'category' labels 1 queries, the ground truth has 2",
+            "axis 'category' labels 1 query, the ground truth has 2",
         ),
         "unreachable": (
             run(axes=Axes(("mug", "cap"), unreachable_values={"scale": ((0.5,), ())})),

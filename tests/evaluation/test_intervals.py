@@ -225,7 +225,7 @@ def test_compare_one_instance_says_nothing() -> None:
         ({"definition": "trec"}, "definition is 'ilias' in the first and 'trec' in the second"),
         ({"k": 100}, "k is 1000 in the first and 100 in the second"),
         ({"ties": "step"}, "ties is 'rank' in the first and 'step' in the second"),
-        ({"query_ids": ("q0", "x")}, r"1 queries are only in the first and 1 only in the second \('q1'"),
+        ({"query_ids": ("q0", "x")}, r"1 query is only in the first and 1 only in the second \('q1'"),
         ({"instances": ("q0", "mug")}, r"query 'q1' \(and 0 more\) belongs to different instances"),
     ],
 )

@@ -194,7 +194,7 @@ def test_terminal_and_json_say_how_many_queries_have_no_evidence(capsys: pytest.
     ranking = ranked(np.zeros((1, 20), np.float32), 20)
     result = judge(ranking, truth, 20)
     say_without_evidence(result)
-    assert "1 of 1 queries" in capsys.readouterr().out
+    assert "1 of 1 query" in capsys.readouterr().out
     cost = judge(ranking, truth, 20)
     run = SimpleNamespace(
         name="",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -267,3 +269,22 @@ def test_what_was_never_written_is_not_made(
             file["features"][:] = 1
     with pytest.raises(ArtifactError, match="never written"):
         open_features(path)
+
+
+@pytest.mark.parametrize("most", [100, 3000, 50_000, 159_014, 200_000, 227_000])
+def test_a_full_disk_is_a_sentence_and_not_a_crash(tmp_path: Path, most: int) -> None:
+    code = (
+        "import resource, sys\nimport numpy as np\n"
+        "from ilion.errors import ArtifactError\nfrom ilion.interop.features import write_features\n"
+        "from ilion.types import Descriptors\nfrom pathlib import Path\n"
+        "ids = [tuple(f'{b}/{i}' for i in range(500)) for b in range(4)]\n"
+        "blocks = [Descriptors(each, np.ones((500, 24), np.float32)) for each in ids]\n"
+        "most = int(sys.argv[2])\nresource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
+        "try: write_features(Path(sys.argv[1]), blocks, None)\nexcept ArtifactError as error: print(error)\n"
+    )
+    path = tmp_path / "features_positives.hdf5"
+    command = [sys.executable, "-c", code, str(path), str(most)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "features_positives.hdf5: cannot be written (File too large)" in done.stdout
+    assert not list(tmp_path.iterdir())

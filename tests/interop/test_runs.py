@@ -185,7 +185,7 @@ def test_text_queries_and_a_subset(root: Path) -> None:
     assert {i.split("/")[1] for i in kept if ".tar/" in i} == set(keys)
     assert len(kept) == 9 + 3
     (root / "mini.txt").write_text("nothing.jpg")
-    with pytest.raises(DatasetError, match="none of its 1 ids is in the data set"):
+    with pytest.raises(DatasetError, match="none of its 1 id is in the data set"):
         api.evaluate(make_experiment(root, "dataset.subset=mini.txt"))
 
 
@@ -330,7 +330,7 @@ def test_results_of_other_queries_are_refused(root: Path) -> None:
     with pytest.raises(ArtifactError, match="1 of 6 queries are missing"):
         api.import_results(path, config)
     path.write_text(json.dumps({query: {"000.tar/0001": 0.5} for query in [*ids, "x/query/Q.jpg"]}))
-    with pytest.raises(ArtifactError, match="1 queries of the ranking are not in the ground truth"):
+    with pytest.raises(ArtifactError, match="1 query of the ranking is not in the ground truth"):
         api.import_results(path, config)
     path.write_text(json.dumps({query: {"000.tar/0001": 0.5} for query in ids}))
     result, _ = api.import_results(path, config)

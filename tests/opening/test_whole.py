@@ -18,12 +18,11 @@ from tests.conftest import draw_photo, write
 
 import ilion
 from ilion.errors import ArtifactError
-from ilion.opening import write_bytes, writing
+from ilion.opening import write_bytes, writing, writing_folder
 from ilion.types.trec import write_trec
 
 PACKAGE = Path(ilion.__file__).parent
 WRITES_BY_ITSELF = {
-    "datasets/skeleton.py": "files of a folder that it made",
     "opening/whole.py": "the one place that writes",
     "synthetic/writer.py": "files of a folder that it made aside",
     "tasks/notes.py": "notes of a process, renamed, whose failure is no fault",
@@ -80,6 +79,29 @@ def test_links_in_a_circle_and_long_names_are_sentences(tmp_path: Path) -> None:
     for path in (tmp_path / "a", tmp_path / ("x" * 300), tmp_path / "a" / "b"):
         with pytest.raises(ArtifactError, match="cannot be written"):
             write_bytes(path, b"1")
+
+
+def _fill(path: Path) -> None:
+    with writing_folder(path) as aside:
+        write_bytes(aside / "deep" / "a", b"1")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        with writing_folder(path) as aside:
+            write_bytes(aside / "deep" / "a", b"1")
+            raise ZeroDivisionError
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".new.part" / "left").mkdir(parents=True)  # by a process that was killed
+    for name in ("new", "empty"):
+        with pytest.raises(ZeroDivisionError):
+            fail(tmp_path / name)
+        _fill(tmp_path / name)
+        assert (tmp_path / name / "deep" / "a").read_bytes() == b"1"
+        with pytest.raises(ArtifactError, match=rf"{name}: cannot be written \(Directory not empty\)"):
+            _fill(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["empty", "new"]
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_a_plan_is_written_anew_and_never_over_something_else(tmp_path: Path) ->
     assert shots.objects == 30
     with pytest.raises(ConfigError, match="is there already"):
         new_poc(tmp_path / "a", PocConfig())
+    asked = PocConfig(plan=PlanConfig(objects=12))
+    _, made = new_poc(tmp_path / "c", asked)
+    for lost in ("shots.html", "shots.csv", "photos/README.md", "photos/photos.csv"):
+        (tmp_path / "c" / lost).unlink()  # a full disk or a kill: the same again finishes it
+        new_poc(tmp_path / "c", asked)
+        assert all(file.exists() for file in made)
+    (tmp_path / "c" / "photos" / "objects" / "cup").mkdir()
+    (tmp_path / "c" / "photos" / "photos.csv").unlink()
+    new_poc(tmp_path / "c", asked)
+    assert not (tmp_path / "c" / "photos" / "photos.csv").exists(), "where photos are, nothing is done"
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").write_text("mine", "utf-8")
     with pytest.raises(DatasetError, match="is not empty"):

@@ -41,7 +41,7 @@ def test_from_photos_to_an_answer(photos: Path, quick: Path, tmp_path: Path) -> 
     assert "mine" in html
     assert "http" not in html.replace("http-equiv", "")
     assert "photo.jpg" in run("search", folder, "--like", "photo.jpg", "--where", "site=Osaka")
-    assert "(1 values)" in run("status", folder)
+    assert "(1 value)" in run("status", folder)
     assert json.loads(run("status", folder, "--json"))["photos"] == 31
     assert "1 photo removed" in run("remove", folder, "-", input="photo.jpg\n")
     assert "bytes are free" in run("index", folder, "--compact")

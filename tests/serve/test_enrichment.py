@@ -42,7 +42,12 @@ def test_what_held_out_searches_gain_decides(
     assert done.first == (0.0, 1.0)
     assert done.helps
     assert index.status().photos == 30, "only a copy was changed"
-    assert not list(folder.glob(".trial*"))
+    assert not list(folder.glob(".trial*/index"))
+    # what a trial that was killed left, with photos that somebody asked with
+    (folder / ".trial" / "index" / "photos").mkdir(parents=True)
+    store.forget(before=0)
+    assert not (folder / ".trial" / "index").exists()
+    (folder / ".trial" / "index" / "photos").mkdir(parents=True)
     assert enrich(index, store, apply=True).added == 4
     assert index.search(picture(photos), where="origin=feedback").objects[0].name == "new 0"
     for number in (2, 3):  # somebody is wrong, twice

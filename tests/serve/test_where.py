@@ -85,7 +85,7 @@ def test_what_filters_mean(connection: sqlite3.Connection, text: str, numbers: l
         ("site='Osaka", "cannot be read from character 6"),
         ("added > soon", "'soon' is no date"),
         ("(" * 30 + "a=b" + ")" * 30, "nested more than 20"),
-        ("a=" + "b" * 3000, "has 3002 characters"),
+        ("a=" + "b" * 3000, "has 3,002 characters"),
     ],
 )
 def test_what_cannot_be_read_is_said(text: str, said: str) -> None:

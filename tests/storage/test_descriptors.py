@@ -238,7 +238,7 @@ def test_damaged_shards_are_named_whether_their_ids_are_known_or_not(
 def test_ids_and_shape_of_a_shard_must_fit(tmp_path: Path) -> None:
     artifact, keys, _ = database(tmp_path)
     storage.write_json(artifact.folder / "s2.ids.json", {"ids": ["2/0"], "shape": [7, 6]})
-    with pytest.raises(ArtifactError, match="1 ids for 7 descriptors"):
+    with pytest.raises(ArtifactError, match="1 id for 7 descriptors"):
         storage.DescriptorSet(artifact, keys)
 
 

@@ -17,6 +17,7 @@ from ilion.adapt.layer import Adapter, Correction, identity
 from ilion.adapt.scatter import LARGEST, Spectrum, class_means, float64_blocks, spectrum
 from ilion.errors import ConfigError, DatasetError
 from ilion.types import Float32, Float64, Int64
+from ilion.wording import counted
 
 Target = Literal["means", "one-hot"]
 
@@ -148,7 +149,10 @@ def ridge(
     found = class_means(values, labels)
     n, dim = values.shape
     if min(n, dim) > LARGEST:
-        raise ConfigError(f"{n} descriptors of {dim} dimensions are too many for ridge; choose 'linear'")
+        raise ConfigError(
+            f"{counted(n, 'descriptor')} of {counted(dim, 'dimension')} are "
+            "too many for ridge; choose 'linear'"
+        )
     mean = found.mean
     means = found.means if target == "means" else np.eye(len(found.counts))
     centre = found.counts @ means / n

@@ -21,6 +21,7 @@ from ilion.adapt.labels import Labels
 from ilion.adapt.layer import Layer, identity
 from ilion.errors import ConfigError, DatasetError
 from ilion.types import Bool, Float32, Float64, Int64, Value
+from ilion.wording import counted
 
 SHRINKAGES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2)
 """Points of the path, from near the identity on."""
@@ -101,7 +102,10 @@ def cross_validate(
     """
     counts = np.bincount(classes)
     if len(counts) < 4:
-        raise DatasetError(f"{len(counts)} classes are too few to hold some out; label at least 4 objects")
+        raise DatasetError(
+            f"{counted(len(counts), 'class is', 'classes are')} too few to "
+            "hold some out; label at least 4 objects"
+        )
     asks = np.ones(len(classes), np.bool_) if asking is None else asking
     usable = np.flatnonzero((counts > 1) & (np.bincount(classes[asks], minlength=len(counts)) > 0))
     if len(usable) < 2:
@@ -153,7 +157,7 @@ class FewShot(Value):
         e = self.estimate
         seen = (
             f"mAP of unseen objects {e.before:.3f} -> {e.after:.3f}, difference {e.difference:+.3f} "
-            f"[{e.ci95.low:+.3f}, {e.ci95.high:+.3f}] over {e.classes} objects"
+            f"[{e.ci95.low:+.3f}, {e.ci95.high:+.3f}] over {counted(e.classes, 'object')}"
         )
         if self.shrinkage == 1:
             return f"no certain gain: {seen}. The layer is the identity."
@@ -278,7 +282,9 @@ def split_objects(
     """
     names = sorted(set(queries.values()))
     if not 0 < objects < len(names):
-        raise DatasetError(f"{objects} of {len(names)} objects cannot be learnt from; leave some to judge by")
+        raise DatasetError(
+            f"{objects} of {counted(len(names), 'object')} cannot be learnt from; leave some to judge by"
+        )
     if shots < 1:
         raise DatasetError(f"shots must be at least 1, got {shots}")
     rng = np.random.default_rng((seed, 4))
@@ -290,7 +296,8 @@ def split_objects(
     shared = sorted(photo for name in chosen for photo in photos_of[name] & others)
     if shared:
         raise DatasetError(
-            f"{len(shared)} photos show objects of both sides of the split, such as {shared[0]!r}; take one "
+            f"{counted(len(shared), 'photo shows', 'photos show')} objects of both sides "
+            f"of the split, such as {shared[0]!r}; take one "
             "of the objects out, or choose another seed"
         )
     photos, instances = [], []

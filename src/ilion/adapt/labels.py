@@ -13,6 +13,7 @@ from ilion.datasets.names import check_id, inner_path, normal
 from ilion.errors import DatasetError
 from ilion.opening.tables import TableError, column_name, read_cells
 from ilion.types import Int64, Value
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Labels(Value):
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.paths) or len(self.domains) != len(self.paths):
             raise DatasetError(
-                f"{len(self.paths)} paths, {len(self.classes)} classes and {len(self.domains)} domains"
+                f"{counted(len(self.paths), 'path')}, {counted(len(self.classes), 'class', 'classes')} "
+                f"and {counted(len(self.domains), 'domain')}"
             )
         if len(set(self.paths)) != len(self.paths):
             seen: set[str] = set()

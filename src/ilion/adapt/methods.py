@@ -21,6 +21,7 @@ from ilion.adapt.layer import Layer, identity
 from ilion.adapt.sampling import Balance
 from ilion.errors import ConfigError
 from ilion.types import Bool, Float32, Int64
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -163,5 +164,5 @@ def _verdict(estimate: Gain | None) -> str:
     word = "gain" if e.certain else "loss" if e.ci95.high < 0 else "no certain gain"
     return (
         f"{word}: mAP of unseen classes {e.before:.3f} -> {e.after:.3f}, difference {e.difference:+.3f} "
-        f"[{e.ci95.low:+.3f}, {e.ci95.high:+.3f}] over {e.classes} classes"
+        f"[{e.ci95.low:+.3f}, {e.ci95.high:+.3f}] over {counted(e.classes, 'class', 'classes')}"
     )

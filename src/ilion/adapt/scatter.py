@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ilion.errors import ConfigError, DatasetError
 from ilion.types import Float64, Int64, Value
+from ilion.wording import counted
 
 LARGEST = 12_288
 """Largest side of a square matrix that is decomposed: 1.2 GB in float64."""
@@ -126,7 +127,8 @@ def spectrum(values: NDArray[np.floating], centres: Float64, labels: Int64 | Non
     n, dim = values.shape
     if min(n, dim) > LARGEST:
         raise ConfigError(
-            f"{n} descriptors of {dim} dimensions: a matrix of {min(n, dim)} rows is too large to decompose "
+            f"{counted(n, 'descriptor')} of {counted(dim, 'dimension')}: a matrix of "
+            f"{counted(min(n, dim), 'row')} is too large to decompose "
             f"(at most {LARGEST}); learn from fewer photos, or choose method 'linear'"
         )
 

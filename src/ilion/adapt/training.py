@@ -25,6 +25,7 @@ from ilion.adapt.sampling import Balance, draw_chances, plan_epoch, read_batches
 from ilion.errors import ArtifactError, ConfigError, DatasetError
 from ilion.storage import fingerprint, read_arrays, write_arrays
 from ilion.types import Float32, Int64
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,9 @@ def train_linear(
     """
     options = options or LinearOptions()
     if values.ndim != 2 or len(values) != len(labels):
-        raise DatasetError(f"{len(labels)} labels do not fit descriptors of shape {values.shape}")
+        raise DatasetError(
+            f"{counted(len(labels), 'label does', 'labels do')} not fit descriptors of shape {values.shape}"
+        )
     return _Training(values, labels, options, checkpoint, progress).run()
 
 

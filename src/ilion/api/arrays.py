@@ -37,6 +37,7 @@ from ilion.types import (
     Value,
     Where,
 )
+from ilion.wording import counted
 
 if TYPE_CHECKING:
     from ilion.descriptors.base import Extractor
@@ -361,7 +362,10 @@ def show(results: Ranking | RunResult, query: str, photos: Photos = (), top: int
         known = {record.id: record for record in _records(given)}
     missing = [name for name in ids if name not in known]
     if missing:
-        raise ArtifactError(f"{len(missing)} photos are not given, such as {missing[0]!r}; pass photos=...")
+        raise ArtifactError(
+            f"{counted(len(missing), 'photo is', 'photos are')} not given, "
+            f"such as {missing[0]!r}; pass photos=..."
+        )
     cells = [(known[query], query, "")] if query in known else []
     cells += [
         (known[name], f"{name} {similarity:.3f}", colours.get(name, ""))
@@ -447,7 +451,10 @@ def _features(
     named = _named(photos)
     missing = [name for name in ids if name not in named]
     if missing:
-        raise ArtifactError(f"{len(missing)} photos of the ranking are not given, such as {missing[0]!r}")
+        raise ArtifactError(
+            f"{counted(len(missing), 'photo of the ranking is', 'photos of the ranking are')} "
+            f"not given, such as {missing[0]!r}"
+        )
     found = {name: named[name] for name in ids}
     records = [_record(n, photo) for n, photo in found.items() if not isinstance(photo, LocalFeatures)]
     described = _describe_local(records, extractor, box_use) if records else []

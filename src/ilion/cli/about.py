@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, Set, say_json
+from ilion.cli.common import AsJson, Set, counted, say_json
 
 if TYPE_CHECKING:
     from ilion.registry import Registry
@@ -63,7 +63,10 @@ def models(
             f"{info.name:<{width}}  {info.dim:>6} dims  {size:>11}  {queries}  {reported}  "
             f"{info.licence.partition(' (')[0]}{extra}  {info.note}"
         )
-    print(f"{len(found)} models; figures: mAP@1k in percent, as reported on ILIAS with 5 million distractors")
+    print(
+        f"{counted(len(found), 'model')}; figures: mAP@1k in percent, as "
+        "reported on ILIAS with 5 million distractors"
+    )
 
 
 def parts(as_json: AsJson = False) -> None:

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, BadImage, Experiment, Model, Set, experiment_of, progress_bars, say_json
+from ilion.cli.common import (
+    AsJson,
+    BadImage,
+    Experiment,
+    Model,
+    Set,
+    counted,
+    experiment_of,
+    progress_bars,
+    say_json,
+)
 
 
 def adapt(
@@ -65,14 +75,16 @@ def adapt(
     told = done.learnt.facts
     pictures = told.get("query pictures", 0)
     asked = f" and {pictures} query pictures" if pictures else ""
-    print(f"{told['method']}: {told['photos'] - pictures} photos{asked} of {told['classes']} classes")
+    learnt = counted(told["photos"] - pictures, "photo")
+    print(f"{told['method']}: {learnt}{asked} of {counted(told['classes'], 'class', 'classes')}")
     print(f"  held out: {done.learnt.verdict}")
     if done.unseen is not None:
         u = done.unseen
         print(
-            f"  {u.instances} objects left to judge by: mAP@{u.k} {u.means[0]:.4f} -> {u.means[1]:.4f}, "
+            f"  {counted(u.instances, 'object')} left to judge by: mAP@{u.k} "
+            f"{u.means[0]:.4f} -> {u.means[1]:.4f}, "
             f"{u.difference:+.4f} [95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], "
-            f"{u.better} queries better, {u.worse} worse"
+            f"{counted(u.better, 'query', 'queries')} better, {u.worse} worse"
         )
     print(f"layer: {done.path}")
     loses = done.estimate is not None and done.estimate.ci95.high < 0

@@ -153,7 +153,7 @@ def agree(
         say_json(found)
         return
     for name, own in answers.items():
-        print(f"{name}: {len(own)} answers")
+        print(f"{name}: {counted(len(own), 'answer')}")
     for one, other, both, same, kappa in found["pairs"]:
         told = "not defined" if kappa is None else f"{kappa:.2f}"
         print(f"{one} and {other}: {same:.0%} of {both} alike, Cohen's kappa {told}")

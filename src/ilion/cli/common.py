@@ -58,7 +58,10 @@ def say_skipped(run: Path) -> None:
     if skipped:
         names = ", ".join(each["id"] for each in skipped[:SHOWN_NOTES])
         more = ", ..." if len(skipped) > SHOWN_NOTES else ""
-        text = f"{len(skipped):,} photos of the database could not be read and are never found: {names}{more}"
+        text = (
+            f"{counted(len(skipped), 'photo')} of the database could not be "
+            f"read, never to be found: {names}{more}"
+        )
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -250,7 +253,8 @@ def say_without_evidence(evaluation: Any) -> None:
         ways = {"step": "their ties count as one step", "trec": "their ties stand in order of the ids"}
         judged = ways.get(evaluation.ties, "they count as in a random order")
         print(
-            f"  warning: {len(silent)} of {len(evaluation.query_ids)} queries had nothing to go by: to them, "
+            f"  warning: {len(silent)} of {counted(len(evaluation.query_ids), 'query', 'queries')} "
+            "had nothing to go by: to them, "
             f"all results are equally similar, or there are none ({names}); {judged}"
         )
 
@@ -260,11 +264,14 @@ def say_result(result: Any) -> None:
     e, cost = result.evaluation, result.cost
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
     print(f"{result.name}: {result.design}")
-    print(f"  queries {len(e.query_ids)}, database {len(result.ranking.database_ids)} images{skipped}")
+    print(
+        f"  queries {len(e.query_ids)}, database "
+        f"{counted(len(result.ranking.database_ids), 'image')}{skipped}"
+    )
     if result.missing:
         names = ", ".join(part.name for part in result.missing[:3])
         more = " ..." if len(result.missing) > 3 else ""
-        print(f"  incomplete: {len(result.missing)} parts of the database are missing ({names}{more})")
+        print(f"  incomplete: {counted(len(result.missing), 'part')} of the database missing ({names}{more})")
     print(f"  mAP@{e.k} ({e.definition})  {e.mean:.4f}  [95%: {e.ci95.low:.4f} to {e.ci95.high:.4f}]")
     for name, value in e.metrics.items():
         print(f"  {name:<18}{value:.4f}")
@@ -277,7 +284,7 @@ def say_result(result: Any) -> None:
     for name, p in result.protocols.items():
         found = [f"{result.name_of(p)} {p.mean:.4f} [95%: {p.ci95.low:.4f} to {p.ci95.high:.4f}]"]
         found += [f"{metric} {value:.4f}" for metric, value in p.metrics.items()]
-        print(f"  as published, {name}: {', '.join(found)}; {len(p.query_ids)} queries")
+        print(f"  as published, {name}: {', '.join(found)}; {counted(len(p.query_ids), 'query', 'queries')}")
     say_without_evidence(e)
     say_notes(result)
     if math.isnan(cost.search_ms_per_query):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, console, say_json
+from ilion.cli.common import AsJson, console, counted, say_json
 from ilion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ def download(
     if as_json:
         say_json(done)
         return
-    print(f"{done.recipe}: {len(done.files)} files are there and verified, in {done.folder}")
+    print(
+        f"{done.recipe}: {counted(len(done.files), 'file is', 'files are')} "
+        f"there and verified, in {done.folder}"
+    )
     for path in done.absent:
         print(f"  the source does not have {path}")
     if done.bytes_fetched:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, BadImage, Model, Output, Set, experiment_of, progress_bars, say_json
+from ilion.cli.common import (
+    AsJson,
+    BadImage,
+    Model,
+    Output,
+    Set,
+    counted,
+    experiment_of,
+    progress_bars,
+    say_json,
+)
 
 if TYPE_CHECKING:
     from ilion.forecast import ForecastResult
@@ -154,7 +164,10 @@ def _say(result: ForecastResult) -> None:
     from ilion.report.forecast import warning_sentences
 
     predicted = result.forecast
-    print(f"{result.name}: {result.design}, {result.queries} queries of {result.objects} objects")
+    print(
+        f"{result.name}: {result.design}, {counted(result.queries, 'query', 'queries')} "
+        f"of {counted(result.objects, 'object')}"
+    )
     for sentence in warning_sentences(result):
         print(f"  warning: {sentence}")
     print(f"  distractors     mAP@{predicted.k} ({predicted.definition})")

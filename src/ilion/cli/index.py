@@ -95,7 +95,7 @@ def index(
         if "answers" in done:
             print(f"design {done['answers']!r} answers now")
         if "engine" in done:
-            held = f"{done['vectors']:,} descriptors lie in {done['engine']}"
+            held = f"{counted(done['vectors'], 'descriptor')} lie in {done['engine']}"
             print("the index searches its own files" if done["engine"] == "embedded" else held)
         if "freed" in done:
             print(f"compacted: {done['freed']:,} bytes are free")
@@ -116,7 +116,7 @@ def index(
         f"{counted(status.photos, 'photo')} of {counted(status.objects, 'object')}, design {status.design!r}"
     )
     if status.without_descriptor:
-        print(f"  {status.without_descriptor:,} photos cannot be read and cannot be found")
+        print(f"  {counted(status.without_descriptor, 'photo')} cannot be read and cannot be found")
     _say_unreadable(unreadable, "cannot be found" if status.without_descriptor else "not added")
     print(f"index: {output}; search it with: ilion search {output} PHOTO")
 
@@ -190,7 +190,10 @@ def _say(name: str, answer: Answer) -> None:
     left = f", {searched.filtered:,} left out by the filter" if searched.filtered else ""
     print(f"{name}: {counted(searched.photos, 'photo')} searched{left}, {1e3 * searched.seconds:.0f} ms")
     if searched.without_descriptor:
-        print(f"  {searched.without_descriptor:,} photos of the index cannot be found: they cannot be read")
+        print(
+            f"  {counted(searched.without_descriptor, 'photo')} of the index "
+            "cannot be found: they cannot be read"
+        )
     if answer.none:
         print("  none of these, by the design's threshold; nearest are:")
     if not answer.objects:
@@ -307,5 +310,6 @@ def say_index(folder: Path, as_json: bool) -> None:
         if count:
             print(f"  {counted(count, 'photo')} {what}")
     if status.labels:
-        print(f"  labels: {', '.join(f'{name} ({n} values)' for name, n in status.labels.items())}")
+        labels = (f"{name} ({counted(n, 'value')})" for name, n in status.labels.items())
+        print(f"  labels: {', '.join(labels)}")
     print(f"  {', '.join(megabytes.values())}; {status.revision} changes so far")

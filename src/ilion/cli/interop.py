@@ -14,6 +14,7 @@ from ilion.cli.common import (
     Model,
     Output,
     Set,
+    counted,
     experiment_of,
     progress_bars,
     say_json,
@@ -56,7 +57,7 @@ def import_features(
                   "dtype": found.dtype, "rows": dict(found.rows), "notes": list(found.notes)})  # fmt: skip
         return
     rows = ", ".join(f"{count:,} {partition.replace('_', ' ')}" for partition, count in found.rows.items())
-    print(f"{found.name}: {rows}; {found.dim} dimensions, {found.dtype}")
+    print(f"{found.name}: {rows}; {counted(found.dim, 'dimension')}, {found.dtype}")
     for note in found.notes:
         print(f"note: {note}")
     print(f"use them with: ilion run EXPERIMENT --model imported:{full_path(output)}")
@@ -93,7 +94,7 @@ def import_layer(
     from ilion import api
 
     before, after = api.import_layer(file, output)
-    print(f"layer from {before} to {after} dimensions: {output}")
+    print(f"layer from {before} to {counted(after, 'dimension')}: {output}")
 
 
 @export_app.command("features")
@@ -153,4 +154,4 @@ def export_layer(
     from ilion import api
 
     before, after = api.export_layer(file, output)
-    print(f"layer from {before} to {after} dimensions: {output}")
+    print(f"layer from {before} to {counted(after, 'dimension')}: {output}")

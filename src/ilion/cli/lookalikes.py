@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, say_json, say_skipped
+from ilion.cli.common import AsJson, counted, say_json, say_skipped
 
 _ADVICE = {
     "merge": "each is taken for the other: are they one object under two names?",
@@ -36,14 +36,16 @@ def lookalikes(
         say_json(found)
         return
     print(
-        f"{found.wrong} of {found.queries} first answers are wrong; {found.unnamed} of them show an object "
+        f"{found.wrong} of {counted(found.queries, 'first answer')} are wrong; "
+        f"{found.unnamed} of them show an object "
         "that nobody named"
     )
     for pair in found.pairs[:SHOWN]:
         cost = "" if pair.cost is None else f", {pair.cost:,.4g} {currency}"
         print(
-            f"  {pair.asked!r} taken for {pair.shown!r}: {pair.searches} of {pair.of} searches, "
-            f"{pair.first} wrong picks{cost}"
+            f"  {pair.asked!r} taken for {pair.shown!r}: {pair.searches} of "
+            f"{counted(pair.of, 'search', 'searches')}, "
+            f"{counted(pair.first, 'wrong pick')}{cost}"
         )
         for example in pair.examples[:1]:
             place = f"at {example.positive_rank}" if example.positive_rank else "not found"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ilion.cli.common import AsJson, progress_bars, say_json, say_result, summary, with_experiment
+from ilion.cli.common import AsJson, counted, progress_bars, say_json, say_result, summary, with_experiment
 
 if TYPE_CHECKING:
     from ilion.config import ExperimentConfig
@@ -46,7 +46,7 @@ def extract(config: ExperimentConfig, as_json: bool) -> None:
     if as_json:
         say_json(facts)
     else:
-        print(f"{done.images} images, {done.size}, {len(done.skipped)} skipped")
+        print(f"{counted(done.images, 'image')}, {done.size}, {len(done.skipped)} skipped")
         print(f"stored in {facts['folder']}")
 
 
@@ -69,7 +69,10 @@ def rank(config: ExperimentConfig, as_json: bool) -> None:
             }
         )
     else:
-        print(f"{len(done.ranking.query_ids)} queries, {done.ranking.indices.shape[1]} results each")
+        print(
+            f"{counted(len(done.ranking.query_ids), 'query', 'queries')}, "
+            f"{counted(done.ranking.indices.shape[1], 'result')} each"
+        )
         print(f"ranking: {done.folder}")
 
 
@@ -86,7 +89,7 @@ def evaluate(config: ExperimentConfig, as_json: bool) -> None:
     say_result(result)
     for s in result.evaluation.slices:
         interval = f"[{s.ci95.low:.4f} to {s.ci95.high:.4f}]"
-        print(f"  {s.axis}: {s.label:<24} {s.mean:.4f}  {interval}  {s.queries} queries")
+        print(f"  {s.axis}: {s.label:<24} {s.mean:.4f}  {interval}  {counted(s.queries, 'query', 'queries')}")
 
 
 def report(
@@ -127,9 +130,12 @@ def compare(
     print(f"{name}: a {before:.4f}, b {after:.4f}")
     print(f"  b minus a: {result.difference:+.4f}")
     interval = f"{result.ci95.low:+.4f} to {result.ci95.high:+.4f}"
-    print(f"  95% interval over {result.instances} instances: {interval}")
+    print(f"  95% interval over {counted(result.instances, 'instance')}: {interval}")
     print(f"  randomisation test: p = {result.p_value:.4f}")
-    print(f"  b is better for {result.better} queries, worse for {result.worse}, equal for {result.equal}")
+    print(
+        f"  b is better for {counted(result.better, 'query', 'queries')}, worse "
+        f"for {result.worse}, equal for {result.equal}"
+    )
     if differences:
         print(f"  a and b were not computed alike: {'; '.join(differences)}")
 

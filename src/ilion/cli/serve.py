@@ -105,7 +105,10 @@ def serve(
             console.print(f"starting what holds the index on the Ray cluster {on!r} ...")
             holders = RayHolders(on, holders_name(folder, port), parts, copies)
             index.holders = holders
-            console.print(f"{holders.count} parts of the index, {holders.copies} copies of each")
+            console.print(
+                f"{counted(holders.count, 'part')} of the index, "
+                f"{counted(holders.copies, 'copy', 'copies')} of each"
+            )
         threading.Thread(target=_warm, args=(index,), daemon=True).start()
         app = make_app(Service(index, limits, workers, store, open=own), hosts)
     console.print(
@@ -154,7 +157,7 @@ def _hosts(folder: Path, host: str, public_name: list[str] | None) -> frozenset[
     if host in ("0.0.0.0", "::") and not names:
         raise ConfigError(f"--host {host}: say by which name browsers call the service: --public-name NAME")
     if own and holders:
-        console.print(f"{len(holders)} people hold tokens: one is needed")
+        console.print(f"{counted(len(holders), 'person holds', 'people hold')} tokens: one is needed")
     return frozenset([*names, *({"127.0.0.1", "localhost", "::1"} if own else {host.lower()})])
 
 
@@ -220,7 +223,9 @@ def forget(
             raise ConfigError(f"--before {before!r}: write it as 2026-11-29") from None
     else:
         done = store.forget(names=searches)
-    say_json({"forgotten": done}) if as_json else print(f"{done:,} searches are forgotten")
+    say_json({"forgotten": done}) if as_json else print(
+        f"{counted(done, 'search is', 'searches are')} forgotten"
+    )
 
 
 @feedback_app.command("export")
@@ -282,6 +287,6 @@ def enrich_index(
     print(f"95% interval of the gain {done.gain.low:+.3f} to {done.gain.high:+.3f}")
     print(f"  left out: {done.left:,} of objects with one visit, {done.there:,} that are there already")
     if apply:
-        print(f"{done.added:,} photos are added; their ids begin with confirmed/")
+        print(f"{counted(done.added, 'photo is', 'photos are')} added; their ids begin with confirmed/")
     else:
         print("add them with: --apply" if done.helps else "searches do not surely gain: leave it")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, say_json
+from ilion.cli.common import AsJson, counted, say_json
 from ilion.cli.index import say_index
 
 INTERVAL = 2.0
@@ -68,7 +68,7 @@ def _summary(stage: Any) -> str:
     parts = [stage.state]
     if stage.tasks:
         before = f" ({stage.reused} of them before)" if stage.reused else ""
-        parts.append(f"{stage.done} of {stage.tasks} tasks done{before}")
+        parts.append(f"{stage.done} of {counted(stage.tasks, 'task')} done{before}")
         alive = sum(task.alive for task in stage.running)
         counts = {"running": alive, "failed": stage.failed, "left": stage.left}
         parts += [f"{count} {name}" for name, count in counts.items() if count]

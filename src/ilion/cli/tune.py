@@ -13,6 +13,7 @@ from ilion.cli.common import (
     Model,
     Output,
     Set,
+    counted,
     experiment_of,
     progress_bars,
     say_json,
@@ -45,7 +46,7 @@ def tune(
     if as_json:
         say_json(found)
         return
-    print(f"{found.images} images, {found.k} results a query")
+    print(f"{counted(found.images, 'image')}, {counted(found.k, 'result')} a query")
     print("code      shortlist  bytes  ms a query  recall     mAP   minus exact, 95% interval")
     cost = f"{found.exact_bytes:5.0f}  {found.exact_ms:10.2f}"
     print(f"exact     {'-':>9}  {cost}  1.0000  {found.exact_mean:.4f}")

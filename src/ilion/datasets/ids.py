@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ilion.datasets.names import check_id, normal
 from ilion.errors import DatasetError
 from ilion.opening import marked_encoding, open_regular
+from ilion.wording import counted
 
 LONGEST = 2**20
 """Characters of a line that no id and no description has."""
@@ -159,7 +160,8 @@ def matches_nothing(subset: Path, wanted: IdSet, example: str) -> DatasetError:
         example: One id of the file, for the message.
     """
     return DatasetError(
-        f"{subset}: none of its {len(wanted)} ids is in the data set (such as {example!r}); without them "
+        f"{subset}: none of its {counted(len(wanted), 'id')} is in the data "
+        f"set (such as {example!r}); without them "
         "there would be no distractors. Write ids as the data set has them, with or without the tar's name"
     )
 

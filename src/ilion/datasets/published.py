@@ -11,6 +11,7 @@ from ilion.datasets.shards import FileShard
 from ilion.errors import DatasetError
 from ilion.opening import read_text
 from ilion.types import BenchmarkProtocol, Shard
+from ilion.wording import counted
 
 SHARD = 1000
 """Images in one shard of a benchmark that lists its own files."""
@@ -105,7 +106,8 @@ def check_files(base: Path, names: Iterable[str], what: str) -> None:
     missing = [name for name in names if not (base / name).is_file()]
     if missing:
         raise DatasetError(
-            f"{base}: lacks {len(missing)} photos that {what} lists, such as {missing[0]!r}; fetch them again"
+            f"{base}: lacks {counted(len(missing), 'photo')} that {what} lists, "
+            f"such as {missing[0]!r}; fetch them again"
         )
 
 

@@ -14,6 +14,7 @@ from ilion.datasets.layouts.folder import (
 )
 from ilion.datasets.listing import is_hidden
 from ilion.errors import ConfigError, DatasetError
+from ilion.opening import read_bytes, write_bytes
 
 EXAMPLE = "rename me"
 """Name of the example object's folder."""
@@ -34,7 +35,8 @@ def new_dataset(folder: Path, language: str = "en") -> tuple[Path, ...]:
         The files and folders that were made.
 
     Raises:
-        DatasetError: Something is in the folder already, or it cannot be written.
+        DatasetError: Something else is in the folder already, or it cannot be written.
+        ArtifactError: The disk is full; the same call finishes it once there is room.
         ConfigError: There is no such language.
     """
     if language not in READMES:
@@ -42,20 +44,27 @@ def new_dataset(folder: Path, language: str = "en") -> tuple[Path, ...]:
             f"there is no README in the language {language!r}; choose one of {', '.join(READMES)}"
         )
     readme = resources.files("ilion.datasets").joinpath(READMES[language]).read_text("utf-8")
+    example = folder / OBJECTS_FOLDER / EXAMPLE
+    made = (example / "query", example / "positive", folder / DISTRACTORS_FOLDER)
+    texts = {
+        folder / "README.md": readme.format(folder=folder),
+        folder / OBJECTS_TABLE: "object,description,category\n",
+        folder / PHOTOS_TABLE: f"file,object,{','.join(PHOTOS_COLUMNS)}\n",
+    }
+    files = {path: text.encode() for path, text in texts.items()}
     try:
-        if folder.exists() and (not folder.is_dir() or any(not is_hidden(p.name) for p in folder.iterdir())):
+        # what a full disk or a kill left of the same data set is finished
+        own = {*made, *files, example, example.parent}
+        if folder.exists() and not (
+            folder.is_dir()
+            and all(p in own or is_hidden(p.name) for p in folder.rglob("*"))
+            and all(read_bytes(p) == data for p, data in files.items() if p.exists())
+        ):
             raise DatasetError(f"{folder}: is not empty; name a new folder, so that nothing gets overwritten")
-        example = folder / OBJECTS_FOLDER / EXAMPLE
-        made = [example / "query", example / "positive", folder / DISTRACTORS_FOLDER]
         for path in made:
-            path.mkdir(parents=True)
-        files = {
-            "README.md": readme.format(folder=folder),
-            OBJECTS_TABLE: "object,description,category\n",
-            PHOTOS_TABLE: f"file,object,{','.join(PHOTOS_COLUMNS)}\n",
-        }
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatasetError(f"{folder}: cannot be written ({error}); name another folder") from error
-    return (*made, *(folder / name for name in files))
+        raise DatasetError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
+    for path, data in files.items():
+        write_bytes(path, data)
+    return (*made, *files)

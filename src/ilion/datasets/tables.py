@@ -10,6 +10,7 @@ from pathlib import Path
 from ilion.datasets.listing import Listing, note_code_page
 from ilion.datasets.names import bad_characters
 from ilion.opening.tables import WORKBOOKS, TableError, column_name, read_cells
+from ilion.wording import counted
 
 COLUMNS = {
     column_name(written): name
@@ -95,7 +96,12 @@ def read_table(
             place = f"{shown}:{number}"
             if len(cells) > len(columns):
                 remedy = f'put a text that contains "{table.delimiter}" in double quotes'
-                listing.error("bad-row", place, f"has {len(cells)} values for {len(columns)} columns", remedy)
+                listing.error(
+                    "bad-row",
+                    place,
+                    f"has {counted(len(cells), 'value')} for {counted(len(columns), 'column')}",
+                    remedy,
+                )
                 continue
             bad = next((bad for cell in cells if (bad := _not_text(cell))), "")
             if bad:

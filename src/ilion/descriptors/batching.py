@@ -11,6 +11,7 @@ from ilion.descriptors.pooling import l2_normalise
 from ilion.errors import ConfigError, ExtractionError
 from ilion.images import batches_by_shape
 from ilion.types import RGB, Float32
+from ilion.wording import counted
 
 
 def check_side(spec: ExtractorSpec, side: int | None) -> None:
@@ -57,8 +58,8 @@ def describe_by_shape(
         part = describe([image for _, image in batch])
         if part.shape != (len(rows), dim):
             raise ExtractionError(
-                f"the model returned descriptors of shape {part.shape} for {len(rows)} images; "
-                f"its spec promises {dim} dimensions"
+                f"the model returned descriptors of shape {part.shape} for {counted(len(rows), 'image')}; "
+                f"its spec promises {counted(dim, 'dimension')}"
             )
         if not np.isfinite(part).all():
             raise ExtractionError(

@@ -17,6 +17,7 @@ from ilion.errors import ConfigError, ExtractionError
 from ilion.opening import open_regular
 from ilion.storage.foreign import describe_foreign
 from ilion.types import RGB, Float32
+from ilion.wording import counted
 
 MOST_BYTES = 2**31
 """Most bytes of a model's own file: what a message of protobuf can have."""
@@ -106,7 +107,7 @@ class OnnxNetwork:
             (result,) = self._session.run([self.output], {self._input: self._pixels(images, mean, std)})
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise ExtractionError(
-                f"{self.name} failed on {len(images)} images of {width} x {height}: {error}"
+                f"{self.name} failed on {counted(len(images), 'image')} of {width} x {height}: {error}"
             ) from error
         values: Float32 = np.asarray(result)[:count].astype(np.float32, copy=False)
         return values.transpose(0, 3, 1, 2) if values.ndim == 4 and self.channels_last else values

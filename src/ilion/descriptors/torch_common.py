@@ -25,6 +25,7 @@ from ilion.runtime.torch import seeded as seeded
 from ilion.runtime.torch import torch_device as torch_device
 from ilion.runtime.torch import weights_digest as weights_digest
 from ilion.types import RGB, Float32
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,8 @@ class TorchExtractor:
             out_of_memory = isinstance(error, torch.OutOfMemoryError)
             remedy = f"; lower batch_size (now {self._batch_size}) or side" if out_of_memory else ""
             raise ExtractionError(
-                f"{self._spec.name} failed on {self.device} with {len(images)} images of {width} x {height}: "
+                f"{self._spec.name} failed on {self.device} with {counted(len(images), 'image')} "
+                f"of {width} x {height}: "
                 f"{error}{remedy}"
             ) from error
 
@@ -348,7 +350,8 @@ def require_all(info: ModelInfo, what: str, missing: Sequence[str], surplus: Seq
     """
     if missing or surplus:
         raise ExtractionError(
-            f"{info.name}: {what} belongs to another model: {len(missing)} tensors are missing "
+            f"{info.name}: {what} belongs to another model: "
+            f"{counted(len(missing), 'tensor is', 'tensors are')} missing "
             f"({', '.join(list(missing)[:3])}), {len(surplus)} are unknown ({', '.join(list(surplus)[:3])}). "
             + OTHER_ARCHITECTURE
         )

@@ -14,6 +14,7 @@ from ilion.errors import ConfigError, ExtractionError
 from ilion.registry import Part, Registry
 from ilion.storage import fingerprint
 from ilion.types import RGB, Float32
+from ilion.wording import counted
 
 Tower = Callable[[ExtractorOptions], TextDescriber | TextExtractor]
 
@@ -94,7 +95,8 @@ class Lent:
         values, wanted = self._tower.extract_text(texts), (len(texts), self.spec.dim)
         if values.shape != wanted:
             raise ExtractionError(
-                f"{self.spec.name} describes images by {wanted[1]} numbers, but the text tower {self._name} "
+                f"{self.spec.name} describes images by {counted(wanted[1], 'number')}, "
+                f"but the text tower {self._name} "
                 f"gives an array of shape {values.shape} for {wanted[0]} texts; choose a tower that was "
                 "learnt for the space of this model"
             )

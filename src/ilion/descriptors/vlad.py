@@ -24,6 +24,7 @@ from ilion.images import resize
 from ilion.runtime.clusters import learn_centroids
 from ilion.runtime.threads import in_order, single_threaded_products
 from ilion.types import RGB, Float32
+from ilion.wording import counted
 
 KEYPOINTS = 1000
 """Keypoints an image."""
@@ -104,7 +105,7 @@ class VladExtractor:
         if len(sample) < 4 * self._words:
             raise ExtractionError(
                 f"{self._spec.name}: the database shows only {len(sample)} keypoints, too few to learn "
-                f"{self._words} words; use --model efficientnet-lite2, which learns nothing"
+                f"{counted(self._words, 'word')}; use --model efficientnet-lite2, which learns nothing"
             )
         mean: Float32 = sample.mean(axis=0)
         with single_threaded_products():

@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin
 from ilion.download.recipes import DIGEST, Part, Recipe, RecipeFile, check_path, fill_template
 from ilion.download.settings import check_url
 from ilion.errors import ConfigError
+from ilion.wording import counted
 
 PARAMETER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -201,7 +202,7 @@ def _list_numbered(
     for number in numbers:
         if number - part.first >= len(found):
             raise ConfigError(
-                f"{recipe.name}: the source's checksum list has {len(found)} files {part.listed}; "
+                f"{recipe.name}: the source's checksum list has {counted(len(found), 'file')} {part.listed}; "
                 f"there is no number {number}"
             )
         remote = found[number - part.first]

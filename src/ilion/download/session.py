@@ -31,6 +31,7 @@ from ilion.download.settings import DownloadSettings
 from ilion.download.transfer import MissingFile, Tally, Transfer
 from ilion.errors import ArtifactError, ConfigError, IlionError
 from ilion.types import Value
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -216,9 +217,8 @@ class _Session:
         if failures:
             more = f" and {len(failures) - 10} more" if len(failures) > 10 else ""
             raise ArtifactError(
-                f"{len(failures)} of {len(self.plan.items)} files are missing; the others are there. "
-                + "; ".join(failures[:10])
-                + more
+                f"{len(failures)} of {counted(len(self.plan.items), 'file')} "
+                "are missing; the others are there. " + "; ".join(failures[:10]) + more
             )
 
     def _watch(self, jobs: Sequence[Future[Record | None]]) -> None:
@@ -297,7 +297,7 @@ def describe(found: Plan) -> str:
     shown = found.items if len(found.items) <= 12 else (*found.items[:8], None, found.items[-1])
     for item in shown:
         if item is None:
-            lines.append(f"  ... {len(found.items) - 9} more files ...")
+            lines.append(f"  ... {counted(len(found.items) - 9, 'more file')} ...")
             continue
         size = "size unknown" if item.size is None else format_bytes(item.size)
         state = {"done": "is there", "unverified": "is there, to be verified", "missing": ""}.get(
@@ -310,7 +310,7 @@ def describe(found: Plan) -> str:
             text for text in (state, "extracted" if item.file.extract else "", item.note) if text
         )
         lines.append(f"  {item.file.path}  {size}  [{check}]{'  ' + extra if extra else ''}")
-    unknown = f" and {found.unknown} files of unknown size" if found.unknown else ""
+    unknown = f" and {counted(found.unknown, 'file')} of unknown size" if found.unknown else ""
     disk = f"disk needed: {format_bytes(found.disk)} of {format_bytes(found.free)} free"
     lines.append(f"to fetch: {format_bytes(found.bytes_left)}{unknown}; {disk}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from ilion.errors import ArtifactError, ConfigError
 from ilion.evaluation.intervals import bootstrap_means, group, percentiles, sign_flip_p_value
 from ilion.outcome import Evaluation, Interval
 from ilion.types import Float64, Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def _match_queries(a: Evaluation, b: Evaluation) -> list[int]:
     if only_a or only_b:
         example = (only_a or only_b)[0]
         raise ArtifactError(
-            f"the runs cannot be compared: {len(only_a)} queries are only in the first and {len(only_b)} "
+            f"the runs cannot be compared: {counted(len(only_a), 'query is', 'queries are')} "
+            f"only in the first and {len(only_b)} "
             f"only in the second ({example!r}, for one); evaluate both on the same queries"
         )
     place = {query: number for number, query in enumerate(b.query_ids)}

@@ -26,6 +26,7 @@ from ilion.evaluation.intervals import bootstrap_means, group, mean_interval
 from ilion.evaluation.metrics import check_cutoffs, measure, split_cutoff
 from ilion.outcome import Evaluation, SliceResult
 from ilion.types import Axes, Float32, Float64, GroundTruth, Int64, Ranking
+from ilion.wording import counted
 
 BOUNDARIES: Mapping[str, tuple[float, ...]] = {
     "scale": (0.06880213760855043, 0.13526567164179104, 0.2729876723163842),
@@ -374,11 +375,15 @@ def _check_truth(ranking: Ranking, truth: GroundTruth, axes: Axes) -> None:
     queries = len(truth)
     if len(axes.instances) != queries:
         raise ArtifactError(
-            f"axes name the instances of {len(axes.instances)} queries, the ground truth has {queries}"
+            f"axes name the instances of {counted(len(axes.instances), 'query', 'queries')}, "
+            f"the ground truth has {queries}"
         )
     for axis, labels in axes.query_labels.items():
         if len(labels) != queries:
-            raise ArtifactError(f"axis {axis!r} labels {len(labels)} queries, the ground truth has {queries}")
+            raise ArtifactError(
+                f"axis {axis!r} labels {counted(len(labels), 'query', 'queries')}, "
+                f"the ground truth has {queries}"
+            )
     for axis, values in axes.unreachable_values.items():
         if len(values) != queries or any(len(v) > u for v, u in zip(values, truth.unreachable, strict=True)):
             raise ArtifactError(
@@ -391,7 +396,8 @@ def _check_truth(ranking: Ranking, truth: GroundTruth, axes: Axes) -> None:
     ]
     if empty:
         raise DatasetError(
-            f"{len(empty)} of {queries} queries have no positive ({_some(empty)}), so their AP is undefined; "
+            f"{len(empty)} of {counted(queries, 'query', 'queries')} have no positive "
+            f"({_some(empty)}), so their AP is undefined; "
             "add positives or take them out of the data set"
         )
 
@@ -405,13 +411,15 @@ def _check_rows(ranking: Ranking, truth: GroundTruth) -> None:
     missing = [query for query in truth.query_ids if query not in given]
     if missing:
         raise ArtifactError(
-            f"{len(missing)} of {len(truth)} queries are missing from the ranking ({_some(missing)}); search "
+            f"{len(missing)} of {counted(len(truth), 'query', 'queries')} are missing "
+            f"from the ranking ({_some(missing)}); search "
             "them too, a mean over the rest would flatter the result"
         )
     extra = [query for query in ranking.query_ids if query not in wanted]
     if extra:
         raise ArtifactError(
-            f"{len(extra)} queries of the ranking are not in the ground truth ({_some(extra)}); both must "
+            f"{counted(len(extra), 'query of the ranking is', 'queries of the ranking are')} not in the "
+            f"ground truth ({_some(extra)}); both must "
             "come from the same data set"
         )
     if truth.database_ids is not None and truth.database_ids != ranking.database_ids:

@@ -31,6 +31,7 @@ from ilion.evaluation.average_precision import (
 )
 from ilion.registry import Registry, said_by
 from ilion.types import Float64, Int64
+from ilion.wording import counted
 
 OneQuery = Callable[[Int64, int, int], float]
 """A metric of one query: from the ranks (h,) of its positives, their number and the cut-off to [0, 1]."""
@@ -106,8 +107,10 @@ def measure(
         if cuts.max() > k:
             most = int(np.argmax(cuts))
             raise ConfigError(
-                f"metric {name!r}: query {queries[most]!r} has {cuts[most]} positives, and only the first "
-                f"{k} results are judged; set evaluation.k (and search.k) to at least that number"
+                f"metric {name!r}: query {queries[most]!r} has "
+                f"{counted(cuts[most], 'positive')}, and only the first "
+                f"{counted(k, 'result is', 'results are')} judged; set evaluation.k "
+                "(and search.k) to at least that number"
             )
         found[label] = (
             _each(part.make, part.name, hits, positives, cuts, queries)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ from ilion.storage import (
     write_descriptors,
 )
 from ilion.types import RGB, Descriptors, ImageRecord, Query, TarSource
+from ilion.wording import counted
 
 STATE = "state.npz"
 """File of what a model learnt, in the folder of its artifact."""
@@ -87,7 +88,8 @@ class GlobalDescription(StoredDescription[RGB, NDArray[np.floating]]):
         if not numbers or values.shape != (len(images), spec.dim):
             seen = f"{values.dtype} {values.shape}" if hasattr(values, "dtype") else type(values).__name__
             raise ExtractionError(
-                f"{spec.name} returned {seen} for {len(images)} images; a model gives an array of real "
+                f"{spec.name} returned {seen} for {counted(len(images), 'image')}; "
+                "a model gives an array of real "
                 f"numbers of shape ({len(images)}, {spec.dim!r})"
             )
         return list(values.astype(self.dtype))

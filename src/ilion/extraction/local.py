@@ -32,6 +32,7 @@ from ilion.localfeatures.store import LocalSet, has_codec, read_codec, write_cod
 from ilion.outcome import Skipped
 from ilion.storage import Artifact, ShardStats
 from ilion.types import ImageRecord, LocalFeatures, Query
+from ilion.wording import counted
 
 SAMPLE_PER_IMAGE = 100
 """Features of one image that take part in learning a codec: many images teach more than many features."""
@@ -99,7 +100,9 @@ class LocalDescription(Description[View, LocalFeatures]):
         """
         found, spec = self.extractor.extract([view.image for _, view in images]), self.extractor.spec
         if len(found) != len(images):
-            raise ExtractionError(f"{spec.name} returned features of {len(found)} images for {len(images)}")
+            raise ExtractionError(
+                f"{spec.name} returned features of {counted(len(found), 'image')} for {len(images)}"
+            )
         for (record, _), features in zip(images, found, strict=True):
             _check(features, self.extractor, record)
         return [place_in_full(features, view) for (_, view), features in zip(images, found, strict=True)]

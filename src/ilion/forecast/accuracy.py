@@ -23,6 +23,7 @@ from ilion.forecast.shortlists import ShortlistCounts
 from ilion.forecast.tails import Tails, closeness, pool_scale, survival
 from ilion.outcome import Interval
 from ilion.types import Float64, Value
+from ilion.wording import counted
 
 IMPERFECTION = 0.006
 """Standard deviation of the model's own error, for a tenfold database, before hold-outs say more."""
@@ -101,12 +102,14 @@ def forecast(
     too_small = [size for size in sizes if size < known.distractors]
     if too_small:
         raise ConfigError(
-            f"{too_small[0]} distractors are fewer than the {known.distractors} measured; "
+            f"{counted(too_small[0], 'distractor is', 'distractors are')} fewer "
+            f"than the {known.distractors} measured; "
             "a forecast goes upwards"
         )
     if isinstance(known, ShortlistCounts) and max(sizes) > known.largest:
         raise ConfigError(
-            f"{max(sizes)} distractors are too many for shortlists of {known.shortlist}: the "
+            f"{counted(max(sizes), 'distractor is', 'distractors are')} too many "
+            f"for shortlists of {known.shortlist}: the "
             f"{known.distractors} that were measured tell of a re-ranked design up to {known.largest}; ask "
             "for less with --at, measure more distractors, or take a longer rerank.shortlist"
         )

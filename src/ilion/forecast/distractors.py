@@ -16,6 +16,7 @@ import numpy as np
 from ilion.errors import ArtifactError
 from ilion.evaluation.average_precision import Definition
 from ilion.types import Bool, Float64, GroundTruth, Int64, Ranking, Value
+from ilion.wording import counted
 
 FEWEST = 100
 """Smallest number of distractors from which a forecast is made."""
@@ -113,7 +114,8 @@ def count_distractors(
     total = int(np.count_nonzero(is_distractor))
     if total < FEWEST:
         raise ArtifactError(
-            f"the database has {total} distractors (images that are positive or ignored for no query); a "
+            f"the database has {counted(total, 'distractor')} (images that are "
+            "positive or ignored for no query); a "
             f"forecast needs at least {FEWEST}"
         )
     if cosines and ranking.similarities.size and float(ranking.similarities.max()) > 1.001:

@@ -15,6 +15,7 @@ from ilion.forecast.distractors import DistractorCounts
 from ilion.forecast.hold_outs import HoldOut, estimate_imperfection, forecast_hold_outs, hold_out
 from ilion.forecast.shortlists import ShortlistCounts
 from ilion.types import Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def forecast_runs(
     ahead = sorted({n for n in (*sizes, *(size - rest for size in stages)) if n > known.distractors})
     if not ahead:
         raise ConfigError(
-            f"{known.distractors} distractors are measured and no larger number is asked for; give --at 1M,5M"
+            f"{counted(known.distractors, 'distractor is', 'distractors are')} measured and "
+            "no larger number is asked for; give --at 1M,5M"
         )
     beyond = [size for size in ahead if isinstance(known, ShortlistCounts) and size > known.largest]
     if len(beyond) < len(ahead):  # or the forecast says what is too large

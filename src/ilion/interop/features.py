@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +176,7 @@ def find_features(paths: Iterable[Path], notes: list[str] | None = None) -> list
     for other in found[1:]:
         if other.dim != found[0].dim:
             raise ArtifactError(
-                f"{other.path} has {other.dim} dimensions, {found[0].path} has {found[0].dim}; "
+                f"{other.path} has {counted(other.dim, 'dimension')}, {found[0].path} has {found[0].dim}; "
                 "both must come from the same model"
             )
     return found
@@ -239,8 +240,7 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
     """
     h5py = _h5py()
     rows = 0
-    # HDF5 seeks while it writes, so it gets the file that `writing` opened, not a path.
-    with writing(path) as target, h5py.File(target, "w") as file:
+    with _new_file(path) as file:
         features: Any = None
         index: Any = None
         for block in blocks:
@@ -253,7 +253,8 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
                 )
             if block.dim != features.shape[1]:
                 raise ArtifactError(
-                    f"{path}: {block.ids[0]!r} has {block.dim} dimensions, those before {features.shape[1]}"
+                    f"{path}: {block.ids[0]!r} has {counted(block.dim, 'dimension')}, "
+                    f"those before {features.shape[1]}"
                 )
             with np.errstate(over="ignore"):
                 values = block.values.astype(features.dtype)
@@ -268,6 +269,43 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
     return rows
 
 
+class _Remembering:
+    """A file that keeps its first error to itself: HDF5 crashes the process where closing fails.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        given = getattr(self.file, name)
+        return partial(self._try, given) if name in ("write", "truncate", "flush") else given
+
+    def _try(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        if self.error is None:
+            try:
+                return call(*arguments)
+            except OSError as error:
+                self.error = error
+        return len(arguments[0]) if arguments and isinstance(arguments[0], (bytes, memoryview)) else None
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Any]:
+    # HDF5 seeks while it writes, so it gets the file that `writing` opened, not a path
+    with writing(path) as target:
+        remembering = _Remembering(target)
+        try:
+            with _h5py().File(remembering, "w") as file:
+                yield file
+        finally:
+            if remembering.error is not None:
+                raise remembering.error
+
+
 def check_lengths(path: Path, block: Descriptors) -> None:
     """Refuse descriptors that are not L2-normalised: similarities are inner products.
 
@@ -280,7 +318,8 @@ def check_lengths(path: Path, block: Descriptors) -> None:
     if bad.size:
         raise ArtifactError(
             f"{path}: the descriptor of {block.ids[bad[0]]!r} has length {lengths[bad[0]]:.4g} and not 1 "
-            f"({bad.size} such rows from there on); ask for normalising (--normalise) if that is meant"
+            f"({counted(bad.size, 'such row')} from there on); ask for "
+            "normalising (--normalise) if that is meant"
         )
 
 

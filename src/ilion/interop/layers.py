@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.storage.statedict import read_state_dict, write_state_dict
 from ilion.types import Float32
+from ilion.wording import counted
 
 WEIGHT, BIAS = "layer.weight", "layer.bias"
 
@@ -40,7 +41,8 @@ def read_layer(path: Path) -> tuple[Float32, Float32]:
     if len(found) != 1:
         seen = ", ".join(sorted(state)[:5]) or "no tensor"
         raise ArtifactError(
-            f"{path}: holds {len(found) or 'no'} adaptation layers ({seen}); a layer is one pair of "
+            f"{path}: holds {counted(len(found), 'adaptation layer') if found else 'no adaptation layers'} "
+            f"({seen}); a layer is one pair of "
             f"{WEIGHT!r} and {BIAS!r}"
         )
     weight = state[found[0]]

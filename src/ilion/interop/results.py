@@ -62,7 +62,8 @@ class Results(Value):
         shape = self.indices.shape
         if len(shape) != 2 or shape[0] != q or self.similarities.shape != shape or self.counts.shape != (q,):
             raise ArtifactError(
-                f"results of {q} queries: similarities {self.similarities.shape} and ranks {shape} do not fit"
+                f"results of {counted(q, 'query', 'queries')}: similarities "
+                f"{self.similarities.shape} and ranks {shape} do not fit"
             )
         for what, ids in (("query", self.query_ids), ("database", self.database_ids)):
             own = isinstance(ids, IdList)  # a list that was stored here, of very many
@@ -262,7 +263,8 @@ def _refuse_ascending(results: Results, path: Path) -> None:
         q = int(ascending[0])
         last = int(results.counts[q]) - 1
         raise ArtifactError(
-            f"{path}: sims ascend along ranks for {len(ascending)} of {len(values)} queries (query "
+            f"{path}: sims ascend along ranks for {len(ascending)} of "
+            f"{counted(len(values), 'query', 'queries')} (query "
             f"{results.query_ids[q]!r}: {values[q, 0]:.4g} at rank 1, {values[q, last]:.4g} at rank "
             f"{last + 1}), as distances do; similarities must be higher for what is better: store negative "
             "distances, or turn the ranks around"

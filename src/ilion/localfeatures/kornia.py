@@ -20,6 +20,7 @@ from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
 from ilion.localfeatures.placing import Size, fit_size, place_keypoints, stretch
 from ilion.runtime.torch import extra_library, read_torch, seeded, torch_device, weights_digest
 from ilion.types import RGB, LocalFeatures
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +215,8 @@ class KorniaExtractor:
         except (RuntimeError, ValueError) as error:
             height, width = images[0].shape[:2]
             raise ExtractionError(
-                f"{self._spec.name} failed on {device} with {len(images)} images of {width} x {height}: "
+                f"{self._spec.name} failed on {device} with {counted(len(images), 'image')} "
+                f"of {width} x {height}: "
                 f"{error}; if memory ran out, lower batch_size (now {self._batch_size}) or side"
             ) from error
 

@@ -39,6 +39,7 @@ from ilion.storage import (
 )
 from ilion.storage.ids import check_unique
 from ilion.types import Int64, LocalFeatures
+from ilion.wording import counted
 
 INDEX = np.dtype([("start", "<u8"), ("checksum", "<u4")])
 """One entry an image: first byte of its record in the shard, and the record's CRC-32."""
@@ -239,7 +240,8 @@ class LocalSet:
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if len(outside):
             raise ArtifactError(
-                f"{self.artifact.folder}: row {outside[0]} is outside its {len(self)} images (-1: the image "
+                f"{self.artifact.folder}: row {outside[0]} is outside its "
+                f"{counted(len(self), 'image')} (-1: the image "
                 "has no local features)"
             )
         found: list[LocalFeatures | None] = [None] * len(wanted)

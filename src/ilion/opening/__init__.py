@@ -11,7 +11,7 @@ from ilion.opening.regular import (
     read_bytes,
 )
 from ilion.opening.text import marked_encoding, read_text
-from ilion.opening.whole import write_bytes, writing
+from ilion.opening.whole import write_bytes, writing, writing_folder
 
 __all__ = [
     "MOST_BYTES",
@@ -27,4 +27,5 @@ __all__ = [
     "read_text",
     "write_bytes",
     "writing",
+    "writing_folder",
 ]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, in place of nothing or of a regular file.
+"""Files and folders that are written whole or not at all, in place of nothing or of a regular file.
 
 Files are written aside, synced and renamed, so a kill at any moment leaves either the old file or the new
 one. What is no regular file is not replaced: a pipe would hang who writes to it, and a device (``/dev/null``)
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from ilion.errors import ArtifactError
-from ilion.opening.regular import kind_of
+from ilion.opening.regular import full_path, kind_of
 
 
 @contextmanager
@@ -28,20 +29,51 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     # a name of its own: workers of several machines may write the same shard
     aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        _refuse_special(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with _saying(path):
+            _refuse_special(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+    finally:
+        with suppress(OSError):  # a folder that is a file, or a name that is too long: nothing was made
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Give a folder aside to fill, which takes the place of a new or empty one once it is full.
+
+    What a killed process left of it is deleted first, so the same again starts anew.
+
+    Raises:
+        ArtifactError: The folder cannot be made.
+    """
+    place = full_path(path)
+    aside = place.with_name(f".{place.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with _saying(path):
+            aside.mkdir(parents=True)
+        yield aside
+        with _saying(path):
+            if place.is_dir():
+                place.rmdir()
+            os.replace(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _saying(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ArtifactError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
-    finally:
-        with suppress(OSError):  # a folder that is a file, or a name that is too long: nothing was made
-            aside.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

@@ -62,6 +62,7 @@ from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_run, write_run
 from ilion.tasks import RunRecord
 from ilion.types import Axes, GroundTruth, Query, Ranking, RetrievalDataset
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,8 @@ class Pipeline:
         without = [q.id for q in self.queries if q.instance not in texts]
         if without:
             raise DatasetError(
-                f"{self.dataset.root}: {len(without)} queries have no text to be asked with, such as "
+                f"{self.dataset.root}: {counted(len(without), 'query has', 'queries have')} "
+                "no text to be asked with, such as "
                 f"{without[0]!r}; add the texts, or ask with dataset.queries = image"
             )
         return {q.id: texts[q.instance] for q in self.queries}

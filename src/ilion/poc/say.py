@@ -13,6 +13,7 @@ from ilion.poc.decision import CellFigures, DesignFigures, Estimate, Statement, 
 from ilion.poc.sample import LEAST_OBJECTS
 from ilion.poc.threshold import AtRisk, Rate
 from ilion.types import Float64
+from ilion.wording import counted
 
 
 def percent(value: float) -> str:
@@ -45,7 +46,7 @@ def recommend(design: DesignFigures, baseline: DesignFigures, gain: Estimate, me
         f"Use {design.name}: the first answer is right in {percent(design.first.value)} of searches "
         f"(95%: {percent(design.first.low)} to {percent(design.first.high)}), with {baseline.name} in "
         f"{percent(baseline.first.value)}; {measure} changes by {_between(gain)}, from "
-        f"{gain.objects} objects."
+        f"{counted(gain.objects, 'object')}."
     )
     values = {
         "design": design.name,
@@ -63,7 +64,8 @@ def stay(baseline: DesignFigures, rivals: Sequence[Verdict], measure: str) -> St
     """Say that no other design is worth its price."""
     best = max(rivals, key=lambda v: v.gain.high)
     text = (
-        f"Stay with {baseline.name}: of {len(rivals)} other designs none is worth its price; at best, "
+        f"Stay with {baseline.name}: of {counted(len(rivals), 'other design')} "
+        "none is worth its price; at best, "
         f"{measure} changes by {points(best.gain.high)} ({best.design})."
     )
     values = {
@@ -91,13 +93,13 @@ def plan(
         cells: Names of the cells in which something is settled already.
     """
     why = {
-        "few-objects": f"{objects} objects say nothing certain about others",
-        "not-settled": f"{objects} objects leave it open whether a design pays",
+        "few-objects": f"{counted(objects, 'object says', 'objects say')} nothing certain about others",
+        "not-settled": f"{counted(objects, 'object leaves', 'objects leave')} it open whether a design pays",
         "not-run": "the designs have not been run",
     }[withheld]
     have = f" (with your {objects} it is ±{100 * have_width:.0f})" if have_width is not None else ""
     text = (
-        f"Nothing is recommended yet: {why}. Photograph {needed} objects: a gain is then known to "
+        f"Nothing is recommended yet: {why}. Photograph {counted(needed, 'object')}: a gain is then known to "
         f"±{100 * width:.0f} points{have}."
     )
     values = {
@@ -262,11 +264,12 @@ def what_it_costs(design: DesignFigures, currency: str, searched: int) -> Statem
     """
     text = (
         f"{design.name} takes {design.bytes_per_photo:,.0f} bytes a photo and {design.ms_per_search:,.0f} "
-        f"ms a search among {searched:,} photos on this machine"
+        f"ms a search among {counted(searched, 'photo')} on this machine"
     )
     if design.monthly_cost is not None:
         most = "at most " if design.monthly_at_most else ""
-        text += f"; {design.monthly_photos:,} photos cost {most}{design.monthly_cost:,.0f} {currency} a month"
+        photos = counted(design.monthly_photos, "photo costs", "photos cost")
+        text += f"; {photos} {most}{design.monthly_cost:,.0f} {currency} a month"
     values = {
         "design": design.name,
         "bytes_per_photo": design.bytes_per_photo,
@@ -309,7 +312,7 @@ def what_next(
     where = f" as {of['cell']}" if "cell" in of else ""
     what = f"{of['design']} pays there" if "cell" in of else f"{of['design']} is worth its higher price"
     text = (
-        f"Next, photograph about {more} further objects{where}: if its gain is as it seems, that settles "
+        f"Next, photograph about {counted(more, 'further object')}{where}: if its gain is as it seems, that settles "
         f"in 4 of 5 cases whether {what}."
     )
     return Statement("next", True, "", {**of, "objects": more}, text)

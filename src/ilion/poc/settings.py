@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from ilion.errors import ConfigError
 from ilion.types import Between, Value
+from ilion.wording import counted
 
 Measure = Literal["AP", "R@1"]
 
@@ -60,7 +61,8 @@ class PhotosConfig:
         ):
             if len(edges) != max(len(names) - 1, 0):
                 raise ConfigError(
-                    f"photos.{what}_edges has {len(edges)} numbers for {len(names)} names "
+                    f"photos.{what}_edges has {counted(len(edges), 'number')} "
+                    f"for {counted(len(names), 'name')} "
                     f"({', '.join(names)}); write {max(len(names) - 1, 0)}, one between each two"
                 )
             if list(edges) != sorted(set(edges)):
@@ -75,7 +77,8 @@ class PhotosConfig:
                 )
         if self.shares and (len(self.shares) != len(self.cells) or not sum(self.shares)):
             raise ConfigError(
-                f"photos.shares has {len(self.shares)} numbers for {len(self.cells)} cells "
+                f"photos.shares has {counted(len(self.shares), 'number')} for "
+                f"{counted(len(self.cells), 'cell')} "
                 f"({', '.join(self.cells)}); write one for each, not all of them 0"
             )
 

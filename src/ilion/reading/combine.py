@@ -9,6 +9,7 @@ import numpy as np
 from ilion.errors import ArtifactError
 from ilion.searching.fusion import RANK_CONSTANT
 from ilion.types import Float32, Float64, Int64, Ranking
+from ilion.wording import counted
 
 
 def combine(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Float32 | None) -> Ranking:
@@ -37,7 +38,10 @@ def combine(visual: Ranking, read: Sequence[tuple[Int64, Float64]], weights: Flo
     ([[3, 0]], [[1.100000023841858, 0.8999999761581421]])
     """
     if len(read) != len(visual.query_ids):
-        raise ArtifactError(f"{len(read)} lists of evidence for {len(visual.query_ids)} queries")
+        raise ArtifactError(
+            f"{counted(len(read), 'list')} of evidence for "
+            f"{counted(len(visual.query_ids), 'query', 'queries')}"
+        )
     size = visual.indices.shape[1]
     indices = np.full(visual.indices.shape, -1, np.int64)
     similarities = np.full(visual.indices.shape, -np.inf, np.float32)

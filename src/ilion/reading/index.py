@@ -28,6 +28,7 @@ from ilion.reading.likeness import EXACT_BELOW, SHARED, likeness, trigrams
 from ilion.reading.words import line_terms
 from ilion.storage import read_array, read_json, write_array, write_head
 from ilion.types import Float32, Float64, Int64, Ranking, TextLine, Value
+from ilion.wording import counted
 
 VERSION = 1
 """Raised when the same texts and queries give other scores."""
@@ -254,7 +255,9 @@ def search_texts(
         ArtifactError: The index is of another database.
     """
     if index.images != len(database_ids):
-        raise ArtifactError(f"the index holds {index.images} images, the database {len(database_ids)}")
+        raise ArtifactError(
+            f"the index holds {counted(index.images, 'image')}, the database {len(database_ids)}"
+        )
     k = min(k, len(database_ids))
     indices = np.empty((len(queries), k), np.int64)
     similarities = np.zeros((len(queries), k), np.float32)

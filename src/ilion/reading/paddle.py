@@ -22,6 +22,7 @@ from ilion.reading.base import ReaderOptions, ReaderSpec
 from ilion.reading.lines import decode_ctc, prepare_line, straighten
 from ilion.reading.regions import find_text_regions, sides, sort_as_read
 from ilion.types import RGB, Float32, TextLine
+from ilion.wording import counted
 
 PACKAGE = "rapidocr"
 VERSION = 1
@@ -60,7 +61,8 @@ class PaddleReader:
         classes = self._recogniser.get_outputs()[0].shape[-1]
         if not isinstance(shape[2], int) or classes != len(self._characters) + 1:
             raise ExtractionError(
-                f"{recogniser}: {classes} classes and {len(self._characters) - 1} characters do not fit "
+                f"{recogniser}: {counted(classes, 'class', 'classes')} and "
+                f"{counted(len(self._characters) - 1, 'character does', 'characters do')} not fit "
                 f"together; install the package anew: pip install 'ilion[reading]'"
             )
         self._height = shape[2]

@@ -17,6 +17,7 @@ from ilion.errors import ArtifactError
 from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_head, write_json
 from ilion.storage.ids import check_unique
 from ilion.types import Int64, TextLine
+from ilion.wording import counted
 
 _FINE = 65535
 """Steps along one side of an image."""
@@ -177,6 +178,8 @@ class TextSet:
             ArtifactError: The row is outside the database.
         """
         if not 0 <= row < len(self):
-            raise ArtifactError(f"{self.artifact.folder}: row {row} is outside its {len(self)} images")
+            raise ArtifactError(
+                f"{self.artifact.folder}: row {row} is outside its {counted(len(self), 'image')}"
+            )
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._shards[number].read(row - int(self._starts[number]))

@@ -26,6 +26,7 @@ from ilion.reranking.base import SCORERS, Findings, Scorer, ScorerOptions, mark_
 from ilion.reranking.transport import ITERATIONS, TEMPERATURE, transport
 from ilion.storage.statedict import read_state_dict, write_state_dict
 from ilion.types import Float32, Float64, LocalFeatures, Value
+from ilion.wording import counted
 
 STEEPNESS, LAMBDA = 0.5, 0.5
 """Fusion where the authors' is not known: sigmoid(steepness x score) beside lambda x global similarity."""
@@ -175,7 +176,9 @@ def load(path: Path) -> Elvis:
         f"{name} is not known" for name in state if name not in wanted and not _TRAINING_ONLY.match(name)
     ]
     if wrong:
-        raise ExtractionError(f"{path}: {len(wrong)} tensors do not fit: {'; '.join(wrong[:3])}")
+        raise ExtractionError(
+            f"{path}: {counted(len(wrong), 'tensor does', 'tensors do')} not fit: {'; '.join(wrong[:3])}"
+        )
     return Elvis({name: np.asarray(state[name], np.float64) for name in wanted})
 
 
@@ -212,7 +215,8 @@ class ElvisScorer(Scorer):
         network = load(Path(options.weights))
         if network.local_dim != options.spec.dim:
             raise ConfigError(
-                f"{options.weights}: this network takes descriptors of {network.local_dim} numbers; "
+                f"{options.weights}: this network takes descriptors of "
+                f"{counted(network.local_dim, 'number')}; "
                 f"rerank.features = {options.features!r} gives {options.spec.dim}"
             )
         return cls(network), {"steepness": STEEPNESS}

@@ -20,6 +20,7 @@ from ilion.reranking.matching import Matches, unit_rows
 from ilion.reranking.scorers import Matcher
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Float32, LocalFeatures
+from ilion.wording import counted
 
 Tensor = Any
 
@@ -115,7 +116,7 @@ class LightGlue:
         if features.descriptors.shape[1:] != (dim,):
             raise ArtifactError(
                 f"lightglue: the descriptors of {what} have shape {features.descriptors.shape}, but it takes "
-                f"{dim} dimensions; use features that are not compressed"
+                f"{counted(dim, 'dimension')}; use features that are not compressed"
             )
         values = unit_rows(features.descriptors) if self._kind.unit else features.descriptors
         given = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError, ConfigError
 from ilion.kernels.hamming import Packed, hamming, least_hamming
 from ilion.types import Float32, Int64, LocalFeatures, Value
+from ilion.wording import counted
 
 Metric = Literal["cosine", "hamming"]
 """How descriptors compare: as directions, or as packed bits."""
@@ -230,7 +231,8 @@ def chamfer_bits(query: Packed, database: Sequence[Packed], *, dims: int, symmet
     """
     if query.shape[1:] != (-(-dims // 8),):
         raise ArtifactError(
-            f"{dims} dimensions are {-(-dims // 8)} bytes; the query's tokens are {query.shape}"
+            f"{counted(dims, 'dimension is', 'dimensions are')} {-(-dims // 8)} "
+            f"bytes; the query's tokens are {query.shape}"
         )
     cosines = np.cos(np.pi / dims * np.arange(dims + 1))
     for number, tokens in enumerate(database):

@@ -26,6 +26,7 @@ from ilion.opening import read_text
 from ilion.storage import write_bytes
 from ilion.storage.statedict import read_state_dict, write_state_dict
 from ilion.types import Float32, Value
+from ilion.wording import counted
 
 Array = Any
 """A NumPy array or a torch tensor: the forward pass is the same for both."""
@@ -275,7 +276,7 @@ class Quari(Value):
         if queries.ndim != 2 or queries.shape[1] != self.config.dim:
             raise ArtifactError(
                 f"descriptors have shape {queries.shape}, but the query-adaptive projection takes "
-                f"{self.config.dim} numbers each; use the model and layer that it was trained with"
+                f"{counted(self.config.dim, 'number')} each; use the model and layer that it was trained with"
             )
         fixed, found = fixed_arrays(self.config), []
         for row in queries:  # one by one, so that a query's results do not depend on the others
@@ -335,7 +336,9 @@ def load(path: Path) -> Quari:
         if not np.allclose(array, state[name], atol=1e-4)
     ]
     if wrong:
-        raise ExtractionError(f"{path}: {len(wrong)} tensors do not fit: {'; '.join(wrong[:3])}")
+        raise ExtractionError(
+            f"{path}: {counted(len(wrong), 'tensor does', 'tensors do')} not fit: {'; '.join(wrong[:3])}"
+        )
     return Quari(config, {name: np.asarray(state[name], np.float32) for name in wanted})
 
 

@@ -32,6 +32,7 @@ from ilion.reranking.quari import (
 from ilion.reranking.watching import hold_out, is_surely_better, photo_precisions
 from ilion.runtime.torch import extra_library, seeded, torch_device
 from ilion.types import Bool, Float32, Float64, Int64
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ class _Sampler:
         if len(self._objects) < 2:
             raise DatasetError(
                 "QuARI training needs two objects with a query and another photo each; "
-                f"got {len(self._objects)} among {len(names)} photos"
+                f"got {len(self._objects)} among {counted(len(names), 'photo')}"
             )
         self._values, self._asks, self._options = values, asks, options
         self._near: dict[int, tuple[Int64, Float32]] = {}

@@ -17,6 +17,7 @@ from ilion.reranking.base import Scorer
 from ilion.runtime.threads import in_order
 from ilion.searching.fusion import by_rank, by_score
 from ilion.types import Bool, Float32, Int64, LocalFeatures, Ranking, Value
+from ilion.wording import counted
 
 Fusion = Literal["score", "rank"]
 Progress = Callable[[int, int], None]
@@ -98,7 +99,10 @@ def gather(
         ArtifactError: There are not as many query features as queries, or an image has no stored features.
     """
     if len(queries) != len(ranking.query_ids):
-        raise ArtifactError(f"local features of {len(queries)} queries for {len(ranking.query_ids)} rankings")
+        raise ArtifactError(
+            f"local features of {counted(len(queries), 'query', 'queries')} "
+            f"for {len(ranking.query_ids)} rankings"
+        )
     size = min(shortlist, ranking.indices.shape[1])
     rows = ranking.indices[:, :size].copy()
     inliers = np.zeros(rows.shape, np.int64)
@@ -115,7 +119,8 @@ def gather(
             if given.shape != (len(images),) or given.dtype.kind not in "fiu" or np.isinf(given).any():
                 raise ConfigError(
                     f"{type(scorer).__name__}.score gave {given.dtype} scores of shape {given.shape} for "
-                    f"{len(images)} images; it gives a number for each, or NaN where nothing can be said"
+                    f"{counted(len(images), 'image')}; it gives a number for "
+                    "each, or NaN where nothing can be said"
                 )
             here = (q, slice(start, start + len(images)))
             inliers[here], scores[here] = found.inliers, found.scores

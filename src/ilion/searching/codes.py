@@ -41,6 +41,7 @@ from ilion.storage import (
     write_json,
 )
 from ilion.types import Float32
+from ilion.wording import counted
 
 Codes = NDArray[np.uint8]
 
@@ -136,7 +137,7 @@ class Coder:
             )
         if code.kind == "pq" and 2 * code.size > min(dim, MAX_DIMS):
             raise ConfigError(
-                f"search.code = '{code}' needs {2 * code.size} dimensions, descriptors have {dim}"
+                f"search.code = '{code}' needs {counted(2 * code.size, 'dimension')}, descriptors have {dim}"
             )
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = sample - mean
@@ -188,7 +189,9 @@ class Coder:
             if self.code.kind == "pq":
                 index = faiss.IndexPQ(self.dims, 2 * self.code.size, 4, metric)
                 if len(self.learnt) != index.pq.centroids.size():
-                    raise ArtifactError(f"a {self.code} code with {len(self.learnt)} numbers as centres")
+                    raise ArtifactError(
+                        f"a {self.code} code with {counted(len(self.learnt), 'number')} as centres"
+                    )
                 faiss.copy_array_to_vector(self.learnt, index.pq.centroids)
             elif self.code.kind == "sq":
                 index = _scalar(self.code, self.dims)
@@ -198,7 +201,7 @@ class Coder:
                 faiss.copy_array_to_vector(np.zeros(self.dims, np.float32), index.center)
         except RuntimeError as error:
             raise ArtifactError(
-                f"a {self.code} code of {self.dims} dimensions is not possible: {error}"
+                f"a {self.code} code of {counted(self.dims, 'dimension')} is not possible: {error}"
             ) from None
         index.is_trained = True
         return index

@@ -15,6 +15,7 @@ from ilion.searching.engines import ENGINES
 from ilion.searching.exact import Database, Progress, check_queries
 from ilion.searching.scoring import Dense, measure_norms, score_pairs
 from ilion.types import Float32, Int64, Ranking
+from ilion.wording import counted
 
 GROUP_ROWS = 2**21
 """Codes in memory at once: 128 MiB at 64 bytes, and as much again while they are packed."""
@@ -55,7 +56,7 @@ def search_compressed(
     check_queries(query_ids, queries, k)
     total = len(database.ids)
     if len(codes) != total:
-        raise ArtifactError(f"{len(codes)} codes for {total} descriptors")
+        raise ArtifactError(f"{counted(len(codes), 'code')} for {counted(total, 'descriptor')}")
     if queries.shape[1] != len(codes.coder.mean):
         raise ArtifactError(
             f"queries have {queries.shape[1]} dimensions, the database {len(codes.coder.mean)}; "

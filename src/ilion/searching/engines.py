@@ -18,6 +18,7 @@ from ilion.errors import ConfigError
 from ilion.registry import Part, Registry, said_by
 from ilion.storage import DescriptorSet
 from ilion.types import Float32, Ranking
+from ilion.wording import counted
 
 Engine = Callable[..., Ranking]
 ENGINES: Registry[Engine] = Registry("search method", __package__)
@@ -57,5 +58,7 @@ def rank_with(
     if ranking.query_ids != tuple(query_ids) or not (ids is database.ids or list(ids) == list(database.ids)):
         raise ConfigError(f"{name} returned a ranking of other queries, or over another database")
     if ranking.indices.shape[1] > k:
-        raise ConfigError(f"{name} returned {ranking.indices.shape[1]} results a query, asked for {k}")
+        raise ConfigError(
+            f"{name} returned {counted(ranking.indices.shape[1], 'result')} a query, asked for {k}"
+        )
     return ranking

@@ -37,6 +37,7 @@ from ilion.searching.lowbit import Lowbit
 from ilion.searching.lowbit_compiled import Compiled
 from ilion.searching.scoring import LARGEST_NORM, Dense, Few, Filtered, Kernel, Torch, rows_at_once
 from ilion.types import Float32, Int64, Ranking
+from ilion.wording import counted
 
 SAMPLE_VALUES = 2**22
 """Values of the database in the sample (16 MiB): 8,192 rows of 512 dimensions."""
@@ -156,7 +157,7 @@ def check_queries(query_ids: Sequence[str], queries: Float32, k: int) -> None:
     if k < 1:
         raise ArtifactError(f"k must be at least 1, got {k}")
     if queries.ndim != 2 or len(query_ids) != len(queries):
-        raise ArtifactError(f"{len(query_ids)} query ids for descriptors of shape {queries.shape}")
+        raise ArtifactError(f"{counted(len(query_ids), 'query id')} for descriptors of shape {queries.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         sound = np.einsum("qd,qd->q", queries, queries) < LARGEST_NORM**2
     if not sound.all():
@@ -343,7 +344,7 @@ class _Scan:
             start, block = item
             if block.shape[1] != dim:
                 raise ArtifactError(
-                    f"queries have {dim} dimensions, the database {block.shape[1]}; "
+                    f"queries have {counted(dim, 'dimension')}, the database {block.shape[1]}; "
                     "extract both with the same model"
                 )
             for first in range(0, len(block), step):
@@ -358,7 +359,9 @@ class _Scan:
             done = start + len(block)
             self.progress(done)
         if done != self.total:
-            raise ArtifactError(f"the database has {self.total} ids but {done} descriptors")
+            raise ArtifactError(
+                f"the database has {counted(self.total, 'id')} but {counted(done, 'descriptor')}"
+            )
 
     def _numbered(self) -> Iterator[tuple[int, NDArray[Any]]]:
         start = 0

@@ -8,7 +8,6 @@ is what a later visit gains. Asked against photos that were added is also who se
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from ilion.errors import DatasetError
 from ilion.evaluation.intervals import bootstrap_means, group, percentiles
 from ilion.outcome import Interval
 from ilion.pipeline import Progress
-from ilion.serve.feedback import Confirmed, Feedback
+from ilion.serve.feedback import Confirmed, Feedback, trying
 from ilion.serve.index import Index
 from ilion.serve.photos import NewPhoto, digest_of
 from ilion.serve.tables import FILE
@@ -161,8 +160,8 @@ def _try(
     index: Index, confirmed: Sequence[Confirmed], halves: Mapping[str, int], progress: Progress | None
 ) -> tuple[Float64, Float64]:
     """Return one over the rank of the right object for every search, before and after."""
-    with tempfile.TemporaryDirectory(dir=index.folder, prefix=".trial-") as folder:
-        trial = _copy(index, Path(folder) / "index")
+    with trying(index.folder) as folder:
+        trial = _copy(index, folder)
         before = np.array([_reciprocal(trial, found) for found in confirmed])
         after = before.copy()
         for half in (0, 1):

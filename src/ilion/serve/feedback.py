@@ -7,24 +7,28 @@ judged is kept as long as one that somebody did; after the retention time both a
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ilion import storage
 from ilion.errors import ArtifactError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.opening import parse_json
+from ilion.opening import parse_json, writing_folder
 from ilion.serve.answers import Answer
 from ilion.serve.index import Index
 from ilion.storage.sqlite import Connection, connect
 from ilion.types import Value
+from ilion.wording import counted
 
 FILE = "feedback.sqlite"
+TRIAL = ".trial"
+"""Folder in that of an index, with the copy on which confirmed photos are tried."""
 DAY = 86_400.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS searches (
@@ -49,6 +53,25 @@ CREATE TABLE IF NOT EXISTS verdicts (
     PRIMARY KEY (search, photo)
 );
 """
+
+
+@contextmanager
+def trying(folder: Path) -> Iterator[Path]:
+    """Give a place for a copy of an index to try something on; nothing stays of it, nor of a killed trial.
+
+    Args:
+        folder: Folder of the index.
+
+    Raises:
+        ArtifactError: Another process tries something, or the folder cannot be written.
+    """
+    place = folder / TRIAL
+    with storage.locked(place):
+        shutil.rmtree(place / "index", ignore_errors=True)
+        try:
+            yield place / "index"
+        finally:
+            shutil.rmtree(place / "index", ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -170,6 +193,10 @@ class Feedback:
         Returns:
             Number of searches.
         """
+        if (self.path.parent / TRIAL).exists():
+            # a trial that was killed left a copy of confirmed photos; one that goes on deletes its own
+            with suppress(ArtifactError), trying(self.path.parent):
+                pass
         with self._lock, closing(self._open()) as connection:
             if names is None:
                 done = connection.execute("DELETE FROM searches WHERE asked < ?", (before,)).rowcount
@@ -231,26 +258,27 @@ class Feedback:
         if folder.exists() and any(folder.iterdir()):
             raise DatasetError(f"{folder}: is not empty; name a new folder")
         confirmed, unconfirmed, without = self.confirmed()
-        rows = ["file,object,role,x,y,width,height"]
-        for number, found in enumerate(confirmed):
-            file = f"queries/{number:05d}-{found.search[:8]}{_ending(found.photo)}"
-            storage.write_bytes(folder / file, found.photo)
-            rows.append(f"{file},{_cell(found.object)},query,{found.box or ',,,'}")
         objects = {found.object for found in confirmed}
         if not confirmed:
             raise DatasetError(
-                f"{self.path}: none of {unconfirmed + without} searches was confirmed by a photo of a named "
-                "object"
+                f"{self.path}: none of {counted(unconfirmed + without, 'search', 'searches')} "
+                "was confirmed by a photo of a named object"
             )
-        photos = 0
-        for _, source, views in index.photos():
-            data = source.read()
-            file = f"photos/{photos:07d}{_ending(data)}"
-            storage.write_bytes(folder / file, data)
-            own = sorted({view for view in views if view in objects})
-            rows += [f"{file},{_cell(view)},positive,,,," for view in own] or [f"{file},,distractor,,,,"]
-            photos += 1
-        storage.write_bytes(folder / "photos.csv", ("\n".join(rows) + "\n").encode())
+        rows = ["file,object,role,x,y,width,height"]
+        with writing_folder(folder) as aside:
+            for number, found in enumerate(confirmed):
+                file = f"queries/{number:05d}-{found.search[:8]}{_ending(found.photo)}"
+                storage.write_bytes(aside / file, found.photo)
+                rows.append(f"{file},{_cell(found.object)},query,{found.box or ',,,'}")
+            photos = 0
+            for _, source, views in index.photos():
+                data = source.read()
+                file = f"photos/{photos:07d}{_ending(data)}"
+                storage.write_bytes(aside / file, data)
+                own = sorted({view for view in views if view in objects})
+                rows += [f"{file},{_cell(view)},positive,,,," for view in own] or [f"{file},,distractor,,,,"]
+                photos += 1
+            storage.write_bytes(aside / "photos.csv", ("\n".join(rows) + "\n").encode())
         return Exported(len(confirmed), len(objects), photos, unconfirmed, without)
 
 

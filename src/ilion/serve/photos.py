@@ -30,6 +30,7 @@ from ilion.types import (
     Source,
     TarSource,
 )
+from ilion.wording import counted
 
 THUMBNAIL = 256
 """Longer side of a thumbnail, pixels."""
@@ -238,7 +239,8 @@ def _folder(folder: Path, objects: bool, prefix: str) -> Iterator[NewPhoto]:
             others.append(name)
     if others:
         names = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-        log.warning("%s: %d files have no ending of a photo and are not read: %s", folder, len(others), names)
+        unread = "file has no ending of a photo and is", "files have no ending of a photo and are"
+        log.warning("%s: %s not read: %s", folder, counted(len(others), *unread), names)
     _refuse(listing)
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from ilion.errors import ConfigError
+from ilion.wording import counted
 
 LONGEST = 2000
 """Characters of a filter."""
@@ -63,7 +64,7 @@ def parse_where(text: str, known: Collection[str] | None = None) -> Condition:
     ilion.errors.ConfigError: filter 'colour =': a value is missing at the end
     """
     if len(text) > LONGEST:
-        raise ConfigError(f"the filter has {len(text)} characters; at most {LONGEST} are read")
+        raise ConfigError(f"the filter has {counted(len(text), 'character')}; at most {LONGEST} are read")
     parser = _Parser(text)
     condition = parser.parse()
     if known is not None:

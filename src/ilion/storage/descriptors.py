@@ -37,6 +37,7 @@ from ilion.storage.ids import (
 )
 from ilion.storage.seals import Check
 from ilion.types import Descriptors, Float32, Int64, Value
+from ilion.wording import counted
 
 OPEN = 128
 """Shards that are mapped at once: each takes a file descriptor, and a process is given few (often 1,024)."""
@@ -277,7 +278,9 @@ def _read_head(artifact: Artifact, key: str) -> tuple[list[str], _Shape]:
     head: ShardHead = read_json(artifact.folder / f"{key}.ids.json", ShardHead)
     ids, shape = head["ids"], _Shape(*head["shape"])
     if len(ids) != shape.rows:
-        raise ArtifactError(f"{artifact.folder / key}.ids.json: {len(ids)} ids for {shape.rows} descriptors")
+        raise ArtifactError(
+            f"{artifact.folder / key}.ids.json: {counted(len(ids), 'id')} for {shape.rows} descriptors"
+        )
     return ids, shape
 
 
@@ -298,7 +301,9 @@ def _subset(
     check_unique(artifact.folder, kept)
     if len(wanted) != len(kept):
         missing = sorted(wanted.keys() - set(kept))
-        raise ArtifactError(f"{len(missing)} ids of the subset have no descriptor, such as {missing[0]!r}")
+        raise ArtifactError(
+            f"{counted(len(missing), 'id')} of the subset have no descriptor, such as {missing[0]!r}"
+        )
     return shapes, np.concatenate(rows), tuple(kept)
 
 

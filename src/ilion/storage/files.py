@@ -37,6 +37,7 @@ from ilion.opening import (
     writing,
 )
 from ilion.storage.seals import PARSING, Check, check_array, check_head, npy_header, seal_head
+from ilion.wording import counted
 
 _DAMAGE = (
     ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError, RecursionError,
@@ -152,7 +153,7 @@ def read_array(
 def _check_form(where: Path | str, array: NDArray[Any], form: Form | None) -> None:
     if form is not None and (array.dtype.kind not in form[0] or array.ndim != form[1]):
         raise ArtifactError(
-            f"{where}: damaged ({array.dtype} in {array.ndim} dimensions); delete it and run again"
+            f"{where}: damaged ({array.dtype} in {counted(array.ndim, 'dimension')}); delete it and run again"
         )
 
 

@@ -26,6 +26,7 @@ from ilion.opening import writing
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
 from ilion.storage.files import read_json, release_pages, write_json
 from ilion.types import Int64
+from ilion.wording import counted
 
 IN_MEMORY = 100_000
 """Ids that are held as a tuple, about 10 MB of them; more are a list on disk."""
@@ -60,7 +61,7 @@ class StoredIds(Sequence[str]):
         try:
             return self._one(range(len(self))[row])
         except IndexError:
-            raise IndexError(f"row {row} is outside {len(self)} ids") from None
+            raise IndexError(f"row {row} is outside {counted(len(self), 'id')}") from None
 
     def _one(self, row: int) -> str:
         return self.part(row, row + 1)[0]
@@ -77,7 +78,7 @@ class StoredIds(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self)} ids>"
+        return f"<{type(self).__name__} of {counted(len(self), 'id')}>"
 
 
 Ids: TypeAlias = tuple[str, ...] | StoredIds

@@ -16,6 +16,7 @@ import numpy as np
 
 from ilion.errors import ArtifactError
 from ilion.opening import MOST_BYTES, read_bytes
+from ilion.wording import counted
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
@@ -103,7 +104,7 @@ class _Reader:
         _, name, at = self.element(data, at)
         count = math.prod(shape)
         if kind in (_CELL, _STRUCT) and count > len(data):
-            raise ValueError(f"a cell or struct of {count} parts has {len(data)} bytes")
+            raise ValueError(f"a cell or struct of {counted(count, 'part')} has {len(data)} bytes")
         value: Any
         if kind == _CELL:
             value = []
@@ -121,7 +122,7 @@ class _Reader:
                 raise ValueError(f"numbers are of type {of}")
             numbers = np.frombuffer(content, f"{self.order}{_NUMBERS[of]}")
             if len(numbers) != count:
-                raise ValueError(f"an array of shape {shape} has {len(numbers)} numbers")
+                raise ValueError(f"an array of shape {shape} has {counted(len(numbers), 'number')}")
             value = numbers.astype(_CLASSES[kind]).reshape(shape, order="F")
         else:
             raise ValueError(

@@ -27,6 +27,7 @@ from ilion.errors import ArtifactError
 from ilion.opening import open_regular
 from ilion.storage import write_bytes
 from ilion.storage.pickles import scan
+from ilion.wording import counted
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {
@@ -202,7 +203,7 @@ def _read_legacy(file: IO[bytes]) -> tuple[Any, _Memory]:
         storage = unpickler.storages[key]
         length = int.from_bytes(file.read(8), "little")
         if length > os.fstat(file.fileno()).st_size:
-            raise EOFError(f"storage {key} has {length} values")
+            raise EOFError(f"storage {key} has {counted(length, 'value')}")
         data = file.read(length * storage.dtype.itemsize)
         if len(data) != length * storage.dtype.itemsize:
             raise EOFError(f"storage {key} ends after {len(data)} bytes")

@@ -26,6 +26,7 @@ from ilion.opening import read_text
 from ilion.synthetic.photos import BLOCK, Settings, distractor, positive, query
 from ilion.synthetic.plan import DistractorFormat, Plan, check, claim
 from ilion.synthetic.texts import describe
+from ilion.wording import counted
 
 Progress = Callable[[int, int], None]
 Advance = Callable[[int], None]
@@ -55,10 +56,11 @@ class SyntheticSummary:
     kept: int
 
     def __str__(self) -> str:
-        kept = f" ({self.kept:,} images were there already)" if self.kept else ""
+        kept = f" ({counted(self.kept, 'image was', 'images were')} there already)" if self.kept else ""
         return (
-            f"{self.folder}: {self.instances:,} instances with an image and a text query each, "
-            f"{self.positives:,} positives, {self.distractors:,} distractors in {self.shards:,} shards{kept}"
+            f"{self.folder}: {counted(self.instances, 'instance')} with an image and a text query each, "
+            f"{counted(self.positives, 'positive')}, {counted(self.distractors, 'distractor')} "
+            f"in {counted(self.shards, 'shard')}{kept}"
         )
 
 

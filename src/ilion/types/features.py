@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.types.basics import Float32, Int64, freeze
 from ilion.types.printing import Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Descriptors(Value):
                 f"descriptors must be (N, D) float16 or float32, got {self.values.shape} {self.values.dtype}"
             )
         if len(self.ids) != len(self.values):
-            raise ArtifactError(f"{len(self.ids)} ids for {len(self.values)} descriptors")
+            raise ArtifactError(
+                f"{counted(len(self.ids), 'id')} for {counted(len(self.values), 'descriptor')}"
+            )
         if not isinstance(self.values, np.memmap) and not np.isfinite(self.values).all():
             rows = np.flatnonzero(~np.isfinite(self.values).all(axis=1))
             raise ArtifactError(

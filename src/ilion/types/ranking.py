@@ -14,6 +14,7 @@ from ilion.errors import ArtifactError
 from ilion.types.basics import Float32, Int64, Where, freeze
 from ilion.types.printing import Value
 from ilion.types.trec import read_trec, write_trec
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Ranking(Value):
         k = self.indices.shape[1] if self.indices.ndim == 2 else -1
         if self.indices.shape != (q, k) or self.similarities.shape != (q, k) or self.counts.shape != (q,):
             raise ArtifactError(
-                f"ranking of {q} queries: indices {self.indices.shape}, similarities "
+                f"ranking of {counted(q, 'query', 'queries')}: indices {self.indices.shape}, similarities "
                 f"{self.similarities.shape}, counts {self.counts.shape} do not fit together"
             )
         if len(set(self.query_ids)) != q:
@@ -176,7 +177,8 @@ class Ranking(Value):
         ascending = sum(min(each) >= 0 for each in telling)
         if 2 * ascending > len(telling):
             raise ArtifactError(
-                f"{path}: similarities ascend along the ranks of {ascending} of {len(table)} queries, as "
+                f"{path}: similarities ascend along the ranks of {ascending} of "
+                f"{counted(len(table), 'query', 'queries')}, as "
                 "distances do; they must be higher for what is better: write negative distances"
             )
         return cls.from_dict(table, database_ids)

@@ -356,4 +356,11 @@ def test_new_dataset_overwrites_nothing(tmp_path: Path, save: Save) -> None:
         new_dataset(file / "below")
     assert file.read_text() == "mine"
     (tmp_path / "there").mkdir()
-    assert new_dataset(tmp_path / "there")
+    made = new_dataset(tmp_path / "there")
+    (tmp_path / "there" / "photos.csv").unlink()  # a kill or a full disk: the same again finishes it
+    assert new_dataset(tmp_path / "there") == made
+    assert all(path.exists() for path in made)
+    with (tmp_path / "there" / "objects.csv").open("a") as table:
+        table.write("cup,a cup,\n")
+    with pytest.raises(DatasetError, match="is not empty; name a new folder"):
+        new_dataset(tmp_path / "there")

@@ -129,7 +129,7 @@ class Evil:
             lambda c: {**c, "imlist": [*c["imlist"], c["imlist"][0]]},
             "lists a image twice|lists an image twice",
         ),
-        (lambda c: {**c, "imlist": [*c["imlist"], "gone"]}, "lacks 1 photos .* such as 'gone'"),
+        (lambda c: {**c, "imlist": [*c["imlist"], "gone"]}, "lacks 1 photo .* such as 'gone'"),
     ],
 )
 def test_what_is_wrong_with_annotations_is_said(

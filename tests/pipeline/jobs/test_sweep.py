@@ -161,7 +161,7 @@ def test_failures_are_listed_and_the_others_go_on(folder: Path, tmp_path: Path) 
     assert "a budget of 100 bytes an image holds" in html
     stored = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert stored["failed"][0]["settings"] == {"rerank.budget": "100"}
-    with pytest.raises(ConfigError, match="none of the 1 runs of the sweep worked"):
+    with pytest.raises(ConfigError, match="none of the 1 run of the sweep worked"):
         api.sweep(folder / "experiment.toml", ["rerank.budget=100"], (), tmp_path / "none")
 
 

@@ -166,7 +166,7 @@ def test_a_photo_and_a_text_are_asked_together(texts: Path, tmp_path: Path) -> N
 def test_a_photo_without_a_text_is_said(texts: Path, tmp_path: Path) -> None:
     next(texts.rglob("T001.txt")).unlink()
     config = experiment(texts, tmp_path / "out", dataset={"queries": "image+text"}, reading={"use": "only"})
-    with pytest.raises(DatasetError, match="1 queries have no text"):
+    with pytest.raises(DatasetError, match="1 query has no text"):
         api.evaluate(config)
 
 
@@ -287,7 +287,7 @@ def test_rank_fusion_prefers_what_both_lists_have() -> None:
 
 
 def test_evidence_for_other_queries_is_refused() -> None:
-    with pytest.raises(ArtifactError, match="0 lists of evidence for 1 queries"):
+    with pytest.raises(ArtifactError, match="0 lists of evidence for 1 query"):
         combine(ranking([[0]], [[1.0]]), [], None)
 
 

@@ -114,7 +114,7 @@ def test_images_that_show_nothing_or_one_keypoint_are_handled() -> None:
     for query in (empty, one, features(1, 40)):
         found = gather(before, [query], Stored([empty, one, features(1, 40)]), Matcher())
         assert found.inliers[0, :2].tolist() == [0, 0]
-    with pytest.raises(ArtifactError, match="local features of 1 queries for 2 rankings"):
+    with pytest.raises(ArtifactError, match="local features of 1 query for 2 rankings"):
         gather(ranking([[0], [0]], 1), [empty], Stored([empty]), Matcher())
 
 

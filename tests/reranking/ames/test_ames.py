@@ -388,7 +388,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load(path)
     del weights["decoder.layers.1.norm2.bias"]
     torch.save(weights, path)
-    with pytest.raises(ExtractionError, match=r"1 tensors do not fit.*norm2.bias is missing, not \(16,\)"):
+    with pytest.raises(ExtractionError, match=r"1 tensor does not fit.*norm2.bias is missing, not \(16,\)"):
         load(path)
 
 

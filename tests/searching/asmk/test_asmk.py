@@ -385,7 +385,7 @@ def test_wrong_calls_are_said(codebook: asmk.Codebook, tmp_path: Path) -> None:
     found_in = database(tmp_path, codebook, [draw(0)])
     with pytest.raises(ArtifactError, match="k must be at least 1, got 0"):
         search([draw(0)], found_in, k=0)
-    with pytest.raises(ArtifactError, match="2 query ids for the features of 1 queries"):
+    with pytest.raises(ArtifactError, match="2 query ids for the features of 1 query"):
         asmk.search_postings(["a", "b"], [draw(0)], found_in)
     other = replace(draw(0), descriptors=np.zeros((40, 8), np.float32))
     with pytest.raises(ArtifactError, match="the codebook was learnt from 16 dimensions"):

@@ -246,12 +246,12 @@ def render_time(facts: TimeFacts) -> Iterator[str]:
     """Yield what the rule of time says, line by line."""
     yield "  rule of time: a photo that is older than an object cannot show it"
     stated = f"{facts.dated:,} by a table, {facts.declared:,} by a declared limit"
-    yield f"    {facts.objects:,} objects: {stated}, {len(facts.undated):,} without a day"
+    yield f"    {counted(facts.objects, 'object')}: {stated}, {len(facts.undated):,} without a day"
     for source, counts in facts.sources.items():
         parts = ", ".join(f"{n:,} {standing}" for standing, n in sorted(counts.items()))
-        yield f"    {sum(counts.values()):,} distractors dated by {source}: {parts}"
+        yield f"    {counted(sum(counts.values()), 'distractor')} dated by {source}: {parts}"
     photos = counted(facts.labelled, "photo of an object is", "photos of objects are")
     yield f"    {photos} covered by labels, not by days"
     unproven = facts.photos - facts.proven
     verdict = "every one is proven" if not unproven else f"{unproven:,} are unproven"
-    yield f"    {facts.proven:,} of {facts.photos:,} distractors cannot show any object; {verdict}"
+    yield f"    {facts.proven:,} of {counted(facts.photos, 'distractor')} cannot show any object; {verdict}"

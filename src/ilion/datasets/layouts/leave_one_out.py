@@ -231,7 +231,9 @@ def _partition(folder: Path) -> Path | None:
 
 def _fits(path: Path, line: list[str], size: int) -> bool:
     if len(line) != size:
-        raise DatasetError(f"{path}: the line {' '.join(line)!r:.80} has {len(line)} values, not {size}")
+        raise DatasetError(
+            f"{path}: the line {' '.join(line)!r:.80} has {counted(len(line), 'value')}, not {size}"
+        )
     return True
 
 

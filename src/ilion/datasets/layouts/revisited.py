@@ -97,7 +97,10 @@ class Annotations:
         self.images, self.queries = (_texts(content[name], path) for name in ("imlist", "qimlist"))
         truth = list(content["gnd"])
         if len(truth) != len(self.queries) or not all(isinstance(each, dict) for each in truth):
-            raise DatasetError(f"{path}: has {len(truth)} entries in gnd for {len(self.queries)} queries")
+            raise DatasetError(
+                f"{path}: has {counted(len(truth), 'entry', 'entries')} in gnd for "
+                f"{counted(len(self.queries), 'query', 'queries')}"
+            )
         self.truth: dict[str, dict[str, Any]] = dict(zip(self.queries, truth, strict=True))
         for what, names in (("image", self.images), ("query", self.queries)):
             if len(set(names)) != len(names):
@@ -118,7 +121,7 @@ class Annotations:
         if not len(corners):
             return ()
         if len(corners) != 4:
-            raise DatasetError(f"{self.path}: bbx of {query!r} has {len(corners)} numbers, not 4")
+            raise DatasetError(f"{self.path}: bbx of {query!r} has {counted(len(corners), 'number')}, not 4")
         left, top, right, bottom = corners.tolist()
         return (Box(left, top, right - left, bottom - top),)
 
@@ -200,7 +203,8 @@ def find_images(folder: Path, names: Sequence[str]) -> dict[str, Path] | None:
     missing = [name for name in names if name not in files]
     if missing:
         raise DatasetError(
-            f"{folder}: lacks {len(missing)} photos that the annotations list, such as {missing[0]!r}; fetch "
+            f"{folder}: lacks {counted(len(missing), 'photo')} that the annotations "
+            f"list, such as {missing[0]!r}; fetch "
             "them again"
         )
     return {name: files[name] for name in names}

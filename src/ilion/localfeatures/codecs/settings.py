@@ -15,6 +15,7 @@ from ilion.localfeatures.codecs.layout import OVERHEAD, PLACE, Layout, count_fit
 from ilion.localfeatures.codecs.plain import RawCode
 from ilion.runtime.threads import single_threaded_products
 from ilion.types import LocalFeatures, Metric
+from ilion.wording import counted
 
 SAMPLE = 50_000
 """Most descriptors that codecs are learnt on; more do not change the accuracy."""
@@ -62,7 +63,8 @@ def settings_for(
     kept = min(count_fitting(budget, size), features)
     if kept < min(LEAST_FEATURES, features):
         raise ConfigError(
-            f"a budget of {budget} bytes an image holds {max(kept, 0)} features of {size} bytes; give it at "
+            f"a budget of {budget} bytes an image holds {counted(max(kept, 0), 'feature')} "
+            f"of {size} bytes; give it at "
             f"least {LEAST_FEATURES * (size + PLACE) + OVERHEAD}"
         )
     return CodecSettings(kind, given, features=kept, position=8, shape=4, score=0)
@@ -110,7 +112,8 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
     descriptors = _descriptors(full, metric, seed)
     if len(descriptors) < make.least_sample:
         raise ExtractionError(
-            f"the sample of the database shows only {len(descriptors)} local features, too few to learn the "
+            f"the sample of the database shows only {counted(len(descriptors), 'local feature')}, "
+            "too few to learn the "
             f"codec {settings.kind!r} ({make.least_sample} are needed); use 'uint8' or 'raw'"
         )
     with single_threaded_products():

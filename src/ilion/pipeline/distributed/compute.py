@@ -24,6 +24,7 @@ from ilion.storage import Artifact, fingerprint
 from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
 from ilion.tasks.base import Advance
 from ilion.types import Shard
+from ilion.wording import counted
 
 _NUMBER = re.compile(r"_\d{5}$")
 _SHOWN = 10
@@ -121,7 +122,8 @@ def do_shards(
     if experiment.sealed:
         if left:
             raise ArtifactError(
-                f"{artifact.folder}: {len(left)} of {len(keys)} parts are missing, such as {left[0]!r}; make "
+                f"{artifact.folder}: {len(left)} of {counted(len(keys), 'part')} "
+                f"are missing, such as {left[0]!r}; make "
                 "the index again, or undo what was deleted"
             )
         return keys, True, ()
@@ -246,7 +248,7 @@ def _do(
 
 
 def _failed(stage: str, failures: Sequence[Failure], total: int) -> str:
-    lines = [f"{stage}: {len(failures)} of {total} parts failed:"]
+    lines = [f"{stage}: {len(failures)} of {counted(total, 'part')} failed:"]
     lines += [f"  {f.name} (tried {f.attempts} times): {f.error}" for f in failures[:_SHOWN]]
     if len(failures) > _SHOWN:
         lines.append(f"  ... and {len(failures) - _SHOWN} more; 'ilion status' lists them")

@@ -22,6 +22,7 @@ from ilion.pipeline.stages.results import Extraction, Search
 from ilion.registry import short_name
 from ilion.runtime.machine import environment, machine
 from ilion.storage import fingerprint
+from ilion.wording import counted
 
 
 def cost(
@@ -136,7 +137,7 @@ def design(config: ExperimentConfig) -> str:
         if settings.method == "local":
             parts = [f"local features in {settings.local.budget} B"]
         if settings.method == "asmk":
-            parts = [f"ASMK of {short_name(settings.asmk.features)}, {settings.asmk.words} words"]
+            parts = [f"ASMK of {short_name(settings.asmk.features)}, {counted(settings.asmk.words, 'word')}"]
     if use == "fused":
         parts.append("reading")
     if settings.expansion != "none" and use != "only":

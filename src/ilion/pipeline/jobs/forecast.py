@@ -38,6 +38,7 @@ from ilion.pipeline.stages.search import find
 from ilion.storage import fingerprint_of_ids
 from ilion.storage.runs import read_run
 from ilion.types import Bool, GroundTruth, Ranking, RetrievalDataset, Where
+from ilion.wording import counted
 
 
 def forecast(
@@ -225,7 +226,8 @@ def measure_parts(
     wanted = sorted(set(sizes)) or default_sizes(len(joining))
     if wanted[-1] > len(joining):
         raise ConfigError(
-            f"--sizes asks for {wanted[-1]} distractors; the database has {len(joining)} (images that are "
+            f"--sizes asks for {counted(wanted[-1], 'distractor')}; the database "
+            f"has {len(joining)} (images that are "
             "positive or ignored for no query)"
         )
     whole: Any = extracted.database
@@ -265,7 +267,7 @@ def measure_parts(
                 peak_memory=max(measured.peak_memory, stage.peak_memory, after.peak_memory),
             )
         reranked = None if after is None else after.ranking
-        runs.append(_run(f"{size} distractors", experiment, found.ranking, reranked, measured))
+        runs.append(_run(counted(size, "distractor"), experiment, found.ranking, reranked, measured))
         if experiment.progress:
             experiment.progress("sizes", number + 1, len(wanted))
     return runs

@@ -14,6 +14,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ilion.config import ExperimentConfig, check_awake, dump_toml, load_experime
 from ilion.config.poc import FILE, load_poc
 from ilion.datasets import check_dataset, new_dataset, open_dataset
 from ilion.errors import ConfigError, DatasetError, IlionError
-from ilion.opening import full_path
+from ilion.opening import full_path, read_bytes
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.forecast import stages_of
@@ -46,6 +47,7 @@ from ilion.report.decision import write_boxes, write_decision, write_shots
 from ilion.storage.runs import FILE as RUN_FILE
 from ilion.storage.runs import read_threshold
 from ilion.types import Where
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -80,23 +82,27 @@ def new_poc(folder: Where, settings: PocConfig | None = None) -> tuple[ShotList,
     """
     home = Path(folder)
     made: list[Path] = []
-    if (home / FILE).exists():
-        if settings is not None:
-            raise ConfigError(
-                f"{home / FILE}: is there already; edit it and run 'ilion poc new {home}' without options, "
-                "or name a new folder"
-            )
-    else:
+    chosen = settings or PocConfig(name=full_path(home).name)
+    asked = (_HEAD + dump_toml(chosen)).encode()
+    there = read_bytes(home / FILE) if (home / FILE).exists() else b""
+    if there and settings is not None and there != asked:
+        raise ConfigError(
+            f"{home / FILE}: is there already; edit it and run 'ilion poc new {home}' without options, "
+            "or name a new folder"
+        )
+    if not there:
         if home.exists() and (not home.is_dir() or any(home.iterdir())):
             raise DatasetError(f"{home}: is not empty; name a new folder, so that nothing gets overwritten")
-        chosen = settings or PocConfig(name=full_path(home).name)
         home.mkdir(parents=True, exist_ok=True)
-        storage.write_bytes(home / FILE, (_HEAD + dump_toml(chosen)).encode())
+        storage.write_bytes(home / FILE, asked)
         made.append(home / FILE)
-        photos = Path(load_poc(home).photos.folder)
-        if not photos.exists():
-            made += new_dataset(photos, chosen.language)
     config = load_poc(home)
+    photos = Path(config.photos.folder)
+    if not photos.exists() and not there:
+        made += new_dataset(photos, config.language)
+    elif there == asked:  # a full disk or a kill left some of it; where photos are, nothing is done
+        with suppress(DatasetError):
+            new_dataset(photos, config.language)
     shots = list_shots(config, spread_of(config))
     storage.write_json(home / SHOTS, {"format": FORMAT, **_table(shots)})
     storage.write_bytes(home / "shots.csv", _csv(shots))
@@ -276,7 +282,7 @@ def run_poc(
     storage.write_json(home / RESULTS / "designs.json", {"format": FORMAT, "not_run": not_run})
     if not tried:
         name, reason = next(iter(not_run.items()))
-        raise ConfigError(f"none of {len(names)} designs could be run; {name}: {reason}")
+        raise ConfigError(f"none of {counted(len(names), 'design')} could be run; {name}: {reason}")
     return tuple(each.name for each in tried), not_run
 
 

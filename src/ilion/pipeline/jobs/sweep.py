@@ -32,6 +32,7 @@ from ilion.pipeline.stages.rerank import extract_local
 from ilion.report.sweep import write_sweep_report
 from ilion.storage import fingerprint
 from ilion.types import Where
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def sweep(
     results, failed = _run_all(variants, progress)
     if not results:
         raise ConfigError(
-            f"none of the {len(variants)} runs of the sweep worked; the first: {failed[0].error}"
+            f"none of the {counted(len(variants), 'run')} of the sweep worked; the first: {failed[0].error}"
         )
     found = _sum_up(base, axes, variants, results, failed)
     storage.write_json(home / "sweep.json", {"format": FORMAT, **_plain(found)})

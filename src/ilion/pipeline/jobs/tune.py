@@ -18,6 +18,7 @@ from ilion.pipeline.stages.codes import make_codes
 from ilion.pipeline.stages.results import Extraction
 from ilion.searching import Code, search, search_compressed
 from ilion.types import Float32, Ranking, Value
+from ilion.wording import counted
 
 CODES = ("pq32", "pq64", "pq128", "rabitq", "sq4", "sq8")
 """Codes that are tried where none is named."""
@@ -139,7 +140,8 @@ def try_codes(
         fixed = results_needed(experiment.dataset) >= len(database)
         remedy = "its benchmark looks at so many:" if fixed else "lower search.k or"
         raise ArtifactError(
-            f"every one of the {len(database)} images is among the {k} results of a query, so there is "
+            f"every one of the {counted(len(database), 'image')} is among the "
+            f"{counted(k, 'result')} of a query, so there is "
             f"nothing to tune; {remedy} use a larger database"
         )
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)

@@ -230,7 +230,8 @@ def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tupl
     if missing:
         kind = "text" if missing[0].image is None else "image"
         raise DatasetError(
-            f"{found.folder}: {len(missing)} of {len(wanted)} queries have no descriptor, such as "
+            f"{found.folder}: {len(missing)} of {counted(len(wanted), 'query', 'queries')} "
+            "have no descriptor, such as "
             f"{missing[0].id!r}; import the file features_{kind}_queries.hdf5 of the same data set"
         )
     rows = np.array([place[name] for name in found_as.values() if name is not None], np.int64)

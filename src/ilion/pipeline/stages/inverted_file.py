@@ -25,6 +25,7 @@ from ilion.pipeline.stages.results import Prepared
 from ilion.runtime.machine import peak_memory
 from ilion.searching import asmk
 from ilion.types import ImageRecord, Int64, LocalFeatures, Ranking
+from ilion.wording import counted
 
 SAMPLE_PER_IMAGE = 300
 """Features of a sampled image that take part in learning words; more where the sample would be too small."""
@@ -60,7 +61,7 @@ class Index(Prepared):
     def size(self) -> str:
         """What is stored, in words."""
         postings = self.database.postings / max(len(self.database), 1)
-        return f"{len(self.database.codebook)} words, {postings:.0f} postings an image"
+        return f"{counted(len(self.database.codebook), 'word')}, {postings:.0f} postings an image"
 
 
 def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:

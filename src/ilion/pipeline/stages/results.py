@@ -14,6 +14,7 @@ from ilion.outcome import Evaluation, Machine, MissingShard, Skipped
 from ilion.pipeline.experiment import Experiment
 from ilion.storage import DescriptorSet
 from ilion.types import Descriptors, Ranking, Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Extraction(Prepared):
     @property
     def size(self) -> str:
         """What is stored, in words."""
-        return f"{self.database.dim} dimensions"
+        return f"{counted(self.database.dim, 'dimension')}"
 
     @property
     def folder(self) -> Path:

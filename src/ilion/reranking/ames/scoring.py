@@ -16,6 +16,7 @@ from ilion.reranking.ames.weights import load
 from ilion.reranking.base import SCORERS, Findings, Scorer, ScorerOptions, mark_unknown
 from ilion.runtime.torch import extra_library, torch_device
 from ilion.types import Float32, Float64, LocalFeatures
+from ilion.wording import counted
 
 NO_EVIDENCE = -100.0
 """Score of a pair in which one image has no features: no match, yet finite, for whoever calibrates scores."""
@@ -102,7 +103,8 @@ class SetScorer(Scorer):
         model, spec = load(Path(options.weights), activation=options.activation), options.spec
         if model.config.local_dim != spec.dim:
             raise ConfigError(
-                f"{options.weights}: this network takes descriptors of {model.config.local_dim} numbers; "
+                f"{options.weights}: this network takes descriptors of "
+                f"{counted(model.config.local_dim, 'number')}; "
                 f"rerank.features = {options.features!r} gives {spec.dim}"
             )
         published = PUBLISHED_FUSION["dinov2-binary" if model.config.binary else "dinov2"]
@@ -261,7 +263,7 @@ class AmesScorer:
         if not stored and descriptors.shape[1:] != (config.local_dim,):
             raise ArtifactError(
                 f"AMES: the descriptors of {what} have shape {descriptors.shape}, but the network takes "
-                f"{config.local_dim} dimensions; extract the features that it was trained with"
+                f"{counted(config.local_dim, 'dimension')}; extract the features that it was trained with"
             )
         return stored
 

@@ -25,6 +25,7 @@ from ilion.reranking.descent import Progress, descend, start_optimiser
 from ilion.runtime.torch import extra_library, read_torch, torch_device, write_torch
 from ilion.storage import fingerprint
 from ilion.types import Float32, Float64, Int64, LocalFeatures
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -180,10 +181,12 @@ class PairSampler:
         if not self._anchors or len(names) < 2:
             raise DatasetError(
                 f"AMES training needs at least two instances and one with two images; got {len(labels)} "
-                f"images of {len(names)} instances"
+                f"images of {counted(len(names), 'instance')}"
             )
         if neighbours is not None and len(neighbours) != len(labels):
-            raise ArtifactError(f"{len(neighbours)} rows of neighbours for {len(labels)} images")
+            raise ArtifactError(
+                f"{counted(len(neighbours), 'row')} of neighbours for {counted(len(labels), 'image')}"
+            )
         self._options = options
         self._neighbours = neighbours
 
@@ -293,7 +296,7 @@ def _logits(
             if part.shape[1:] != (model.config.local_dim,):
                 raise ArtifactError(
                     f"AMES: descriptors of shape {part.shape}, but the network takes "
-                    f"{model.config.local_dim} dimensions"
+                    f"{counted(model.config.local_dim, 'dimension')}"
                 )
         lengths = torch.tensor([len(part) for part in parts], device=device)
         padded = torch.from_numpy(pad(parts)).to(device)

@@ -12,6 +12,7 @@ from typing import Any
 from ilion.errors import ConfigError, ExtractionError
 from ilion.reranking.ames.network import Ames, AmesConfig, Weights, parameter_shapes
 from ilion.runtime.torch import extra_library, read_torch, write_torch
+from ilion.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -135,4 +136,7 @@ def check_shapes(state: Weights, config: AmesConfig, what: str) -> None:
         if found.get(name) != wanted.get(name)
     ]
     if wrong:
-        raise ExtractionError(f"{what}: {len(wrong)} tensors do not fit {config}: {'; '.join(wrong[:3])}")
+        raise ExtractionError(
+            f"{what}: {counted(len(wrong), 'tensor does', 'tensors do')} not "
+            f"fit {config}: {'; '.join(wrong[:3])}"
+        )

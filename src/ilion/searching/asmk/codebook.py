@@ -19,6 +19,7 @@ from ilion.runtime.clusters import find_nearest, learn_centroids
 from ilion.runtime.threads import single_threaded_products
 from ilion.storage import read_arrays, write_arrays
 from ilion.types import Float32, Int64, LocalFeatures, Value
+from ilion.wording import counted
 
 SAMPLE_PER_WORD = 60
 """Descriptors that take part in k-means for each word; faiss calls fewer than 39 too few."""
@@ -165,8 +166,9 @@ def learn_codebook(
     count = sum(len(part) for part in parts)
     if count < max(4 * words, 2):
         raise ExtractionError(
-            f"the sample shows only {count} local features, too few to learn {words} words; "
-            f"use at most {count // 4} words or a larger sample"
+            f"the sample shows only {counted(count, 'local feature')}, too "
+            f"few to learn {counted(words, 'word')}; "
+            f"use at most {counted(count // 4, 'word')} or a larger sample"
         )
     descriptors = np.concatenate(parts)
     rng = np.random.default_rng(seed)

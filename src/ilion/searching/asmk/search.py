@@ -24,6 +24,7 @@ from ilion.searching.asmk.settings import AsmkSettings, selectivity
 from ilion.searching.asmk.votes import best_votes
 from ilion.searching.engines import ENGINES
 from ilion.types import Bool, Float32, Float64, Int64, LocalFeatures, Ranking
+from ilion.wording import counted
 
 EXACT = 2.0**36
 """Number of steps into which the largest possible value of a match is divided."""
@@ -66,7 +67,10 @@ def search_postings(
     if k < 1:
         raise ArtifactError(f"k must be at least 1, got {k}")
     if len(query_ids) != len(queries):
-        raise ArtifactError(f"{len(query_ids)} query ids for the features of {len(queries)} queries")
+        raise ArtifactError(
+            f"{counted(len(query_ids), 'query id')} for the features of "
+            f"{counted(len(queries), 'query', 'queries')}"
+        )
     settings = settings or AsmkSettings()
     shown = None
     if allowed is not None:

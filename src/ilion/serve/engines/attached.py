@@ -22,6 +22,7 @@ from ilion.searching import search
 from ilion.serve.engines.base import MOST, Engine, open_engine
 from ilion.storage import read_json, write_json
 from ilion.types import Float32, Int64, Ranking, Value
+from ilion.wording import counted
 
 FILE = "engine.json"
 FEW = 50_000
@@ -149,7 +150,8 @@ class Attached(Value):
             asked *= 2  # what does not count took places
         if (kept < min(wanted, MOST)).any():
             raise ArtifactError(
-                f"the engine has {int(kept.min())} of {wanted} results, so it lost vectors; attach it again: "
+                f"the engine has {int(kept.min())} of {counted(wanted, 'result')}, "
+                "so it lost vectors; attach it again: "
                 "ilion index INDEX --engine URI"
             )
         return _ranking(ids, database.ids, rows, values, wanted)
