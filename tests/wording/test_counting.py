@@ -35,7 +35,6 @@ NO_NUMBERS = {
     "len(labels) images": "no fewer than a training has",
     "MOST_MEMBERS members": "a limit",
     "size objects": "a limit",
-    "found.wanted_distractors distractors": "what is wanted, which is hundreds",
     "len(inner) values": "a form that developers see",
 }
 """Values before a plural that cannot be 1 where a user reads them, and why."""

@@ -312,7 +312,8 @@ def what_next(
     where = f" as {of['cell']}" if "cell" in of else ""
     what = f"{of['design']} pays there" if "cell" in of else f"{of['design']} is worth its higher price"
     text = (
-        f"Next, photograph about {counted(more, 'further object')}{where}: if its gain is as it seems, that settles "
+        f"Next, photograph about {counted(more, 'further object')}{where}: "
+        "if its gain is as it seems, that settles "
         f"in 4 of 5 cases whether {what}."
     )
     return Statement("next", True, "", {**of, "objects": more}, text)
