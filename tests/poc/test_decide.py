@@ -239,7 +239,11 @@ def test_next_comes_what_settles_most_searches_for_an_object() -> None:
     assert what_next([(0.5, often), (0.05, cheap)], ()).values["cell"] == "often"
     assert what_next([(0.5, often), (0.0, cheap)], ()).values["cell"] == "often"
     dearer = what_next([(0.5, often)], [("local-4k", Estimate(0.1, 0.0, 0.2, 20, 40), 30)])
-    assert dearer.values == {"design": "local-4k", "objects": 30}
+    assert dearer.values == {"design": "local-4k", "objects": 30, "settles": True}
+    few = open_verdict("few", 5, objects=5)
+    assert what_next([(0.5, few), (0.1, often)], ()).values["cell"] == "often"
+    assert "before anything can be said" in what_next([(0.5, few)], ()).text
+    assert not what_next([(0.5, few)], ()).values["settles"]
     assert what_next((), ()).withheld == "no-difference"
     far = open_verdict("far", FARTHEST * 20 + 1)
     assert (what_next([(1.0, far)], ()).said, what_next([(1.0, far)], ()).withheld) == (False, "far")

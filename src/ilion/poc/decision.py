@@ -179,9 +179,9 @@ class Statement:
             baseline, rivals), ``change-share`` (cells, share with low and high, cheaper, dearer),
             ``change-gain`` (design, gain, break_even), ``pays-in`` (design, cells), ``fails-in`` (design,
             cell, first), ``costs`` (design, bytes_per_photo, ms_per_search, monthly_cost, monthly_photos,
-            monthly_at_most, currency, searched), ``next`` (objects, design, and cell: what it pays in, or
-            against: which design it pays over), ``plan`` (objects, width, have, have_width),
-            ``equal-risk`` (design, against, risk, found, before, gain).
+            monthly_at_most, currency, searched), ``next`` (objects, design; cell, where it is about one;
+            settles: whether so many settle it, or only give an interval), ``plan`` (objects, width, have,
+            have_width), ``equal-risk`` (design, against, risk, found, before, gain).
         said: Whether the numbers carry it.
         withheld: Why it is not said, as a key: ``few-objects``, ``not-settled``, ``not-run``, ``no-prices``,
             ``no-cells``, ``no-difference``, ``far`` (takes many times the objects); "" where it is said.

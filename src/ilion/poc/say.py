@@ -292,6 +292,8 @@ def what_next(
 ) -> Statement:
     """Say what to photograph next: what settles most searches for an object photographed.
 
+    Cells with too few objects for any interval come last: how many would settle them is not known.
+
     Args:
         cells: Open verdicts of cells, each with the cell's share of the searches.
         dearer: Designs that may pay over the recommended one over all searches: name, gain over it, and about
@@ -308,7 +310,13 @@ def what_next(
     within = [each for each in questions if 0 < each[1] <= FARTHEST * max(each[2], LEAST_OBJECTS)]
     if not within:
         return Statement("next", False, "far", {}, "")
-    _, more, _, of = max(within, key=lambda each: each[0] / each[1])
+    _, more, have, of = max(within, key=lambda each: (each[2] >= LEAST_OBJECTS, each[0] / each[1]))
+    if have < LEAST_OBJECTS:
+        text = (
+            f"Next, photograph {more} further objects as {of['cell']}: so many are needed before "
+            f"anything can be said of {of['design']} there."
+        )
+        return Statement("next", True, "", {**of, "objects": more, "settles": False}, text)
     where = f" as {of['cell']}" if "cell" in of else ""
     what = f"{of['design']} pays there" if "cell" in of else f"{of['design']} is worth its higher price"
     text = (
@@ -316,7 +324,7 @@ def what_next(
         "if its gain is as it seems, that settles "
         f"in 4 of 5 cases whether {what}."
     )
-    return Statement("next", True, "", {**of, "objects": more}, text)
+    return Statement("next", True, "", {**of, "objects": more, "settles": True}, text)
 
 
 def at_equal_risk(design: str, against: str, found: AtRisk | None, risk: float, objects: int) -> Statement:

@@ -290,7 +290,9 @@ STATEMENTS = (
         {"design": "local-4k", "cell": "small/crowded", "first": estimate(0.81, 0.09, 31)},
         "",
     ),
-    Statement("next", True, "", {"cell": "medium/crowded", "objects": 60, "design": "local-4k"}, ""),
+    Statement(
+        "next", True, "", {"cell": "medium/crowded", "objects": 60, "design": "local-4k", "settles": True}, ""
+    ),
     Statement(
         "equal-risk",
         True,

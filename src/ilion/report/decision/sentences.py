@@ -149,7 +149,8 @@ class Sayings:
         of = {"count": v["objects"], "design": self.design(v["design"])}
         if "cell" not in v:
             return self.words.rich("say.next_dearer", **of)
-        return self.words.rich("say.next", **of, cell=self.cell(v["cell"]))
+        key = "say.next" if v["settles"] else "say.next_interval"
+        return self.words.rich(key, **of, cell=self.cell(v["cell"]))
 
     def _equal_risk(self, v: Plain) -> Markup:
         span = {"low": self.points(v["gain"]["low"], -1), "high": self.points(v["gain"]["high"])}
