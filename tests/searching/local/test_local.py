@@ -18,6 +18,7 @@ from ilion.searching.local import (
     Encoded,
     Evidence,
     LocalModel,
+    LocalQuery,
     LocalSettings,
     Postings,
     compare,
@@ -26,12 +27,16 @@ from ilion.searching.local import (
     look_up,
     postings,
     read_model,
+    search,
     search_photos,
     write_shard,
 )
 from ilion.searching.local.encode import Spots, choose_spots
+from ilion.searching.local.expand import SURE, expand
+from ilion.searching.local.score import score_photos
 from ilion.searching.local.search import NEAREST, gather
-from ilion.types import RGB, Box, Ranking
+from ilion.searching.local.verified import Verified
+from ilion.types import RGB, Box, Float64, Ranking
 
 MOTION = np.array([0.4, -0.2, 0.3, 0.2, 0.4, 0.1])
 
@@ -215,6 +220,43 @@ def test_a_filter_of_a_large_database_loses_nothing(
     assert 17 not in view.rows
     sums = view.found.sums
     assert sums[view.rows].min() >= np.delete(sums, [17, *view.rows]).max()
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize(
+    ("sure", "times"), [((0, 9), 0), ((1, 1), 1), ((1, 2), 1), ((1, 3), 2), ((3, 4), 1), ((2, 4), 2)]
+)
+def test_an_expansion_follows_another_only_if_that_brought_new_results(
+    tmp_path: Path,
+    photos: list[Encoded],
+    monkeypatch: pytest.MonkeyPatch,
+    is_large: bool,
+    sure: tuple[int, int],
+    times: int,
+) -> None:
+    """Two new ones at least; the answers are averaged, and a third expansion is never made."""
+    if is_large:
+        monkeypatch.setattr(search, "WHOLE", 12)
+        monkeypatch.setattr(search, "CLOSER", 29)
+    asked: list[int] = []
+    chances = iter([*sure, 30])
+
+    def scored(query: LocalQuery, found: Verified, *rest: Any) -> Float64:
+        given = np.zeros_like(score_photos(query, found, *rest))
+        given[np.argsort(found.rows)[: next(chances)]] = 0.09 + SURE
+        return given
+
+    def noted(*arguments: Any) -> Any:
+        asked.append(int((arguments[2] >= SURE).sum()))
+        return expand(*arguments)
+
+    monkeypatch.setattr(search, "score_photos", scored)
+    monkeypatch.setattr(search, "expand", noted)
+    query = query_of(draw_vectors(99, 40), draw_frames(99, 40))
+    database = stored(tmp_path, [[photos[17]] * 30])  # all show it, so all are verified
+    found = search.rank_photos(query, database, small_model(), LocalSettings(shortlist=30), 5)
+    assert asked == list(sure[:times])
+    assert len(found.rows) == 5
 
 
 @pytest.mark.usefixtures("large")

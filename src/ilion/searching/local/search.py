@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ilion.runtime.threads import in_order, in_parts
 from ilion.searching.engines import ENGINES
 from ilion.searching.local.database import Database, FirstPass
 from ilion.searching.local.encode import LocalQuery
-from ilion.searching.local.expand import ask_along, expand
+from ilion.searching.local.expand import SURE, ask_along, expand
 from ilion.searching.local.matches import Matches, join, squares_of, weigh
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.score import score_photos
@@ -41,6 +41,8 @@ NEAREST, MANY = 2, 1000
 """Nearest words in which features of a query are looked up there, if photos have so many features: farther
 ones take four times as long, and bring no more that is right than wrong. Of fewer features none may be
 missed."""
+NEW = (1, 2)
+"""Sure results without which no expansion is made: the first time, and new ones for another."""
 VOTE = 1.0
 """Further exponent of the similarity of a match that votes: wrong ones are many, but most are weak."""
 
@@ -173,27 +175,35 @@ def rank_photos(
     votes, found = look_closer(query, matches, count, few, k, hidden, totals, threads)
     similarities = (REST * votes / (1.0 + votes)).astype(np.float32)
     chances = score_photos(query, found, count, database.looks(found.rows))
-    final = np.zeros(count)
+    final, answers = np.zeros(count), 1
     final[found.rows] = chances
-    more = expand(query, found, chances, database.photos, database.lengths, model)
-    if more is not None:
+    latest, likely, asked = found, chances, np.empty(0, np.int64)
+    for fewest in NEW:
+        before, asked = asked, latest.rows[likely >= SURE]
+        if len(np.setdiff1d(asked, before, assume_unique=True)) < fewest:
+            break
+        more = expand(query, latest, likely, database.photos, database.lengths, model)
+        if more is None:
+            break
         further, sources = more
         if view is None:
             added = database.matches(further, model)
         else:
             first = database.first_pass(further, model)
             rows = choose_photos(view.found.sums + first.sums, k, hidden)
-            new = np.setdiff1d(rows, view.rows, assume_unique=True)
-            matches = join(matches, view.found.matches(new))
-            added = first.matches(np.union1d(view.rows, rows))
+            matches = join(matches, view.found.matches(np.setdiff1d(rows, view.rows, assume_unique=True)))
+            view = replace(view, rows=np.union1d(view.rows, rows))
+            added = first.matches(view.rows)
             # what a photo says of itself does not count
             own = added.take(added.rows == sources[added.features])
             itself = np.bincount(own.features, squares_of(own), len(further)).astype(np.int64)
             totals = np.concatenate([view.found.totals, first.totals - itself])
-        whole, matches = ask_along(query, matches, further, added, sources)
-        _, again = look_closer(whole, matches, count, few, few, hidden, totals, threads)
-        final[again.rows] += score_photos(whole, again, count, database.looks(again.rows))
-        final /= 2
+        whole, joined = ask_along(query, matches, further, added, sources)
+        _, latest = look_closer(whole, joined, count, few, few, hidden, totals, threads)
+        likely = score_photos(whole, latest, count, database.looks(latest.rows))
+        final[latest.rows] += likely
+        answers += 1
+    final /= answers
     seen = np.flatnonzero(final)
     similarities[seen] = (REST + (1 - REST) * UNSURE * final[seen]).astype(np.float32)
     # what is beyond doubt stays where it is
