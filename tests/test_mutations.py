@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from ilion import cli
+from ilion.descriptors.registry import BACKENDS
 from ilion.interop.features import write_features
 from ilion.types import Descriptors
 from tests.conftest import draw_photo, write, write_tar
@@ -86,24 +87,26 @@ def _ilias(root: Path) -> None:
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Write a small sound world of each kind, run what has to be run, and build the commands once."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(cli, "app", typer.main.get_command(cli.app))
-    patch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
     memory = Path("/dev/shm")  # thousands of small files come and go
     if memory.is_dir() and os.access(memory, os.W_OK):
         root = Path(tempfile.mkdtemp(prefix="ilion-mutations-", dir=memory))
     else:
         root = tmp_path_factory.mktemp("worlds")
-    write(root / "own.py", MODEL)
-    for name, make in (("plain", _plain), ("ilias", _ilias)):
-        write(root / name / "e.toml", SETTINGS.format(code=root / "own.py"))
-        make(root / name / "set")
-        shutil.copytree(root / name, root / f"{name}-run")
-        ended = call(cli.main, "run", root / f"{name}-run" / "e.toml")
-        assert (ended.code, ended.fault) == (0, ""), ended.err
-    _elsewhere(root)
-    yield root
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "app", typer.main.get_command(cli.app))
+        patch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
+        patch.setattr(
+            BACKENDS, "_parts", dict(BACKENDS._parts)
+        )  # the model may come again from another place
+        write(root / "own.py", MODEL)
+        for name, make in (("plain", _plain), ("ilias", _ilias)):
+            write(root / name / "e.toml", SETTINGS.format(code=root / "own.py"))
+            make(root / name / "set")
+            shutil.copytree(root / name, root / f"{name}-run")
+            ended = call(cli.main, "run", root / f"{name}-run" / "e.toml")
+            assert (ended.code, ended.fault) == (0, ""), ended.err
+        _elsewhere(root)
+        yield root
     shutil.rmtree(root)
 
 
