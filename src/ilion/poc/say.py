@@ -313,7 +313,7 @@ def what_next(
     _, more, have, of = max(within, key=lambda each: (each[2] >= LEAST_OBJECTS, each[0] / each[1]))
     if have < LEAST_OBJECTS:
         text = (
-            f"Next, photograph {more} further objects as {of['cell']}: so many are needed before "
+            f"Next, photograph {counted(more, 'further object')} as {of['cell']}: so many are needed before "
             f"anything can be said of {of['design']} there."
         )
         return Statement("next", True, "", {**of, "objects": more, "settles": False}, text)
