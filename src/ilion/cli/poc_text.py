@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ilion.config.poc import FILE, load_poc
 from ilion.errors import ConfigError
 from ilion.poc.cells import UNKNOWN
+from ilion.poc.compare import ALL
 from ilion.poc.decision import Decision, to_plain
 from ilion.poc.sample import LEAST_OBJECTS
 from ilion.report import english
@@ -142,7 +143,7 @@ class PocText:
         for v in found.verdicts:
             figure = plain["cells"][[cell.name for cell in found.cells].index(v.cell)]
             cell = v.cell if self._keys else cell_name(figure, self.pages)
-            gain = words("decide.no_interval", count=v.gain.objects)  # no number without an interval
+            gain = words("decide.no_interval", count=v.gain.objects if v.cell != ALL else found.objects)
             if v.gain.objects >= LEAST_OBJECTS:
                 value, low, high = (f"{100 * end:+4.0f}" for end in (v.gain.value, v.gain.low, v.gain.high))
                 gain = words("decide.gain", value=value, low=low, high=high)
