@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,13 @@ from ilion.kernels import widening
 from ilion.opening import parse_json
 from ilion.runtime.machine import machine, peak_memory
 from ilion.searching import local, search
+from ilion.searching.local.made import FeaturePool, repeat_shard
 from ilion.serve.index import Index
 from ilion.serve.request import SearchRequest
 from ilion.serve.tables import changed
 from ilion.serve.writer import create_from_run
 from ilion.serve.writer.compaction import MERGED
-from ilion.storage import ShardStats, write_head
+from ilion.storage import ShardStats
 from ilion.types import Descriptors, Float32, Int64
 
 SHARD = MERGED
@@ -128,7 +128,7 @@ def grow(index: Index, photos: int, shown: set[str]) -> None:
     postings, words = prepared.database, prepared.words.words
     artifact = storage.load_artifact(prepared.folder)
     others = [row for row, name in enumerate(postings.ids) if name not in shown and "made/" not in name]
-    pools = Pools([postings.photo(row) for row in others[:2400:2]])
+    pools = FeaturePool([postings.photo(row) for row in others[:2400:2]])
     there_already = connection.execute("SELECT name, content FROM shards WHERE name LIKE 'made_%'")
     made = [storage.shard_key(*found) for found in there_already][:DISTINCT]
     [there] = connection.execute("SELECT count(*) FROM photos").fetchone()
@@ -143,7 +143,7 @@ def grow(index: Index, photos: int, shown: set[str]) -> None:
             local.write_shard(artifact, key, chosen, words, lambda n: ShardStats(n, 0.0, 0, machine()))
             made.append(key)
         else:
-            repeat(artifact.folder, made[shard % DISTINCT], key, names)
+            repeat_shard(artifact.folder, made[shard % DISTINCT], key, names)
         with index.tables.write() as write:
             write.execute(
                 "INSERT INTO shards VALUES (?, ?, ?, ?, 1)",
@@ -156,35 +156,6 @@ def grow(index: Index, photos: int, shown: set[str]) -> None:
             )
             changed(write, layout=True)
     print(f"grown beyond {photos:,} photos in {time.perf_counter() - started:.0f} s", flush=True)
-
-
-class Pools:
-    """Features of stored photos, from which others are made."""
-
-    def __init__(self, photos: list[local.Encoded]) -> None:
-        self.photos = photos
-        self.words = np.concatenate([photo.words for photo in photos])
-        self.records = np.concatenate([photo.records for photo in photos])
-
-    def draw(self, names: list[str], rng: np.random.Generator) -> Iterator[tuple[str, local.Encoded]]:
-        """Make photos of features drawn at random, as many as one stored photo has."""
-        for name in names:
-            like = self.photos[rng.integers(len(self.photos))]
-            chosen = rng.integers(0, len(self.words), len(like))
-            chosen = chosen[np.argsort(self.words[chosen], kind="stable")]
-            yield name, local.Encoded(self.words[chosen], self.records[chosen], like.tones, like.size)
-
-
-def repeat(folder: Path, key: str, other: str, names: list[str]) -> None:
-    """Copy a shard under another key, with other ids; the bytes are read like any others."""
-    files = []
-    for path in sorted(folder.glob(f"{key}.*.npy")):
-        files.append(path.with_name(path.name.replace(key, other)))
-        shutil.copyfile(path, files[-1])
-    shutil.copyfile(folder / f"{key}.stats.json", folder / f"{other}.stats.json")
-    head = storage.read_json(folder / f"{key}.ids.json")
-    own = {"ids": names, "segments": head["segments"], "postings": head["postings"]}
-    write_head(folder / f"{other}.ids.json", own, files)
 
 
 def bench_load(options: argparse.Namespace) -> None:

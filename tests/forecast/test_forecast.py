@@ -264,6 +264,17 @@ def test_costs_are_straight_lines() -> None:
     assert point.search_range.low == pytest.approx(point.search_range.high, rel=1e-6)
 
 
+def test_searches_among_more_images_that_were_timed_say_what_still_more_take() -> None:
+    """A line through them, never less than what the run took (11 ms); without them a line through 0."""
+    measured = run_of(1000, 0.11, growth=((10_000, 0.02), (100_000, 0.029)))
+    fast = run_of(1000, 0.11, growth=((10_000, 0.005), (100_000, 0.006)))
+    for run, size, wanted in ((measured, 10**6, 119), (fast, 2000, 11), (measured, 1000, 11)):
+        (point,) = forecast_cost([run], [size])
+        assert point.search_ms == pytest.approx(wanted)
+    (without,) = forecast_cost([run_of(1000, 0.11)], [10**6])
+    assert without.search_ms == pytest.approx(11_000)
+
+
 def test_what_is_not_known_is_not_invented() -> None:
     (point,) = forecast_cost([run_of(1000, 0.1)], [10_000])
     assert (point.price, point.price_range, point.search_range, point.describe_range) == (None,) * 4

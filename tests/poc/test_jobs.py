@@ -7,17 +7,21 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ilion.cli import app
 from ilion.cli.poc_text import PocText
 from ilion.config.poc import load_poc
-from ilion.errors import ConfigError, DatasetError
+from ilion.errors import ArtifactError, ConfigError, DatasetError
+from ilion.pipeline.jobs import growth
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
+from ilion.poc.decide import decide
 from ilion.poc.decision import to_plain
 from ilion.poc.money import missing_prices
 from ilion.poc.settings import DesignsConfig, MoneyConfig, PhotosConfig, PlanConfig, PocConfig
+from ilion.storage import write_json
 from tests.scenes import scene, thing, write_photos
 
 
@@ -127,7 +131,15 @@ def settings(objects: int = 0) -> PocConfig:
     )
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches are timed among some hundred photos in place of a hundred thousand."""
+    monkeypatch.setattr(growth, "SIZES", (300, 500))
+    monkeypatch.setattr(growth, "SHARD", 128)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_three_objects_give_a_plan_and_no_recommendation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,8 +171,9 @@ def test_three_objects_give_a_plan_and_no_recommendation(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_a_proof_of_concept_from_folder_to_decision(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sides = (90, 40, 26)
     write_photos(tmp_path, objects=12, distractors=10)
@@ -192,6 +205,23 @@ def test_a_proof_of_concept_from_folder_to_decision(
         assert verdict["gain"]["objects"] == 12
     assert plain["spreads"]["all"] >= 0
     (tmp_path / "poc" / "results" / "threshold.json").unlink()
+    for name in ("local-1k", "local-2k"):
+        timed = tmp_path / "poc" / "results" / f"{name}.growth.json"
+        assert [int(photos) > 300 for photos in json.loads(timed.read_text("utf-8"))] == [True, True]
+        write_json(timed, {"10000": 50.0, "100000": 140.0})
+    used: list[Any] = []
+
+    def noted(config: Any, photos: Any, tried: Any, *rest: Any) -> Any:
+        used.extend(each.cost.growth for each in tried)
+        return decide(config, photos, tried, *rest)
+
+    monkeypatch.setattr("ilion.pipeline.jobs.poc.decide", noted)
+    decide_poc(tmp_path / "poc")
+    assert used == [((10_000, 50.0), (100_000, 140.0))] * 2
+    write_json(timed, {"many": -1.0})
+    with pytest.raises(ArtifactError, match="holds no times"):
+        decide_poc(tmp_path / "poc")
+    timed.unlink()
     shutil.rmtree(tmp_path / "poc" / "results" / "cache")  # then there is no threshold, and a decision still
     again_decided, _ = decide_poc(tmp_path / "poc")
     assert again_decided.threshold is None

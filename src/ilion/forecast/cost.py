@@ -1,7 +1,7 @@
 """Time, memory, disk and price at a larger database, from what smaller ones took.
 
 All are straight lines, whose slopes are measured: describing an image costs the same whatever their number;
-exact search takes a fixed time and one for each image; stored bytes grow with the images, and ids in memory
+a search takes a fixed time and one for each image; stored bytes grow with the images, and ids in memory
 as long as they are few (`ilion.storage.ids`). What is not known is not invented: without rates there is no
 price, and a single measurement gives no interval.
 """
@@ -32,6 +32,7 @@ class Measured:
         bytes_per_image: Bytes of an image on disk, without its id.
         id_bytes: Mean length of an id in bytes.
         peak_memory: Peak memory in bytes.
+        growth: (database images, seconds of a query) of searches among more images that were timed, too.
     """
 
     images: int
@@ -41,6 +42,7 @@ class Measured:
     bytes_per_image: float
     id_bytes: float
     peak_memory: int
+    growth: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,10 @@ def forecast_cost(
 
 
 def _search(runs: Sequence[Measured], size: int) -> float:
+    last = runs[-1]
+    if last.growth and size > last.images:
+        intercept, slope = fit_line(*zip(*last.growth, strict=True))
+        return 1e3 * max(intercept + slope * size, last.search_seconds / last.queries)
     intercept, slope = fit_line(
         [run.images for run in runs], [run.search_seconds / run.queries for run in runs]
     )

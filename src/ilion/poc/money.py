@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ilion.forecast.cost import fit_line
 from ilion.poc.decision import Estimate, MoneyLine
 from ilion.poc.settings import MoneyConfig
 
@@ -23,6 +24,8 @@ class DesignCost:
         ms_per_photo: Milliseconds to describe a photo.
         photos: Number of photos searched when that was measured.
         ms_of_query: Milliseconds of a search that take no account of their number: describing the query.
+        growth: (photos, milliseconds of a search without describing the query) among more photos, if that was
+            timed.
     """
 
     bytes_per_photo: float
@@ -30,16 +33,22 @@ class DesignCost:
     ms_per_photo: float
     photos: int
     ms_of_query: float = 0.0
+    growth: tuple[tuple[int, float], ...] = ()
 
     def ms_among(self, photos: float) -> float:
         """Return the milliseconds of a search among so many photos, at most.
 
-        A straight line through 0, as in the stages of a forecast from one run: real searches grow less. Among
+        A line through what was timed among more photos, else one through 0: real searches grow less. Among
         fewer photos than were measured, what was measured.
 
         >>> DesignCost(4000, 30, 50, 1000, ms_of_query=20).ms_among(5000)
         70.0
+        >>> DesignCost(4000, 30, 50, 1000, 20, growth=((10_000, 30), (100_000, 120))).ms_among(1_000_000)
+        1040.0
         """
+        if self.growth and photos > self.photos:
+            fixed, each = fit_line(*zip(*self.growth, strict=True))
+            return self.ms_of_query + max(fixed + each * photos, self.ms_per_search - self.ms_of_query)
         return self.ms_of_query + (self.ms_per_search - self.ms_of_query) * max(photos / self.photos, 1.0)
 
 

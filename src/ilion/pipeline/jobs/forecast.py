@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +129,16 @@ def forecast(
     return result, write_forecast(result, path, language=config.report.language)
 
 
-def stages_of(result: RunResult, sizes: Sequence[int] = SIZES) -> StagePlan:
+def stages_of(
+    result: RunResult, sizes: Sequence[int] = SIZES, growth: Mapping[int, float] | None = None
+) -> StagePlan:
     """Plan the growth of a finished run's database in stages, at the prices of its experiment.
 
     Args:
         result: The run.
         sizes: Database images of the stages.
+        growth: Database images -> milliseconds of a query, if that was timed
+            (`ilion.pipeline.jobs.growth.time_growth`).
 
     Raises:
         ConfigError: The run cannot be forecast, or no stage is larger than what was measured.
@@ -142,8 +146,11 @@ def stages_of(result: RunResult, sizes: Sequence[int] = SIZES) -> StagePlan:
     """
     config = settle(from_dict(ExperimentConfig, result.provenance["config"]))  # type: ignore[arg-type]
     machine = result.cost.machine
+    [run] = measure_runs([result])
+    timed = tuple((images, ms / 1e3) for images, ms in (growth or {}).items())
+    run = dataclasses.replace(run, measured=dataclasses.replace(run.measured, growth=timed))
     found = forecast_runs(
-        measure_runs([result]),
+        [run],
         (),
         name=result.name,
         dataset=result.dataset.name,

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from ilion import storage
 from ilion.config import ExperimentConfig, check_awake, dump_toml, load_experiment
 from ilion.config.poc import FILE, load_poc
 from ilion.datasets import check_dataset, new_dataset, open_dataset
-from ilion.errors import ConfigError, DatasetError, IlionError
+from ilion.errors import ArtifactError, ConfigError, DatasetError, IlionError
 from ilion.opening import full_path, read_bytes
 from ilion.outcome import RunResult
 from ilion.pipeline.experiment import Progress
 from ilion.pipeline.jobs.forecast import stages_of
+from ilion.pipeline.jobs.growth import time_growth
 from ilion.pipeline.jobs.lookalikes import lookalikes
 from ilion.pipeline.jobs.runs import load_run
 from ilion.pipeline.jobs.threshold import measure_searches, set_threshold
@@ -52,6 +54,7 @@ from ilion.wording import counted
 log = logging.getLogger(__name__)
 
 RESULTS = "results"
+GROWTH = "growth.json"
 CACHE = "cache"
 DECISION = "decision.json"
 PAGE = "decision.html"
@@ -274,6 +277,8 @@ def run_poc(
             log.warning("%s: %s", name, error)
             not_run[name] = str(error)
             continue
+        growth = {str(images): ms for images, ms in time_growth(experiment.output, progress).items()}
+        storage.write_json(home / RESULTS / f"{name}.{GROWTH}", growth)
         sorted_photos = sorted_photos or sort_photos(result.dataset, config.photos)
         tried.append(_measured(name, result, sorted_photos))
         storage.write_json(home / RESULTS / "designs.json", {"format": FORMAT, "not_run": not_run})
@@ -317,7 +322,20 @@ def _unbeatable(config: PocConfig, tried: Sequence[Tried], sorted_photos: CellsO
     return ""
 
 
-def _measured(name: str, result: RunResult, sorted_photos: CellsOfPhotos) -> Tried:
+def _growth(results: Path, name: str) -> dict[int, float]:
+    """Read how long a search of a design takes among more photos; nothing if it was not timed."""
+    path = results / f"{name}.{GROWTH}"
+    if not path.exists():
+        return {}
+    timed: dict[str, float] = storage.read_json(path, dict[str, float])
+    if not all(images.isdecimal() and 0 < ms < inf for images, ms in timed.items()):
+        raise ArtifactError(f"{path}: holds no times of searches; delete it and run 'ilion poc run' again")
+    return {int(images): ms for images, ms in timed.items()}
+
+
+def _measured(
+    name: str, result: RunResult, sorted_photos: CellsOfPhotos, growth: Mapping[int, float] | None = None
+) -> Tried:
     """Return what a finished run found and cost."""
     instance = {query.id: query.instance for query in result.dataset.queries}
     objects = [instance[query] for query in result.ground_truth.query_ids]
@@ -332,6 +350,7 @@ def _measured(name: str, result: RunResult, sorted_photos: CellsOfPhotos) -> Tri
             cost.extraction_ms_per_image,
             len(result.ranking.database_ids),
             cost.query_ms_per_query,
+            tuple((growth or {}).items()),
         ),
     )
 
@@ -381,7 +400,8 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
         for name in PARTS
         if (results / f"{name}.json").exists()
     }
-    tried = [_measured(name, run, sorted_photos) for name, run in runs.items()]
+    growth = {name: _growth(results, name) for name in runs}
+    tried = [_measured(name, run, sorted_photos, growth[name]) for name, run in runs.items()]
     found = decide(config, sorted_photos, tried, not_run, counts, parts)
     chosen = found.recommendation.values.get("design")
     if chosen and found.threshold is None:
@@ -396,7 +416,7 @@ def decide_poc(folder: Where, progress: Progress | None = None) -> tuple[Decisio
         )
         found = replace(found, lookalikes=asdict(mistaken))
     if chosen and found.stages is None:
-        found = replace(found, stages=_stages(runs[chosen], config.money))
+        found = replace(found, stages=_stages(runs[chosen], config.money, growth[chosen]))
     plain = {"format": FORMAT, **_table(found)}
     storage.write_json(home / DECISION, plain)
     write_decision(plain, home / PAGE, dataset=first.dataset)
@@ -423,13 +443,13 @@ def _with_threshold(
     return replace(found, statements=(*found.statements, said))
 
 
-def _stages(run: RunResult, money: MoneyConfig) -> Any:
+def _stages(run: RunResult, money: MoneyConfig, growth: Mapping[int, float]) -> Any:
     """Return the plan of the stages to a million photos, each with its price a month if prices are known.
 
     None where too little was measured to say any.
     """
     try:
-        plan = asdict(stages_of(run))
+        plan = asdict(stages_of(run, growth=growth))
         for stage in plan["stages"]:
             stage["search_ms"] += run.cost.query_ms_per_query  # as everywhere else in a decision
             stage["monthly"] = monthly_cost_of(
