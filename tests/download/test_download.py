@@ -448,3 +448,18 @@ def test_templates_take_plain_fields_only(template: str) -> None:
 
 def test_templates_are_filled() -> None:
     assert fill_template("a/{model}_{number}_{number:05d}_{tens:02d}", "m", 123) == "a/m_123_00123_12"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--settings", "x.toml"], "--settings"),
+        (["--list", "ilias"], "name"),
+        (["--core", "--retries", "0"], "--core, --retries"),
+        (["--list", "--part", "a", "--no-verify"], "--part, --verify"),
+    ],
+)
+def test_what_a_list_does_not_use_is_refused(given: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{named}: a list of what can be downloaded"):
+        app(["download", *given], standalone_mode=False)
+    app(["download", "--list", "--json"], standalone_mode=False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def download(
+    context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="A data set; --list shows them.")] = None,
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of the files; default: one of its name.")
@@ -61,6 +62,14 @@ def download(
     from ilion import api
 
     if list_ or name is None:
+        source = context.get_parameter_source
+        given = [o for o in context.command.params if (s := source(o.name or "")) and s.name == "COMMANDLINE"]
+        unused = [o.opts[0] for o in given if o.name not in ("list_", "recipe", "as_json")]
+        if unused:
+            raise ConfigError(
+                f"{', '.join(unused)}: a list of what can be downloaded takes --recipe and --json only; to "
+                "download, give the name of a data set, and no --list"
+            )
         _say_recipes(api.recipes(recipe), as_json)
         return
     parts = dict.fromkeys(part or (), "")
