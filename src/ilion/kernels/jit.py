@@ -24,8 +24,9 @@ def compiles(*features: str) -> bool:
         binding = importlib.import_module("llvmlite.binding")
     except ImportError:  # installed, but not for this numpy or Python
         return False
-    # another target than this processor, which caches are shared for: what it lacks would end the process
-    if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES:
+    # another target than this processor, which caches are shared for, or one without its AVX: an instruction
+    # that the target lacks would end the process
+    if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES or not config.ENABLE_AVX:
         return False
     present = binding.get_host_cpu_features()
     return all(present.get(feature, False) for feature in features)
