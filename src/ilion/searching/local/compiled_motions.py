@@ -5,7 +5,7 @@ Letters: P matches, S photos; see `ilion.searching.local.compiled`.
 
 from __future__ import annotations
 
-from math import cos, exp2, log2, sin
+from math import cos, log2, sin
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def _support(points: Array, loads: Array, count: int, near: np.float32, support:
     lever, octave, straight = np.float32(LEVER), np.float32(OCTAVE), np.float32(STRAIGHT)
     for h in range(len(support)):
         octaves, turn_c, turn_s, at_x, at_y = size[h], rc[h], rs[h], ix[h], iy[h]
-        scale = np.float32(exp2(octaves))
+        scale = np.float32(np.exp2(octaves))
         c, s = scale * turn_c, scale * turn_s
         x0, y0 = at_x - c * qx[h] + s * qy[h], at_y - s * qx[h] - c * qy[h]
         total = np.int32(0)
@@ -309,7 +309,7 @@ def verify(
 @compiled
 def _similarity(q: Array, d: Array, motion: Array) -> None:
     """Fill the motion that a match alone says."""
-    scale, turn = exp2(d[2] - q[2]), d[3] - q[3]
+    scale, turn = np.exp2(d[2] - q[2]), d[3] - q[3]
     c, s = scale * cos(turn), scale * sin(turn)
     motion[0], motion[1], motion[2] = c, -s, d[0] - c * q[0] + s * q[1]
     motion[3], motion[4], motion[5] = s, c, d[1] - s * q[0] - c * q[1]

@@ -7,7 +7,7 @@ Letters: P matches or points, S photos; see `ilion.searching.local.compiled`.
 
 from __future__ import annotations
 
-from math import cos, exp2, floor, hypot, log2, pi, sin, sqrt
+from math import cos, floor, hypot, log2, pi, sin, sqrt
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def vote(
     # where the centre lies from each feature, turned and scaled as if the photo's feature were upright and 1
     arms = np.empty((len(frames), 2))
     for m in range(len(frames)):
-        dx, dy, scale = centre_x - frames[m, 0], centre_y - frames[m, 1], exp2(-float(frames[m, 2]))
+        dx, dy, scale = centre_x - frames[m, 0], centre_y - frames[m, 1], np.exp2(-float(frames[m, 2]))
         c, s = scale * cos(float(frames[m, 3])), scale * sin(float(frames[m, 3]))
         arms[m, 0], arms[m, 1] = c * dx + s * dy, c * dy - s * dx
     axes, loads = np.empty((4, 64), np.int32), np.empty(64)
