@@ -12,7 +12,15 @@ from ilion.poc.cells import Cell, CellsOfPhotos, Outcomes
 from ilion.poc.compare import ALL, SETTLED, objects_to_settle, shares_of
 from ilion.poc.decide import STOPPED, Tried, cannot_win, decide
 from ilion.poc.decision import Decision, Estimate, Verdict, to_plain
-from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs, price_of
+from ilion.poc.money import (
+    DesignCost,
+    break_even,
+    missing_prices,
+    money_line,
+    monthly_cost_of,
+    monthly_costs,
+    price_of,
+)
 from ilion.poc.say import FARTHEST, what_next
 from ilion.poc.settings import DesignsConfig, GoalConfig, MoneyConfig, PhotosConfig, PocConfig
 from ilion.types import Float64
@@ -200,6 +208,9 @@ def test_the_price_is_that_of_the_photos_that_will_be_searched_or_says_how_many_
     assert (chosen.monthly_photos, chosen.monthly_at_most) == (1000, False)
     assert measured.money.missing == ("money.photos",)
     assert price_of(COSTS["global"], replace(PRICES, currency="")) is None
+    assert monthly_cost_of(0, 0.0, 50, PRICES) == pytest.approx(cores / 1000 * 30.0), (
+        "no photo is a price, too"
+    )
     costs = next(each for each in planned.statements if each.kind == "costs")
     assert "1,000,000 photos cost at most" in costs.text
 
