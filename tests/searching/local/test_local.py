@@ -33,6 +33,7 @@ from ilion.searching.local import (
 )
 from ilion.searching.local.encode import Spots, choose_spots
 from ilion.searching.local.expand import SURE, expand
+from ilion.searching.local.matches import sum_up
 from ilion.searching.local.score import score_photos
 from ilion.searching.local.search import NEAREST, gather
 from ilion.searching.local.verified import Verified
@@ -189,6 +190,32 @@ def test_a_large_database_is_searched_in_two_passes(
     exact = ask(stored(tmp_path / "one", [photos]), k=5)[0]
     assert exact.indices[:, 0].tolist() == [17, 3]
     assert exact.similarities.tobytes() != whole[0].similarities.tobytes()
+
+
+def test_what_a_first_pass_may_keep_is_shared_by_its_threads(
+    tmp_path: Path, photos: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def noted(*arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return sum_up(*arguments)
+
+    database = stored(tmp_path, [photos[:3], photos[3:20], photos[20:]])
+    monkeypatch.setattr(postings, "sum_up", noted)
+    monkeypatch.setattr(postings, "KEPT", 900)
+    query = query_of(draw_vectors(99, 40), draw_frames(99, 40))
+    alone = database.first_pass(query, small_model())
+    monkeypatch.setattr(postings, "THREADED", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    many = database.first_pass(query, small_model())
+    threads = len(given) - 1
+    assert given == [900, *[900 // threads] * threads]
+    assert threads > 2
+    np.testing.assert_array_equal(many.sums, alone.sums)
+    rows = np.arange(len(photos))
+    for name, values in vars(alone.matches(rows)).items():
+        np.testing.assert_array_equal(getattr(many.matches(rows), name), values)
 
 
 @pytest.mark.usefixtures("large")

@@ -160,8 +160,7 @@ def test_what_a_first_pass_keeps_is_all_that_matches(
     lengths = np.sum([np.diff(segment.offsets) for segment in segments], axis=0)
     entries = look_up_words(query, small_model(), lengths, every=True)
     sizes = [len(of.pairs) for of in sum_up(entries, segments, 25, np.ones(16, bool)).kept.values()]
-    monkeypatch.setattr("ilion.searching.local.matches.KEPT", (0, min(sizes), sum(sizes))[held])
-    found = sum_up(entries, segments, 25, np.ones(16, bool))
+    found = sum_up(entries, segments, 25, np.ones(16, bool), (0, min(sizes), sum(sizes))[held])
     assert len(found.kept) == held
     monkeypatch.setattr(compiled_sums, "WIDE", False)
     plain = sum_up(entries, segments, 25, np.ones(16, bool))

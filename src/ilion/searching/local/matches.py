@@ -27,8 +27,8 @@ FAINT_STORED = 0.4
 """The same of features that are read from photos: of those under one word nearly all would match."""
 BURST, RAREST = 0.7, 0.02
 """Exponent by which a feature counts less when much of the database matches it, and the least that does."""
-KEPT = 2**24
-"""Pairs that a thread of a first pass keeps, of 4 bytes each; segments beyond are read again."""
+KEPT = 2**25
+"""Pairs that the threads of a first pass keep together, of 4 bytes each; segments beyond are read again."""
 ROOM = 2**21
 """Matches for which there is room at first; it is doubled as often as needed."""
 EXACT = 2.0**20
@@ -132,7 +132,6 @@ def find_matches(
     entries: Entries,
     segments: Iterable[Segment],
     model: LocalModel,
-    limit: float = LIMIT,
     *,
     chosen: Bool | None = None,
     kept: Mapping[int, Kept] | None = None,
@@ -143,7 +142,6 @@ def find_matches(
         entries: The query, looked up.
         segments: Parts of the database.
         model: Words and codes of both.
-        limit: Squared distance at which a similarity is 0.
         chosen: (N,) stored rows that are looked at; None means all.
         kept: Pairs that a first pass kept, by first row of the segment; other segments are read again, and
             the matches are the same.
@@ -169,7 +167,7 @@ def find_matches(
                 *picked,
                 segment.records,
                 segment.start,
-                limit,
+                LIMIT,
                 entries.faint,
                 filled,
                 *vars(held).values(),
@@ -189,7 +187,7 @@ def find_matches(
                 segment.records,
                 segment.start,
                 seen,
-                limit,
+                LIMIT,
                 entries.faint,
                 *vars(held).values(),
             )
@@ -216,7 +214,7 @@ class Sums(Value):
     kept: Mapping[int, Kept]
 
 
-def sum_up(entries: Entries, segments: Iterable[Segment], count: int, shown: Bool) -> Sums:
+def sum_up(entries: Entries, segments: Iterable[Segment], count: int, shown: Bool, room: int = KEPT) -> Sums:
     """Sum the matches of each photo and of each feature of a query.
 
     Args:
@@ -224,6 +222,7 @@ def sum_up(entries: Entries, segments: Iterable[Segment], count: int, shown: Boo
         segments: Parts of the database.
         count: Number M of features of the query.
         shown: (N,) stored photos that count.
+        room: Number of pairs that may be kept.
     """
     from ilion.searching.local.compiled_sums import REACH, STEPS, WIDE, add_up, step_tables
 
@@ -231,7 +230,7 @@ def sum_up(entries: Entries, segments: Iterable[Segment], count: int, shown: Boo
     tables, worth = step_tables(entries.tables, farthest), np.zeros(REACH, np.int32)
     worth[:STEPS] = np.rint(EXACT * np.square(1 - np.arange(STEPS) * (farthest / LIMIT / STEPS)))
     sums, totals = np.zeros(len(shown), np.int64), np.zeros(count, np.int64)
-    kept, room = {}, KEPT
+    kept = {}
     for segment in segments:
         own = slice(segment.start, segment.start + segment.size)
         held = segment.offsets, segment.records, shown[own].view(np.uint8), sums[own]

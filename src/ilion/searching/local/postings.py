@@ -27,7 +27,16 @@ from ilion.errors import ArtifactError
 from ilion.runtime.threads import in_parts
 from ilion.searching.local.database import FirstPass
 from ilion.searching.local.encode import Encoded, LocalQuery
-from ilion.searching.local.matches import Entries, Kept, Matches, find_matches, join, look_up_words, sum_up
+from ilion.searching.local.matches import (
+    KEPT,
+    Entries,
+    Kept,
+    Matches,
+    find_matches,
+    join,
+    look_up_words,
+    sum_up,
+)
 from ilion.searching.local.model import LocalModel
 from ilion.searching.local.records import ROWS
 from ilion.searching.local.segment import Segment
@@ -242,8 +251,8 @@ class Postings:
             lengths: (W,) postings of each word in the whole database; None means that this is all of it.
         """
         entries = look_up_words(query, model, self.lengths if lengths is None else lengths, every=True)
-        shown = self._shown(None)
-        parts = self._in_parts(lambda segments: sum_up(entries, segments, len(query), shown))
+        shown, room = self._shown(None), KEPT // self._threads
+        parts = self._in_parts(lambda segments: sum_up(entries, segments, len(query), shown, room))
         sums = np.sum([part.photos for part in parts], axis=0)
         totals = np.sum([part.features for part in parts], axis=0)
         kept = {start: pairs for part in parts for start, pairs in part.kept.items()}
@@ -291,8 +300,11 @@ class Postings:
     def _in_parts(self, work: Callable[[Iterator[Segment]], T]) -> list[T]:
         """Work on the segments, those of a large database in several threads; parts in order of rows."""
         count = len(self._segments)
-        threads = min(os.cpu_count() or 1, self._stored // THREADED)
-        return in_parts(count, lambda numbers: work(self.segments(numbers)), threads)
+        return in_parts(count, lambda numbers: work(self.segments(numbers)), self._threads)
+
+    @property
+    def _threads(self) -> int:
+        return max(min(os.cpu_count() or 1, self._stored // THREADED, len(self._segments)), 1)
 
     def segments(self, numbers: range | None = None) -> Iterator[Segment]:
         """Map one segment after the other.
