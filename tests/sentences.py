@@ -20,6 +20,8 @@ def texts(node: ast.expr | None, function: Function) -> Iterator[str]:
         case ast.JoinedStr(values=parts):
             for chosen in itertools.product(*(_filled(part, function) for part in parts)):
                 yield "".join(chosen)
+        case ast.Call(func=ast.Name(id="agree"), args=[_, *forms]):
+            yield from map(ast.literal_eval, forms)
         case ast.Call(func=ast.Name(id="counted"), args=[_, *forms]):
             one, other = [*(ast.literal_eval(form) for form in forms), ""][:2]
             yield from (f"1 {one}", f"1,204 {other or f'{one}s'}")
@@ -59,7 +61,7 @@ def _filled(part: ast.expr, function: Function) -> list[str]:
     match part:
         case ast.Constant(value=value):
             return [str(value)]
-        case ast.FormattedValue(value=ast.Call(func=ast.Name(id="counted")) as call):
+        case ast.FormattedValue(value=ast.Call(func=ast.Name(id="counted" | "agree")) as call):
             return list(texts(call, function))
         case ast.FormattedValue(value=ast.Name(id=name)) if found := _counts(name, function):
             return found

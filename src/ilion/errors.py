@@ -35,6 +35,10 @@ class ArtifactError(IlionError):
     """A stored artifact is damaged, stale, or does not fit the other ones."""
 
 
+class UnwritableError(ArtifactError):
+    """The disk is full, or a folder may not be written to: nothing is wrong with what is stored."""
+
+
 class ExtractionError(IlionError):
     """A model cannot be loaded or does not produce what its spec promises."""
 

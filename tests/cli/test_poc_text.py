@@ -11,15 +11,18 @@ from tests.poc.test_decide import decided, tried
 from tests.poc.test_threshold import searches
 
 from ilion.cli import app
+from ilion.cli.common import say_skipped
 from ilion.cli.poc_text import PocText, language_of
 from ilion.errors import ConfigError
 from ilion.pipeline.jobs.poc import new_poc
 from ilion.poc.coverage import CellCoverage, Coverage
+from ilion.poc.lookalikes import Example, LookAlike, LookAlikes
 from ilion.poc.sample import prior_spread
 from ilion.poc.settings import PlanConfig, PocConfig
 from ilion.poc.shots import list_shots, measure_precision
 from ilion.poc.threshold import promise
 
+ADVICE = ("merge", "reading", "view", "local", "label")
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 KEPT = re.compile(
     r"parts|photos\.csv|clutter|width|height|ilion datasets check|poc\.toml|[\w./-]*threshold\.json"
@@ -109,6 +112,40 @@ def test_thresholds_in_the_language_of_their_proof_of_concept(risk: float) -> No
     assert any("約束" in line for line in lines)
     english = "\n".join(PocText("en").threshold(found, Path("threshold.json")))
     assert ("no threshold: 60 objects are too few" in english) == (found.threshold is None)
+
+
+LOOKALIKES = LookAlikes(
+    (
+        LookAlike("12", "13", 3, 1, 4, 0.5, 1200.0, (Example("1", "2", 1, "3", 4, (), ("M8",)),), ADVICE[:2]),
+        LookAlike("13", "12", 1, 0, 1, 0.5, None, (Example("4", "5", 2, "", None),), ADVICE[2:]),
+        *(LookAlike(str(n), "12", 1, 1, 1, 0.0, None, (), ()) for n in range(14, 26)),
+    ),
+    *(14, 40, 8, 2, (), "JPY"),
+)
+
+
+def test_lookalikes_in_the_language_of_their_proof_of_concept() -> None:
+    lines = list(PocText("ja").lookalikes(LOOKALIKES, Path("threshold.json")))
+    kept = re.compile(r"reading\.use|rerank\.features|json")
+    assert left_in_english([kept.sub("", line) for line in lines[:-1]]) == []
+    assert any("検索4回のうち3回" in line and "1,200円" in line for line in lines)
+    english = "\n".join(PocText("en").lookalikes(LOOKALIKES, Path("threshold.json")))
+    assert "'12' taken for '13': in 3 of 4 searches, 1 wrong pick, ¥1,200" in english
+    assert "'13' taken for '12': in 1 of 1 search, 0 wrong picks\n" in english
+    assert "4: 5 at 2, the right one not found" in english
+    assert "... and 2 more" in english
+
+
+def test_unreadable_photos_in_the_language_of_their_proof_of_concept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_poc(tmp_path / "parts", PocConfig(name="parts", language="ja"))
+    skipped = [{"id": f"{n}.jpg"} for n in range(7)]
+    monkeypatch.setattr("ilion.storage.runs.read_run", lambda run: {"skipped": skipped})
+    say_skipped(tmp_path / "parts" / "results" / "global")
+    assert "写真7枚は読み取れなかったため、検索しても見つかりません：0.jpg、" in capsys.readouterr().err
+    say_skipped(tmp_path / "elsewhere" / "run")
+    assert "7 photos of the database could not be read" in capsys.readouterr().err
 
 
 def test_a_run_speaks_the_language_of_its_proof_of_concept(

@@ -412,8 +412,27 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path: Path, location: str
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     path = _external(tmp_path)
     (tmp_path / "model.onnx.data").unlink()
-    with pytest.raises(ExtractionError, match=r"weights are in 'model\.onnx\.data'.*copy both together"):
+    with pytest.raises(ExtractionError, match=r"weights are in 'model\.onnx\.data'.*copy both together$"):
         registry.build(f"onnx:{path}", CPU)
+
+
+@pytest.mark.parametrize("now", ["renamed.data", "weights/model.onnx.data", "../model.onnx.data"])
+def test_weights_that_were_moved_after_the_export_are_found_and_count_once_they_are_back(
+    tmp_path: Path, now: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    path = _external(tmp_path / "model")
+    digest, data = model_digest(path), path.with_name("model.onnx.data")
+    moved = path.parent / now
+    moved.parent.mkdir(exist_ok=True)
+    data.rename(moved)
+    with pytest.raises(ExtractionError, match=r"or give '.*' that name and place if it is that file") as said:
+        model_digest(path)
+    assert moved.name in str(said.value)
+    moved.rename(data)
+    assert model_digest(path) == digest
+    data.write_bytes(WEIGHT[::-1].astype("<f4").tobytes())
+    assert model_digest(path) != digest
 
 
 @pytest.mark.parametrize(

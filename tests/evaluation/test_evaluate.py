@@ -250,7 +250,7 @@ def error_cases() -> dict[str, tuple[Call, type[Exception], str]]:
         "no positive": (
             lambda: evaluate(TWO, truth({"q1": "a", "q2": ""})),
             DatasetError,
-            r"1 of 2 queries have no positive \(q2\)",
+            r"1 of 2 queries has no positive \(q2\)",
         ),
         "all ignored": (
             lambda: evaluate(TWO, truth({"q1": "", "q2": ""}, {"q1": "a", "q2": "b"})),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.bad_images import SMOOTH, orientation_exif
+from tests.conftest import write
 
+from ilion.datasets import open_dataset
 from ilion.datasets.checking.inspect import inspect
 from ilion.errors import ImageError
 from ilion.images import decode, probe
@@ -22,7 +26,7 @@ def heic(**options: object) -> bytes:
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener(thumbnails=False)
     out = io.BytesIO()
-    Image.fromarray(np.repeat(np.repeat(SMOOTH, 4, 0), 4, 1)).save(out, "HEIF", quality=95, **options)
+    Image.fromarray(np.repeat(np.repeat(SMOOTH, 4, 0), 4, 1)).save(out, "HEIF", **{"quality": 95, **options})
     return out.getvalue()
 
 
@@ -60,3 +64,27 @@ def test_without_the_extra_the_message_has_its_install_line(monkeypatch: pytest.
         with pytest.raises(ImageError, match=r"an HEIC photo \(iPhone\).*pip install 'ilion\[heic\]'"):
             read(HEAD + bytes(100))
     assert "pip install 'ilion[heic]'" in inspect(MemorySource("x.heic", HEAD + bytes(100))).error
+
+
+def test_photos_of_a_phone_with_names_of_a_mac_belong_to_their_rows(tmp_path: Path) -> None:
+    def mac(name: str) -> str:
+        return unicodedata.normalize("NFD", name)
+
+    root = tmp_path / mac("が写真")
+    names = {role: f"objects/ガラス瓶/{role}/グラス.HEIC" for role in ("query", "positive")}
+    for number, role in enumerate(names):
+        write(root / mac(names[role]), heic(quality=90 - number))
+    write(root / mac("distractors/パン.HEIC"), heic(quality=50))
+    rows = "".join(f"{name},ガラス瓶,{role},5,6,50,40\n" for role, name in names.items())
+    (root / "photos.csv").write_text(f"file,object,role,x,y,width,height\n{rows}", "utf-8")
+    dataset = open_dataset(root)
+    assert not dataset.notes
+    (query,) = dataset.queries
+    assert query.image is not None
+    assert query.image.boxes
+    assert dataset.positives[query.id] == (mac(names["positive"]),)
+    found = {record.id: record for shard in dataset.database for record in shard.records()}
+    assert sorted(found) == [mac("distractors/パン.HEIC"), mac(names["positive"])]
+    for record in (*found.values(), query.image):
+        image = decode(record.source.read(), where=record.id).image
+        assert image.shape == (128, 192, 3)

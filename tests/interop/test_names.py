@@ -14,7 +14,7 @@ import pytest
 from ilion.errors import ArtifactError
 from ilion.interop.features import open_features, write_features
 from ilion.interop.results import Results, align_ids, check_ids, read_results
-from ilion.types import Descriptors
+from ilion.types import Descriptors, GroundTruth, Ranking
 
 
 def nfd(text: str) -> str:
@@ -69,6 +69,20 @@ def test_results_in_other_letters_are_refused_with_both_spellings() -> None:
     given = results(["q"], ["OBJ/P 1.JPG", "OBJ/P2.JPG"])
     with pytest.raises(ArtifactError, match=r"2 are in other letters.*'OBJ/P 1.JPG'.*'obj/p 1.jpg'"):
         check_ids(given, ["obj/p 1.jpg", "obj/p2.jpg"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_runs_of_trec_in_utf16_are_said_packed_or_not(tmp_path: Path, packed: bool, encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    content = f"{mark}q Q0 a 0 0.5 x\n".encode(encoding)
+    path = tmp_path / "results.gz"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ArtifactError, match=r"text in UTF-16.*store it as UTF-8"):
+        read_results(path)
+    for read in (Ranking.from_trec, GroundTruth.from_trec):
+        with pytest.raises(ArtifactError, match=r"no such file of TREC: text in UTF-16; store it as UTF-8"):
+            read(path)
 
 
 @pytest.mark.parametrize("content", [b'{"q": {"a": 0.5}}', pickle.dumps({"query_ids": []}), b"q,a,0.5\n"])

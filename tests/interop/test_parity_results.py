@@ -216,5 +216,5 @@ def test_where_ilion_differs_on_purpose(tmp_path: Path) -> None:
     theirs_without = Benchmark(root, path, 1000)
     theirs_without.queries = [q for q in theirs_without.queries if q in results]
     assert len(theirs_without.per_query()) == len(results)
-    with pytest.raises(ArtifactError, match=r"1 of .* queries are missing"):
+    with pytest.raises(ArtifactError, match=r"1 of .* queries is missing"):
         evaluate(root, path, 1000)

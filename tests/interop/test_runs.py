@@ -327,7 +327,7 @@ def test_results_of_other_queries_are_refused(root: Path) -> None:
     path = root / "results.json"
     ids = [q.id for q in open_dataset(root).queries if q.image]
     path.write_text(json.dumps({query: {"000.tar/0001": 0.5} for query in ids[1:]}))
-    with pytest.raises(ArtifactError, match="1 of 6 queries are missing"):
+    with pytest.raises(ArtifactError, match="1 of 6 queries is missing"):
         api.import_results(path, config)
     path.write_text(json.dumps({query: {"000.tar/0001": 0.5} for query in [*ids, "x/query/Q.jpg"]}))
     with pytest.raises(ArtifactError, match="1 query of the ranking is not in the ground truth"):

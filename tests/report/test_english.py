@@ -106,14 +106,21 @@ def test_every_reason_why_a_photo_cannot_be_read_is_said_in_japanese() -> None:
     [
         *("pipeline/stages", "pipeline/order.py", "extraction/images.py", "extraction/describe.py"),
         *("extraction/local.py", "localfeatures/codecs/settings.py", "searching/engines.py"),
-        "opening/whole.py",
+        *("opening/whole.py", "descriptors/torch_common.py:run", "descriptors/torch_common.py:loading"),
+        *("descriptors/onnx_network.py:_open", "descriptors/onnx_network.py:run"),
+        *("descriptors/onnx_network.py:_weights_file", "localfeatures/kornia.py:_find"),
     ],
 )
 def test_every_reason_why_a_design_failed_is_said_in_japanese(place: str) -> None:
-    kinds = ("ConfigError", "ExtractionError", "DatasetError", "ArtifactError", "TaskError")
-    path = PACKAGE / place
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    found = {text for file in files for text in raised(parse(file), kinds)}
+    kinds = (
+        *("ConfigError", "ExtractionError", "DatasetError", "ArtifactError", "UnwritableError", "TaskError"),
+    )
+    file, _, function = place.partition(":")
+    path = PACKAGE / file
+    modules = [parse(each) for each in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    parts = [node for module in modules for node in ast.walk(module) if getattr(node, "name", "") == function]
+    whole = [ast.Module([part], []) for part in parts if isinstance(part, ast.stmt)] if function else modules
+    found = {text for module in whole for text in raised(module, kinds)}
     assert found
     other = JAPANESE("failure.other", reason="")
     for text in sorted(found):

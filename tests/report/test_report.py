@@ -587,8 +587,8 @@ def test_every_word_comes_from_the_catalogue(
         section, _, name = key.partition(".")
         text = entry if isinstance(entry, str) else entry["other"]
         greek = "".join(
-            part if part.startswith("{") else re.sub(r"[A-Za-z]", "ω", part)
-            for part in re.split(r"(\{\w+\})", text)
+            re.sub(r":.*(?=})", ":ω|ω", part) if part.startswith("{") else re.sub(r"[A-Za-z]", "ω", part)
+            for part in re.split(r"(\{\w+(?::[^{}]+)?\})", text)
         )
         catalogue.setdefault(section, {})[name] = greek if isinstance(entry, str) else {"other": greek}
     monkeypatch.setattr(build, "load_words", lambda room, language: Words(language, catalogue))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 
 from ilion.errors import ArtifactError
 from ilion.serve.tables import FILE, Tables, is_unmade, state
+from ilion.serve.writer import create_from_run
 from tests.conftest import draw_photo, write
+from tests.storage.test_sqlite import full_disk
 
 ASKS: dict[str, Callable[[Tables], object]] = {
     "reading": lambda tables: tables.connection.execute("SELECT * FROM none_such"),
@@ -87,3 +90,16 @@ def test_an_index_on_a_full_disk_is_a_sentence_and_is_made_once_there_is_room(
     assert "cannot be written" in full.stderr
     again = index(0)
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [20_000, 80_000, 120_000, 400_000])
+def test_an_index_of_a_run_on_a_full_disk_asks_for_space_and_not_for_another_run(
+    most: int, usual: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(usual, tmp_path / "run")
+    with full_disk(most), pytest.raises(ArtifactError) as said:
+        create_from_run(tmp_path / "index", run)
+    assert "free space" in str(said.value)
+    assert "run it again first" not in str(said.value)
+    assert create_from_run(tmp_path / "index", run).status().photos

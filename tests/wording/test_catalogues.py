@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from ilion.errors import ConfigError
-from ilion.wording import Words, languages, load_words, rooms
+from ilion.wording import Words, languages, load_words, reword, rooms
 
 RULES = {"plural": "one-other", "thousands": ",", "decimal": ".", "between_sentences": " "}
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -138,6 +138,20 @@ def test_numbers_for_people() -> None:
 def test_large_numbers_in_the_words_of_the_language(value: float, english: str, japanese: str) -> None:
     assert load_words("serve", "en").large(value) == english
     assert load_words("serve", "ja").large(value) == japanese
+
+
+def test_further_numbers_agree_with_what_they_count() -> None:
+    en, ja = load_words("report", "en"), load_words("report", "ja")
+    one, many = {"queries": 1, "objects": 1, "images": 1}, {"queries": 2, "objects": 0, "images": 1200}
+    assert en("page.scale", **one) == "1 query of 1 object, searched among 1 photo"
+    assert en("page.scale", **many) == "2 queries of 0 objects, searched among 1,200 photos"
+    assert en.rich("page.scale", **one).startswith("<b>1</b> query of <b>1</b> object")
+    assert ja("page.scale", **one) == "1個の物体についての問い合わせ1件で、写真1枚を検索しました"
+    for count, text in ((1, "1 of 1 query has"), (1, "1 of 6 queries has"), (2, "2 of 6 queries have")):
+        remedy = "import the file features_image_queries.hdf5 of the same data set"
+        text = f"f: {text} no descriptor, such as 'q'; {remedy}"
+        said = reword(text, "failure", ja, "report")
+        assert f"件のうち{count}件（例：'q'）の特徴がありません（f）" in said
 
 
 def test_money_and_dates() -> None:

@@ -64,6 +64,22 @@ def test_numbers_agree_with_what_they_count() -> None:
     assert {text for _, text in _plurals()} == set(NO_NUMBERS)
 
 
+_OF = re.compile(r"\0([^\0\1]*)\1 of (?:the )?\0counted\((?!.* (?:is|has)')[^\1]*\1 (?:are|have|were|do)\b")
+
+
+def test_verbs_agree_with_the_part_that_they_speak_of() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    str(v.value) if isinstance(v, ast.Constant) else f"\0{ast.unparse(v.value)}\1"  # type: ignore[attr-defined]
+                    for v in node.values
+                ]
+                wrong += [(path.name, found[1]) for found in _OF.finditer("".join(parts))]
+    assert not wrong, f"use ilion.wording: agree ({wrong})"
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 1204])
 def test_one_is_one(count: int) -> None:
     said = counted(count, "query has", "queries have")

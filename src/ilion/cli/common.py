@@ -52,16 +52,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def say_skipped(run: Path) -> None:
     """Say which photos a finished run could not read: no search of it finds them."""
+    from ilion.cli.poc_text import language_of
     from ilion.storage.runs import read_run
+    from ilion.wording import load_words
 
     skipped = read_run(run)["skipped"]
     if skipped:
-        names = ", ".join(each["id"] for each in skipped[:SHOWN_NOTES])
-        more = ", ..." if len(skipped) > SHOWN_NOTES else ""
-        text = (
-            f"{counted(len(skipped), 'photo')} of the database could not be "
-            f"read, never to be found: {names}{more}"
-        )
+        words = load_words("cli", language_of(run))
+        more = ["..."] if len(skipped) > SHOWN_NOTES else []
+        names = words.items([*(each["id"] for each in skipped[:SHOWN_NOTES]), *more])
+        text = words("run.unreadable", count=len(skipped), names=names)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

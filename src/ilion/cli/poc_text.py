@@ -22,11 +22,14 @@ from ilion.wording import load_words
 
 if TYPE_CHECKING:
     from ilion.poc.coverage import CellCoverage, Coverage
+    from ilion.poc.lookalikes import LookAlikes
     from ilion.poc.shots import ShotList
     from ilion.poc.threshold import Promise, Rate, Tradeoff
 
 CURVE = 12
 """Points of a curve of thresholds that are printed, about."""
+SHOWN = 12
+"""Pairs of objects that are printed."""
 
 
 def language_of(run: Path) -> str:
@@ -207,6 +210,35 @@ class PocText:
         rates = (at.wrong_absent, at.wrong_present, at.found, at.missed)
         named = zip(("absent", "present", "found", "missed"), map(self._rate, rates), strict=True)
         return "  " + self.words("threshold.rates", **dict(named))
+
+    def lookalikes(self, found: LookAlikes, path: Path) -> Iterator[str]:
+        """Yield which objects are taken for which, and what may tell them apart.
+
+        Args:
+            found: The confusions.
+            path: The file that all of them were written to.
+        """
+        words = self.words
+        yield words("alike.wrong", count=found.queries, wrong=found.wrong, unnamed=found.unnamed)
+        for pair in found.pairs[:SHOWN]:
+            counts = {"count": pair.of, "searches": pair.searches, "first": pair.first}
+            said = words("alike.pair", asked=repr(pair.asked), shown=repr(pair.shown), **counts)
+            if pair.cost is not None:
+                said = words("alike.costly", pair=said, cost=words.money(pair.cost, found.currency))
+            yield "  " + said
+            for example in pair.examples[:1]:
+                place = {"query": example.query, "photo": example.photo, "rank": example.rank}
+                if example.positive_rank:
+                    yield "    " + words("alike.example", **place, right=example.positive_rank)
+                else:
+                    yield "    " + words("alike.example_lost", **place)
+                if example.words:
+                    yield "    " + words("alike.words", words=words.items(example.words))
+            for key in pair.advice:
+                yield "    " + words(f"alike.{key}")
+        if len(found.pairs) > SHOWN:
+            yield "  " + words("alike.more", count=len(found.pairs) - SHOWN)
+        yield words("alike.file", file=str(path))
 
     @property
     def _keys(self) -> bool:

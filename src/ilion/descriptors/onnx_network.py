@@ -6,7 +6,9 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
@@ -188,6 +190,15 @@ def _weights_file(path: Path, name: str) -> Path:
         )
     file = path.parent / name
     if not file.is_file():
+        base = as_windows.name
+        places = (path.parent.glob(f"*/{escape(base)}"), path.parent.parent.glob(escape(base)))
+        beside = (p for p in path.parent.glob("*") if p != path and p.suffix in (".data", ".bin", ".weights"))
+        other = next((p for p in chain(*places, sorted(beside)) if p.is_file()), None)
+        if other is not None:
+            raise ExtractionError(
+                f"{path}: its weights are in {name!r}, and there is no such file beside it; copy both "
+                f"together, or give {str(other)!r} that name and place if it is that file"
+            )
         raise ExtractionError(
             f"{path}: its weights are in {name!r}, and there is no such file beside it; copy both together"
         )

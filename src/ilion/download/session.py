@@ -31,7 +31,7 @@ from ilion.download.settings import DownloadSettings
 from ilion.download.transfer import MissingFile, Tally, Transfer
 from ilion.errors import ArtifactError, ConfigError, IlionError
 from ilion.types import Value
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +218,9 @@ class _Session:
             more = f" and {len(failures) - 10} more" if len(failures) > 10 else ""
             raise ArtifactError(
                 f"{len(failures)} of {counted(len(self.plan.items), 'file')} "
-                "are missing; the others are there. " + "; ".join(failures[:10]) + more
+                f"{agree(len(failures), 'is', 'are')} missing; the others are there. "
+                + "; ".join(failures[:10])
+                + more
             )
 
     def _watch(self, jobs: Sequence[Future[Record | None]]) -> None:

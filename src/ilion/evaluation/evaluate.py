@@ -26,7 +26,7 @@ from ilion.evaluation.intervals import bootstrap_means, group, mean_interval
 from ilion.evaluation.metrics import check_cutoffs, measure, split_cutoff
 from ilion.outcome import Evaluation, SliceResult
 from ilion.types import Axes, Float32, Float64, GroundTruth, Int64, Ranking
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 BOUNDARIES: Mapping[str, tuple[float, ...]] = {
     "scale": (0.06880213760855043, 0.13526567164179104, 0.2729876723163842),
@@ -396,9 +396,9 @@ def _check_truth(ranking: Ranking, truth: GroundTruth, axes: Axes) -> None:
     ]
     if empty:
         raise DatasetError(
-            f"{len(empty)} of {counted(queries, 'query', 'queries')} have no positive "
-            f"({_some(empty)}), so their AP is undefined; "
-            "add positives or take them out of the data set"
+            f"{len(empty)} of {counted(queries, 'query', 'queries')} {agree(len(empty), 'has', 'have')} "
+            f"no positive ({_some(empty)}), so AP is undefined; add positives or take what lacks them out "
+            "of the data set"
         )
 
 
@@ -411,8 +411,8 @@ def _check_rows(ranking: Ranking, truth: GroundTruth) -> None:
     missing = [query for query in truth.query_ids if query not in given]
     if missing:
         raise ArtifactError(
-            f"{len(missing)} of {counted(len(truth), 'query', 'queries')} are missing "
-            f"from the ranking ({_some(missing)}); search "
+            f"{len(missing)} of {counted(len(truth), 'query', 'queries')} "
+            f"{agree(len(missing), 'is', 'are')} missing from the ranking ({_some(missing)}); search "
             "them too, a mean over the rest would flatter the result"
         )
     extra = [query for query in ranking.query_ids if query not in wanted]

@@ -119,7 +119,12 @@ def read_results(path: Path) -> Results:
                 return _sort_descending(_from_json(read_bytes(path), path), path)
             packed = first.startswith(b"\x1f\x8b")
             if packed and (inside := _unpack(first)) and not _is_trec(inside):
-                raise ArtifactError(f"{path}: packed with gzip, and no run of TREC; unpack it first (gunzip)")
+                held = describe_foreign(inside)
+                raise ArtifactError(
+                    f"{path}: packed with gzip, and holds {held}"
+                    if held
+                    else f"{path}: packed with gzip, and no run of TREC; unpack it first (gunzip)"
+                )
             if packed or _is_trec(start):
                 return replace(from_ranking(Ranking.from_trec(path)), complete=False)
             seen = describe_foreign(first) or _describe_table(start)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, UnwritableError
 from ilion.opening.regular import full_path, kind_of
 
 
@@ -71,7 +71,7 @@ def _saying(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ArtifactError(
+        raise UnwritableError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
 

@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, UnwritableError
 from ilion.opening import (
     check_regular,
     find_misfit,
@@ -254,7 +254,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS) and folder.is_dir():
             yield
             return
-        raise ArtifactError(
+        raise UnwritableError(
             f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
         ) from error
     try:

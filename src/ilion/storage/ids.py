@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, UnwritableError
 from ilion.opening import writing
 from ilion.storage.duplicates import DuplicateFinder, encode_ids, hash_ids
 from ilion.storage.files import read_json, release_pages, write_json
@@ -268,7 +268,7 @@ def write_ids(
             found = IdList(folder, name, {**head, "about": about()})
             duplicate = find_duplicate_in(lambda: _parts(found), finder)
     except OSError as error:
-        raise ArtifactError(
+        raise UnwritableError(
             f"{folder}: cannot be written ({error.strerror}); free space or choose another folder"
         ) from error
     if duplicate is not None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from ilion.errors import ArtifactError
+from ilion.errors import ArtifactError, UnwritableError
 from ilion.opening import check_regular
 
 _REMEDIES = {
@@ -21,6 +21,8 @@ _REMEDIES = {
     sqlite3.SQLITE_NOTADB: "it is damaged; put a copy of it back",
 }
 """What to do about an error, by its code."""
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+"""Errors of the disk or its rights."""
 
 
 class _Cursor(sqlite3.Cursor):
@@ -116,5 +118,9 @@ def _said(connection: sqlite3.Connection) -> Iterator[None]:
     except sqlite3.Error as error:
         assert isinstance(connection, Connection)
         # the low byte is the kind of an error, the rest says more
-        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "run it again")
-        raise ArtifactError(f"{connection.path}: cannot be {connection.doing} ({error}); {remedy}") from error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        kind, remedy = (
+            UnwritableError if code in _FULL else ArtifactError,
+            _REMEDIES.get(code, "run it again"),
+        )
+        raise kind(f"{connection.path}: cannot be {connection.doing} ({error}); {remedy}") from error

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from ilion.errors import ArtifactError
-from ilion.opening import MOST_BYTES, read_bytes, write_bytes
+from ilion.opening import MOST_BYTES, marked_encoding, read_bytes, write_bytes
 from ilion.types.basics import Where
 
 
@@ -32,6 +32,8 @@ def read_trec(path: Where, size: int, column: int) -> dict[str, dict[str, float]
                 data = file.read(MOST_BYTES + 1)
             if len(data) > MOST_BYTES:
                 raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        if not (encoding := marked_encoding(data[:4])).startswith("utf-8"):
+            raise ValueError(f"text in {encoding.upper()}; store it as UTF-8")
         for number, line in enumerate(data.decode("utf-8-sig").split("\n"), start=1):
             parts = line.split()
             if parts and (len(parts) != size or parts[2] in table.setdefault(parts[0], {})):

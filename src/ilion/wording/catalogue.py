@@ -2,7 +2,8 @@
 
 A room that shows text has ``strings/en.toml`` and ``strings/ja.toml``. A sentence is one whole entry with
 named placeholders, never put together from pieces, so that a language with another word order can follow. An
-entry with plural forms is a table (``one``, ``other``), chosen by the value of the placeholder ``count``.
+entry with plural forms is a table (``one``, ``other``), chosen by the value of the placeholder ``count``;
+a further number says what it counts itself, as ``{queries:query|queries}``.
 What all rooms need (units, money, the rules of a language) stands in ``wording/strings``.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import string
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -29,6 +31,7 @@ _CURRENCIES = {
     **dict.fromkeys(("€", "euro", "euros", "ユーロ"), "EUR"),
 }
 """Signs and words of currencies, in small letters."""
+_PLURAL = re.compile(r"\{(\w+):([^|{}]+)\|([^|{}]+)\}")
 _SECONDS = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0))
 
 
@@ -101,6 +104,12 @@ def placeholders(entry: Entry) -> set[str]:
     return {name for form in forms for _, name, _, _ in string.Formatter().parse(form) if name is not None}
 
 
+def _agreeing(place: re.Match[str], values: Mapping[str, object]) -> str:
+    """Return a placeholder with what it counts, in the form that agrees with its value."""
+    name, one, other = place.groups()
+    return f"{{{name}}} {one if values[name] == 1 else other}"
+
+
 def _replace(entry: Entry, old: str, new: str) -> Entry:
     if isinstance(entry, str):
         return entry.replace(old, new)
@@ -161,7 +170,7 @@ class Words:
             entry = entry["one" if self.rules["plural"] == "one-other" and count == 1 else "other"]
         if not wanted <= set(values):
             raise ConfigError(f"the string {key} lacks a value for {', '.join(sorted(wanted - set(values)))}")
-        return entry
+        return _PLURAL.sub(lambda place: _agreeing(place, values), entry)
 
     def _shown(self, value: object) -> object:
         return self.integer(value) if isinstance(value, int) else value

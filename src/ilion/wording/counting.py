@@ -14,4 +14,13 @@ def counted(count: int, one: str, other: str = "") -> str:
     >>> counted(1, "photo"), counted(0, "photo"), counted(1204, "query has", "queries have")
     ('1 photo', '0 photos', '1,204 queries have')
     """
-    return f"{count:,} {one if count == 1 else other or f'{one}s'}"
+    return f"{count:,} {agree(count, one, other or f'{one}s')}"
+
+
+def agree(count: int, one: str, other: str) -> str:
+    """Return the words that agree with a number which stands before them, as in "1 of 6 queries is missing".
+
+    >>> agree(1, "is", "are"), agree(0, "is", "are")
+    ('is', 'are')
+    """
+    return one if count == 1 else other

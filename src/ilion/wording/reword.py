@@ -12,6 +12,7 @@ from functools import cache
 from ilion.wording.catalogue import Words, load_words
 
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
+_COUNTS = re.compile(r"\\\{(\w+):(.+?)\\\|(.+?)\\\}")
 _NUMBER = re.compile(r"\d+|\d{1,3}(,\d{3})+")
 OTHER = "other"
 """Entry of a section that says what no other one does; it is never found in a text."""
@@ -98,6 +99,5 @@ def _forms(section: str, room: str) -> tuple[tuple[str, str], ...]:
         for form in ([entry] if isinstance(entry, str) else entry.values())
     ]
     forms.sort(key=lambda each: -len(re.sub(r"\{\w+\}", "", each[1])))
-    return tuple(
-        (name, re.escape(form).replace(r"\{\{", r"\{").replace(r"\}\}", r"\}")) for name, form in forms
-    )
+    escaped = ((name, _COUNTS.sub(r"\\{\1\\}\\ (?:\2|\3)", re.escape(form))) for name, form in forms)
+    return tuple((name, form.replace(r"\{\{", r"\{").replace(r"\}\}", r"\}")) for name, form in escaped)

@@ -82,7 +82,7 @@ def test_some_of_the_objects_teach_a_layer(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("class_9/0.jpg", r"1 of 25 labelled photos have no imported descriptor.*features_uned"),
+        ("class_9/0.jpg", r"1 of 25 labelled photos has no imported descriptor.*features_uned"),
         ("mug_000/pos/P000_01.jpg", "is a positive of the data set"),
         ("mug_000/query/Q000_00.jpg", "is a query picture of the data set"),
         ("000.tar/0000", "is an image of the searched database"),

@@ -24,7 +24,7 @@ from ilion.storage import Artifact, fingerprint
 from ilion.tasks import Failure, InlinePool, Pool, Task, run_tasks
 from ilion.tasks.base import Advance
 from ilion.types import Shard
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 _NUMBER = re.compile(r"_\d{5}$")
 _SHOWN = 10
@@ -123,7 +123,7 @@ def do_shards(
         if left:
             raise ArtifactError(
                 f"{artifact.folder}: {len(left)} of {counted(len(keys), 'part')} "
-                f"are missing, such as {left[0]!r}; make "
+                f"{agree(len(left), 'is', 'are')} missing, such as {left[0]!r}; make "
                 "the index again, or undo what was deleted"
             )
         return keys, True, ()

@@ -24,7 +24,7 @@ from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.stages.describe import fit_model
 from ilion.pipeline.stages.results import Stages
 from ilion.types import Descriptors, FileSource, Int64, Source, TarSource
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 LEARNT_FROM: tuple[Partition, ...] = ("uned", "distractors")
 """Imported descriptors among which labelled photos are looked up, in this order."""
@@ -70,7 +70,8 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
         twin = FileFinder(folder).near(missing[0])
         hint = f" (there is {twin!r}, which differs in {difference(missing[0], twin)})" if twin else ""
         raise DatasetError(
-            f"{folder}: {len(missing)} of {counted(len(labels), 'labelled photo')} are not there, such as "
+            f"{folder}: {len(missing)} of {counted(len(labels), 'labelled photo')} "
+            f"{agree(len(missing), 'is', 'are')} not there, such as "
             f"{missing[0]!r}{hint}"
         )
     experiment, extractor = pipeline.experiment, pipeline.extractor
@@ -108,7 +109,7 @@ def _read_imported(folder: Path, labels: Labels) -> Descriptors:
     if left:
         raise DatasetError(
             f"{folder}: {len(left)} of {counted(len(labels), 'labelled photo')} "
-            "have no imported descriptor, such as "
+            f"{agree(len(left), 'has', 'have')} no imported descriptor, such as "
             f"{next(iter(left))!r}; import a file features_uned.hdf5 whose ids are the paths of the labels"
         )
     return Descriptors(labels.paths, values)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ilion.config import ExperimentConfig, from_dict
 from ilion.config.design import Design
-from ilion.errors import ArtifactError, ConfigError
+from ilion.errors import ArtifactError, ConfigError, UnwritableError
 from ilion.evaluation.truth import truth_from_ids
 from ilion.pipeline.asking import Described, Ready
 from ilion.pipeline.experiment import Progress
@@ -55,6 +55,8 @@ def measure_searches(run: Where, progress: Progress | None = None) -> Searches:
         )
     try:
         ready = Ready(pipeline)
+    except UnwritableError:
+        raise
     except ArtifactError as error:
         raise ArtifactError(
             f"{folder}: not all of it is described as it is now ({error}); run it again"

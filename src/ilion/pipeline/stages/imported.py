@@ -22,7 +22,7 @@ from ilion.pipeline.stages.results import Extraction, Search
 from ilion.runtime.machine import machine, peak_memory
 from ilion.storage import DescriptorSet, fingerprint, fingerprint_of_ids
 from ilion.types import Descriptors, Int64
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 SHARDS_A_FILE = 10
 """Of distractors, in one feature file, like the benchmark's own."""
@@ -231,7 +231,7 @@ def _queries(experiment: Experiment, found: Imported) -> tuple[Descriptors, tupl
         kind = "text" if missing[0].image is None else "image"
         raise DatasetError(
             f"{found.folder}: {len(missing)} of {counted(len(wanted), 'query', 'queries')} "
-            "have no descriptor, such as "
+            f"{agree(len(missing), 'has', 'have')} no descriptor, such as "
             f"{missing[0].id!r}; import the file features_{kind}_queries.hdf5 of the same data set"
         )
     rows = np.array([place[name] for name in found_as.values() if name is not None], np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ilion.config import ExperimentConfig, from_dict
 from ilion.config.design import Design
-from ilion.errors import ArtifactError, ConfigError
+from ilion.errors import ArtifactError, ConfigError, UnwritableError
 from ilion.extraction.shards import shard_keys
 from ilion.pipeline import Pipeline, Progress
 from ilion.serve.index import Index
@@ -78,6 +78,8 @@ def create_from_run(folder: Path, run: Path, progress: Progress | None = None) -
             link_artifacts(pipeline.artifacts, index.folder / "artifacts", keys)
             try:
                 add_batches(index, dataset_batches(dataset, sealed=True), sealed=True, progress=progress)
+            except UnwritableError:
+                raise
             except ArtifactError as error:
                 raise ArtifactError(
                     f"{run}: not all of it is described as it is now ({error}); run it again first, or take "
