@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,7 @@ def grow(index: Index, photos: int, shown: set[str]) -> None:
             local.write_shard(artifact, key, chosen, words, lambda n: ShardStats(n, 0.0, 0, machine()))
             made.append(key)
         else:
-            repeat_shard(artifact.folder, made[shard % DISTINCT], key, names)
+            repeat_shard(artifact.folder, made[shard % DISTINCT], key, names, shutil.copyfile)
         with index.tables.write() as write:
             write.execute(
                 "INSERT INTO shards VALUES (?, ?, ?, ?, 1)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,20 +41,28 @@ class FeaturePool:
             yield name, Encoded(self.words[chosen], self.records[chosen], like.tones, like.size)
 
 
-def repeat_shard(folder: Path, key: str, other: str, names: Sequence[str]) -> None:
-    """Store a shard under another key, with other ids; its arrays are the same files.
+def repeat_shard(
+    folder: Path,
+    key: str,
+    other: str,
+    names: Sequence[str],
+    place: Callable[[Path, Path], object] = os.link,
+) -> None:
+    """Store a shard under another key, with other ids.
 
     Args:
         folder: Folder of the postings.
         key: Key of the shard.
         other: Key of the new one.
         names: As many ids as the shard has photos.
+        place: Function that puts a file in another place. Linked files are held in memory once for all their
+            names; copies (`shutil.copyfile`) take as much disk and memory as other photos would.
     """
     files = []
     for path in sorted(folder.glob(f"{key}.*.npy")):
         files.append(path.with_name(path.name.replace(key, other)))
-        os.link(path, files[-1])
-    os.link(folder / f"{key}.stats.json", folder / f"{other}.stats.json")
+        place(path, files[-1])
+    place(folder / f"{key}.stats.json", folder / f"{other}.stats.json")
     head = read_json(folder / f"{key}.ids.json")
     own = {"ids": list(names), "segments": head["segments"], "postings": head["postings"]}
     write_head(folder / f"{other}.ids.json", own, files)
