@@ -92,8 +92,6 @@ def given(draw_set: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 COMPUTES = {(("demo",), "output"), (("datasets", "synth"), "folder")}
 """Where a folder, or a link to nowhere, is taken and minutes of work begin."""
-PASSED_OVER = {(("download",), "settings")}
-"""Where nothing is downloaded without the name of a set, so the recipes are listed."""
 OTHERS = {"sources": "set", "experiment": "set", "source": "set", "words": "x", "over": "search.k=2,3"}
 
 
@@ -144,5 +142,5 @@ def test_a_special_file_at_any_path_of_any_command(
     assert not isinstance(error, TimeoutError), line
     if kind != "link to nowhere":
         assert path.lstat().st_mode == before, "what is no file is not replaced"
-    if kind in ("pipe", "socket", "device") and (words, name) not in PASSED_OVER:
+    if kind in ("pipe", "socket", "device"):
         assert done.exit_code != 0, (line, done.output)
