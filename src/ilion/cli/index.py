@@ -95,7 +95,7 @@ def index(
         if "answers" in done:
             print(f"design {done['answers']!r} answers now")
         if "engine" in done:
-            held = f"{counted(done['vectors'], 'descriptor')} lie in {done['engine']}"
+            held = f"{counted(done['vectors'], 'descriptor lies', 'descriptors lie')} in {done['engine']}"
             print("the index searches its own files" if done["engine"] == "embedded" else held)
         if "freed" in done:
             print(f"compacted: {done['freed']:,} bytes are free")
