@@ -18,8 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.storage.test_sqlite import full_disk
 
-from ilion.errors import ConfigError, DatasetError
+from ilion.errors import ConfigError, DatasetError, UnwritableError
 from ilion.synthetic import SyntheticSummary, synthesize
 from ilion.synthetic.camera import Camera, look_at, turn
 from ilion.synthetic.ink import U8
@@ -389,6 +390,31 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not empty and holds no synthetic set; choose a new or empty"):
         make(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "device"])
+def test_what_is_no_folder_is_named(tmp_path: Path, kind: str) -> None:
+    place = Path("/dev/null") if kind == "device" else tmp_path / "place"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "file":
+        place.write_bytes(b"")
+    with pytest.raises(DatasetError, match=rf"is a .*{kind}.*, not a folder; choose a new or empty folder"):
+        make(place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["tar", "folder"])
+@pytest.mark.parametrize("most", [500, 3_000, 8_000, 12_000])
+def test_a_full_disk_is_a_sentence_and_the_same_again_completes(
+    made: Path, tmp_path: Path, most: int, form: str
+) -> None:
+    with full_disk(most), pytest.raises(UnwritableError, match=r"cannot be written .*; free space or choose"):
+        make(tmp_path / "set", distractor_format=form)
+    make(tmp_path / "set", distractor_format=form)
+    found = content(tmp_path / "set")
+    assert found if form == "folder" else found == content(made)
+    assert not [name for name in map(str, (tmp_path / "set").rglob("*")) if name.endswith((".part", ".tmp"))]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from ilion.opening.regular import (
     read_bytes,
 )
 from ilion.opening.text import marked_encoding, read_text
-from ilion.opening.whole import write_bytes, writing, writing_folder
+from ilion.opening.whole import saying_unwritable, write_bytes, writing, writing_folder
 
 __all__ = [
     "MOST_BYTES",
@@ -25,6 +25,7 @@ __all__ = [
     "parse_toml",
     "read_bytes",
     "read_text",
+    "saying_unwritable",
     "write_bytes",
     "writing",
     "writing_folder",

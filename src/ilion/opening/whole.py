@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     # a name of its own: workers of several machines may write the same shard
     aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with _saying(path):
+        with saying_unwritable(path):
             _refuse_special(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as file:
@@ -55,10 +55,10 @@ def writing_folder(path: Path) -> Iterator[Path]:
     aside = place.with_name(f".{place.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        with _saying(path):
+        with saying_unwritable(path):
             aside.mkdir(parents=True)
         yield aside
-        with _saying(path):
+        with saying_unwritable(path):
             if place.is_dir():
                 place.rmdir()
             os.replace(aside, place)
@@ -67,7 +67,12 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _saying(path: Path) -> Iterator[None]:
+def saying_unwritable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with writing below a path into a sentence.
+
+    Raises:
+        UnwritableError: The disk is full, or the folder cannot be written.
+    """
     try:
         yield
     except OSError as error:

@@ -22,7 +22,7 @@ import cv2
 
 from ilion import storage
 from ilion.errors import DatasetError
-from ilion.opening import read_text
+from ilion.opening import read_text, saying_unwritable
 from ilion.synthetic.photos import BLOCK, Settings, distractor, positive, query
 from ilion.synthetic.plan import DistractorFormat, Plan, check, claim
 from ilion.synthetic.texts import describe
@@ -100,6 +100,7 @@ def synthesize(
 
     Raises:
         ConfigError: A number is out of range.
+        ArtifactError: The disk is full, or the folder cannot be written.
         DatasetError: The folder holds something else, or a worker died.
     """
     plan = Plan(
@@ -120,7 +121,7 @@ def synthesize(
         if progress is not None:
             progress(done, total)
 
-    with storage.locked(folder), _runner(workers) as run:
+    with saying_unwritable(folder), storage.locked(folder), _runner(workers) as run:
         kept = _write_instances(folder, plan, run, advance)
         shards = list(plan.shards())
         for number, start, end in shards:
