@@ -49,9 +49,8 @@ class DesignCost:
         if self.growth and photos > self.photos:
             fixed, each = fit_line(*zip(*self.growth, strict=True))
             return self.ms_of_query + max(fixed + each * photos, self.ms_per_search - self.ms_of_query)
-        return self.ms_of_query + (self.ms_per_search - self.ms_of_query) * max(
-            photos / max(self.photos, 1), 1.0
-        )
+        times = max(photos / max(self.photos, 1), 1.0)
+        return self.ms_of_query + (self.ms_per_search - self.ms_of_query) * times
 
 
 def missing_prices(money: MoneyConfig) -> tuple[str, ...]:
