@@ -15,6 +15,7 @@ from ilion.errors import ArtifactError
 from ilion.pipeline.jobs import growth
 from ilion.pipeline.jobs.growth import time_growth
 from ilion.pipeline.stages.photos import Photos, rank_by_matches
+from ilion.searching.local import Postings
 
 
 @pytest.fixture
@@ -33,12 +34,17 @@ def test_searches_are_timed_among_as_many_photos_as_asked_for(
     result, _ = run(config)
     here = len(result.ranking.database_ids)
     asked: list[tuple[int, int, float]] = []
+    files: list[tuple[int, int]] = []
+    monkeypatch.setattr(growth, "COPIES", 2)
 
     def noted(experiment: Any, photos: Photos, **options: Any) -> Any:
         ranking, evidence = rank_by_matches(experiment, photos, **options)
         names = [photos.database.ids[row] for row in ranking.indices[:, :20].ravel().tolist()]
         made = np.mean([name.startswith("made/") for name in names])
         asked.append((len(photos.database), len(photos.queries), float(made)))
+        assert isinstance(photos.database, Postings)
+        stored = list(photos.database.folder.glob("*made_*.records.npy"))
+        files.append((len(stored), len({path.stat().st_ino for path in stored})))
         return ranking, evidence
 
     monkeypatch.setattr(growth, "rank_by_matches", noted)
@@ -53,6 +59,7 @@ def test_searches_are_timed_among_as_many_photos_as_asked_for(
         (size, min(growth.QUERIES, len(result.evaluation.query_ids))) for size in wanted
     ]
     assert all(0 < made < 1 for *_, made in asked)
+    assert files == [(-(-(size - here) // 128), 2) for size in (300, 500)], "two files of many names"
     assert list((tmp_path / "temporary").iterdir()) == []
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
