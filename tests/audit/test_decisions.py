@@ -220,6 +220,9 @@ def test_files_that_are_no_decisions_are_refused(tmp_path: Path) -> None:
         {"suspect": {"kind": "unlabelled", "photos": [], "object": "mug", "confidence": 1}},
     ]
     texts = [json.dumps({"format": 1, "decisions": [{**good, **one}]}) for one in wrong]
+    texts += [json.dumps({"format": 1, "decisions": each}) for each in (5, None, True, "x", {"a": 1})]
+    suspect = {"kind": "unlabelled", "photos": ["a"], "object": "mug", "confidence": 10**400}
+    texts.append(json.dumps({"format": 1, "decisions": [{**good, "suspect": suspect}]}))
     for text in ("no json", "[]", "{}", json.dumps({"format": 2, "decisions": []}), *texts):
         path.write_text(text)
         with pytest.raises(DatasetError, match=r"d\.json"):

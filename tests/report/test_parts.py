@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from ilion.config import load_experiment
 from ilion.errors import ConfigError
 from ilion.forecast import ForecastResult
 from ilion.outcome import Interval
 from ilion.pipeline.explain.cost import design as name_of
+from ilion.report.build import page_environment
 from ilion.report.charts.bars import sorted_precisions
 from ilion.report.charts.canvas import share_axis, ticks
 from ilion.report.charts.pareto import CostPoint, accuracy_axis, pareto_chart
@@ -182,3 +184,10 @@ def test_a_forecast_is_warned_of_in_the_unit_of_its_page() -> None:
     assert "from 12.3% to 50.0%:" in warning_sentences(result, load_words("report", "en"))[0]
     japanese = warning_sentences(result, load_words("report", "ja"))[0]
     assert all(part in japanese for part in ("10万枚でのmAPは12.3%", "50.0%の"))
+
+
+def test_half_characters_of_a_stored_run_do_not_end_a_page() -> None:
+    page = page_environment(load_words("report", "en")).from_string("{{ a }} {{ b }} {{ 3 }}")
+    said = page.render(a="\ud800<b>", b=Markup("<i>\udfff</i>"))
+    assert said == "\ufffd&lt;b&gt; <i>\ufffd</i> 3"
+    said.encode("utf-8")

@@ -74,7 +74,11 @@ def read_decisions(path: Path, who: str = "") -> Decisions:
         raise DatasetError(
             f"{path}: cannot be read as decisions ({error}); save them from the page"
         ) from error
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT or "decisions" not in plain:
+    if (
+        not isinstance(plain, dict)
+        or plain.get("format") != FORMAT
+        or not isinstance(plain.get("decisions"), list)
+    ):
         raise DatasetError(f"{path}: holds no decisions of format {FORMAT}; save them from the page")
     found: dict[str, Decision] = {}
     for number, each in enumerate(plain["decisions"], 1):

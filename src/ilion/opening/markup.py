@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 DEEPEST = 100
 """Most levels of lists and tables; what people and programs write here is below ten."""
 _TOO_DEEP = "nested too deeply"
+_LONG_NUMBER = re.compile(r"[\d_]{309}|0[xob][\da-fA-F_]{256}")
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 
 
@@ -21,14 +25,14 @@ def parse_json(data: bytes | str, **hooks: Any) -> Any:
         hooks: Arguments of `json.loads`.
 
     Raises:
-        ValueError: The text is no JSON, or nested beyond reason.
+        ValueError: The text is no JSON, nested beyond reason, or has a number that no float can hold.
 
     >>> parse_json(b'[1]'), parse_json("[1]".encode("utf-16"))
     ([1], [1])
     """
     text = data if isinstance(data, str) else _decode(data)
     try:
-        return _check_depth(json.loads(text, **hooks), text)
+        return _check(json.loads(text, **hooks), text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -47,14 +51,16 @@ def parse_toml(data: bytes | str) -> dict[str, Any]:
     """
     text = data if isinstance(data, str) else _decode(data)
     try:
-        found: dict[str, Any] = _check_depth(tomllib.loads(text.replace("\r\n", "\n")), text)
+        found: dict[str, Any] = _check(tomllib.loads(text.replace("\r\n", "\n")), text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     return found
 
 
-def _check_depth(value: Any, text: str) -> Any:
-    """Return a value that is not nested too deeply: parsers may bear what messages about it do not."""
+def _check(value: Any, text: str) -> Any:
+    """Return a value that is not nested too deeply, with no number that is none to whoever reads it."""
+    if _LONG_NUMBER.search(text) and any(_is_too_large(each) for each in _leaves(value)):
+        raise ValueError("a number of more than 308 digits")
     if sum(map(text.count, "[{.")) > DEEPEST:  # each level needs one, in TOML perhaps only a dot
         level = [value]
         for _ in range(DEEPEST):
@@ -63,6 +69,21 @@ def _check_depth(value: Any, text: str) -> Any:
         if level:
             raise ValueError(_TOO_DEEP)
     return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the values inside lists and tables; not by calling itself, as they may lie deep."""
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, (dict, list)):
+            rest.extend(each.values() if isinstance(each, dict) else each)
+        else:
+            yield each
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > sys.float_info.max
 
 
 def _decode(data: bytes) -> str:

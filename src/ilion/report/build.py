@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -31,6 +33,7 @@ from ilion.storage import write_bytes
 from ilion.types import ImageRecord
 from ilion.wording import Words, load_words
 
+_HALF = re.compile("[\ud800-\udfff]")
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     verdict_section,
     runs_section,
@@ -182,12 +185,20 @@ def page_environment(words: Words, package: str = "ilion.report") -> Environment
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,
+        finalize=_whole_characters,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals.update(t=words, exact=exact)
     return environment
+
+
+def _whole_characters(value: Any) -> Any:
+    """Return a text without half characters (lone surrogates), which JSON may hold and no page can."""
+    if isinstance(value, str) and _HALF.search(value):
+        return type(value)(_HALF.sub("\ufffd", value))
+    return value
 
 
 def asset(name: str) -> str:

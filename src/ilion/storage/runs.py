@@ -29,6 +29,19 @@ _IN_ARTIFACTS = ("ranking", "inliers", "explain")
 """Fields of a result that are not written here, because artifacts hold what they are made of."""
 
 
+class Environment(TypedDict):
+    """What `ilion.runtime.machine.environment` found, as far as it is looked into."""
+
+    libraries: NotRequired[Mapping[str, str]]
+
+
+class Provenance(TypedDict):
+    """What a run was made of, as far as it is looked into."""
+
+    config: NotRequired[Mapping[str, Any]]
+    environment: NotRequired[Environment]
+
+
 class _Run(TypedDict):
     format: int
     name: str
@@ -36,7 +49,7 @@ class _Run(TypedDict):
     evaluation: Evaluation
     cost: Cost
     skipped: list[Skipped]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     missing: NotRequired[list[MissingShard]]
 
 
