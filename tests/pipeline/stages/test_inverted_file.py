@@ -132,7 +132,7 @@ def test_bad_and_featureless_images_are_counted_or_ranked_last(tmp_path: Path) -
         ({"search": {"asmk": {"tau": 1.5}}}, ConfigError, "search.asmk.tau. must be from 0 to 1, got 1.5"),
         ({"search": {"asmk": {"bits": 100}}}, ConfigError, "bits in multiples of 64"),
         pytest.param(
-            *({"search": {"asmk": {"words": 100_000}}}, ExtractionError, "too few to learn 100000 words"),
+            *({"search": {"asmk": {"words": 100_000}}}, ExtractionError, "too few to learn 100,000 words"),
             marks=pytest.mark.slow,
         ),
     ],
