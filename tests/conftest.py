@@ -38,6 +38,15 @@ def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return bool(request.param)
 
 
+@pytest.fixture
+def small_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches are timed among some hundred photos in place of a hundred thousand."""
+    from ilion.pipeline.jobs import growth
+
+    monkeypatch.setattr(growth, "SIZES", (300, 500))
+    monkeypatch.setattr(growth, "SHARD", 128)
+
+
 def draw_photo(seed: int, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
     """Encode a photo-like picture: a coloured ground with random bars; every seed looks different."""
     rng = np.random.default_rng(seed)

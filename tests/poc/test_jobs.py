@@ -15,7 +15,6 @@ from ilion.cli import app
 from ilion.cli.poc_text import PocText
 from ilion.config.poc import load_poc
 from ilion.errors import ArtifactError, ConfigError, DatasetError
-from ilion.pipeline.jobs import growth
 from ilion.pipeline.jobs.poc import check_poc, decide_poc, new_poc, run_poc
 from ilion.poc.decide import decide
 from ilion.poc.decision import to_plain
@@ -131,15 +130,8 @@ def settings(objects: int = 0) -> PocConfig:
     )
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches are timed among some hundred photos in place of a hundred thousand."""
-    monkeypatch.setattr(growth, "SIZES", (300, 500))
-    monkeypatch.setattr(growth, "SHARD", 128)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_growth")
 def test_three_objects_give_a_plan_and_no_recommendation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,7 +163,7 @@ def test_three_objects_give_a_plan_and_no_recommendation(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_growth")
 def test_a_proof_of_concept_from_folder_to_decision(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,8 +113,8 @@ def extra_costs(
 ) -> tuple[float, float]:
     """Return how much more a design costs a month than the baseline: storage, and processor cores.
 
-    How much longer a search among more photos takes is not known: between not at all and in proportion, and
-    for both designs alike. So the most that the difference may be is returned, or the least.
+    How much longer a search among more photos takes is not known: between not at all and what
+    `DesignCost.ms_among` says. So the most that the difference may be is returned, or the least.
 
     Args:
         cost: Cost of the design.

@@ -18,14 +18,8 @@ from ilion.pipeline.stages.photos import Photos, rank_by_matches
 from ilion.searching.local import Postings
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "SIZES", (300, 500))
-    monkeypatch.setattr(growth, "SHARD", 128)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_growth")
 def test_searches_are_timed_among_as_many_photos_as_asked_for(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +59,7 @@ def test_searches_are_timed_among_as_many_photos_as_asked_for(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_growth")
 def test_other_searches_and_large_databases_are_not_timed(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +73,7 @@ def test_other_searches_and_large_databases_are_not_timed(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_growth")
 def test_what_cannot_be_timed_is_warned_of(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -93,3 +87,6 @@ def test_what_cannot_be_timed_is_warned_of(
     monkeypatch.setattr(growth, "write_shard", full)
     assert time_growth(config.output) == {}
     assert "was not measured: the disk is full" in caplog.text
+    caplog.clear()
+    assert time_growth(tmp_path / "gone") == {}
+    assert "was not measured" in caplog.text

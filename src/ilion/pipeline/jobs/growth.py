@@ -58,11 +58,11 @@ def time_growth(run: Where, progress: Progress | None = None) -> dict[int, float
         where the run is searched in another way, or too little is there.
     """
     folder = Path(run)
-    config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
-    if config.rerank.features != "none" or config.reading.use != "none":
-        return {}
-    pipeline = Pipeline(config, sealed=True)
     try:
+        config = from_dict(ExperimentConfig, read_run(folder)["provenance"]["config"])
+        if config.rerank.features != "none" or config.reading.use != "none":
+            return {}
+        pipeline = Pipeline(config, sealed=True)
         photos = Ready(pipeline).stored().prepared
         if not isinstance(photos, Photos) or not isinstance(photos.database, Postings):
             return {}

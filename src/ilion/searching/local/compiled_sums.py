@@ -73,12 +73,10 @@ def scan_codes(
         record = records[start + place]
         code = record >> np.uint64(CODE_AT)
         total = first[code & np.uint64(LAST)] + second[code >> np.uint64(7) & np.uint64(LAST)]
-        total += (
-            third[code >> np.uint64(14) & np.uint64(LAST)] + fourth[code >> np.uint64(21) & np.uint64(LAST)]
-        )
-        pairs[np.uint64(filled) + count] = np.uint32(record & np.uint64(ROWS - 1)) | np.uint32(
-            place << ROW_BITS
-        )
+        total += third[code >> np.uint64(14) & np.uint64(LAST)]
+        total += fourth[code >> np.uint64(21) & np.uint64(LAST)]
+        row = np.uint32(record & np.uint64(ROWS - 1))
+        pairs[np.uint64(filled) + count] = row | np.uint32(place << ROW_BITS)
         sums[count] = total
         count += np.uint64(total < REACH)  # those that are too far leave their room to the next
     return filled + int(count)
@@ -177,10 +175,9 @@ def pick(
     places, begins, count = np.empty(len(kept) + 1, np.int64), np.zeros(len(entries) + 1, np.int64), 0
     for entry in range(len(entries)):
         start, before = offsets[entries[entry, 1]], count
+        # a place is kept if the next one does not take its room
         for value in kept[ends[entry] : ends[entry + 1]]:
-            places[count] = start + (
-                value >> np.uint32(ROW_BITS)
-            )  # kept if the next one does not take its room
+            places[count] = start + (value >> np.uint32(ROW_BITS))
             count += chosen[value & np.uint32(ROWS - 1)]
         for at in range(before, count):
             fetch(records, places[at])
