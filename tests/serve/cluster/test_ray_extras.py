@@ -140,22 +140,28 @@ def test_what_was_under_way_on_a_lost_copy_is_asked_again(holders: RayHolders, w
     vectors = rng.normal(size=(20_000, 64)).astype(np.float32)
     words = rng.integers(0, database.words, (20_000, 8)).astype(np.int32)
     many = replace(no_features(), vectors=vectors, words=words)
+    database.first_pass(many, shipped_model())
+    begun = time.perf_counter()
     first = database.first_pass(many, shipped_model())
+    took = time.perf_counter() - begun
     expected = first.sums, first.totals
     [held] = cut(database, 1)
     asked = Question(held.part, "sums", (many, database.lengths))
     for number in range(3):
         holders.ask([(number, replace(asked, arguments=(no_features(), database.lengths)))])
-    with ThreadPoolExecutor(3) as pool:
-        before = holders.retries
-        answers = [pool.submit(holders.ask, [(number, asked)]) for number in range(3)]
-        time.sleep(0.7)
-        for name in actors(ray):  # all copies, so that searches wait for new ones
-            ray.kill(ray.get_actor(name, namespace="serve"))
-        for answer in answers:
-            [found] = answer.result()
-            for mine, theirs in zip(found, expected, strict=True):
-                assert (mine == theirs).all()
+    before = holders.retries
+    for round in range(8):  # an answer on a fast machine may be there before its copy is gone
+        with ThreadPoolExecutor(3) as pool:
+            answers = [pool.submit(holders.ask, [(number, asked)]) for number in range(3)]
+            time.sleep(took * 0.8**round)
+            for name in actors(ray):  # all copies, so that searches wait for new ones
+                ray.kill(ray.get_actor(name, namespace="serve"))
+            for answer in answers:
+                [found] = answer.result()
+                for mine, theirs in zip(found, expected, strict=True):
+                    assert (mine == theirs).all()
+        if holders.retries - before >= 3:
+            break
     assert holders.retries - before >= 3
 
 
