@@ -257,6 +257,9 @@ def test_folders_tables_and_tars_are_taken_as_they_are(photos: Path, quick: Path
         add(index, [tmp_path / "nothing"])
     with pytest.raises(ConfigError, match="is not empty"):
         create(folder, [folder])
+    file = quick / "run.json"
+    with pytest.raises(ConfigError, match=r"run\.json: is no folder; name one for the output"):
+        create(file, [folder])
 
 
 def test_a_new_design_stands_beside_the_old_and_can_go_back(

@@ -401,6 +401,9 @@ def test_what_is_no_folder_is_named(tmp_path: Path, kind: str) -> None:
         place.write_bytes(b"")
     with pytest.raises(DatasetError, match=rf"is a .*{kind}.*, not a folder; choose a new or empty folder"):
         make(place)
+    if kind == "file":
+        with pytest.raises(ConfigError, match="place: is no folder; name one for the output"):
+            make(place / "dataset")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from ilion.datasets.names import normal
 from ilion.errors import DatasetError
 from ilion.opening.tables import TableError, column_name, read_cells
 from ilion.types import RetrievalDataset, Value
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 FOLDER = "amendments"
 _NAME = re.compile(r"(\d{4,})\.csv")
@@ -162,7 +162,7 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
     found = sum((n, f) in labels and row.suspect.startswith(FOUND) for (f, n), row in wanted.items())
     if 2 * found > len(labels):
         notes.append(
-            f"{FOLDER}: {found:,} of {counted(len(labels), 'label was', 'labels were')} proposed "
+            f"{FOLDER}: {found:,} of {counted(len(labels), 'label')} {agree(found, 'was', 'were')} proposed "
             "by a search, and what it missed "
             "has none, so a search looks better here than it is"
         )

@@ -31,7 +31,7 @@ from ilion.images import probe
 from ilion.opening import full_path
 from ilion.registry import answering_for_code
 from ilion.types import Box, ImageRecord, Query, RetrievalDataset, Shard, Where
-from ilion.wording import counted
+from ilion.wording import agree, counted
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_IDS = 5
@@ -361,6 +361,6 @@ def _subset_notes(subset: Path, wanted: IdSet, database: Sequence[Shard]) -> Ite
     if missing:
         some = [i for i, _ in zip(wanted.missing(read_ids(subset)), range(_SHOWN_IDS), strict=False)]
         yield (
-            f"{subset}: {missing:,} of {counted(len(wanted), 'listed id is', 'listed ids are')} "
+            f"{subset}: {missing:,} of {counted(len(wanted), 'listed id')} {agree(missing, 'is', 'are')} "
             f"not in the data: {', '.join(some)} ..."
         )

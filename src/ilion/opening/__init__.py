@@ -4,6 +4,7 @@ from ilion.opening.forms import find_misfit
 from ilion.opening.markup import parse_json, parse_toml
 from ilion.opening.regular import (
     MOST_BYTES,
+    check_folder,
     check_regular,
     full_path,
     kind_of,
@@ -15,6 +16,7 @@ from ilion.opening.whole import saying_unwritable, write_bytes, writing, writing
 
 __all__ = [
     "MOST_BYTES",
+    "check_folder",
     "check_regular",
     "find_misfit",
     "full_path",

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from ilion.errors import DatasetError
+from ilion.errors import ConfigError, DatasetError
 
 MOST_BYTES = 1 << 30
 """Most bytes of a file that is read whole."""
@@ -52,6 +52,17 @@ def full_path(*parts: Path | str) -> Path:
     True
     """
     return Path(os.path.realpath(os.path.join(*parts)))
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder for output is one, or can be made.
+
+    Raises:
+        ConfigError: The path, or one above it, is something else.
+    """
+    blocked = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
+    if blocked is not None:
+        raise ConfigError(f"{blocked}: is no folder; name one for the output (-o) and for cache")
 
 
 def kind_of(mode: int) -> str:

@@ -29,7 +29,7 @@ from ilion.evaluation.protocols import judge_protocols
 from ilion.evaluation.truth import truth_of
 from ilion.interop.imported import from_elsewhere
 from ilion.interop.results import Results, tie_groups
-from ilion.opening import parse_json
+from ilion.opening import check_folder, parse_json
 from ilion.outcome import Evaluation, MissingShard, RunResult, Skipped
 from ilion.pipeline.experiment import Experiment, Progress
 from ilion.pipeline.explain import cost
@@ -159,8 +159,7 @@ class Pipeline:
         self.config = config
         self.output = Path(config.output)
         for folder in (self.output, Path(config.cache or config.output)):
-            if blocked := next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None):
-                raise ConfigError(f"{blocked}: is no folder; name one for the output (-o) and for cache")
+            check_folder(folder)
         self.artifacts = Path(config.cache) if config.cache else self.output / "artifacts"
         self._progress, self._layer, self._dataset, self._sealed = progress, layer, dataset, sealed
         self._unlabelled = unlabelled

@@ -19,7 +19,7 @@ from pathlib import Path
 from ilion import storage
 from ilion.errors import ArtifactError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.opening import parse_json, writing_folder
+from ilion.opening import check_folder, parse_json, writing_folder
 from ilion.serve.answers import Answer
 from ilion.serve.index import Index
 from ilion.storage.sqlite import Connection, connect
@@ -255,6 +255,7 @@ class Feedback:
         Raises:
             DatasetError: The folder is there, or nothing was confirmed.
         """
+        check_folder(folder)
         if folder.exists() and any(folder.iterdir()):
             raise DatasetError(f"{folder}: is not empty; name a new folder")
         confirmed, unconfirmed, without = self.confirmed()

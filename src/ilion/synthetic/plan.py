@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ilion import storage
 from ilion.errors import ConfigError, DatasetError
-from ilion.opening import kind_of, parse_json, read_bytes
+from ilion.opening import check_folder, kind_of, parse_json, read_bytes
 from ilion.synthetic.photos import Settings
 
 DistractorFormat = Literal["tar", "folder"]
@@ -92,6 +92,7 @@ def claim(folder: Path, plan: Plan) -> None:
     if folder.exists() and not folder.is_dir():
         kind = kind_of(folder.stat().st_mode) or "a file"
         raise DatasetError(f"{folder} is {kind}, not a folder; choose a new or empty folder")
+    check_folder(folder.parent)
     if folder.exists() and any(p.name != ".lock" for p in folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and holds no synthetic set; choose a new or empty folder")
     storage.write_json(manifest, wanted)

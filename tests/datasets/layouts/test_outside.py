@@ -83,7 +83,7 @@ def test_a_data_set_of_its_own_gets_shards_subsets_and_distractors(
         folder, layout=layout, trust=[code], subset=tmp_path / "some.txt", distractors=tmp_path / "more"
     )
     assert ids(part) == [["a1", "a2", "b1", "x3"], ["far.tar/2"]]
-    assert "1 of 3 listed ids are not in the data: nowhere" in part.notes[-1]
+    assert "1 of 3 listed ids is not in the data: nowhere" in part.notes[-1]
 
 
 def test_its_shards_reach_another_process_and_notice_a_change(folder: Path, code: str) -> None:

@@ -166,10 +166,10 @@ def _subset(experiment: Experiment, database: DescriptorSet, path: Path) -> Int6
     if not listed.found:
         raise matches_nothing(path, listed, next(read_ids(path)))
     if listed.found < len(listed):
+        missing = len(listed) - listed.found
         experiment.note(
-            f"{path}: {len(listed) - listed.found:,} of "
-            f"{counted(len(listed), 'id has', 'ids have')} no descriptor, such as "
-            f"{next(listed.missing(read_ids(path)))!r}"
+            f"{path}: {missing:,} of {counted(len(listed), 'id')} {agree(missing, 'has', 'have')} "
+            f"no descriptor, such as {next(listed.missing(read_ids(path)))!r}"
         )
     return np.flatnonzero(taken)
 

@@ -10,6 +10,7 @@ from ilion.config import ExperimentConfig, from_dict
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, ConfigError, UnwritableError
 from ilion.extraction.shards import shard_keys
+from ilion.opening import check_folder
 from ilion.pipeline import Pipeline, Progress
 from ilion.serve.index import Index
 from ilion.serve.photos import dataset_batches, gather
@@ -101,7 +102,8 @@ def _new(folder: Path) -> Index:
             with index.tables.write() as connection:
                 connection.execute("DELETE FROM designs")
             return index
-    if folder.is_file() or (folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())):
+    check_folder(folder)
+    if folder.is_dir() and any(p.name != LOCK for p in folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty; name a new folder, or grow an index by 'ilion add'")
     folder.mkdir(parents=True, exist_ok=True)
     Tables(folder, create=True).close()
