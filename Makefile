@@ -60,7 +60,7 @@ test-extras: $(EXTRAS_VENV)/.ready
 # these measure a data set or a run, which must be given: python -m benchmarks.NAME --help
 GIVEN := audit audit_labels decisions duplicates forecast_designs labelling local local_peer official_extraction serving threshold
 # what benchmarks share
-SHARED := photos spectra
+SHARED := memory photos spectra
 
 benchmarks: $(VENV)/.dev
 	for name in $(filter-out $(GIVEN) $(SHARED),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done

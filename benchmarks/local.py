@@ -6,7 +6,7 @@ RUN is the folder of a finished run of the default, whose data set is still ther
 their features at random from all stored features of photos that show no object, so words are as crowded and
 queries match as much as on real distractors, and stand in one database with the run's own; everything from
 there on is the code of the library. ``--exact`` holds every photo against every query, too, and says what the
-first pass loses.
+first pass loses; ``--plot memory.svg`` draws the memory of building, opening and searching.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from memory import ANONYMOUS, MAPPED, plot, watched
 from photos import postings_of, queries_of
 
 from ilion import storage
@@ -46,7 +47,18 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=0, help="features a photo; 0 means as many as stored")
     parser.add_argument("--build", type=Path, help="folder that is kept; a finished one is only searched")
     parser.add_argument("--exact", action="store_true", help="search without the first pass, too")
+    parser.add_argument("--plot", type=Path, help="where the memory over time is drawn")
     options = parser.parse_args()
+    begun, marks = time.monotonic(), dict[str, float]()
+    with watched([ANONYMOUS, MAPPED]) as memory:
+        bench(options, lambda name: marks.setdefault(name, time.monotonic() - begun))
+    if options.plot:
+        names = {ANONYMOUS: "memory that no file backs", MAPPED: "pages of mapped files"}
+        options.plot.write_text(plot({names[k]: points for k, points in memory.items()}, marks), "utf-8")
+
+
+def bench(options: argparse.Namespace, mark: Callable[[str], float]) -> None:
+    """Build, open and search; ``mark`` is told what begins."""
     model = local.shipped_model()
     run = postings_of(options.run)
     home, keys, database, settings, dataset = run.home, run.keys, run.database, run.settings, run.dataset
@@ -64,6 +76,7 @@ def main() -> None:
         artifact = storage.open_artifact(options.build or Path(made), "postings", {"photos": options.photos})
         shards = [f"made-{start:09d}" for start in range(0, options.photos, options.shard)]
         started = time.perf_counter()
+        mark("writing")
 
         def photos(number: int) -> Iterator[tuple[str, local.Encoded]]:
             rng = np.random.default_rng(number)
@@ -87,6 +100,7 @@ def main() -> None:
         built = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         opened = time.perf_counter()
+        mark("opening")
         for path in home.iterdir():
             if path.name != "manifest.json" and not (artifact.folder / path.name).exists():
                 os.link(path, artifact.folder / path.name)
@@ -103,6 +117,7 @@ def main() -> None:
             *((("exact", large, len(large)),) if options.exact else ()),
         ):
             search.WHOLE = whole
+            mark(f"queries: {name}")
             wall, work, found = [], [], []
             search.rank_photos(queries[0], where, model, settings, 1000)  # compiles, and reads
             for query in queries:

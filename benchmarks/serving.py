@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import plot, resident
 
 from ilion import storage
 from ilion.datasets import open_dataset
@@ -226,7 +227,7 @@ def bench_load(options: argparse.Namespace) -> None:
         f"{max(m for _, m in memory):,.0f} at most; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     if options.plot:
-        options.plot.write_text(plot(memory), "utf-8")
+        options.plot.write_text(plot({"resident memory of the service that no file backs": memory}), "utf-8")
 
 
 def post(url: str, photo: bytes, fields: dict[str, str]) -> dict[str, Any]:
@@ -241,30 +242,6 @@ def post(url: str, photo: bytes, fields: dict[str, str]) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         found: dict[str, Any] = parse_json(answer.read().decode())
         return found
-
-
-def resident(pid: int) -> float:
-    """Return the resident memory of a process that no file backs, megabytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def plot(memory: list[tuple[float, float]]) -> str:
-    """Draw resident memory over time as a small SVG."""
-    longest, most = memory[-1][0] or 1.0, max(m for _, m in memory) * 1.2
-    points = " ".join(f"{60 + 520 * t / longest:.1f},{150 - 130 * m / most:.1f}" for t, m in memory)
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 190" font-family="sans-serif" '
-        'font-size="12">'
-        '<rect width="600" height="190" fill="#fff"/><path d="M60 20V150H580" fill="none" stroke="#888"/>'
-        f'<polyline points="{points}" fill="none" stroke="#0b62a4" stroke-width="2"/>'
-        f'<text x="55" y="25" text-anchor="end">{most:,.0f} MB</text>'
-        '<text x="55" y="150" text-anchor="end">0</text>'
-        f'<text x="580" y="168" text-anchor="end">{longest / 60:.0f} minutes</text>'
-        '<text x="60" y="184">resident memory of the service that no file backs</text></svg>\n'
-    )
 
 
 def bench_engines(options: argparse.Namespace) -> None:
