@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.architecture import nodes
 
@@ -111,6 +112,47 @@ def test_what_is_no_database_is_named(name: str, kind: str, tmp_path: Path) -> N
             ask(tmp_path, *(["x"] if ask is KINDS[name][0] else []))
         assert str(tmp_path) in str(caught.value)
     assert path.lstat().st_mode == before
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_damaged_database_ends_in_an_answer_or_a_sentence(name: str, tmp_path: Path) -> None:
+    write, *_ = KINDS[name]
+    for number in range(20):
+        write(tmp_path, f"kept {number}")
+    whole, rng = (tmp_path / name).read_bytes(), np.random.default_rng(5)
+    ends = dict.fromkeys(("an answer", "a sentence"), 0)
+    for case in range(60):
+        data = np.frombuffer(whole, np.uint8).copy()
+        # of the first page, with names and statements, or of all
+        places = rng.integers(0, 4096 if case % 2 else len(data), 1 + case * 3)
+        data[places] = rng.integers(0, 256, len(places))
+        for ask in KINDS[name]:
+            for ending in ("-wal", "-shm", "-journal"):
+                (tmp_path / f"{name}{ending}").unlink(missing_ok=True)
+            (tmp_path / name).write_bytes(data.tobytes())
+            said = str(tmp_path)
+            try:
+                ask(tmp_path, *([f"more {case}"] if ask is write else []))
+                ends["an answer"] += 1
+            except IlionError as error:
+                said = str(error)
+                ends["a sentence"] += 1
+            assert str(tmp_path) in said
+    assert min(ends.values()) > 0
+
+
+def test_names_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "file")) as connection:
+        connection.execute("CREATE TABLE somebody (b)")
+    data = (tmp_path / "file").read_bytes()
+    (tmp_path / "file").write_bytes(
+        data.replace(b"CREATE TABLE somebody", b"CREATE TABLE\xa0(\xa0\xa0\xa0\xa0\xa0\xa0")
+    )
+    with (
+        closing(connect(tmp_path / "file")) as connection,
+        pytest.raises(ArtifactError, match=r"file: cannot be opened .*it is damaged; put a copy of it back"),
+    ):
+        connection.execute("SELECT * FROM somebody")
 
 
 def test_a_copy_on_a_full_disk_is_a_sentence(tmp_path: Path) -> None:

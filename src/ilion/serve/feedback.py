@@ -19,10 +19,10 @@ from pathlib import Path
 from ilion import storage
 from ilion.errors import ArtifactError, DatasetError, ImageError
 from ilion.images import probe
-from ilion.opening import check_folder, parse_json, writing_folder
+from ilion.opening import check_folder, writing_folder
 from ilion.serve.answers import Answer
 from ilion.serve.index import Index
-from ilion.storage.sqlite import Connection, connect
+from ilion.storage.sqlite import Connection, connect, read_json_cell
 from ilion.types import Value
 from ilion.wording import counted
 
@@ -233,7 +233,7 @@ class Feedback:
             ).fetchall()
         found, unconfirmed, without = list[Confirmed](), 0, 0
         for name, photo, box, when, right, shown in asked:
-            objects = parse_json(shown) if right else ()
+            objects = read_json_cell(self.path, shown, list) if right else ()
             if not right:
                 unconfirmed += 1
             elif not photo or not objects:

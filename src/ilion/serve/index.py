@@ -24,7 +24,7 @@ from ilion.config import DatasetConfig
 from ilion.config.design import Design
 from ilion.errors import ArtifactError, DatasetError
 from ilion.kernels import widening
-from ilion.opening import full_path, parse_json
+from ilion.opening import full_path
 from ilion.pipeline import Pipeline, Progress
 from ilion.pipeline.asking import Ready
 from ilion.pipeline.stages.photos import Photos
@@ -41,6 +41,7 @@ from ilion.serve.shards import StoredShard
 from ilion.serve.snapshot import Living, Snapshot, allowed_rows, numbers_of
 from ilion.serve.status import IndexStatus
 from ilion.serve.tables import LIVE, REMOVED, STAGED, Tables, state
+from ilion.storage.sqlite import read_json_cell
 from ilion.types import Box, RetrievalDataset, Source, Where
 
 TRIES = 3
@@ -285,7 +286,7 @@ class Index:
         found = connection.execute("SELECT settings FROM designs WHERE number = ?", (number,)).fetchone()
         if found is None:
             raise ArtifactError(f"{self.folder}: there is no design {number}")
-        return Design.from_plain(parse_json(found[0]))
+        return Design.from_plain(read_json_cell(self.tables.path, found[0], dict))
 
     def pipeline(
         self,

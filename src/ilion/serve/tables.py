@@ -87,7 +87,7 @@ def is_unmade(folder: Path) -> bool:
         with closing(sqlite3.connect(folder / FILE)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             return not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ilion.errors import ArtifactError, UnwritableError
-from ilion.opening import check_regular
+from ilion.opening import check_regular, parse_json
 
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space, and run it again",
@@ -111,14 +111,36 @@ def connect(path: Path, *, seconds: float = 30.0, kept: bool = True) -> Connecti
     return connection
 
 
+def read_json_cell(path: Path, text: str, form: type) -> Any:
+    """Return what JSON that was kept in a table of an SQLite file says.
+
+    Args:
+        path: The file, which errors name.
+        text: Content of the cell.
+        form: Type of what it says: list or dict.
+
+    Raises:
+        ArtifactError: The cell is damaged.
+    """
+    try:
+        found = parse_json(text)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: damaged ({error}); put a copy of it back") from None
+    if not isinstance(found, form):
+        raise ArtifactError(f"{path}: damaged ({type(found).__name__} in a table); put a copy of it back")
+    return found
+
+
 @contextmanager
 def _said(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    # a message that quotes damaged bytes cannot be decoded
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         assert isinstance(connection, Connection)
+        damaged = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else 0
         # the low byte is the kind of an error, the rest says more
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", damaged) & 0xFF
         kind, remedy = (
             UnwritableError if code in _FULL else ArtifactError,
             _REMEDIES.get(code, "run it again"),
