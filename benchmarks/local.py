@@ -76,7 +76,7 @@ def bench(options: argparse.Namespace, mark: Callable[[str], float]) -> None:
         artifact = storage.open_artifact(options.build or Path(made), "postings", {"photos": options.photos})
         shards = [f"made-{start:09d}" for start in range(0, options.photos, options.shard)]
         started = time.perf_counter()
-        mark("writing")
+        mark(f"{options.photos:,} photos written")
 
         def photos(number: int) -> Iterator[tuple[str, local.Encoded]]:
             rng = np.random.default_rng(number)
@@ -100,7 +100,7 @@ def bench(options: argparse.Namespace, mark: Callable[[str], float]) -> None:
         built = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         opened = time.perf_counter()
-        mark("opening")
+        mark("opened")
         for path in home.iterdir():
             if path.name != "manifest.json" and not (artifact.folder / path.name).exists():
                 os.link(path, artifact.folder / path.name)
@@ -117,7 +117,7 @@ def bench(options: argparse.Namespace, mark: Callable[[str], float]) -> None:
             *((("exact", large, len(large)),) if options.exact else ()),
         ):
             search.WHOLE = whole
-            mark(f"queries: {name}")
+            mark(f"{len(where):,} photos searched")
             wall, work, found = [], [], []
             search.rank_photos(queries[0], where, model, settings, 1000)  # compiles, and reads
             for query in queries:

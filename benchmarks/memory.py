@@ -49,7 +49,7 @@ def plot(lines: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[str,
         marks: What begins -> seconds.
     """
     longest = max(points[-1][0] for points in lines.values()) or 1.0
-    most = max(m for points in lines.values() for _, m in points) * 1.2
+    most = max(m for points in lines.values() for _, m in points)
 
     def x(seconds: float) -> float:
         return round(60 + 520 * seconds / longest, 1)
@@ -62,7 +62,8 @@ def plot(lines: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[str,
     )
     drawn += "".join(
         f'<path d="M{x(t)} 20V150" stroke="#bbb" stroke-dasharray="3"/>'
-        f'<text x="{x(t) + 3}" y="{30 + 14 * place}">{name}</text>'
+        f'<text x="{x(t) + (3 if x(t) < 300 else -3)}" y="{30 + 14 * place}" '
+        f'text-anchor="{"start" if x(t) < 300 else "end"}">{name}</text>'
         for place, (name, t) in enumerate((marks or {}).items())
     )
     return (
