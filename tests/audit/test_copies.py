@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.conftest import draw_photo
 
-from ilion.audit.copies import crop_candidates, find_copies, judge_overlap, overlay
+from ilion.audit.copies import EQUALS, crop_candidates, find_copies, judge_overlap, overlay
 from ilion.audit.hashes import sign
 from ilion.images import decode
 from ilion.types import RGB
@@ -130,3 +130,48 @@ def test_a_thing_as_bright_as_what_it_covers_is_no_copy() -> None:
     copy = judge_overlap(0, 1, again)
     assert copy is not None
     assert copy.relation == "resized"
+
+
+def test_a_version_is_found_though_another_photo_has_its_hash() -> None:
+    """Of equal hashes one stands for the others, also for those that are other photos."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (8, 24), np.uint8)
+    thumbs = rng.integers(0, 256, (8, 16, 16, 3), np.uint8)
+    codes[1:4] = codes[0]  # 0 and 1 are two photos; 2 is a version of 1, 3 is a file equal to 1
+    codes[4] = codes[0] ^ np.array([1] + 23 * [0], np.uint8)  # another version of 1, by one bit
+    for copy in (2, 3, 4):
+        thumbs[copy] = np.clip(thumbs[1] + rng.normal(0, 3, thumbs[1].shape), 0, 255)
+    digests = rng.integers(0, 256, (8, 16), np.uint8)
+    digests[3] = digests[1]
+    mirrored = rng.integers(0, 256, (8, 24), np.uint8)
+    pairs, crowded = find_copies(digests, codes, mirrored, thumbs, np.full((8, 2), 256, np.int64))
+    assert {(p.first, p.second): p.relation for p in pairs} == {
+        (1, 2): "resaved",
+        (1, 3): "exact",
+        (1, 4): "resaved",
+        (2, 4): "resaved",
+    }
+    assert crowded == 0
+
+
+def test_photos_of_one_hash_beyond_a_few_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    codes = np.repeat(rng.integers(0, 256, (1, 24), np.uint8), 12, axis=0)
+    thumbs = rng.integers(0, 256, (12, 16, 16, 3), np.uint8)
+    digests, mirrored = rng.integers(0, 256, (12, 16), np.uint8), rng.integers(0, 256, (12, 24), np.uint8)
+    pairs, crowded = find_copies(digests, codes, mirrored, thumbs, np.full((12, 2), 256, np.int64))
+    assert not pairs
+    assert crowded == 12 - EQUALS
+
+
+def test_brighter_photos_and_those_almost_without_blue_are_found_when_saved_anew() -> None:
+    """What was cut off at white is no difference, and neither is blue noise where nothing is blue."""
+    photo = draw(3)
+    brighter = np.clip(photo * 1.3, 0, 255).astype(np.uint8)
+    assert (brighter == 255).mean() > 0.05
+    yellow = draw(5).copy()
+    yellow[..., 2] = np.random.default_rng(0).integers(0, 24, yellow.shape[:2])
+    yellow[100:160, 200:280] = (250, 120, 0)
+    again = decode(save(resized(yellow, 0.4), 40)).image
+    files = [save(photo, 92), save(yellow, 95), save(brighter, 80), save(again, 50)]
+    assert relations(files) == {(0, 2): "resaved", (1, 3): "resized"}

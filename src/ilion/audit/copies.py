@@ -6,29 +6,36 @@ says where one photo lies in the other; then their pixels are laid over each oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations, islice, product
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ilion.audit.hashes import thumb_distances
-from ilion.audit.near import near_pairs
+from ilion.audit.near import NearPairs, near_pairs
 from ilion.audit.suspects import Relation
-from ilion.types import RGB, Float64, Value
+from ilion.types import RGB, Float64, Int64, Value
 
 MOST_BITS = 36
 """Differing bits of 192 up to which thumbnails are compared."""
-SAME, CLOSE = 0.98, 0.955
+EQUALS, BLOCK = 8, 4096
+"""Photos of one hash that are compared with each other and those of a near one; pairs compared at a time."""
+SAME, CLOSE = 0.98, 0.85
 """Correlation of thumbnails from which two photos may be one, and from which they are laid on each other."""
-PEAK = 30.0
-"""Largest difference of the thumbnails of one photo, in grey levels: versions of a photo differ by up to 15,
-two photos of one place with another thing in it by 60 and more (docs/audit.md)."""
+THUMB_PEAK, PEAK = 30.0, 22.0
+"""Largest difference of the thumbnails of one photo, and of photos laid over each other, in levels: of the
+latter, versions of a photo differ by up to 16, with another thing in it by 25 and more (docs/audit.md)."""
+DARK, BRIGHT = 4.0, 251.0
+"""Levels beyond which a photo shows less than there was."""
+STEEPEST = 2.0
+"""Largest ratio of the contrasts of two versions of a photo."""
 OVERLAP_SIDE, LEAST_SIDE = 224, 48
 """Longer side, in pixels, at which two photos are laid over each other, and that of the smallest part."""
 LEAST_SPREAD = 12.0
-"""Deviation, in grey levels, that a channel is taken to have at least: what varies less is mostly noise."""
+"""Deviation, in levels, that a photo is taken to have at least: what varies less is mostly noise."""
 PART = 11
 """Side in pixels of the parts in which overlapping photos are compared."""
 ONE, MOMENT = 0.965, 0.72
@@ -89,32 +96,69 @@ def find_copies(
     for a, b in zip(equal.first.tolist(), equal.second.tolist(), strict=True):
         found[a, b] = Pair(a, b, "exact", 1.0, 0, 1.0)
     near = near_pairs(np.concatenate([codes, mirrored]), MOST_BITS)
-    first, second, flipped = near.first, near.second, near.second >= count
-    # a pair of two mirrored photos is the pair of the photos; a photo that is its own mirror image is no pair
-    keep = (first < count) & (first != second - count)
-    first, second, flipped, bits = first[keep], second[keep] % count, flipped[keep], near.bits[keep]
-    for start in range(0, len(first), 4096):
-        part = slice(start, start + 4096)
-        a, b, mirror = first[part], second[part], flipped[part]
+    again = np.isin(np.arange(2 * count) % max(count, 1), equal.second)
+    groups, cut = _group_equals(near, again)
+    for first, second, bits in _with_equals(near, groups):
+        # a pair of two mirrored photos is that of the photos; one that is its own mirror image is no pair
+        keep = (first < count) & (first != second - count)
+        a, b, mirror = first[keep], second[keep] % count, second[keep] >= count
         own, other = thumbs[a], thumbs[b].copy()
         other[mirror] = other[mirror][:, :, ::-1]
         peaks, likeness = thumb_distances(own, other)
         for i, j, m, d, s, peak in zip(
-            a.tolist(), b.tolist(), mirror.tolist(), bits[part].tolist(), likeness, peaks, strict=True
+            a.tolist(), b.tolist(), mirror.tolist(), bits[keep].tolist(), likeness, peaks, strict=True
         ):
             pair = (min(i, j), max(i, j))
             if pair in found or s < CLOSE:
                 continue
             relation: Relation = "mirrored" if m else "resaved" if (sizes[i] == sizes[j]).all() else "resized"
-            whole = s >= SAME and peak <= PEAK
+            whole = s >= SAME and peak <= THUMB_PEAK
             seen = look(*pair) if look is not None and not m else None
             better = judge_overlap(*pair, seen, d) if seen is not None else None
             # small things in one of two photos of a place are too small for a thumbnail
-            if whole and (seen is None or (better is not None and better.relation == "resized")):
+            alike = better is not None and better.relation == "resized"
+            if whole and (seen is None or alike):
                 found[pair] = Pair(*pair, relation, _sure(float(s)), d, float(s))
             elif better is not None:
-                found[pair] = better
-    return list(found.values()), near.crowded
+                found[pair] = replace(better, relation=relation) if alike else better
+    return list(found.values()), near.crowded + cut
+
+
+def _group_equals(near: NearPairs, left_out: NDArray[np.bool_]) -> tuple[dict[int, list[int]], int]:
+    """Return code -> equal codes, the first `EQUALS` of them, and the number of the others."""
+    groups: dict[int, list[int]] = {}
+    equal, cut = near.bits == 0, 0
+    for a, b in zip(near.first[equal].tolist(), near.second[equal].tolist(), strict=True):
+        group = groups.setdefault(a, [a])
+        if len(group) == EQUALS:
+            cut += 1
+        elif not left_out[b]:
+            group.append(b)
+    return groups, cut
+
+
+def _with_equals(near: NearPairs, groups: dict[int, list[int]]) -> Iterator[tuple[Int64, Int64, Int64]]:
+    """Yield first, second and bits of pairs, part by part, also of codes for which an equal one stands.
+
+    Different photos may have one code, and then a version of one is none of the other.
+    """
+
+    def further() -> Iterator[tuple[int, int, int]]:
+        for own in groups.values():
+            yield from ((a, b, 0) for a, b in combinations(own[1:], 2))
+        grouped = np.isin(near.first, list(groups)) | np.isin(near.second, list(groups))
+        for n in np.flatnonzero(grouped & (near.bits > 0)).tolist():
+            a, b, bits = int(near.first[n]), int(near.second[n]), int(near.bits[n])
+            several = list(product(groups.get(a, (a,)), groups.get(b, (b,))))
+            yield from ((min(pair), max(pair), bits) for pair in several[1:])
+
+    for start in range(0, len(near.first), BLOCK):
+        part = slice(start, start + BLOCK)
+        yield near.first[part], near.second[part], near.bits[part]
+    rest = further()
+    while some := list(islice(rest, BLOCK)):
+        first, second, bits = np.array(some, np.int64).T
+        yield first, second, bits
 
 
 def _sure(likeness: float) -> float:
@@ -127,8 +171,8 @@ class Overlap(Value):
 
     Args:
         likeness: Correlation of the brightness where they overlap.
-        peak: Largest mean difference of a part of them in a colour channel, in levels where the deviation is
-            50.
+        peak: Largest mean difference of a part of them in brightness or colour, beyond a change of exposure,
+            in levels where the deviation of the brightness is 50.
         first: Share of the first photo that overlaps.
         second: Share of the second.
         upright: Whether one is only shifted and scaled against the other.
@@ -181,20 +225,46 @@ def overlay(first: RGB, second: RGB, motion: Float64 | None = None) -> Overlap |
     x, y = x - x.mean(), y - y.mean()
     spread = float(np.sqrt((x * x).sum() * (y * y).sum()))
     likeness = float((x * y).sum() / spread) if spread > 4.0 * len(x) else 0.0
-    weight = cv2.blur(there.astype(np.float32), (PART, PART))
-    inside, peak = weight > 0.5, 0.0
-    placed = cv2.warpAffine(first_small, warp, (width, height), flags=cv2.INTER_LINEAR)
-    for pair in zip(np.moveaxis(placed, 2, 0), np.moveaxis(second_small, 2, 0), strict=True):
-        # in colour: a red thing on green may be as bright as what it covers
-        u, v = ((w - w[there].mean()) / max(float(w[there].std()), LEAST_SPREAD) for w in pair)
-        gap = cv2.blur(np.where(there, u - v, 0).astype(np.float32), (PART, PART))
-        peak = max(peak, 50 * float(np.abs(gap[inside] / weight[inside]).max(initial=0)))
+    placed = cv2.warpAffine(first_small, warp, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+    peak = _largest_gap(_exposed_as(placed, second_small, there), second_small, there)
     area = float(there.sum())
     across, down = np.hypot(*warp[:, 0]), np.hypot(*warp[:, 1])
     turn = abs(float(np.arctan2(warp[1, 0] - warp[0, 1], warp[0, 0] + warp[1, 1])))
     upright = turn < TURN and max(across, down) / max(min(across, down), 1e-6) < STRETCH
     share = min(area / (determinant * a.size), 1.0)
     return Overlap(likeness, peak, share, area / b.size, upright)
+
+
+def _exposed_as(
+    photo: NDArray[np.float32], other: NDArray[np.float32], there: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return a photo with the exposure of another one, which may end at black and white earlier."""
+    result = np.empty_like(photo)
+    for channel in range(3):
+        u, v = photo[..., channel][there], other[..., channel][there]
+        inside = (u > DARK) & (u < BRIGHT) & (v > DARK) & (v < BRIGHT)
+        if inside.sum() >= 64:
+            u, v = u[inside], v[inside]
+        gain = 1.0
+        if u.std() >= LEAST_SPREAD:
+            gain = float(((u - u.mean()) * (v - v.mean())).mean() / u.var())
+        gain = float(np.clip(gain, 1 / STEEPEST, STEEPEST))
+        result[..., channel] = np.clip(gain * (photo[..., channel] - u.mean()) + v.mean(), 0, 255)
+    return result
+
+
+def _largest_gap(photo: NDArray[np.float32], other: NDArray[np.float32], there: NDArray[np.bool_]) -> float:
+    """Return the largest mean difference of a part, see `Overlap.peak`.
+
+    In colour: a red thing on green may be as bright as what it covers. Brightness and colours are those of
+    JPEG, which stores colours coarsely: where blue hardly varies, blue alone is mostly noise.
+    """
+    a, b = (cv2.cvtColor(each / 255, cv2.COLOR_RGB2YCrCb) * 255 for each in (photo, other))
+    weight = cv2.blur(there.astype(np.float32), (PART, PART))
+    gaps = cv2.blur(np.where(there[..., None], a - b, 0).astype(np.float32), (PART, PART))
+    inside = weight > 0.5
+    largest = np.abs(gaps[inside] / weight[inside][:, None]).max(initial=0)
+    return 50 * float(largest / max(float(b[..., 0][there].std()), LEAST_SPREAD))
 
 
 def _smaller(image: RGB, side: float) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ def thumb_distances(
     Returns:
         (n,) largest difference in grey levels, where a photo has a deviation of 50; and (n,) correlation.
     """
-    a, b = (x.reshape(len(x), -1).astype(np.float32) for x in (first, second))
+    a, b = (x.reshape(len(x), THUMB * THUMB * 3).astype(np.float32) for x in (first, second))
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     spread = np.sqrt((a * a).mean(axis=1) * (b * b).mean(axis=1))
     a /= np.maximum(np.sqrt((a * a).mean(axis=1, keepdims=True)), 1e-3)
