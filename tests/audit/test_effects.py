@@ -10,7 +10,7 @@ import pytest
 
 from ilion.audit.decisions import changes_if_true
 from ilion.audit.effects import Judged, measure_effects
-from ilion.audit.suspects import Suspect
+from ilion.audit.suspects import Suspect, order
 from ilion.datasets.amendments import Amendment, amend
 from ilion.evaluation.evaluate import evaluate
 from ilion.evaluation.truth import truth_of
@@ -85,3 +85,18 @@ def test_without_suspects_nothing_changes() -> None:
     assert measured == []
     assert precision.as_is == precision.if_all == precision.low == precision.high
     assert first.low == first.high
+
+
+def test_two_photos_of_one_moment_matter_where_they_are_said_to_show_different_things() -> None:
+    """Else nothing is wrong, and they come after every label that may be."""
+    mug, cup = (("mug", "positive"),), (("cup", "positive"),)
+
+    def burst(*roles: tuple[tuple[str, str], ...]) -> Suspect:
+        return Suspect("duplicate", ("a", "b"), "", 0.9, relation="burst", roles=roles)
+
+    alike, apart, one_only = burst(mug, mug), burst(mug, cup), burst(mug, ())
+    label = Suspect("unlabelled", ("c",), "mug", 0.02)
+    copy = Suspect("duplicate", ("a", "b"), "", 0.9, relation="resaved", roles=(mug, mug))
+    ranked = order([alike, label, apart, copy])
+    assert ranked == [copy, apart, label, alike]
+    assert one_only.value == apart.value

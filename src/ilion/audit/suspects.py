@@ -20,9 +20,10 @@ Relation = Literal["", "exact", "resaved", "resized", "mirrored", "cropped", "bu
 Answer = Literal["same", "different", "other", "unsure", "duplicate", "box"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-HARMLESS, GLANCE = 0.1, 0.2
+HARMLESS, GLANCE, MOMENT = 0.1, 0.2, 0.01
 """Share of its confidence that a suspect is worth which would change no number; more for two photos that are
-one, which is settled at a glance, and will count once the data are split or grow."""
+one, which is settled at a glance, and will count once the data are split or grow; next to none for two of one
+moment that are said to show the same, where nothing is wrong."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Suspect(Value):
         # a label of an object that has none yet changes no number, for there is none
         if self.map_change or self.first_change or self.kind in ("wrong-label", "unlabelled"):
             return self.confidence
-        one = self.kind in ("duplicate", "leak") and self.relation != "burst"
-        return self.confidence * (GLANCE if one else HARMLESS)
+        if self.relation == "burst":
+            return self.confidence * (MOMENT if len(set(self.roles)) == 1 else HARMLESS)
+        return self.confidence * (GLANCE if self.kind in ("duplicate", "leak") else HARMLESS)
 
 
 def order(suspects: Iterable[Suspect]) -> list[Suspect]:
