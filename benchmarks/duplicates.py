@@ -104,12 +104,11 @@ def paste(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     """Return a photo on which a round part of another one is pasted, 10 to 25% of its longer side wide."""
     image, source = (Image.open(io.BytesIO(each)).convert("RGB") for each in (data, other))
     side = round(rng.uniform(0.1, 0.25) * max(image.size))
-    (x, y), place = (
-        tuple(int(rng.integers(0, max(length - side, 1))) for length in each.size) for each in (source, image)
-    )
+    x, y, left, top = (int(rng.integers(0, max(length - side, 1))) for length in (*source.size, *image.size))
     mask = Image.new("L", (side, side))
     ImageDraw.Draw(mask).ellipse((1, 1, side - 2, side - 2), fill=255)
-    image.paste(source.crop((x, y, x + side, y + side)), place, mask.filter(ImageFilter.GaussianBlur(1)))
+    round_part = source.crop((x, y, x + side, y + side))
+    image.paste(round_part, (left, top), mask.filter(ImageFilter.GaussianBlur(1)))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=int(rng.integers(50, 90)))
     return out.getvalue()
