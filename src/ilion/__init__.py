@@ -23,15 +23,7 @@ from ilion._version import __version__
 if TYPE_CHECKING:
     from ilion import api
     from ilion.api import compare, load_run
-    from ilion.api.arrays import (
-        Model,
-        describe_local,
-        evaluate,
-        load_model,
-        rerank,
-        search,
-        show,
-    )
+    from ilion.api.arrays import Model, describe_local, evaluate, load_model, rerank, search, show
     from ilion.config import ExperimentConfig, load_experiment
     from ilion.datasets import open_dataset
     from ilion.errors import IlionError

@@ -93,12 +93,7 @@ class Registry(Generic[P]):
     """
 
     def __init__(
-        self,
-        kind: str,
-        package: str | None,
-        *,
-        takes: str = "",
-        check: Callable[[object], str] | None = None,
+        self, kind: str, package: str | None, *, takes: str = "", check: Callable[[object], str] | None = None
     ) -> None:
         self.kind, self._package, self._takes = kind, package, takes
         self._check = check or (lambda make: "" if callable(make) else "something that can be called")

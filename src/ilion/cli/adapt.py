@@ -39,8 +39,7 @@ def adapt(
         ),
     ] = None,
     objects: Annotated[
-        int,
-        typer.Option(min=0, help="Without labels: number of objects to learn from; the others judge."),
+        int, typer.Option(min=0, help="Without labels: number of objects to learn from; the others judge.")
     ] = 0,
     shots: Annotated[int, typer.Option(min=1, help="Number of photos of each of these objects.")] = 5,
     split: Annotated[

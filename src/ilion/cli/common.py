@@ -36,8 +36,7 @@ BadImage = Annotated[
     Literal["error", "skip"] | None, typer.Option(help="Stop at an unreadable image, or skip and count it.")
 ]
 On = Annotated[
-    str | None,
-    typer.Option(help="Compute shards on 'ray' or on a Ray cluster (ray://HOST:PORT)."),
+    str | None, typer.Option(help="Compute shards on 'ray' or on a Ray cluster (ray://HOST:PORT).")
 ]
 Processes = Annotated[
     int | None,

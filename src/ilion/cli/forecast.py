@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 def forecast(
     source: Annotated[
-        list[Path],
-        typer.Argument(help="An experiment (TOML), a data set, or folders of finished runs."),
+        list[Path], typer.Argument(help="An experiment (TOML), a data set, or folders of finished runs.")
     ],
     at: Annotated[str, typer.Option(help="Numbers of distractors to forecast for.")] = "1M,5M,100M",
     sizes: Annotated[
-        str | None,
-        typer.Option(help="Numbers of distractors to measure; default: a tenth, a third, all."),
+        str | None, typer.Option(help="Numbers of distractors to measure; default: a tenth, a third, all.")
     ] = None,
     per_hour: Annotated[float | None, typer.Option(help="Price of an hour of the machine.")] = None,
     per_gb_month: Annotated[float | None, typer.Option(help="Price of a gigabyte and month of disk.")] = None,

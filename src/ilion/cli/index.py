@@ -76,10 +76,7 @@ def index(
             if switch is not None or rollback:
                 done["answers"] = writer.switch(found, 0 if rollback else switch or 0, progress)
             if engine:
-                done["engine"], done["vectors"] = (
-                    redact(engine),
-                    writer.attach(found, engine, progress),
-                )
+                done["engine"], done["vectors"] = (redact(engine), writer.attach(found, engine, progress))
             if compact:
                 done["freed"] = writer.compact(found, progress)
         if not done:

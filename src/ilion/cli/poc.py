@@ -172,12 +172,7 @@ def _toml(name: str, value: object) -> str:
         return f"[{value}]"
     return (
         json.dumps(value, ensure_ascii=False)
-        if name
-        in (
-            "language",
-            "money.currency",
-            "goal.measure",
-        )
+        if name in ("language", "money.currency", "goal.measure")
         else str(value)
     )
 

@@ -187,10 +187,7 @@ def _asleep_search(config: ExperimentConfig) -> Iterable[tuple[str, str]]:
         yield "search.code=", f"search.method is {search.method}, not compressed"
         yield "search.shortlist=", f"search.method is {search.method}, not compressed"
     if search.method in LOCAL:
-        yield (
-            "search.device=",
-            f"search.method is {search.method}, which multiplies no matrices",
-        )
+        yield ("search.device=", f"search.method is {search.method}, which multiplies no matrices")
     if not search.projection:
         yield "search.projection_first=", "search.projection is not set"
     if search.expansion == "none":

@@ -111,9 +111,7 @@ def check_files(base: Path, names: Iterable[str], what: str) -> None:
         )
 
 
-def leave_one_out(
-    groups: Mapping[str, str],
-) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+def leave_one_out(groups: Mapping[str, str]) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """Return positives and ignored images where every photo is a query and itself left out.
 
     Args:

@@ -118,10 +118,7 @@ def _accept_any_size(visual: Any, timm_name: str) -> None:
 
     old = visual.trunk
     trunk = timm.create_model(
-        timm_name,
-        num_classes=old.num_classes,
-        global_pool=old.global_pool,
-        dynamic_img_size=True,
+        timm_name, num_classes=old.num_classes, global_pool=old.global_pool, dynamic_img_size=True
     )
     trunk.load_state_dict(old.state_dict())
     visual.trunk = trunk

@@ -14,14 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ilion.errors import ArtifactError, ConfigError, DatasetError
-from ilion.evaluation.average_precision import (
-    Definition,
-    Hits,
-    Ties,
-    average_precision,
-    find_hits,
-    find_open,
-)
+from ilion.evaluation.average_precision import Definition, Hits, Ties, average_precision, find_hits, find_open
 from ilion.evaluation.intervals import bootstrap_means, group, mean_interval
 from ilion.evaluation.metrics import check_cutoffs, measure, split_cutoff
 from ilion.outcome import Evaluation, SliceResult

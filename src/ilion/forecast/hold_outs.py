@@ -111,13 +111,7 @@ def forecast_hold_outs(
                 line = _log_linear(part, known.distractors, definition, k, rng)
             found.append(
                 hold_out(
-                    part,
-                    whole,
-                    line,
-                    definition=definition,
-                    k=k,
-                    replicates=replicates,
-                    seed=seed + repeat,
+                    part, whole, line, definition=definition, k=k, replicates=replicates, seed=seed + repeat
                 )
             )
     return tuple(found)

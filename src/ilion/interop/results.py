@@ -313,10 +313,7 @@ _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("without the folder", lambda name: name.replace("\\", "/").rpartition("/")[2]),
     ("without the extension", lambda name: str(PurePosixPath(name).with_suffix("")) if name else name),
     ("in other letters (upper and lower case, width, spaces)", loose),
-    (
-        "without folder and extension",
-        lambda name: PurePosixPath(name.replace("\\", "/")).stem,
-    ),
+    ("without folder and extension", lambda name: PurePosixPath(name.replace("\\", "/")).stem),
 )
 """Ways in which the ids of others differ from those of a data set."""
 

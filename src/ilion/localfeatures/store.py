@@ -75,10 +75,7 @@ def read_codec(folder: Path) -> Codec:
 
 
 def write_features(
-    artifact: Artifact,
-    key: str,
-    records: Iterable[tuple[str, bytes]],
-    stats: Callable[[int], ShardStats],
+    artifact: Artifact, key: str, records: Iterable[tuple[str, bytes]], stats: Callable[[int], ShardStats]
 ) -> None:
     """Store one shard as its records come; only ids and index are held in memory.
 

@@ -46,13 +46,7 @@ from ilion.pipeline.stages.inverted_file import Index
 from ilion.pipeline.stages.model import extractor_of
 from ilion.pipeline.stages.photos import Photos
 from ilion.pipeline.stages.plan_rerank import plan_local
-from ilion.pipeline.stages.read import (
-    Fused,
-    ReadingStage,
-    find_by_reading,
-    fuse_reading,
-    read,
-)
+from ilion.pipeline.stages.read import Fused, ReadingStage, find_by_reading, fuse_reading, read
 from ilion.pipeline.stages.rerank import extract_local, rerank_stage
 from ilion.pipeline.stages.results import Extraction, Search
 from ilion.pipeline.stages.search import find, open_ranking

@@ -31,12 +31,7 @@ from ilion.poc.decision import (
     Verdict,
 )
 from ilion.poc.money import DesignCost, break_even, missing_prices, money_line, monthly_costs, price_of
-from ilion.poc.sample import (
-    LEAST_OBJECTS,
-    Spread,
-    half_width,
-    prior_spread,
-)
+from ilion.poc.sample import LEAST_OBJECTS, Spread, half_width, prior_spread
 from ilion.poc.settings import DESIGNS, Measure, PocConfig
 from ilion.poc.shots import needed_objects
 

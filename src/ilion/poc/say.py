@@ -114,11 +114,7 @@ def plan(
 
 
 def change_of(
-    gains: Float64,
-    shares: Weighted,
-    cells: Sequence[CellFigures],
-    verdict: Verdict,
-    least: float,
+    gains: Float64, shares: Weighted, cells: Sequence[CellFigures], verdict: Verdict, least: float
 ) -> Statement:
     """Say what would change a recommendation: the share of small objects, or the gain that is asked for.
 
@@ -161,12 +157,7 @@ def change_of(
             "dearer": verdict.design,
         }
         return Statement("change-share", True, "", values, text)
-    values = {
-        "design": verdict.design,
-        "against": verdict.against,
-        "gain": verdict.gain,
-        "break_even": least,
-    }
+    values = {"design": verdict.design, "against": verdict.against, "gain": verdict.gain, "break_even": least}
     if verdict.answer == "pays":
         text = (
             f"If only gains above {100 * verdict.gain.low:.0f} points were worth their price to you, "
@@ -182,12 +173,7 @@ def change_of(
 
 
 def _turning_share(
-    gains: Float64,
-    shares: Weighted,
-    small: np.ndarray,
-    large: np.ndarray,
-    least: float,
-    tail: float,
+    gains: Float64, shares: Weighted, small: np.ndarray, large: np.ndarray, least: float, tail: float
 ) -> Estimate | None:
     """Return the share of small objects at which the gain is just worth it; None where none is certain."""
     if not small.any() or not large.any():

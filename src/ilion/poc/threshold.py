@@ -292,13 +292,7 @@ def find_threshold(
 
 
 def _smallest(
-    scores: Float32,
-    codes: Int64,
-    weights: Float64,
-    objects: int,
-    exact: bool,
-    risk: float,
-    limit: float,
+    scores: Float32, codes: Int64, weights: Float64, objects: int, exact: bool, risk: float, limit: float
 ) -> tuple[float, float]:
     """Return the smallest threshold that passes with its p-value.
 

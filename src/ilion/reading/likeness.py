@@ -13,14 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.reading.words import (
-    CONFUSION,
-    LEAST_PART,
-    LEAST_SHARE,
-    PENALTY,
-    count_forgiven,
-    unify_shape,
-)
+from ilion.reading.words import CONFUSION, LEAST_PART, LEAST_SHARE, PENALTY, count_forgiven, unify_shape
 from ilion.types import Float64, Int64
 
 SHARED = 2

@@ -43,10 +43,7 @@ def stored_as(read: ReadImage) -> ReadImage:
 
 
 def write_texts(
-    artifact: Artifact,
-    key: str,
-    read: Iterable[tuple[str, ReadImage]],
-    stats: Callable[[int], ShardStats],
+    artifact: Artifact, key: str, read: Iterable[tuple[str, ReadImage]], stats: Callable[[int], ShardStats]
 ) -> None:
     """Store one finished shard; the ids are written last and make it count.
 

@@ -110,21 +110,18 @@ def facts_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> Iterator
         facts = {
             number: {"id": name, "source": f"{path}!{member}" if member else path, "size": (w, h)}
             for number, name, path, member, w, h in connection.execute(
-                f"SELECT number, id, path, member, width, height FROM photos WHERE number IN ({marks})",
-                part,
+                f"SELECT number, id, path, member, width, height FROM photos WHERE number IN ({marks})", part
             )
         }
         shown: dict[int, dict[str, None]] = {}
         for number, name in connection.execute(
-            f"SELECT photo, object FROM views WHERE photo IN ({marks}) ORDER BY rowid",
-            part,
+            f"SELECT photo, object FROM views WHERE photo IN ({marks}) ORDER BY rowid", part
         ):
             if name:
                 shown.setdefault(number, {})[name] = None
         labels: dict[int, dict[str, str]] = {}
         for number, name, value in connection.execute(
-            f"SELECT photo, name, value FROM labels WHERE photo IN ({marks})",
-            part,
+            f"SELECT photo, name, value FROM labels WHERE photo IN ({marks})", part
         ):
             labels.setdefault(number, {})[name] = value
         for number in part:

@@ -131,11 +131,7 @@ def thumbnail(data: bytes, where: str = "", side: int = THUMBNAIL) -> bytes:
 
 
 def gather(
-    sources: Sequence[Path],
-    *,
-    objects: bool = True,
-    shown: str = "",
-    labels: Mapping[str, str] | None = None,
+    sources: Sequence[Path], *, objects: bool = True, shown: str = "", labels: Mapping[str, str] | None = None
 ) -> Iterator[Batch]:
     """Yield the photos of folders, tars, tables, single photos and data sets, in batches.
 

@@ -98,8 +98,7 @@ def allowed_rows(connection: sqlite3.Connection, living: Living, where: str) -> 
     if where.strip():
         condition = parse_where(where, living.labels)
         found = connection.execute(
-            f"SELECT number FROM photos WHERE status = 1 AND {condition.sql}",
-            condition.values,
+            f"SELECT number FROM photos WHERE status = 1 AND {condition.sql}", condition.values
         )
         kept = np.fromiter((number for (number,) in found), np.int64)
         shown = shown & np.isin(living.snapshot.numbers, kept)

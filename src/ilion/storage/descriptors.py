@@ -25,16 +25,7 @@ from ilion.errors import ArtifactError
 from ilion.kernels.widening import widen
 from ilion.storage.artifacts import Artifact, ShardHead, fingerprint
 from ilion.storage.files import check_mapped, checking_mapped, locked, read_array, read_json, release_pages
-from ilion.storage.ids import (
-    IdList,
-    Ids,
-    PickedIds,
-    RenamedIds,
-    StoredIds,
-    are_many,
-    check_unique,
-    write_ids,
-)
+from ilion.storage.ids import IdList, Ids, PickedIds, RenamedIds, StoredIds, are_many, check_unique, write_ids
 from ilion.storage.seals import Check
 from ilion.types import Descriptors, Float32, Int64, Value
 from ilion.wording import counted

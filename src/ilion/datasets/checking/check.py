@@ -34,12 +34,7 @@ _ODDITIES: tuple[tuple[str, Severity, str, str], ...] = (
     ("bits a channel", "warning", "deep", "save it with 8 bits a channel"),
     ("frames", "warning", "animated", "save the frame or page that is meant"),
     ("EXIF block", "warning", "damaged-exif", "look whether the photo stands upright, and save it anew"),
-    (
-        "XMP says",
-        "warning",
-        "xmp-orientation",
-        "look whether the photo stands upright",
-    ),
+    ("XMP says", "warning", "xmp-orientation", "look whether the photo stands upright"),
     ("EXIF orientation", "info", "rotated", "nothing to do; boxes refer to the upright photo"),
     ("transparent", "info", "transparent", "nothing to do, if white is right as a background"),
     ("colour profile", "info", "colour-profile", "nothing to do"),

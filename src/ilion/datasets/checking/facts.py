@@ -220,8 +220,4 @@ def _histogram(values: Sequence[float], edges: Sequence[float]) -> Histogram:
 
 def _bin_names(edges: Sequence[float], shown: Callable[[float], str]) -> tuple[str, ...]:
     texts = [shown(edge) for edge in edges]
-    return (
-        f"under {texts[0]}",
-        *(f"{a} to {b}" for a, b in pairwise(texts)),
-        f"{texts[-1]} up",
-    )
+    return (f"under {texts[0]}", *(f"{a} to {b}" for a, b in pairwise(texts)), f"{texts[-1]} up")

@@ -13,15 +13,7 @@ from ilion.datasets.published import check_files, file_shards, home_of, read_csv
 from ilion.datasets.shards import IdShard
 from ilion.errors import DatasetError
 from ilion.opening import full_path
-from ilion.types import (
-    BenchmarkProtocol,
-    FileSource,
-    ImageRecord,
-    NoSource,
-    Query,
-    RetrievalDataset,
-    Shard,
-)
+from ilion.types import BenchmarkProtocol, FileSource, ImageRecord, NoSource, Query, RetrievalDataset, Shard
 from ilion.wording import counted
 
 SOLUTION, INDEX, LANDMARKS = "retrieval_solution_v2.1.csv", "index.csv", "index_image_to_landmark.csv"

@@ -14,15 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilion import storage
-from ilion.adapt import (
-    Labels,
-    StoredLayer,
-    identity,
-    load_layer,
-    make_labels,
-    save_layer,
-    split_objects,
-)
+from ilion.adapt import Labels, StoredLayer, identity, load_layer, make_labels, save_layer, split_objects
 from ilion.adapt.base import Learnt
 from ilion.adapt.estimate import Gain
 from ilion.adapt.methods import MethodOptions, learn

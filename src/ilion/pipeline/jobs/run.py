@@ -6,14 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ilion import storage
-from ilion.config import (
-    DatasetConfig,
-    ExperimentConfig,
-    ExtractionConfig,
-    dump_toml,
-    load_experiment,
-    settle,
-)
+from ilion.config import DatasetConfig, ExperimentConfig, ExtractionConfig, dump_toml, load_experiment, settle
 from ilion.config.settle import LOCAL, MODEL
 from ilion.errors import ConfigError
 from ilion.outcome import RunResult

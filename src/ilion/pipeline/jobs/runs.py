@@ -108,10 +108,7 @@ def _as_it_was(now: RetrievalDataset, asked: RetrievalDataset) -> RetrievalDatas
 
 
 def report(
-    runs: Sequence[Where],
-    output: Where | None = None,
-    progress: Progress | None = None,
-    language: str = "",
+    runs: Sequence[Where], output: Where | None = None, progress: Progress | None = None, language: str = ""
 ) -> Path:
     """Write a report of finished runs; the best is shown in full, the others beside it.
 

@@ -74,11 +74,7 @@ class FirstStage(ABC):
 
     @abstractmethod
     def ask(
-        self,
-        experiment: Experiment,
-        prepared: Any,
-        queries: Sequence[Query],
-        companions: Mapping[str, str],
+        self, experiment: Experiment, prepared: Any, queries: Sequence[Query], companions: Mapping[str, str]
     ) -> Prepared:
         """Return the same database with other queries, which are described in memory.
 
@@ -227,8 +223,5 @@ class PhotosStage(FirstStage):
         )
 
 
-FIRST: Mapping[str, Callable[[ExperimentConfig], FirstStage]] = {
-    "asmk": PostingsStage,
-    "local": PhotosStage,
-}
+FIRST: Mapping[str, Callable[[ExperimentConfig], FirstStage]] = {"asmk": PostingsStage, "local": PhotosStage}
 """Methods of search that need no global descriptor; all others compare global descriptors."""

@@ -14,11 +14,7 @@ import numpy as np
 from ilion import storage
 from ilion.errors import DatasetError
 from ilion.extraction.describe import box_inputs
-from ilion.extraction.photos import (
-    describe_photo_queries,
-    extract_photo_queries,
-    read_photo_queries,
-)
+from ilion.extraction.photos import describe_photo_queries, extract_photo_queries, read_photo_queries
 from ilion.pipeline.distributed.compute import do_shards
 from ilion.pipeline.experiment import Experiment
 from ilion.pipeline.stages.photo_models import local_settings, photos_of
@@ -83,10 +79,7 @@ def build_photos(experiment: Experiment) -> Photos:
         artifact = storage.open_artifact(experiment.artifacts, description.kind, description.spec)
         locks.enter_context(experiment.locked(artifact.folder))
         keys, whole, missing = do_shards(experiment, "postings", artifact, description)
-        inputs = {
-            **query_inputs(model, settings),
-            "box": box_inputs(general.query_box),
-        }
+        inputs = {**query_inputs(model, settings), "box": box_inputs(general.query_box)}
         own = storage.open_artifact(experiment.artifacts, "postings-queries", inputs)
         locks.enter_context(experiment.locked(own.folder))
         query_key, seen = extract_photo_queries(

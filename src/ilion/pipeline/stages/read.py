@@ -215,11 +215,7 @@ class Fused(Value):
 
 
 def fuse_reading(
-    experiment: Experiment,
-    stage: ReadingStage,
-    visual: Search,
-    truth: GroundTruth,
-    instances: Sequence[str],
+    experiment: Experiment, stage: ReadingStage, visual: Search, truth: GroundTruth, instances: Sequence[str]
 ) -> Fused:
     """Fuse the visual ranking with what was read."""
     settings = experiment.config.reading

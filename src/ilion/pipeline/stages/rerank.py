@@ -165,11 +165,7 @@ def _queries(
     if source is not None and source.artifact.folder != own.folder:
         return own, key, recode(source, [key], source.codec, own, features=extractor.spec.features)
     key, seen = local_extraction.extract_local_queries(
-        pictures,
-        extractor,
-        own,
-        box_use=general.query_box,
-        workers=general.workers,
+        pictures, extractor, own, box_use=general.query_box, workers=general.workers
     )
     return own, key, seen
 

@@ -40,10 +40,7 @@ def plots_section(context: Context) -> Section:
             "c-precision", aps, evaluation.mean, words("plots.precision_heading"), words
         ),
         "precision_intro": words(
-            "plots.precision_intro",
-            count=len(aps),
-            low=int((aps < 0.1).sum()),
-            high=int((aps > 0.9).sum()),
+            "plots.precision_intro", count=len(aps), low=int((aps < 0.1).sum()), high=int((aps > 0.9).sum())
         ),
     }
     return Section("plots", words("plots.title"), data)

@@ -188,13 +188,7 @@ def _steps(context: Context, reranking: Reranking, ledger: Ledger) -> Markup:
     at = ledger.after
     if ledger.verifies:
         steps.append(
-            Step(
-                words("reranking.step_outranked"),
-                room(ledger.outranked),
-                at,
-                at + ledger.outranked,
-                "room",
-            )
+            Step(words("reranking.step_outranked"), room(ledger.outranked), at, at + ledger.outranked, "room")
         )
         at += ledger.outranked
     share = ledger.unmatched if ledger.verifies else ledger.unmatched + ledger.outranked

@@ -170,11 +170,7 @@ class Milvus:
     def count(self) -> int:
         """Return the number of vectors."""
         found = self._ask(
-            "query",
-            filter="",
-            output_fields=["count(*)"],
-            consistency_level="Strong",
-            timeout=6 * SECONDS,
+            "query", filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=6 * SECONDS
         )
         return int(found[0]["count(*)"])
 

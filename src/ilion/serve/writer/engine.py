@@ -16,12 +16,7 @@ from ilion.errors import ArtifactError
 from ilion.pipeline import Progress
 from ilion.pipeline.asking import Ready
 from ilion.pipeline.stages.results import Extraction
-from ilion.serve.engines.attached import (
-    Setting,
-    check_design,
-    open_attached,
-    read_setting,
-)
+from ilion.serve.engines.attached import Setting, check_design, open_attached, read_setting
 from ilion.serve.index import Index
 from ilion.serve.tables import set_state, state
 
@@ -31,11 +26,7 @@ BLOCK = 4096
 
 
 def send(
-    index: Index,
-    design: int,
-    ready: Ready,
-    setting: Setting | None = None,
-    progress: Progress | None = None,
+    index: Index, design: int, ready: Ready, setting: Setting | None = None, progress: Progress | None = None
 ) -> Mapping[str, int]:
     """Send the vectors that the engine does not hold yet.
 
