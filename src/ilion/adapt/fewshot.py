@@ -296,9 +296,8 @@ def split_objects(
     shared = sorted(photo for name in chosen for photo in photos_of[name] & others)
     if shared:
         raise DatasetError(
-            f"{counted(len(shared), 'photo shows', 'photos show')} objects of both sides "
-            f"of the split, such as {shared[0]!r}; take one "
-            "of the objects out, or choose another seed"
+            f"{counted(len(shared), 'photo shows', 'photos show')} objects of both sides of the split, such "
+            f"as {shared[0]!r}; take one of the objects out, or choose another seed"
         )
     photos, instances = [], []
     for name in sorted(chosen):

@@ -80,9 +80,8 @@ def adapt(
     if done.unseen is not None:
         u = done.unseen
         print(
-            f"  {counted(u.instances, 'object')} left to judge by: mAP@{u.k} "
-            f"{u.means[0]:.4f} -> {u.means[1]:.4f}, "
-            f"{u.difference:+.4f} [95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], "
+            f"  {counted(u.instances, 'object')} left to judge by: mAP@{u.k} {u.means[0]:.4f} -> "
+            f"{u.means[1]:.4f}, {u.difference:+.4f} [95%: {u.ci95.low:+.4f} to {u.ci95.high:+.4f}], "
             f"{counted(u.better, 'query', 'queries')} better, {u.worse} worse"
         )
     print(f"layer: {done.path}")

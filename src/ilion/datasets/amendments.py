@@ -149,9 +149,8 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
         )
     if unknown:
         notes.append(
-            f"{FOLDER}: names {counted(len(unknown), 'object that is', 'objects that are')} not "
-            "there, such as "
-            f"{unknown[0]!r}"
+            f"{FOLDER}: names {counted(len(unknown), 'object that is', 'objects that are')} not there, such "
+            f"as {unknown[0]!r}"
         )
     if len(left) < len(dataset.queries):
         notes.append(
@@ -163,8 +162,7 @@ def amend(dataset: RetrievalDataset, rows: Sequence[Amendment], unlabelled: bool
     if 2 * found > len(labels):
         notes.append(
             f"{FOLDER}: {found:,} of {counted(len(labels), 'label')} {agree(found, 'was', 'were')} proposed "
-            "by a search, and what it missed "
-            "has none, so a search looks better here than it is"
+            "by a search, and what it missed has none, so a search looks better here than it is"
         )
     if any(protocol.positives for protocol in dataset.protocols):
         notes.append(f"{FOLDER}: the benchmark's own protocols keep their own ground truth")

@@ -278,15 +278,13 @@ def _attributes(listing: Listing, notes: list[str]) -> dict[str, dict[str, float
                 scale[photo.id] = value
     if several:
         notes.append(
-            f"{counted(several, 'photo shows', 'photos show')} several objects and no single "
-            "object size; results "
-            "by size are without"
+            f"{counted(several, 'photo shows', 'photos show')} several objects and no single object size; "
+            "results by size are without"
         )
     if unread:
         notes.append(
-            "the object size is unknown in "
-            f"{counted(unread, 'photo with a box', 'photos with boxes')} whose own size "
-            "cannot be read (ilion datasets check names all)"
+            f"the object size is unknown in {counted(unread, 'photo with a box', 'photos with boxes')} whose "
+            "own size cannot be read (ilion datasets check names all)"
         )
     return {axis: values for axis, values in (("scale", scale), ("clutter", clutter)) if values}
 

@@ -161,9 +161,8 @@ class TorchExtractor:
             out_of_memory = isinstance(error, torch.OutOfMemoryError)
             remedy = f"; lower batch_size (now {self._batch_size}) or side" if out_of_memory else ""
             raise ExtractionError(
-                f"{self._spec.name} failed on {self.device} with {counted(len(images), 'image')} "
-                f"of {width} x {height}: "
-                f"{error}{remedy}"
+                f"{self._spec.name} failed on {self.device} with {counted(len(images), 'image')} of {width} "
+                f"x {height}: {error}{remedy}"
             ) from error
 
     def _describe(self, images: Sequence[RGB]) -> Float32:

@@ -95,10 +95,9 @@ class Lent:
         values, wanted = self._tower.extract_text(texts), (len(texts), self.spec.dim)
         if values.shape != wanted:
             raise ExtractionError(
-                f"{self.spec.name} describes images by {counted(wanted[1], 'number')}, "
-                f"but the text tower {self._name} "
-                f"gives an array of shape {values.shape} for {wanted[0]} texts; choose a tower that was "
-                "learnt for the space of this model"
+                f"{self.spec.name} describes images by {counted(wanted[1], 'number')}, but the text tower "
+                f"{self._name} gives an array of shape {values.shape} for {wanted[0]} texts; choose a tower "
+                "that was learnt for the space of this model"
             )
         result: Float32 = l2_normalise(values)
         return result

@@ -412,8 +412,7 @@ def _check_rows(ranking: Ranking, truth: GroundTruth) -> None:
     if extra:
         raise ArtifactError(
             f"{counted(len(extra), 'query of the ranking is', 'queries of the ranking are')} not in the "
-            f"ground truth ({_some(extra)}); both must "
-            "come from the same data set"
+            f"ground truth ({_some(extra)}); both must come from the same data set"
         )
     if truth.database_ids is not None and truth.database_ids != ranking.database_ids:
         raise ArtifactError("the rows of the ground truth are those of another database; see ilion.evaluate")

@@ -107,10 +107,9 @@ def measure(
         if cuts.max() > k:
             most = int(np.argmax(cuts))
             raise ConfigError(
-                f"metric {name!r}: query {queries[most]!r} has "
-                f"{counted(cuts[most], 'positive')}, and only the first "
-                f"{counted(k, 'result is', 'results are')} judged; set evaluation.k "
-                "(and search.k) to at least that number"
+                f"metric {name!r}: query {queries[most]!r} has {counted(cuts[most], 'positive')}, and only "
+                f"the first {counted(k, 'result is', 'results are')} judged; set evaluation.k (and search.k) "
+                "to at least that number"
             )
         found[label] = (
             _each(part.make, part.name, hits, positives, cuts, queries)  # type: ignore[arg-type]

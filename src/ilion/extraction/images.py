@@ -88,9 +88,8 @@ class GlobalDescription(StoredDescription[RGB, NDArray[np.floating]]):
         if not numbers or values.shape != (len(images), spec.dim):
             seen = f"{values.dtype} {values.shape}" if hasattr(values, "dtype") else type(values).__name__
             raise ExtractionError(
-                f"{spec.name} returned {seen} for {counted(len(images), 'image')}; "
-                "a model gives an array of real "
-                f"numbers of shape ({len(images)}, {spec.dim!r})"
+                f"{spec.name} returned {seen} for {counted(len(images), 'image')}; a model gives an array of "
+                f"real numbers of shape ({len(images)}, {spec.dim!r})"
             )
         return list(values.astype(self.dtype))
 

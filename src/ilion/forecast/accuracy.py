@@ -102,9 +102,8 @@ def forecast(
     too_small = [size for size in sizes if size < known.distractors]
     if too_small:
         raise ConfigError(
-            f"{counted(too_small[0], 'distractor is', 'distractors are')} fewer "
-            f"than the {known.distractors} measured; "
-            "a forecast goes upwards"
+            f"{counted(too_small[0], 'distractor is', 'distractors are')} fewer than the {known.distractors} "
+            "measured; a forecast goes upwards"
         )
     if isinstance(known, ShortlistCounts) and max(sizes) > known.largest:
         raise ConfigError(

@@ -114,9 +114,8 @@ def count_distractors(
     total = int(np.count_nonzero(is_distractor))
     if total < FEWEST:
         raise ArtifactError(
-            f"the database has {counted(total, 'distractor')} (images that are "
-            "positive or ignored for no query); a "
-            f"forecast needs at least {FEWEST}"
+            f"the database has {counted(total, 'distractor')} (images that are positive or ignored for no "
+            f"query); a forecast needs at least {FEWEST}"
         )
     if cosines and ranking.similarities.size and float(ranking.similarities.max()) > 1.001:
         raise ArtifactError(

@@ -42,8 +42,7 @@ def read_layer(path: Path) -> tuple[Float32, Float32]:
         seen = ", ".join(sorted(state)[:5]) or "no tensor"
         raise ArtifactError(
             f"{path}: holds {counted(len(found), 'adaptation layer') if found else 'no adaptation layers'} "
-            f"({seen}); a layer is one pair of "
-            f"{WEIGHT!r} and {BIAS!r}"
+            f"({seen}); a layer is one pair of {WEIGHT!r} and {BIAS!r}"
         )
     weight = state[found[0]]
     bias = state.get(found[0].removesuffix("weight") + "bias", np.zeros(len(weight), np.float32))

@@ -269,10 +269,9 @@ def _refuse_ascending(results: Results, path: Path) -> None:
         last = int(results.counts[q]) - 1
         raise ArtifactError(
             f"{path}: sims ascend along ranks for {len(ascending)} of "
-            f"{counted(len(values), 'query', 'queries')} (query "
-            f"{results.query_ids[q]!r}: {values[q, 0]:.4g} at rank 1, {values[q, last]:.4g} at rank "
-            f"{last + 1}), as distances do; similarities must be higher for what is better: store negative "
-            "distances, or turn the ranks around"
+            f"{counted(len(values), 'query', 'queries')} (query {results.query_ids[q]!r}: {values[q, 0]:.4g} "
+            f"at rank 1, {values[q, last]:.4g} at rank {last + 1}), as distances do; similarities must be "
+            "higher for what is better: store negative distances, or turn the ranks around"
         )
 
 

@@ -215,9 +215,8 @@ class KorniaExtractor:
         except (RuntimeError, ValueError) as error:
             height, width = images[0].shape[:2]
             raise ExtractionError(
-                f"{self._spec.name} failed on {device} with {counted(len(images), 'image')} "
-                f"of {width} x {height}: "
-                f"{error}; if memory ran out, lower batch_size (now {self._batch_size}) or side"
+                f"{self._spec.name} failed on {device} with {counted(len(images), 'image')} of {width} x "
+                f"{height}: {error}; if memory ran out, lower batch_size (now {self._batch_size}) or side"
             ) from error
 
     def _features(self, found: Found, found_in: Size, image_size: Size) -> LocalFeatures:

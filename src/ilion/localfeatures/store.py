@@ -237,9 +237,8 @@ class LocalSet:
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if len(outside):
             raise ArtifactError(
-                f"{self.artifact.folder}: row {outside[0]} is outside its "
-                f"{counted(len(self), 'image')} (-1: the image "
-                "has no local features)"
+                f"{self.artifact.folder}: row {outside[0]} is outside its {counted(len(self), 'image')} (-1: "
+                "the image has no local features)"
             )
         found: list[LocalFeatures | None] = [None] * len(wanted)
         of_shard = np.searchsorted(self._starts, wanted, side="right") - 1

@@ -221,9 +221,8 @@ class Pipeline:
         without = [q.id for q in self.queries if q.instance not in texts]
         if without:
             raise DatasetError(
-                f"{self.dataset.root}: {counted(len(without), 'query has', 'queries have')} "
-                "no text to be asked with, such as "
-                f"{without[0]!r}; add the texts, or ask with dataset.queries = image"
+                f"{self.dataset.root}: {counted(len(without), 'query has', 'queries have')} no text to be "
+                f"asked with, such as {without[0]!r}; add the texts, or ask with dataset.queries = image"
             )
         return {q.id: texts[q.instance] for q in self.queries}
 

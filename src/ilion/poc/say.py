@@ -64,9 +64,8 @@ def stay(baseline: DesignFigures, rivals: Sequence[Verdict], measure: str) -> St
     """Say that no other design is worth its price."""
     best = max(rivals, key=lambda v: v.gain.high)
     text = (
-        f"Stay with {baseline.name}: of {counted(len(rivals), 'other design')} "
-        "none is worth its price; at best, "
-        f"{measure} changes by {points(best.gain.high)} ({best.design})."
+        f"Stay with {baseline.name}: of {counted(len(rivals), 'other design')} none is worth its price; at "
+        f"best, {measure} changes by {points(best.gain.high)} ({best.design})."
     )
     values = {
         "design": baseline.name,
@@ -306,9 +305,8 @@ def what_next(
     where = f" as {of['cell']}" if "cell" in of else ""
     what = f"{of['design']} pays there" if "cell" in of else f"{of['design']} is worth its higher price"
     text = (
-        f"Next, photograph about {counted(more, 'further object')}{where}: "
-        "if its gain is as it seems, that settles "
-        f"in 4 of 5 cases whether {what}."
+        f"Next, photograph about {counted(more, 'further object')}{where}: if its gain is as it seems, that "
+        f"settles in 4 of 5 cases whether {what}."
     )
     return Statement("next", True, "", {**of, "objects": more, "settles": True}, text)
 

@@ -226,10 +226,9 @@ class Feedback:
         """
         with closing(self._open()) as connection:
             asked = connection.execute(
-                "SELECT name, searches.photo, box, asked, max(is_right), "
-                "(SELECT objects FROM verdicts AS v WHERE v.search = name AND v.is_right "
-                "ORDER BY said DESC LIMIT 1) "
-                "FROM searches LEFT JOIN verdicts ON search = name GROUP BY name ORDER BY asked"
+                "SELECT name, searches.photo, box, asked, max(is_right), (SELECT objects FROM verdicts AS v "
+                "WHERE v.search = name AND v.is_right ORDER BY said DESC LIMIT 1) FROM searches LEFT JOIN "
+                "verdicts ON search = name GROUP BY name ORDER BY asked"
             ).fetchall()
         found, unconfirmed, without = list[Confirmed](), 0, 0
         for name, photo, box, when, right, shown in asked:

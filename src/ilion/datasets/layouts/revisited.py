@@ -203,9 +203,8 @@ def find_images(folder: Path, names: Sequence[str]) -> dict[str, Path] | None:
     missing = [name for name in names if name not in files]
     if missing:
         raise DatasetError(
-            f"{folder}: lacks {counted(len(missing), 'photo')} that the annotations "
-            f"list, such as {missing[0]!r}; fetch "
-            "them again"
+            f"{folder}: lacks {counted(len(missing), 'photo')} that the annotations list, such as "
+            f"{missing[0]!r}; fetch them again"
         )
     return {name: files[name] for name in names}
 

@@ -63,9 +63,8 @@ def settings_for(
     kept = min(count_fitting(budget, size), features)
     if kept < min(LEAST_FEATURES, features):
         raise ConfigError(
-            f"a budget of {budget} bytes an image holds {counted(max(kept, 0), 'feature')} "
-            f"of {size} bytes; give it at "
-            f"least {LEAST_FEATURES * (size + PLACE) + OVERHEAD}"
+            f"a budget of {budget} bytes an image holds {counted(max(kept, 0), 'feature')} of {size} bytes; "
+            f"give it at least {LEAST_FEATURES * (size + PLACE) + OVERHEAD}"
         )
     return CodecSettings(kind, given, features=kept, position=8, shape=4, score=0)
 
@@ -112,9 +111,8 @@ def fit_codec(settings: CodecSettings, metric: Metric, sample: Sequence[LocalFea
     descriptors = _descriptors(full, metric, seed)
     if len(descriptors) < make.least_sample:
         raise ExtractionError(
-            f"the sample of the database shows only {counted(len(descriptors), 'local feature')}, "
-            "too few to learn the "
-            f"codec {settings.kind!r} ({make.least_sample} are needed); use 'uint8' or 'raw'"
+            f"the sample of the database shows only {counted(len(descriptors), 'local feature')}, too few to "
+            f"learn the codec {settings.kind!r} ({make.least_sample} are needed); use 'uint8' or 'raw'"
         )
     with single_threaded_products():
         code = make.fit(descriptors, settings, seed)

@@ -53,11 +53,9 @@ def note_own_photos(experiment: Experiment, ranking: Ranking, truth: GroundTruth
         return ""
     first, name = next(iter(same.items()))
     return (
-        f"{len(same):,} of {counted(len(experiment.queries), 'query', 'queries')} found the same "
-        "photo in the "
-        f"database (such as "
-        f"{first!r}, as {name!r}): that counts as a wrong answer before all others; remove it from the "
-        "database, or let the ground truth ignore it"
+        f"{len(same):,} of {counted(len(experiment.queries), 'query', 'queries')} found the same photo in "
+        f"the database (such as {first!r}, as {name!r}): that counts as a wrong answer before all others; "
+        "remove it from the database, or let the ground truth ignore it"
     )
 
 

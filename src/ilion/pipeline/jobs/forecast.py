@@ -233,9 +233,8 @@ def measure_parts(
     wanted = sorted(set(sizes)) or default_sizes(len(joining))
     if wanted[-1] > len(joining):
         raise ConfigError(
-            f"--sizes asks for {counted(wanted[-1], 'distractor')}; the database "
-            f"has {len(joining)} (images that are "
-            "positive or ignored for no query)"
+            f"--sizes asks for {counted(wanted[-1], 'distractor')}; the database has {len(joining)} (images "
+            "that are positive or ignored for no query)"
         )
     whole: Any = extracted.database
     runs = []

@@ -71,8 +71,7 @@ def describe_labelled(pipeline: Stages, labels: Labels, folder: Path) -> tuple[D
         hint = f" (there is {twin!r}, which differs in {difference(missing[0], twin)})" if twin else ""
         raise DatasetError(
             f"{folder}: {len(missing)} of {counted(len(labels), 'labelled photo')} "
-            f"{agree(len(missing), 'is', 'are')} not there, such as "
-            f"{missing[0]!r}{hint}"
+            f"{agree(len(missing), 'is', 'are')} not there, such as {missing[0]!r}{hint}"
         )
     experiment, extractor = pipeline.experiment, pipeline.extractor
     settings = experiment.config.extraction

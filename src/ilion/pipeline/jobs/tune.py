@@ -140,9 +140,8 @@ def try_codes(
         fixed = results_needed(experiment.dataset) >= len(database)
         remedy = "its benchmark looks at so many:" if fixed else "lower search.k or"
         raise ArtifactError(
-            f"every one of the {counted(len(database), 'image')} is among the "
-            f"{counted(k, 'result')} of a query, so there is "
-            f"nothing to tune; {remedy} use a larger database"
+            f"every one of the {counted(len(database), 'image')} is among the {counted(k, 'result')} of a "
+            f"query, so there is nothing to tune; {remedy} use a larger database"
         )
     queries: Float32 = np.asarray(extracted.queries.values, np.float32)
     names = [name for name in codes if 2 * Code.parse(name).size <= database.dim or not name.startswith("pq")]

@@ -206,9 +206,8 @@ def _as_named(experiment: Experiment, database: DescriptorSet, folder: Path) -> 
         return database
     name, other = next(iter(forms.items()))
     experiment.note(
-        f"{folder}: of {counted(len(forms), 'imported id')}, such as {other!a}, only the way of "
-        "storing accents (NFC "
-        f"and NFD) differs from the data set's ({name!a}); they are taken for the same"
+        f"{folder}: of {counted(len(forms), 'imported id')}, such as {other!a}, only the way of storing "
+        f"accents (NFC and NFD) differs from the data set's ({name!a}); they are taken for the same"
     )
     return database.rename({other: name for name, other in forms.items()})
 

@@ -166,9 +166,8 @@ def learn_codebook(
     count = sum(len(part) for part in parts)
     if count < max(4 * words, 2):
         raise ExtractionError(
-            f"the sample shows only {counted(count, 'local feature')}, too "
-            f"few to learn {counted(words, 'word')}; "
-            f"use at most {counted(count // 4, 'word')} or a larger sample"
+            f"the sample shows only {counted(count, 'local feature')}, too few to learn "
+            f"{counted(words, 'word')}; use at most {counted(count // 4, 'word')} or a larger sample"
         )
     descriptors = np.concatenate(parts)
     rng = np.random.default_rng(seed)

@@ -150,9 +150,8 @@ class Attached(Value):
             asked *= 2  # what does not count took places
         if (kept < min(wanted, MOST)).any():
             raise ArtifactError(
-                f"the engine has {int(kept.min())} of {counted(wanted, 'result')}, "
-                "so it lost vectors; attach it again: "
-                "ilion index INDEX --engine URI"
+                f"the engine has {int(kept.min())} of {counted(wanted, 'result')}, so it lost vectors; "
+                "attach it again: ilion index INDEX --engine URI"
             )
         return _ranking(ids, database.ids, rows, values, wanted)
 
