@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.onnx import OnnxExtractor
+from ilion.descriptors.onnx_graph import OnnxGraph
 from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.storage.statedict import read_state_dict
@@ -93,60 +94,42 @@ def network(weights: Mapping[str, NDArray[Any]], variant: str) -> bytes:
             for repeat in range(repeats if fixed else math.ceil(repeats * DEPTH[variant])):
                 x = graph.block(x, f"_blocks.{block}.", kernel, stride if repeat == 0 else 1, repeat > 0)
                 block += 1
-        graph.convolution(x, "_conv_head", "_bn1", output="map")
+        x = graph.convolution(x, "_conv_head", "_bn1")
     except KeyError as error:
         raise ExtractionError(f"efficientnet-{variant}: the weights have no {error}") from None
     if f"_blocks.{block}._bn1.weight" in weights:
         raise ExtractionError(f"efficientnet-{variant}: the weights have more than {block} blocks")
-    return graph.finish()
+    return graph.finish(x, 1280)
 
 
-class _Graph:
-    """Collects the nodes of the ONNX graph."""
+class _Graph(OnnxGraph):
+    """The network's own layers."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        import onnx  # a second of import time that only this network needs
+        super().__init__("efficientnet", weights)
+        self.limits = self.constant(0), self.constant(6)
 
-        self.onnx = onnx
-        self.weights = weights
-        self.nodes: list[Any] = []
-        self.constants = [self._constant(np.float32(0), "zero"), self._constant(np.float32(6), "six")]
-
-    def _constant(self, value: Any, name: str) -> Any:
-        return self.onnx.numpy_helper.from_array(np.asarray(value, np.float32), name)
-
-    def convolution(
-        self, x: str, name: str, norm: str, *, stride: int = 1, active: bool = True, output: str = ""
-    ) -> str:
-        """Add convolution, folded batch normalisation and, where active, ReLU6; returns the output's name."""
+    def convolution(self, x: str, name: str, norm: str, *, stride: int = 1, active: bool = True) -> str:
+        """Add convolution, folded batch normalisation and, where active, ReLU6."""
         kernel = self.weights[f"{name}.weight"]
         scale = self.weights[f"{norm}.weight"] / np.sqrt(
             self.weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON
         )
         shift = self.weights[f"{norm}.bias"] - self.weights[f"{norm}.running_mean"] * scale
-        self.constants += [
-            self._constant(kernel * scale[:, None, None, None], f"{name}.w"),
-            self._constant(shift, f"{name}.b"),
-        ]
-        node = self.onnx.helper.make_node
-        y = output or f"{name}.y"
-        self.nodes.append(
-            node(
-                "Conv",
-                [x, f"{name}.w", f"{name}.b"],
-                [f"{name}.linear" if active else y],
-                auto_pad="SAME_UPPER",
-                strides=[stride, stride],
-                kernel_shape=list(kernel.shape[2:]),
-                group=kernel.shape[0] if kernel.shape[1] == 1 else 1,
-            )
+        y = self.add(
+            "Conv",
+            x,
+            self.constant(kernel * scale[:, None, None, None]),
+            self.constant(shift),
+            auto_pad="SAME_UPPER",
+            strides=[stride, stride],
+            kernel_shape=list(kernel.shape[2:]),
+            group=kernel.shape[0] if kernel.shape[1] == 1 else 1,
         )
-        if active:
-            self.nodes.append(node("Clip", [f"{name}.linear", "zero", "six"], [y]))
-        return y
+        return self.add("Clip", y, *self.limits) if active else y
 
     def block(self, x: str, name: str, kernel: int, stride: int, residual: bool) -> str:
-        """Add an inverted bottleneck; returns the output's name."""
+        """Add an inverted bottleneck."""
         y = x
         if f"{name}_expand_conv.weight" in self.weights:
             y = self.convolution(y, f"{name}_expand_conv", f"{name}_bn0")
@@ -155,22 +138,4 @@ class _Graph:
             raise ExtractionError(f"{name}depthwise_conv has a kernel of {found}, expected {kernel}")
         y = self.convolution(y, f"{name}_depthwise_conv", f"{name}_bn1", stride=stride)
         y = self.convolution(y, f"{name}_project_conv", f"{name}_bn2", active=False)
-        if residual:
-            self.nodes.append(self.onnx.helper.make_node("Add", [y, x], [f"{name}sum"]))
-            y = f"{name}sum"
-        return y
-
-    def finish(self) -> bytes:
-        """Return the checked model."""
-        helper, single = self.onnx.helper, self.onnx.TensorProto.FLOAT
-        graph = helper.make_graph(
-            self.nodes,
-            "efficientnet",
-            [helper.make_tensor_value_info("image", single, ["batch", 3, "height", "width"])],
-            [helper.make_tensor_value_info("map", single, ["batch", 1280, "rows", "columns"])],
-            self.constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        self.onnx.checker.check_model(model)
-        content: bytes = model.SerializeToString()
-        return content
+        return self.add("Add", y, x) if residual else y

@@ -27,7 +27,7 @@ from ilion.extraction.shards import OnBadImage, Progress, queries_key, stats_sin
 from ilion.images import crop, decode, mask, resize
 from ilion.outcome import Skipped
 from ilion.runtime.threads import in_order
-from ilion.storage import Artifact, ShardStats, has_descriptors
+from ilion.storage import Artifact, ShardStats, TakeStats, has_descriptors
 from ilion.types import RGB, Box, ImageRecord, Query, Shard, Value
 
 log = logging.getLogger(__name__)
@@ -139,11 +139,7 @@ class StoredDescription(Description[L, T]):
 
     @abstractmethod
     def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, T]],
-        stats: Callable[[int], ShardStats],
+        self, artifact: Artifact, key: str, described: Iterator[tuple[str, T]], stats: TakeStats
     ) -> None:
         """Store a shard from ids and results as they come, and last what makes it count.
 
@@ -151,7 +147,7 @@ class StoredDescription(Description[L, T]):
             artifact: Artifact of the shard.
             key: File stem of the shard.
             described: Ids and results.
-            stats: Returns what the shard took; called once with the number of images, when all are written.
+            stats: Function that says what the shard took; called when all images are written.
         """
 
     def earlier(self, artifact: Artifact, key: str) -> Callable[[int], T]:

@@ -20,7 +20,7 @@ from ilion.outcome import Skipped
 from ilion.runtime.threads import in_order
 from ilion.storage import (
     Artifact,
-    ShardStats,
+    TakeStats,
     has_descriptors,
     read_arrays,
     read_descriptors,
@@ -98,7 +98,7 @@ class GlobalDescription(StoredDescription[RGB, NDArray[np.floating]]):
         artifact: Artifact,
         key: str,
         described: Iterator[tuple[str, NDArray[np.floating]]],
-        stats: Callable[[int], ShardStats],
+        stats: TakeStats,
     ) -> None:
         """Store the descriptors of a shard."""
         descriptors = self.gather(described)

@@ -30,7 +30,7 @@ from ilion.localfeatures.base import LocalExtractor
 from ilion.localfeatures.codecs import Codec, CodecSettings, fit_codec, raw_codec
 from ilion.localfeatures.store import LocalSet, has_codec, read_codec, write_codec, write_features
 from ilion.outcome import Skipped
-from ilion.storage import Artifact, ShardStats
+from ilion.storage import Artifact, TakeStats
 from ilion.types import ImageRecord, LocalFeatures, Query
 from ilion.wording import counted
 
@@ -136,11 +136,7 @@ class EncodedDescription(StoredDescription[View, bytes]):
         return [self.codec.encode(as_stored(f, self.codec)) for f in self.features.describe(images)]
 
     def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, bytes]],
-        stats: Callable[[int], ShardStats],
+        self, artifact: Artifact, key: str, described: Iterator[tuple[str, bytes]], stats: TakeStats
     ) -> None:
         """Store the features of a shard."""
         write_features(artifact, key, described, stats)

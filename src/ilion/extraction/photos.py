@@ -23,7 +23,7 @@ from ilion.searching.local import (
     read_photos,
     write_shard,
 )
-from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_head, write_json
+from ilion.storage import Artifact, TakeStats, read_arrays, read_json, write_arrays, write_head, write_json
 from ilion.types import Box, ImageRecord, Query
 
 
@@ -56,11 +56,7 @@ class PhotoDescription(StoredDescription[Encoded, Encoded]):
         return [encoded for _, encoded in images]
 
     def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, Encoded]],
-        stats: Callable[[int], ShardStats],
+        self, artifact: Artifact, key: str, described: Iterator[tuple[str, Encoded]], stats: TakeStats
     ) -> None:
         """Store the postings of a shard."""
         write_shard(artifact, key, described, self.model.words, stats)

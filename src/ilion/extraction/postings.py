@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ilion.extraction.describe import StoredDescription, View
 from ilion.extraction.local import LocalDescription
 from ilion.searching.asmk import Codebook, index_shard
-from ilion.storage import Artifact, ShardStats
+from ilion.storage import Artifact, TakeStats
 from ilion.types import LocalFeatures
 
 
@@ -26,11 +26,7 @@ class PostingsDescription(LocalDescription, StoredDescription[View, LocalFeature
     kind = "asmk"
 
     def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, LocalFeatures]],
-        stats: Callable[[int], ShardStats],
+        self, artifact: Artifact, key: str, described: Iterator[tuple[str, LocalFeatures]], stats: TakeStats
     ) -> None:
         """Aggregate and store the features of a shard."""
         index_shard(artifact, key, described, self.codebook, stats, workers=self.workers)

@@ -6,7 +6,7 @@ number of decoded images in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from ilion.extraction.shards import stats_since
 from ilion.images import least_size
 from ilion.reading.base import Reader
 from ilion.reading.store import ReadImage, write_texts
-from ilion.storage import Artifact, ShardStats
+from ilion.storage import Artifact, TakeStats
 from ilion.types import ImageRecord, Query
 
 DETAIL = 2
@@ -60,11 +60,7 @@ class TextDescription(StoredDescription[ReadImage, ReadImage]):
         return [read for _, read in images]
 
     def write(
-        self,
-        artifact: Artifact,
-        key: str,
-        described: Iterator[tuple[str, ReadImage]],
-        stats: Callable[[int], ShardStats],
+        self, artifact: Artifact, key: str, described: Iterator[tuple[str, ReadImage]], stats: TakeStats
     ) -> None:
         """Store the texts of a shard."""
         write_texts(artifact, key, described, stats)

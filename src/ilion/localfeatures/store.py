@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
@@ -27,7 +27,7 @@ from ilion.localfeatures.codecs import Codec, rebuild
 from ilion.opening import open_regular
 from ilion.storage import (
     Artifact,
-    ShardStats,
+    TakeStats,
     read_array,
     read_arrays,
     read_json,
@@ -75,7 +75,7 @@ def read_codec(folder: Path) -> Codec:
 
 
 def write_features(
-    artifact: Artifact, key: str, records: Iterable[tuple[str, bytes]], stats: Callable[[int], ShardStats]
+    artifact: Artifact, key: str, records: Iterable[tuple[str, bytes]], stats: TakeStats
 ) -> None:
     """Store one shard as its records come; only ids and index are held in memory.
 

@@ -13,12 +13,13 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ilion.descriptors.onnx_graph import OnnxGraph
 from ilion.descriptors.onnx_network import OnnxNetwork
 from ilion.errors import ConfigError, ExtractionError
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
@@ -132,7 +133,7 @@ def network(weights: Mapping[str, NDArray[Any]]) -> bytes:
     Raises:
         ExtractionError: The weights are not those of this network.
     """
-    graph = _Graph({name.removeprefix("net."): values for name, values in weights.items()})
+    graph = _Graph("xfeat", {name.removeprefix("net."): values for name, values in weights.items()})
     add = graph.add
     grey = add("ReduceMean", "image", axes=[1], keepdims=1)
     grey = add("InstanceNormalization", grey, graph.constant([1.0]), graph.constant([0.0]), epsilon=EPSILON)
@@ -147,30 +148,11 @@ def network(weights: Mapping[str, NDArray[Any]]) -> bytes:
     pixels = graph.block(add("SpaceToDepth", grey, blocksize=CELL), "keypoint_head")
     keypoints = add("Softmax", graph.end(pixels, "keypoint_head.3"), axis=1)
     unit = add("LpNormalization", features, axis=1, p=2)
-    return graph.finish(add("Concat", unit, keypoints, reliability, axis=1))
+    return graph.finish(add("Concat", unit, keypoints, reliability, axis=1), DIM + CELL * CELL + 2)
 
 
-class _Graph:
-    """Collects the nodes of the ONNX graph; each method returns the name of its output."""
-
-    def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        import onnx  # a second of import time that only this network needs
-
-        self.onnx, self.weights = onnx, weights
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def add(self, kind: str, *inputs: str, **settings: Any) -> str:
-        """Add a node of one output."""
-        name = f"{kind}.{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], **settings))
-        return name
-
-    def constant(self, values: Any) -> str:
-        """Add a constant of float32."""
-        name = f"constant.{len(self.constants)}"
-        self.constants.append(self.onnx.numpy_helper.from_array(np.asarray(values, np.float32), name))
-        return name
+class _Graph(OnnxGraph):
+    """The network's own layers."""
 
     def enlarge(self, x: str, factor: int) -> str:
         """Enlarge a map, linearly between the centres of its cells."""
@@ -210,20 +192,6 @@ class _Graph:
                 seen = "are not all finite"
             raise ExtractionError(f"xfeat: not the weights of this network: {name} {seen}, expected {shape}")
         return found.astype(np.float64)
-
-    def finish(self, output: str) -> bytes:
-        """Return the checked model."""
-        helper, single = self.onnx.helper, self.onnx.TensorProto.FLOAT
-        graph = helper.make_graph(
-            self.nodes,
-            "xfeat",
-            [helper.make_tensor_value_info("image", single, ["batch", 3, "height", "width"])],
-            [helper.make_tensor_value_info(output, single, ["batch", 130, "rows", "columns"])],
-            self.constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        self.onnx.checker.check_model(model)
-        return cast(bytes, model.SerializeToString())
 
 
 class XFeatExtractor:

@@ -7,14 +7,14 @@ photo of 4,000.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
 
 from ilion.errors import ArtifactError
-from ilion.storage import Artifact, ShardStats, read_arrays, read_json, write_arrays, write_head, write_json
+from ilion.storage import Artifact, TakeStats, read_arrays, read_json, write_arrays, write_head, write_json
 from ilion.storage.ids import check_unique
 from ilion.types import Int64, TextLine
 from ilion.wording import counted
@@ -43,7 +43,7 @@ def stored_as(read: ReadImage) -> ReadImage:
 
 
 def write_texts(
-    artifact: Artifact, key: str, read: Iterable[tuple[str, ReadImage]], stats: Callable[[int], ShardStats]
+    artifact: Artifact, key: str, read: Iterable[tuple[str, ReadImage]], stats: TakeStats
 ) -> None:
     """Store one finished shard; the ids are written last and make it count.
 

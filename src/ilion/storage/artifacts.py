@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -166,6 +166,10 @@ class ShardStats:
     machine: Machine
     skipped: tuple[Skipped, ...] = ()
     long_texts: int = 0
+
+
+TakeStats = Callable[[int], ShardStats]
+"""Function from the number of images that were written to what the shard took; called once, at the end."""
 
 
 def shard_key(name: str, content: str) -> str:

@@ -13,7 +13,7 @@ segment holds the postings of at most `SEGMENT` images, ordered by word and then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -27,7 +27,7 @@ from ilion.searching.asmk.aggregate import Aggregates, aggregate, self_similarit
 from ilion.searching.asmk.codebook import Codebook, read_codebook, write_codebook
 from ilion.storage import (
     Artifact,
-    ShardStats,
+    TakeStats,
     open_artifact,
     read_array,
     read_json,
@@ -86,7 +86,7 @@ def index_shard(
     key: str,
     images: Iterable[tuple[str, LocalFeatures]],
     codebook: Codebook,
-    stats: Callable[[int], ShardStats],
+    stats: TakeStats,
     *,
     workers: int = 0,
 ) -> None:
