@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilion.config import ExperimentConfig
 from ilion.evaluation.protocols import results_needed
-from ilion.storage import locked
+from ilion.storage import Artifact, locked, open_artifact
 from ilion.tasks import RunRecord
 from ilion.types import Query, RetrievalDataset
 
@@ -54,6 +54,12 @@ class Experiment:
     def locked(self, folder: Path) -> AbstractContextManager[None]:
         """Keep a folder of artifacts to this process, unless it is only read."""
         return nullcontext() if self.sealed else locked(folder)
+
+    def open(self, kind: str, inputs: Mapping[str, object], locks: ExitStack) -> Artifact:
+        """Open an artifact and keep it to this process until ``locks`` are released."""
+        artifact = open_artifact(self.artifacts, kind, inputs)
+        locks.enter_context(self.locked(artifact.folder))
+        return artifact
 
     def tell(self, stage: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage; what it is told is also recorded."""

@@ -52,11 +52,7 @@ def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
             reused += ["fit"] * known
             seconds["fit"] = time.perf_counter() - started
         common = {"spec": extractor.spec.as_dict(), "precision": settings.precision}
-        artifact = storage.open_artifact(
-            experiment.artifacts, "descriptors", {**common, "dtype": settings.dtype}
-        )
-        locks.enter_context(experiment.locked(artifact.folder))
-
+        artifact = experiment.open("descriptors", {**common, "dtype": settings.dtype}, locks)
         description = images.GlobalDescription(extractor, settings.dtype)
         keys, whole, missing = do_shards(experiment, "descriptors", artifact, description, fitted)
         queries, query_key, query_reused = _describe_queries(experiment, extractor, common, locks)
@@ -119,8 +115,7 @@ def _describe_queries(
         inputs |= {"text_tower": extractor.text_inputs}
     if experiment.companions:
         inputs |= {"companions": experiment.companions, "text_weight": settings.text_share}
-    artifact = storage.open_artifact(experiment.artifacts, "queries", inputs)
-    locks.enter_context(experiment.locked(artifact.folder))
+    artifact = experiment.open("queries", inputs, locks)
     key, reused = images.extract_queries(
         experiment.queries,
         extractor,

@@ -83,10 +83,7 @@ def build_index(experiment: Experiment, extractor: LocalExtractor) -> Index:
         keys, whole, missing = do_shards(
             experiment, "inverted file", artifact, description, str(artifact.folder)
         )
-        own = storage.open_artifact(
-            experiment.artifacts, "local-queries", {**common, "box": box_inputs(general.query_box)}
-        )
-        locks.enter_context(experiment.locked(own.folder))
+        own = experiment.open("local-queries", {**common, "box": box_inputs(general.query_box)}, locks)
         query_key, seen = local.extract_local_queries(
             experiment.queries,
             extractor,
@@ -131,8 +128,7 @@ def _codebook(
     settings, images = config.search.asmk, config.extraction.fit_images
     sample = {"shards": [shard.fingerprint() for shard in shards], "images": images, "seed": config.seed}
     learnt = {"words": settings.words, "bits": settings.bits, "binary": settings.binary}
-    artifact = storage.open_artifact(experiment.artifacts, "codebook", {**common, **learnt, "sample": sample})
-    locks.enter_context(experiment.locked(artifact.folder))
+    artifact = experiment.open("codebook", {**common, **learnt, "sample": sample}, locks)
     done = all((artifact.folder / name).exists() for name in ("codebook.npz", "stats.json"))
     if not done:
         look_at_images(experiment, shards)

@@ -76,12 +76,10 @@ def build_photos(experiment: Experiment) -> Photos:
     if not experiment.sealed:
         experiment.record.begin()
     with ExitStack() as locks:
-        artifact = storage.open_artifact(experiment.artifacts, description.kind, description.spec)
-        locks.enter_context(experiment.locked(artifact.folder))
+        artifact = experiment.open(description.kind, description.spec, locks)
         keys, whole, missing = do_shards(experiment, "postings", artifact, description)
         inputs = {**query_inputs(model, settings), "box": box_inputs(general.query_box)}
-        own = storage.open_artifact(experiment.artifacts, "postings-queries", inputs)
-        locks.enter_context(experiment.locked(own.folder))
+        own = experiment.open("postings-queries", inputs, locks)
         query_key, seen = extract_photo_queries(
             experiment.queries, model, settings, own, box_use=general.query_box, workers=general.workers
         )

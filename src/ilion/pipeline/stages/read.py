@@ -27,7 +27,6 @@ from ilion.reading.index import VERSION, TextIndex, search_texts
 from ilion.reading.store import ReadImage, TextSet, stored_as
 from ilion.reading.words import merge_terms, photo_terms, query_terms
 from ilion.searching.fusion import calibrate
-from ilion.storage import Artifact
 from ilion.types import Float32, Float64, GroundTruth, Int64, Query, Ranking, Value
 
 USUAL_WEIGHT = 0.5
@@ -103,8 +102,7 @@ def read(experiment: Experiment) -> ReadingStage:
     seconds: dict[str, float] = {}
     reused: list[str] = []
     with ExitStack() as locks:
-        artifact = storage.open_artifact(experiment.artifacts, "texts", spec)
-        locks.enter_context(experiment.locked(artifact.folder))
+        artifact = experiment.open("texts", spec, locks)
         keys, whole, missing = do_shards(experiment, "reading", artifact, TextDescription(reader))
         photos, query_seconds, seen, own, asked = _read_photos(experiment, reader, locks)
         texts = TextSet(artifact, keys)
@@ -147,10 +145,8 @@ def _read_photos(
     asked = [[query.id, query.text] for query in experiment.queries if query.text is not None]
     if not queries:
         return {}, 0.0, False, asked, ()
-    artifact = storage.open_artifact(
-        experiment.artifacts, "query-texts", {"spec": reader.spec.as_dict(), "box": general.query_box}
-    )
-    locks.enter_context(experiment.locked(artifact.folder))
+    inputs = {"spec": reader.spec.as_dict(), "box": general.query_box}
+    artifact = experiment.open("query-texts", inputs, locks)
     key, seen = read_queries(queries, reader, artifact, box_use=general.query_box, workers=general.workers)
     stored = TextSet(artifact, [key])
     photos = {query.id: stored.read(row) for row, query in enumerate(queries)}
@@ -161,10 +157,7 @@ def _read_photos(
 def _index(
     experiment: Experiment, texts: TextSet, inputs: Mapping[str, Any], locks: ExitStack
 ) -> tuple[TextIndex, bool]:
-    artifact: Artifact = storage.open_artifact(
-        experiment.artifacts, "text-index", {**inputs, "version": VERSION}
-    )
-    locks.enter_context(experiment.locked(artifact.folder))
+    artifact = experiment.open("text-index", {**inputs, "version": VERSION}, locks)
     known = storage.is_finished(artifact.folder / "index.json")
     if not known:
         lines = (texts.read(row).lines for row in range(len(texts)))

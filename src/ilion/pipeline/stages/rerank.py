@@ -91,8 +91,7 @@ def extract_local(experiment: Experiment, plan: LocalPlan) -> LocalStage:
         codec, known = _codec(experiment, plan, source, locks)
         reused += ["codec"] * known
         inputs = {"spec": spec.as_dict(), "codec": codec.digest}
-        artifact = storage.open_artifact(experiment.artifacts, "local", inputs)
-        locks.enter_context(experiment.locked(artifact.folder))
+        artifact = experiment.open("local", inputs, locks)
         if source is not None and source.artifact.folder != artifact.folder:
             whole = recode(source, keys, codec, artifact, features=spec.features)
         else:
@@ -160,8 +159,7 @@ def _queries(
     inputs = {"spec": extractor.spec.as_dict(), "box": box_inputs(general.query_box)}
     key = queries_key(pictures)
     source = find_source(experiment.artifacts, "local-queries", inputs, [key])
-    own = storage.open_artifact(experiment.artifacts, "local-queries", inputs)
-    locks.enter_context(experiment.locked(own.folder))
+    own = experiment.open("local-queries", inputs, locks)
     if source is not None and source.artifact.folder != own.folder:
         return own, key, recode(source, [key], source.codec, own, features=extractor.spec.features)
     key, seen = local_extraction.extract_local_queries(
