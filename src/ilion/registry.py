@@ -193,9 +193,6 @@ class Registry(Generic[P]):
     def find(self, name: str) -> Part[P]:
         """Return the part of a name; of ``family:anything`` the part ``family``.
 
-        Args:
-            name: Name from a setting.
-
         Raises:
             ConfigError: There is none; the message names the closest ones.
 

@@ -60,9 +60,6 @@ class Design(Value):
 
         A calibrated share differs from one part of the queries to the other; what is served is their median.
 
-        Args:
-            folder: Output folder of the run.
-
         Raises:
             ArtifactError: The folder holds no finished run.
             ConfigError: The results were made elsewhere, so nothing can be asked; or the threshold was set
@@ -105,11 +102,6 @@ class Design(Value):
         """Return settings with which the stages carry out this design.
 
         A photo that cannot be read is counted instead of ending everything.
-
-        Args:
-            output: Output folder.
-            artifacts: Folder of the artifacts.
-            dataset: Settings of the data set.
         """
         shared = {name: getattr(self, name) for name in _SHARED if name != "extraction"}
         extraction = replace(self.extraction, on_bad_image="skip", refit=False)

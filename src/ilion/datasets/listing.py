@@ -292,10 +292,6 @@ def _scan(folder: Path, base: Path, prefix: str, listing: Listing, skip: frozens
 def read_plain(listing: Listing, path: Path) -> str:
     """Return the text of a file in whatever encoding; a code page that was guessed is said.
 
-    Args:
-        listing: Listing that takes the note.
-        path: The file.
-
     Raises:
         OSError: The file cannot be read, or is no regular file.
         UnicodeError: The file is no text.

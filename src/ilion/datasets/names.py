@@ -136,11 +136,7 @@ class NameIndex:
 
 
 class FileFinder:
-    """Finds files below a folder; a folder is listed only where a name is not there as it is written.
-
-    Args:
-        root: The folder.
-    """
+    """Finds files below a folder; a folder is listed only where a name is not there as it is written."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -50,13 +50,7 @@ def build(info: ModelInfo, options: ExtractorOptions) -> Extractor:
 
 
 class DefaultExtractor:
-    """Two descriptors in one.
-
-    Args:
-        name: Model name.
-        local: Aggregated local descriptors.
-        network: A network.
-    """
+    """Two descriptors in one."""
 
     def __init__(self, name: str, local: VladExtractor, network: Extractor) -> None:
         self._name, self._local, self._network = name, local, network

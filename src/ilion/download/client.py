@@ -35,12 +35,7 @@ class Stopped(Exception):
 
 
 class Client:
-    """Sends requests, follows redirects, and judges answers; safe for threads.
-
-    Args:
-        settings: Timeouts and limits.
-        stop: Event that ends all transfers.
-    """
+    """Sends requests, follows redirects, and judges answers; safe for threads."""
 
     def __init__(self, settings: DownloadSettings, stop: Event) -> None:
         self.settings = settings

@@ -169,10 +169,6 @@ def evaluate(
 def positives_ranks(ranking: Ranking, truth: GroundTruth) -> list[Int64]:
     """Return where the positives of each query stand.
 
-    Args:
-        ranking: The results.
-        truth: The ground truth.
-
     Returns:
         Q arrays in the order of the ground truth: the 1-based rank (ignored images removed) of each of the
         query's positives in their order, then one entry for each unreachable one; -1 where it was not found,

@@ -33,9 +33,6 @@ _KIND = np.dtype("V16")
 def stamps_of(records: Sequence[ImageRecord]) -> Stamps:
     """Return a stamp of each image, which changes when its file does.
 
-    Args:
-        records: The images.
-
     Returns:
         (N,) values of 16 bytes; all zero for an image whose file cannot be looked at.
     """

@@ -110,12 +110,7 @@ class LocalDescription(Description[View, LocalFeatures]):
 
 @dataclass(frozen=True)
 class EncodedDescription(StoredDescription[View, bytes]):
-    """The local features of an image, as a codec stores them.
-
-    Args:
-        features: Description by local features.
-        codec: Codec of the features.
-    """
+    """The local features of an image, as a codec stores them."""
 
     features: LocalDescription
     codec: Codec

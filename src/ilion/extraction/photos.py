@@ -29,12 +29,7 @@ from ilion.types import Box, ImageRecord, Query
 
 @dataclass(frozen=True)
 class PhotoDescription(StoredDescription[Encoded, Encoded]):
-    """What the local search stores of a photo. All of it is done in the loading threads, a photo each.
-
-    Args:
-        model: Words and codes.
-        settings: The budget.
-    """
+    """What the local search stores of a photo. All of it is done in the loading threads, a photo each."""
 
     model: LocalModel
     settings: LocalSettings

@@ -19,9 +19,6 @@ def read_taken(data: bytes) -> tuple[date | None, date | None]:
 
     A day in the future, before `EARLIEST`, or on which the clocks of cameras begin, says nothing.
 
-    Args:
-        data: The encoded photo.
-
     Returns:
         The day on which it was taken, by ``DateTimeOriginal``; and, where only that is there, the earlier of
         the days on which it was digitised and changed. None for what is not stated.

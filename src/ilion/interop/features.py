@@ -270,11 +270,7 @@ def write_features(path: Path, blocks: Iterable[Descriptors], dtype: str | None 
 
 
 class _Remembering:
-    """A file that keeps its first error to itself: HDF5 crashes the process where closing fails.
-
-    Args:
-        file: The file.
-    """
+    """A file that keeps its first error to itself: HDF5 crashes the process where closing fails."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file

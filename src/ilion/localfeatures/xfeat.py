@@ -195,12 +195,7 @@ class _Graph(OnnxGraph):
 
 
 class XFeatExtractor:
-    """Keypoints and descriptors from the maps of the network, one image at a time.
-
-    Args:
-        spec: Spec of the features.
-        network: The loaded network.
-    """
+    """Keypoints and descriptors from the maps of the network, one image at a time."""
 
     def __init__(self, spec: LocalSpec, network: OnnxNetwork) -> None:
         self._spec, self._network = spec, network

@@ -40,9 +40,6 @@ def parse_json(data: bytes | str, **hooks: Any) -> Any:
 def parse_toml(data: bytes | str) -> dict[str, Any]:
     """Read TOML, also behind a byte order mark or in UTF-16, as editors and shells on Windows write it.
 
-    Args:
-        data: Content of a file.
-
     Raises:
         ValueError: The text is no TOML, nested beyond reason, or in another encoding.
 

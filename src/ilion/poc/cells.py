@@ -64,10 +64,6 @@ def sort_photos(dataset: RetrievalDataset, settings: PhotosConfig) -> CellsOfPho
 
     Sizes come from boxes, or from the data set's own values. Clutter is taken as counted if at least half of
     the photos have a count, and is measured otherwise; edges of a measured clutter are quantiles of it.
-
-    Args:
-        dataset: The data set.
-        settings: Sizes and backgrounds.
     """
     ids = sorted({image for images in dataset.positives.values() for image in images})
     scale, counted = dataset.attributes.get("scale", {}), dataset.attributes.get("clutter", {})

@@ -40,13 +40,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Tried:
-    """One design that was run.
-
-    Args:
-        name: Name of the design.
-        outcomes: Outcomes of its searches.
-        cost: Cost of the design.
-    """
+    """One design that was run."""
 
     name: str
     outcomes: Outcomes
@@ -136,12 +130,6 @@ def cannot_win(best: Outcomes, shares: Weighted, measure: Measure, gain: float) 
 
     Nothing is above 1, so what is left is bounded: the upper end of the interval of ``1 - measure`` lies
     below the gain for all searches and in every cell that has a share of them.
-
-    Args:
-        best: Outcomes of the best design.
-        shares: Shares of the searches.
-        measure: Measure.
-        gain: Gain worth paying for.
     """
     values = best.values[measure]
     columns = [values[:, cell] for cell in np.flatnonzero(shares.weights > 0)]

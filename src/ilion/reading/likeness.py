@@ -35,10 +35,6 @@ def likeness(asked: str, terms: Sequence[str]) -> Float64:
     longer one that the shorter one makes up. The larger of both counts. Below four characters, terms are
     equal or have nothing in common.
 
-    Args:
-        asked: Term of a query.
-        terms: Terms of images.
-
     Returns:
         (len(terms),) in [0, 1].
 

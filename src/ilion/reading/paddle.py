@@ -36,9 +36,6 @@ _INVISIBLE = 2.0
 class PaddleReader:
     """Reads images with PP-OCR.
 
-    Args:
-        options: Settings.
-
     Raises:
         MissingExtraError: The extra ``reading`` is not installed.
         ExtractionError: The package has no weights, or other ones than expected.

@@ -59,9 +59,6 @@ CREATE TABLE IF NOT EXISTS verdicts (
 def trying(folder: Path) -> Iterator[Path]:
     """Give a place for a copy of an index to try something on; nothing stays of it, nor of a killed trial.
 
-    Args:
-        folder: Folder of the index.
-
     Raises:
         ArtifactError: Another process tries something, or the folder cannot be written.
     """

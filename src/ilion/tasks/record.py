@@ -124,11 +124,7 @@ class StageLog:
 
 
 class RunRecord:
-    """The record of one run, as its driver keeps it.
-
-    Args:
-        run: Folder of the run.
-    """
+    """The record of one run, as its driver keeps it."""
 
     def __init__(self, run: Path) -> None:
         self._folder = run / FOLDER

@@ -120,12 +120,7 @@ def stand(claims: Iterable[Span], objects: Iterable[Span]) -> Standing:
 
 @dataclass
 class TimeCheck:
-    """Judges the photos of a data set one by one, in memory that does not grow with them.
-
-    Args:
-        listing: Tables of the data set.
-        rule: Declared rule.
-    """
+    """Judges the photos of a data set one by one, in memory that does not grow with them."""
 
     listing: Listing
     rule: TimeRule

@@ -99,15 +99,6 @@ def measure_full_precision(
 ) -> FullPrecision | None:
     """Say what compression costs, if that is asked for or known already.
 
-    Args:
-        experiment: With the budget.
-        local: Local features of the experiment.
-        searched: The ranking before.
-        reranked: Re-ranked with them.
-        after: Accuracy after re-ranking.
-        truth: Positives and ignored images.
-        axes: Instances of the queries.
-
     Returns:
         None if nothing was compressed, or if only computing it would tell and ``rerank.diagnose`` is off.
     """

@@ -11,14 +11,7 @@ from ilion.storage import DescriptorSet
 
 
 def make_codes(experiment: Experiment, database: DescriptorSet, inputs: Any, name: str) -> CodeSet:
-    """Return the codes of a database, made as far as they are not there.
-
-    Args:
-        experiment: Settings and place.
-        database: Descriptors to code.
-        inputs: Inputs of the database.
-        name: Name of the code.
-    """
+    """Return the codes of a database, made as far as they are not there."""
     code, seed = Code.parse(name), experiment.config.seed
     depends = {"database": inputs, "code": str(code), "seed": seed}
     artifact = storage.open_artifact(experiment.artifacts, "codes", depends)

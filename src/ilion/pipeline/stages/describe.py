@@ -28,10 +28,6 @@ from ilion.types import Descriptors, Query
 def describe(experiment: Experiment, extractor: Extractor) -> Extraction:
     """Describe queries and database, as far as that is not done.
 
-    Args:
-        experiment: Experiment to describe.
-        extractor: The model.
-
     Raises:
         DatasetError: The database holds no readable image.
     """

@@ -60,13 +60,7 @@ def waterfall(name: str, steps: Sequence[Step], title: str, words: Words) -> Mar
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a whole.
-
-    Args:
-        label: Name of the part.
-        count: Number of them.
-        css: Class of its colour.
-    """
+    """One part of a whole."""
 
     label: str
     count: int

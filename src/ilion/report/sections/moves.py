@@ -78,10 +78,6 @@ class Moves(Value):
 def choose_moves(result: RunResult, gallery: int) -> Moves | None:
     """Choose the moves to show: half as many queries as the gallery has, and a quarter of it of each harm.
 
-    Args:
-        result: A run with re-ranking.
-        gallery: Queries in the gallery.
-
     Returns:
         None without re-ranking, or if its artifacts are gone.
     """

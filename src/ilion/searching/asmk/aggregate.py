@@ -131,12 +131,6 @@ def kernel(a: Aggregates, b: Aggregates, codebook: Codebook, settings: AsmkSetti
 
     K(X, Y) = n(X) n(Y) sum_c w_c sigma(V(X_c) · V(Y_c)), with n such that K(X, X) = 1. `burst` and `votes`
     of the settings need the database, so they have no effect here.
-
-    Args:
-        a: One image.
-        b: Another image.
-        codebook: Codebook of both.
-        settings: Exponent and threshold.
     """
     _, rows, others = np.intersect1d(a.words, b.words, assume_unique=True, return_indices=True)
     if not len(rows):

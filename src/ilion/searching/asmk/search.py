@@ -195,12 +195,6 @@ def find_matches(
 ) -> tuple[Int64, Int64, Float32]:
     """Compare a query's aggregates with the postings of their words.
 
-    Args:
-        query: The query's aggregates.
-        segment: Part of the inverted file.
-        codebook: Codebook of both.
-        settings: Exponent and threshold.
-
     Returns:
         Of the matches above the threshold: the query's aggregate (P,), the posting (P,), the selective
         similarity (P,) float32.
