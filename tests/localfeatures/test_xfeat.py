@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from tests.layers import Array, Weights, close, convolve, draw, drawn
 
 from ilion.descriptors.onnx_network import OnnxNetwork
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
@@ -21,13 +21,7 @@ from ilion.localfeatures.base import LocalExtractor, LocalOptions
 from ilion.storage.statedict import write_state_dict
 from ilion.types import RGB
 
-Array = NDArray[np.float64]
-Weights = dict[str, NDArray[np.float32]]
 HALVING = ("block1.1", "block1.3", "block3.0", "block4.0", "block5.0")
-
-
-def close(found: Any, expected: Any, *, atol: float) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
 def random_weights(seed: int = 0) -> Weights:
@@ -35,40 +29,16 @@ def random_weights(seed: int = 0) -> Weights:
     rng = np.random.default_rng(seed)
     weights: Weights = {}
 
-    def draw(name: str, *shape: int) -> None:
-        fan = max(1, int(np.prod(shape[1:])))
-        weights[name] = (rng.standard_normal(shape) * np.sqrt(2 / fan)).astype(np.float32)
-
     for block, layers in xfeat.BLOCKS.items():
         for number, (channels_in, channels_out, size, _) in enumerate(layers):
-            draw(f"{block}.{number}.layer.0.weight", channels_out, channels_in, size, size)
+            draw(weights, rng, f"{block}.{number}.layer.0.weight", channels_out, channels_in, size, size)
             weights[f"{block}.{number}.layer.1.running_mean"] = rng.normal(0, 0.2, channels_out).astype("f")
             weights[f"{block}.{number}.layer.1.running_var"] = rng.uniform(0.5, 2, channels_out).astype("f")
     for name, (channels_in, channels_out) in xfeat.ENDS.items():
-        draw(f"{name}.weight", channels_out, channels_in, 1, 1)
+        draw(weights, rng, f"{name}.weight", channels_out, channels_in, 1, 1)
         weights[f"{name}.bias"] = rng.normal(0, 0.2, channels_out).astype("f")
     weights["keypoint_head.3.weight"] *= 3
     return weights
-
-
-def drawn(height: int, width: int, seed: int = 0) -> RGB:
-    """Squares of random colours: corners that do not depend on any library's drawing."""
-    rng = np.random.default_rng(seed)
-    image = np.full((height, width, 3), 128, np.uint8)
-    for _ in range(40):
-        y, x = rng.integers(0, height), rng.integers(0, width)
-        image[y : y + rng.integers(6, 30), x : x + rng.integers(6, 30)] = rng.integers(0, 256, 3)
-    return image
-
-
-def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
-    around = kernel.shape[2] // 2
-    padded = np.pad(x, ((0, 0), (around, around), (around, around)))
-    rows, columns = x.shape[1:]
-    total = np.zeros((len(kernel), rows, columns))
-    for dy, dx in itertools.product(range(kernel.shape[2]), repeat=2):
-        total += np.einsum("oc,cyx->oyx", kernel[:, :, dy, dx], padded[:, dy : dy + rows, dx : dx + columns])
-    return total[:, ::stride, ::stride]
 
 
 def read_at(maps: Array, y: float, x: float, cubic: bool) -> Array:

@@ -107,7 +107,7 @@ def test_every_reason_why_a_photo_cannot_be_read_is_said_in_japanese() -> None:
         *("pipeline/stages", "pipeline/order.py", "extraction/images.py", "extraction/describe.py"),
         *("extraction/local.py", "localfeatures/codecs/settings.py", "searching/engines.py"),
         *("opening/whole.py", "descriptors/torch_common.py:run", "descriptors/torch_common.py:loading"),
-        *("descriptors/onnx_network.py:_open", "descriptors/onnx_network.py:run"),
+        *("descriptors/onnx_network.py:open_session", "descriptors/onnx_network.py:run_outputs"),
         *("descriptors/onnx_network.py:_weights_file", "localfeatures/kornia.py:_find"),
     ],
 )

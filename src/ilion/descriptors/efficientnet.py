@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ilion.descriptors.base import Extractor, ExtractorOptions, ExtractorSpec, resize_mode
 from ilion.descriptors.onnx import OnnxExtractor
-from ilion.descriptors.onnx_graph import OnnxGraph
+from ilion.descriptors.onnx_graph import IMAGES, OnnxGraph
 from ilion.descriptors.registry import BACKENDS, ModelInfo
 from ilion.errors import ConfigError, ExtractionError, MissingExtraError
 from ilion.storage.statedict import read_state_dict
@@ -99,7 +99,7 @@ def network(weights: Mapping[str, NDArray[Any]], variant: str) -> bytes:
         raise ExtractionError(f"efficientnet-{variant}: the weights have no {error}") from None
     if f"_blocks.{block}._bn1.weight" in weights:
         raise ExtractionError(f"efficientnet-{variant}: the weights have more than {block} blocks")
-    return graph.finish(x, 1280)
+    return graph.finish(IMAGES, {x: ("batch", 1280, "rows", "columns")})
 
 
 class _Graph(OnnxGraph):

@@ -54,7 +54,7 @@ class OnnxNetwork:
         self, model: bytes | Path, name: str, device: str, threads: int, output: str | None = None
     ) -> None:
         self.name = name
-        self._session = _open(model, name, device, threads)
+        self._session = open_session(model, name, device, threads)
         inputs = self._session.get_inputs()
         shapes = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _DTYPES:
@@ -83,15 +83,22 @@ class OnnxNetwork:
         return str(self._session.get_providers()[0])
 
     def run(self, images: Sequence[RGB], mean: Sequence[float], std: Sequence[float]) -> Float32:
-        """Normalise images of one shape as (x - mean) / std and return the output.
+        """Normalise images of one shape as (x - mean) / std and return the output; see `run_outputs`."""
+        return self.run_outputs(images, mean, std, [self.output])[0]
+
+    def run_outputs(
+        self, images: Sequence[RGB], mean: Sequence[float], std: Sequence[float], outputs: Sequence[str]
+    ) -> list[Float32]:
+        """Normalise images of one shape as (x - mean) / std and return some outputs.
 
         Args:
             images: B arrays (H, W, 3), at most the fixed batch size.
             mean: Mean of the three channels on the 0..255 scale.
             std: Deviation of the three channels on the 0..255 scale.
+            outputs: Names.
 
         Returns:
-            (B, D), (B, T, C) or (B, C, H, W); maps of a channels-last model are turned channels-first.
+            Each (B, D), (B, T, C) or (B, C, H, W); maps of a channels-last model are turned channels-first.
 
         Raises:
             ExtractionError: The images have another size than the model takes, or the model fails.
@@ -106,13 +113,13 @@ class OnnxNetwork:
         if self.batch is not None:
             images = [*images, *[images[-1]] * (self.batch - count)]
         try:
-            (result,) = self._session.run([self.output], {self._input: self._pixels(images, mean, std)})
+            results = self._session.run(list(outputs), {self._input: self._pixels(images, mean, std)})
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise ExtractionError(
                 f"{self.name} failed on {counted(len(images), 'image')} of {width} x {height}: {error}"
             ) from error
-        values: Float32 = np.asarray(result)[:count].astype(np.float32, copy=False)
-        return values.transpose(0, 3, 1, 2) if values.ndim == 4 and self.channels_last else values
+        values = (np.asarray(result)[:count].astype(np.float32, copy=False) for result in results)
+        return [v.transpose(0, 3, 1, 2) if v.ndim == 4 and self.channels_last else v for v in values]
 
     def _pixels(
         self, images: Sequence[RGB], mean: Sequence[float], std: Sequence[float]
@@ -250,7 +257,7 @@ def _choose_output(ranks: Mapping[str, int], name: str, output: str | None) -> s
     return output
 
 
-def _open(model: bytes | Path, name: str, device: str, threads: int) -> Any:
+def open_session(model: bytes | Path, name: str, device: str, threads: int) -> Any:
     """Start a session on the asked device."""
     import onnxruntime
 

