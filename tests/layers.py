@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from ilion.reranking.glue import Sizes
 from ilion.types import RGB
 
 Array = NDArray[np.float64]
@@ -42,3 +45,46 @@ def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
     for dy, dx in itertools.product(range(kernel.shape[2]), repeat=2):
         total += np.einsum("oc,cyx->oyx", kernel[:, :, dy, dx], padded[:, dy : dy + rows, dx : dx + columns])
     return total[:, ::stride, ::stride]
+
+
+def put_package(folder: Path, monkeypatch: pytest.MonkeyPatch, package: str, file: str) -> Path:
+    """Put a package on the path that cannot be imported; returns where its file of weights lies."""
+    path = folder / package / file
+    path.parent.mkdir(parents=True)
+    (folder / package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(str(folder))
+    return path
+
+
+def glue_weights(sizes: Sizes, seed: int = 0) -> Weights:
+    """Weights of LightGlue; layers change little and the last products are large: matches are sure."""
+    rng = np.random.default_rng(seed)
+    weights: Weights = {}
+    dim = sizes.dim
+
+    def linear(name: str, high: int, wide: int) -> None:
+        draw(weights, rng, f"{name}.weight", high, wide)
+        weights[f"{name}.bias"] = rng.normal(0, 0.2, high).astype("f")
+
+    linear("input_proj", dim, sizes.given)
+    draw(weights, rng, "posenc.Wr.weight", dim // sizes.heads // 2, 4 if sizes.oriented else 2)
+    for number in range(sizes.layers):
+        for block, parts in (
+            ("self_attn", ("Wqkv", "out_proj")),
+            ("cross_attn", ("to_qk", "to_v", "to_out")),
+        ):
+            at = f"transformers.{number}.{block}"
+            for part in parts:
+                linear(f"{at}.{part}", 3 * dim if part == "Wqkv" else dim, dim)
+            linear(f"{at}.ffn.0", 2 * dim, 2 * dim)
+            linear(f"{at}.ffn.3", dim, 2 * dim)
+            weights[f"{at}.ffn.3.weight"] *= np.float32(0.4)
+            weights[f"{at}.ffn.1.weight"] = rng.uniform(0.5, 1.5, 2 * dim).astype("f")
+            weights[f"{at}.ffn.1.bias"] = rng.normal(0, 0.2, 2 * dim).astype("f")
+        linear(f"log_assignment.{number}.matchability", 1, dim)
+        weights[f"log_assignment.{number}.matchability.bias"] += 2
+        linear(f"log_assignment.{number}.final_proj", dim, dim)
+        weights[f"log_assignment.{number}.final_proj.weight"] *= 3
+        if number < sizes.layers - 1:
+            linear(f"token_confidence.{number}.token.0", 1, dim)
+    return weights

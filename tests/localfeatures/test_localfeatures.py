@@ -131,7 +131,7 @@ def test_settings_are_part_of_the_spec() -> None:
     ("name", "options", "message"),
     [
         ("sift", LocalOptions(), "no local features are named 'sift'; did you mean 'rootsift'"),
-        ("zzz", LocalOptions(), "known are rootsift, orb"),
+        ("zzz", LocalOptions(), "known are aliked, rootsift, orb"),
         ("orb:5", LocalOptions(), "nothing may follow the name; write 'orb'"),
         ("orb", LocalOptions(weights="x"), "the setting 'weights' does not apply"),
         ("orb", LocalOptions(selection="best"), "selection 'best' is not one of"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -17,6 +18,7 @@ from ilion.localfeatures import build
 from ilion.localfeatures.base import LocalExtractor, LocalOptions
 from ilion.localfeatures.kornia import KINDS
 from ilion.localfeatures.tokens import record_attention
+from ilion.reranking import glue
 from ilion.reranking.lightglue import LightGlue
 from ilion.types import RGB, Float32, LocalFeatures
 
@@ -370,6 +372,32 @@ def test_xfeat_without_torch_gives_the_librarys_features(tmp_path: Path) -> None
     _close(found.scores, expected["scores"].numpy(), rtol=1e-4)
 
 
+def test_aliked_without_torch_gives_the_librarys_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kornia leaves out what becomes a maximum beside a stronger one, which the authors keep."""
+    network = _seeded(lambda: _kornia().ALIKED("aliked-n16", max_num_keypoints=5000))
+    torch.save(network.state_dict(), tmp_path / "aliked.pth")
+    image = _photo(100, 130)
+    [expected] = network(_pixels(image))
+    _hide_torch(monkeypatch)
+    [found] = _build("aliked", weights=str(tmp_path / "aliked.pth"), features=5000).extract([image])
+    places = expected.keypoints.numpy()
+    assert len(found.scores) > len(places) > 50
+    apart = np.linalg.norm(found.keypoints[:, None] - places, axis=2)
+    own = apart.argmin(axis=0)
+    assert len(set(own.tolist())) == len(places)
+    _close(apart.min(axis=0), 0, atol=1e-3)
+    _close(found.scores[own], expected.keypoint_scores.numpy(), rtol=1e-4)
+    _close(found.descriptors[own], expected.descriptors.numpy(), atol=1e-4)
+
+
+def _hide_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of weights go to kornia where torch is installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+
+
 def test_weights_come_from_a_file(tmp_path: Path) -> None:
     network = _seeded(_kornia().DISK)
     torch.save(network.state_dict(), tmp_path / "disk.pth")
@@ -469,6 +497,34 @@ def test_lightglue_gives_the_librarys_matches() -> None:
     np.testing.assert_array_equal(found.database_rows, forward[forward >= 0])
     scores = expected["matching_scores0"][0].numpy()[forward >= 0]
     _close(found.similarities, scores, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["rootsift", "disk", "xfeat"])
+def test_lightglue_without_torch_gives_the_librarys_matches(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kornia()
+    random = LightGlue(kind, weights="none", device="cpu")
+    torch.save(random.network.state_dict(), tmp_path / "glue.pth")
+    image = _photo(120, 160)
+    if kind == "rootsift":
+        query = rootsift(image, 60)
+    else:
+        rng = np.random.default_rng(0)
+        values = rng.standard_normal((60, DIMS[kind])).astype(np.float32)
+        places = (rng.random((60, 2)) * (160, 120)).astype(np.float32)
+        query = LocalFeatures(places, values, np.ones(60, np.float32), (160, 120))
+    rest = query.take(np.arange(len(query.scores))[::-1][:50])
+    _hide_torch(monkeypatch)
+    ours = LightGlue(kind, weights=str(tmp_path / "glue.pth"), device="cpu")
+    # random weights are sure of nothing: keep every mutual best pair
+    monkeypatch.setattr(glue, "THRESHOLD", 0.0)
+    random.network.conf.filter_threshold = 0.0
+    [expected], [found] = (each.match_many(query, [rest]) for each in (random, ours))
+    assert len(expected) > 5
+    np.testing.assert_array_equal(found.query_rows, expected.query_rows)
+    np.testing.assert_array_equal(found.database_rows, expected.database_rows)
+    _close(found.similarities, expected.similarities, atol=TOLERANCE)
 
 
 def test_lightglue_takes_rootsift_and_says_what_it_lacks() -> None:

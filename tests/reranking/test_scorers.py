@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import scenes
+from tests.layers import glue_weights
 
 from ilion import api, storage
 from ilion.config import ExperimentConfig, load_experiment
@@ -17,9 +19,11 @@ from ilion.errors import ConfigError
 from ilion.outcome import RunResult
 from ilion.pipeline.stages.plan_rerank import plan_local
 from ilion.reranking.ames.scoring import SetScorer
+from ilion.reranking.lightglue import KINDS
 from ilion.reranking.matching import nearest_tokens
 from ilion.reranking.scorers import GEOMETRY_SHARE, Matcher, TokenScorer
 from ilion.reranking.shortlist import Evidence, gather, rerank
+from ilion.storage.statedict import write_state_dict
 from ilion.types import Float32, LocalFeatures, Ranking
 
 
@@ -239,6 +243,30 @@ def test_weights_are_found_beside_the_experiment(tmp_path: Path) -> None:
     assert load_experiment(path).rerank.weights == str(tmp_path / "ames.pt")
     assert load_experiment(path, ["rerank.weights=none"]).rerank.weights == "none"
     assert load_experiment(path, ['rerank.weights=""']).rerank.weights == ""
+
+
+@pytest.mark.slow
+def test_lightglue_needs_no_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    kind = KINDS["rootsift"]
+    small = dataclasses.replace(kind, sizes=dataclasses.replace(kind.sizes, dim=16, heads=2, layers=2))
+    monkeypatch.setitem(KINDS, "rootsift", small)
+    write_state_dict(folder / "glue.pth", glue_weights(small.sizes))
+    for settings in ({}, {"budget": 8192}):
+        config = experiment(
+            folder,
+            scorer="lightglue",
+            weights=str(folder / "glue.pth"),
+            shortlist=3,
+            keypoints=30,
+            **settings,
+        )
+        result = api.evaluate(config)
+        assert result.reranking is not None
+        assert result.reranking.inliers is not None
+        assert result.reranking.inliers.shape == (5, 3)
+        result.reranking.explain(0, 0)
 
 
 # --- with torch ---

@@ -151,7 +151,8 @@ class RerankConfig:
             and verifies, ``chamfer`` averages how well each feature is found, ``ames`` is a network that
             compares sets, ``transport`` shares features out, ``elvis`` is a small network over that. See
             docs/matching.md.
-        weights: File with the weights of ``lightglue`` ("" fetches the published ones), ``ames``, ``elvis``.
+        weights: File with the weights of ``lightglue`` ("" takes those of an installed package, or
+            fetches the published ones), ``ames``, ``elvis``.
         activation: Activation of an ``ames`` network whose file does not say it, ``relu`` or ``gelu``; ""
             assumes ``relu`` and says so.
         ratio: Ratio of the ratio test, (0, 1]; 0 means 0.9, or what fits compressed descriptors.

@@ -113,7 +113,6 @@ KINDS: Mapping[str, Kind] = {
 
 
 @EXTRACTORS.register("dedode", extra="torch")
-@EXTRACTORS.register("aliked", extra="torch")
 @EXTRACTORS.register("disk", extra="torch")
 def build(name: str, options: LocalOptions) -> KorniaExtractor:
     """Build one of the extractors; without the setting ``weights`` this may download.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,20 @@ def torch_device(name: str) -> Any:
     if kind == "mps" and not mps:
         raise ExtractionError("device 'mps': this torch or this machine has no Metal support; use cpu")
     return torch.device(name)
+
+
+def torch_computes(name: str) -> bool:
+    """Return whether torch is installed and has a device faster than the CPU for a setting.
+
+    Args:
+        name: See `torch_device`.
+    """
+    if name == "cpu" or importlib.util.find_spec("torch") is None:
+        return False
+    try:
+        return str(torch_device(name).type) != "cpu"
+    except (ConfigError, ExtractionError):  # said by whatever is asked then
+        return False
 
 
 def check_device(name: str, what: str) -> None:
