@@ -67,32 +67,39 @@ def say_skipped(run: Path) -> None:
 @contextmanager
 def progress_bars() -> Iterator[Any]:
     """Show one bar a stage on stderr; quiet when nobody watches."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    with Progress(
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
+    with bars_of(20, MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()) as (tell, _):
         yield tell
+
+
+@contextmanager
+def bars_of(width: int, *columns: Any) -> Iterator[tuple[Callable[[str, int, int], None], Any]]:
+    """Show one bar a stage on stderr from its first step on.
+
+    Args:
+        width: Characters of a stage's name.
+        columns: Columns behind the bar.
+
+    Yields:
+        Function that takes stage, done and total, and the bars.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    name = TextColumn(f"{{task.description:<{width}}}")
+    bars = Progress(name, BarColumn(), *columns, console=console, disable=not console.is_terminal)
+    tasks: dict[str, Any] = {}
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            bars.start()
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield tell, bars
+    finally:
+        bars.stop()
 
 
 def experiment_of(

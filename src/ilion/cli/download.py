@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ilion.cli.common import AsJson, console, counted, say_json
+from ilion.cli.common import AsJson, bars_of, console, counted, say_json
 from ilion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a public data set: resumable, verified by checksums, after a question."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
     from ilion import api
 
     if list_ or name is None:
@@ -79,7 +80,7 @@ def download(
         for key, given in (("shards", shards), ("features", features), ("layers", layers))
         if given is not None
     }
-    with _byte_bars() as (progress, quiet):
+    with bars_of(10, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as (progress, bars):
         done = api.download(
             name,
             folder,
@@ -90,7 +91,7 @@ def download(
             settings=settings,
             parallel=parallel,
             retries=retries,
-            confirm=lambda plan: _confirmed(plan, yes, quiet),
+            confirm=lambda plan: _confirmed(plan, yes, bars.stop),
             refresh=refresh,
             verify=verify,
             accept_changed=accept_changed,
@@ -148,38 +149,3 @@ def _say_recipes(found: dict[str, Recipe], as_json: bool) -> None:
             takes = {"model": " MODEL", "numbers": " NUMBERS"}.get(part.takes, "")
             unknown = next((f"; {file.unknown}" for file in part.files if file.unknown), "")
             print(f"  {part.name}{takes}{' (default)' if part.default else ''}: {part.help}{unknown}")
-
-
-@contextmanager
-def _byte_bars() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
-    """Show bytes, rate and time to go on stderr, and give a function that hides them."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    bars = Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks: dict[str, Any] = {}
-
-    def tell(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            bars.start()
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    try:
-        yield tell, bars.stop
-    finally:
-        bars.stop()

@@ -10,7 +10,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ilion.forecast import ForecastResult, format_size
-from ilion.outcome import Interval
 from ilion.report.build import write_page
 from ilion.report.charts.canvas import WIDTH, Canvas, share_axis, ticks
 from ilion.report.english import design_text
@@ -120,19 +119,10 @@ def sizes_chart(name: str, result: ForecastResult, words: Words) -> Markup:
         [(x_of(last), y_of(mean)), *((x_of(p.distractors), y_of(p.mean)) for p in points)], "curve other"
     )
     for p in points:
-        _whisker(canvas, x_of(p.distractors), p.ci95, y_of, "other", 4)
-        _whisker(canvas, x_of(p.distractors), p.interval, y_of, "main", 8)
+        for span, half, css in ((p.ci95, 4, "other"), (p.interval, 8, "main")):
+            canvas.whisker(x_of(p.distractors), (y_of(span.low), y_of(span.high)), half, css)
         canvas.circle(x_of(p.distractors), y_of(p.mean), 4, "dot other", shown(p.distractors))
         canvas.text(x_of(p.distractors), y_of(p.ci95.high) - 7, words.percent(p.mean, 1), "value", "middle")
     for size, value in result.runs:
         canvas.circle(x_of(size), y_of(value), 4, "dot main", shown(size))
     return canvas.finish()
-
-
-def _whisker(
-    canvas: Canvas, x: float, span: Interval, y_of: Callable[[float], float], css: str, half: float
-) -> None:
-    low, high = y_of(span.low), y_of(span.high)
-    canvas.line(x, low, x, high, f"whisker {css}")
-    for y in (low, high):
-        canvas.line(x - half, y, x + half, y, f"whisker {css}")

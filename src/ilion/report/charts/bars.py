@@ -37,10 +37,7 @@ def bars(name: str, rows: Sequence[Bar], title: str, words: Words) -> Markup:
         canvas.text(WIDTH, y + 14, row.remark, "tick", "end")
         canvas.rect(0, y + 21, WIDTH, 12, "track", 2)
         canvas.rect(0, y + 21, row.value * reach, 12, "bar", 2)
-        low, high = row.ci95.low * reach, row.ci95.high * reach
-        canvas.line(low, y + 27, high, y + 27, "whisker ink")
-        for end in (low, high):
-            canvas.line(end, y + 23, end, y + 31, "whisker ink")
+        canvas.whisker(y + 27, (row.ci95.low * reach, row.ci95.high * reach), 4, "ink", lying=True)
     return canvas.finish()
 
 

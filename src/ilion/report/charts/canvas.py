@@ -36,37 +36,44 @@ class Canvas:
             ).format(w=width, h=height, n=name, t=title, d=description)
         ]
 
+    def _draw(self, template: str, *values: float | str) -> None:
+        """Add an element; coordinates are written short and the same on every machine."""
+        shown = (value if isinstance(value, str) else _n(value) for value in values)
+        self._parts.append(Markup(template).format(*shown))
+
     def text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start") -> None:
         """Write text with its baseline at y."""
-        self._parts.append(
-            Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>').format(
-                _n(x), _n(y), css, anchor, text
-            )
-        )
+        self._draw('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>', x, y, css, anchor, text)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
         """Draw a straight line."""
-        self._parts.append(
-            Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(
-                _n(x1), _n(y1), _n(x2), _n(y2), css
-            )
-        )
+        self._draw('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>', x1, y1, x2, y2, css)
+
+    def whisker(
+        self, x: float, span: tuple[float, float], half: float, css: str, *, lying: bool = False
+    ) -> None:
+        """Draw an interval with its ends.
+
+        Args:
+            x: Place of its line; the height of one that lies.
+            span: Heights of its ends; places of one that lies.
+            half: Half the length of an end.
+            css: Class of its colour.
+            lying: Whether it lies, instead of standing.
+        """
+        low, high = span
+        for x1, y1, x2, y2 in ((x, low, x, high), *((x - half, y, x + half, y) for y in span)):
+            self.line(*((y1, x1, y2, x2) if lying else (x1, y1, x2, y2)), f"whisker {css}")
 
     def rect(self, x: float, y: float, width: float, height: float, css: str, radius: float = 0) -> None:
         """Draw a rectangle."""
-        self._parts.append(
-            Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="{}" class="{}"/>').format(
-                _n(x), _n(y), _n(width), _n(height), _n(radius), css
-            )
-        )
+        template = '<rect x="{}" y="{}" width="{}" height="{}" rx="{}" class="{}"/>'
+        self._draw(template, x, y, width, height, radius, css)
 
     def circle(self, x: float, y: float, radius: float, css: str, title: str = "") -> None:
         """Draw a disc, with a tool tip."""
-        self._parts.append(
-            Markup('<circle cx="{}" cy="{}" r="{}" class="{}"><title>{}</title></circle>').format(
-                _n(x), _n(y), _n(radius), css, title
-            )
-        )
+        template = '<circle cx="{}" cy="{}" r="{}" class="{}"><title>{}</title></circle>'
+        self._draw(template, x, y, radius, css, title)
 
     def path(self, points: Sequence[tuple[float, float]], css: str, close: bool = False) -> None:
         """Draw a polyline."""

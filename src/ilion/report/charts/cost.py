@@ -71,9 +71,7 @@ def accuracy_against_cost(name: str, points: Sequence[Point], title: str, unit: 
     canvas.logarithmic(y_of(0), labels, 2 * TICK_GLYPH)
     for p in sorted(points, key=lambda p: p.main):
         x, css = x_of(p.cost), "main" if p.main else "other"
-        for end in (p.ci95.low, p.ci95.high):
-            canvas.line(x - 5, y_of(end), x + 5, y_of(end), f"whisker {css}")
-        canvas.line(x, y_of(p.ci95.low), x, y_of(p.ci95.high), f"whisker {css}")
+        canvas.whisker(x, (y_of(p.ci95.low), y_of(p.ci95.high)), 5, css)
         canvas.circle(x, y_of(p.accuracy), 10, f"dot {css}", p.name)
         canvas.text(x, y_of(p.accuracy) + 4, p.mark, "mark", "middle")
         canvas.text(x + 14, y_of(p.accuracy) + 4, words.percent(p.accuracy), "value")

@@ -51,10 +51,7 @@ def waterfall(name: str, steps: Sequence[Step], title: str, words: Words) -> Mar
         low, high = sorted((step.start, step.end))
         canvas.rect(low * reach, y + 21, max((high - low) * reach, 1.0), 12, f"step {step.css}", 2)
         if step.ci95 is not None:
-            ends = (step.ci95.low * reach, step.ci95.high * reach)
-            canvas.line(ends[0], y + 27, ends[1], y + 27, "whisker ink")
-            for end in ends:
-                canvas.line(end, y + 23, end, y + 31, "whisker ink")
+            canvas.whisker(y + 27, (step.ci95.low * reach, step.ci95.high * reach), 4, "ink", lying=True)
     return canvas.finish()
 
 
@@ -129,9 +126,7 @@ def before_and_after(name: str, rows: Sequence[Pair], title: str, words: Words) 
             (row.before, row.before_ci95, "other", y + 27),
             (row.after, row.after_ci95, "main", y + 37),
         ):
-            canvas.line(x_of(ci95.low), at, x_of(ci95.high), at, f"whisker {css}")
-            for limit in (ci95.low, ci95.high):
-                canvas.line(x_of(limit), at - 3, x_of(limit), at + 3, f"whisker {css}")
+            canvas.whisker(at, (x_of(ci95.low), x_of(ci95.high)), 3, css, lying=True)
             if css == "main":
                 canvas.circle(x_of(value), at, 5, "dot main", words.percent(value, 1))
             else:
