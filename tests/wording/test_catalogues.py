@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from ilion.errors import ConfigError
-from ilion.wording import Words, languages, load_words, reword, rooms
+from ilion.wording import Words, entry_of, languages, load_words, reword, rooms
 
 RULES = {"plural": "one-other", "thousands": ",", "decimal": ".", "between_sentences": " "}
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
@@ -152,6 +152,16 @@ def test_further_numbers_agree_with_what_they_count() -> None:
         text = f"f: {text} no descriptor, such as 'q'; {remedy}"
         said = reword(text, "failure", ja, "report")
         assert f"件のうち{count}件（例：'q'）の特徴がありません（f）" in said
+
+
+@pytest.mark.parametrize(
+    ("inliers", "count", "said"), [(1, 9, "1 of 9 matches agrees"), (5, 9, "5 of 9 matches agree")]
+)
+def test_a_word_alone_agrees_with_a_number(inliers: int, count: int, said: str) -> None:
+    assert load_words("report", "en")("reranking.inliers", inliers=inliers, count=count) == said
+    verb = "was" if inliers == 1 else "were"
+    note = f"a: {inliers} of {count} labels {verb} proposed by a search, and what it missed has none"
+    assert entry_of(f"{note}, so a search looks better here than it is", "note", "report") == "proposed"
 
 
 def test_money_and_dates() -> None:

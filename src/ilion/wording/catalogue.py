@@ -3,7 +3,8 @@
 A room that shows text has ``strings/en.toml`` and ``strings/ja.toml``. A sentence is one whole entry with
 named placeholders, never put together from pieces, so that a language with another word order can follow. An
 entry with plural forms is a table (``one``, ``other``), chosen by the value of the placeholder ``count``;
-a further number says what it counts itself, as ``{queries:query|queries}``.
+a further number says what it counts itself, as ``{queries:query|queries}``, and a word that only agrees with
+a number has two colons, as ``{found::was|were}``.
 What all rooms need (units, money, the rules of a language) stands in ``wording/strings``.
 """
 
@@ -31,7 +32,7 @@ _CURRENCIES = {
     **dict.fromkeys(("€", "euro", "euros", "ユーロ"), "EUR"),
 }
 """Signs and words of currencies, in small letters."""
-_PLURAL = re.compile(r"\{(\w+):([^|{}]+)\|([^|{}]+)\}")
+_PLURAL = re.compile(r"\{(\w+):(:?)([^|{}]+)\|([^|{}]+)\}")
 _SECONDS = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0))
 
 
@@ -105,9 +106,10 @@ def placeholders(entry: Entry) -> set[str]:
 
 
 def _agreeing(place: re.Match[str], values: Mapping[str, object]) -> str:
-    """Return a placeholder with what it counts, in the form that agrees with its value."""
-    name, one, other = place.groups()
-    return f"{{{name}}} {one if values[name] == 1 else other}"
+    """Return a placeholder with what it counts, or a word alone, in the form that agrees with its value."""
+    name, alone, one, other = place.groups()
+    agreeing = one if values[name] == 1 else other
+    return agreeing if alone else f"{{{name}}} {agreeing}"
 
 
 def _replace(entry: Entry, old: str, new: str) -> Entry:

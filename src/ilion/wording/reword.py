@@ -12,6 +12,7 @@ from functools import cache
 from ilion.wording.catalogue import Words, load_words
 
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
+_AGREES = re.compile(r"\\\{\w+::(.+?)\\\|(.+?)\\\}")
 _COUNTS = re.compile(r"\\\{(\w+):(.+?)\\\|(.+?)\\\}")
 _NUMBER = re.compile(r"\d+|\d{1,3}(,\d{3})+")
 OTHER = "other"
@@ -99,5 +100,6 @@ def _forms(section: str, room: str) -> tuple[tuple[str, str], ...]:
         for form in ([entry] if isinstance(entry, str) else entry.values())
     ]
     forms.sort(key=lambda each: -len(re.sub(r"\{\w+\}", "", each[1])))
-    escaped = ((name, _COUNTS.sub(r"\\{\1\\}\\ (?:\2|\3)", re.escape(form))) for name, form in forms)
+    plain = ((name, _AGREES.sub(r"(?:\1|\2)", re.escape(form))) for name, form in forms)
+    escaped = ((name, _COUNTS.sub(r"\\{\1\\}\\ (?:\2|\3)", form)) for name, form in plain)
     return tuple((name, form.replace(r"\{\{", r"\{").replace(r"\}\}", r"\}")) for name, form in escaped)
