@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ilion.descriptors.packages import Package
 from ilion.descriptors.rootsift import rootsift
 from ilion.errors import ArtifactError, ConfigError, ExtractionError
 from ilion.localfeatures import build
@@ -425,6 +426,7 @@ def test_a_download_is_announced_and_its_failure_explained(
         raise OSError("no route to host")
 
     kornia = _kornia()
+    monkeypatch.setattr(Package, "find", lambda self, file: None)
     for network in (kornia.DISK, kornia.ALIKED):
         monkeypatch.setattr(network, "from_pretrained", offline)
     monkeypatch.setattr("kornia.feature.lightglue.load_state_dict_from_url", offline)
