@@ -267,6 +267,10 @@ def test_lightglue_needs_no_torch(folder: Path, monkeypatch: pytest.MonkeyPatch)
         assert result.reranking.inliers is not None
         assert result.reranking.inliers.shape == (5, 3)
         result.reranking.explain(0, 0)
+    other = dataclasses.replace(small, sizes=dataclasses.replace(small.sizes, given=64))
+    monkeypatch.setitem(KINDS, "rootsift", other)  # as aliked:t16 has half of what LightGlue takes
+    with pytest.raises(ConfigError, match=r"this network takes descriptors of 64 numbers; .* gives 128"):
+        plan_local(config)
 
 
 # --- with torch ---

@@ -25,6 +25,7 @@ from ilion.registry import Registry
 from ilion.reranking.geometry import Model, Verification
 from ilion.reranking.matching import Matches
 from ilion.types import Box, Float32, Float64, Int64, LocalFeatures, Metric, Value
+from ilion.wording import counted
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,19 @@ class ScorerOptions:
     def metric(self) -> Metric:
         """How the descriptors of a query compare with stored ones."""
         return self.codec.make.metric_for(self.spec.metric)
+
+    def check_dim(self, takes: int) -> None:
+        """Check that a network takes descriptors as long as these features have them.
+
+        Raises:
+            ConfigError: The network takes others.
+        """
+        if takes != self.spec.dim:
+            place = self.weights if self.weights not in ("", "none") else "rerank.scorer"
+            raise ConfigError(
+                f"{place}: this network takes descriptors of {counted(takes, 'number')}; "
+                f"rerank.features = {self.features!r} gives {self.spec.dim}"
+            )
 
     @property
     def stored(self) -> int:

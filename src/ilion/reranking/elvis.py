@@ -213,12 +213,7 @@ class ElvisScorer(Scorer):
     def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load the network for some features."""
         network = load(Path(options.weights))
-        if network.local_dim != options.spec.dim:
-            raise ConfigError(
-                f"{options.weights}: this network takes descriptors of "
-                f"{counted(network.local_dim, 'number')}; "
-                f"rerank.features = {options.features!r} gives {options.spec.dim}"
-            )
+        options.check_dim(network.local_dim)
         return cls(network), {"steepness": STEEPNESS}
 
     def logits(self, query: LocalFeatures, images: Sequence[LocalFeatures]) -> Float32:

@@ -207,6 +207,7 @@ class GlueMatcher(Matcher):
     def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load the network for some features; see `LightGlue`."""
         name, weights = options.features.partition(":")[0], options.weights or None
+        options.check_dim(KINDS[name].sizes.given)
         glue = LightGlue(name, weights=weights, device=options.device, seed=options.seed)
         geometry, random = cls.geometry(options), weights == "none"
         inputs = {"weights": glue.source, "seed": options.seed if random else 0, **geometry}

@@ -100,15 +100,10 @@ class SetScorer(Scorer):
     @classmethod
     def plan(cls, options: ScorerOptions) -> tuple[Scorer, dict[str, object]]:
         """Load AMES for some features, with the fusion of the published model of its kind."""
-        model, spec = load(Path(options.weights), activation=options.activation), options.spec
-        if model.config.local_dim != spec.dim:
-            raise ConfigError(
-                f"{options.weights}: this network takes descriptors of "
-                f"{counted(model.config.local_dim, 'number')}; "
-                f"rerank.features = {options.features!r} gives {spec.dim}"
-            )
+        model = load(Path(options.weights), activation=options.activation)
+        options.check_dim(model.config.local_dim)
         published = PUBLISHED_FUSION["dinov2-binary" if model.config.binary else "dinov2"]
-        count = spec.features
+        count = options.spec.features
         network = AmesScorer(model, device=options.device, query_features=count, database_features=count)
         # lambda * global + (1 - lambda) * local ranks as global + (1 - lambda) / lambda * local
         share = (1 - published.weight) / published.weight
