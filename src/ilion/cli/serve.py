@@ -17,6 +17,7 @@ from ilion.cli.index import IndexFolder
 from ilion.errors import ConfigError, IlionError, MissingExtraError
 
 if TYPE_CHECKING:
+    from ilion.serve.feedback import Feedback
     from ilion.serve.index import Index
 
 _NAME = re.compile(r"[a-z0-9.-]{1,253}")
@@ -209,13 +210,9 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Delete kept searches with their photos and verdicts, also from the disk."""
-    from ilion.serve.feedback import FILE, Feedback
-
     if (bool(searches) + bool(before) + everything) != 1:
         raise ConfigError("say which: names of searches, --before DATE, or --all")
-    if not (folder / FILE).is_file():
-        raise ConfigError(f"{folder}: no searches are kept")
-    store = Feedback(folder, days=float("inf"))
+    store = _kept_searches(folder)
     if before:
         try:
             done = store.forget(before=datetime.fromisoformat(before).astimezone().timestamp())
@@ -228,6 +225,15 @@ def forget(
     )
 
 
+def _kept_searches(folder: Path) -> Feedback:
+    """Open the searches that are kept beside an index, however old they are."""
+    from ilion.serve.feedback import FILE, Feedback
+
+    if not (folder / FILE).is_file():
+        raise ConfigError(f"{folder}: no searches are kept; 'ilion serve --feedback DAYS' keeps them")
+    return Feedback(folder, days=float("inf"))
+
+
 @feedback_app.command("export")
 def export_feedback(
     folder: IndexFolder,
@@ -235,13 +241,10 @@ def export_feedback(
     as_json: AsJson = False,
 ) -> None:
     """Make a data set of confirmed searches: their photos become queries, the index the database."""
-    from ilion.serve.feedback import FILE, Feedback
     from ilion.serve.index import Index
 
     index = Index.open(folder)
-    if not (folder / FILE).is_file():
-        raise ConfigError(f"{folder}: no searches are kept; 'ilion serve --feedback DAYS' keeps them")
-    done = Feedback(folder, days=float("inf")).export(index, output)
+    done = _kept_searches(folder).export(index, output)
     if as_json:
         say_json(done)
         return
@@ -263,14 +266,11 @@ def enrich_index(
 ) -> None:
     """Try on a copy what held-out searches gain if confirmed photos are added to their objects."""
     from ilion.serve.enrichment import enrich
-    from ilion.serve.feedback import FILE, Feedback
     from ilion.serve.index import Index
 
-    index = Index.open(folder)
-    if not (folder / FILE).is_file():
-        raise ConfigError(f"{folder}: no searches are kept; 'ilion serve --feedback DAYS' keeps them")
+    index, feedback = Index.open(folder), _kept_searches(folder)
     with progress_bars() as progress:
-        done = enrich(index, Feedback(folder, days=float("inf")), apply=apply, progress=progress)
+        done = enrich(index, feedback, apply=apply, progress=progress)
     if as_json:
         say_json(done)
         return

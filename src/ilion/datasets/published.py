@@ -35,6 +35,12 @@ def home_of(folder: Path, *names: str) -> Path | None:
     return inside[0] if len(inside) == 1 else None  # with two sets in it, it is none of them
 
 
+def find_first(folder: Path, names: Iterable[str]) -> Path | None:
+    """Return the first of some files that a folder, or one directly below it, holds; None without one."""
+    homes = ((home_of(folder, name), name) for name in names)
+    return next((home / name for home, name in homes if home is not None), None)
+
+
 def read_rows(path: Path) -> list[str]:
     """Return the lines of a text that are not blank.
 

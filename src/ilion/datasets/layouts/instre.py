@@ -13,7 +13,7 @@ import numpy as np
 
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.layouts.revisited import Annotations, read_pickle
-from ilion.datasets.published import check_files, home_of
+from ilion.datasets.published import check_files, find_first
 from ilion.errors import ArtifactError, DatasetError
 from ilion.storage.matlab import read_mat
 from ilion.types import BenchmarkProtocol, RetrievalDataset
@@ -29,11 +29,11 @@ class Instre(Layout):
 
     def recognises(self, folder: Path) -> bool:
         """Return whether the annotations are there."""
-        return _annotations(folder) is not None
+        return find_first(folder, FILES) is not None
 
     def read(self, folder: Path) -> RetrievalDataset:
         """Read annotations and list the photos."""
-        path = _annotations(folder)
+        path = find_first(folder, FILES)
         assert path is not None
         try:
             matlab = path.suffix == ".mat"
@@ -63,11 +63,3 @@ def _corners(truth: dict[str, dict[str, Any]]) -> None:
     if any(box[2] <= box[0] or box[3] <= box[1] for box in full.values()):
         for query, (x, y, width, height) in full.items():
             truth[query]["bbx"] = [x, y, x + width, y + height]
-
-
-def _annotations(folder: Path) -> Path | None:
-    for name in FILES:
-        home = home_of(folder, name)
-        if home is not None:
-            return home / name
-    return None

@@ -15,6 +15,7 @@ from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.published import (
     check_files,
     file_shards,
+    find_first,
     home_of,
     leave_one_out,
     metric_learning,
@@ -26,6 +27,8 @@ from ilion.opening import full_path
 from ilion.storage.matlab import read_mat
 from ilion.types import FileSource, ImageRecord, Query, RetrievalDataset
 from ilion.wording import counted
+
+PARTITIONS = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
 
 
 class LeaveOneOut(Layout):
@@ -165,12 +168,12 @@ class InShop(Layout):
 
     def recognises(self, folder: Path) -> bool:
         """Return whether the list is there and has queries."""
-        path = _partition(folder)
+        path = find_first(folder, PARTITIONS)
         return path is not None and any(line.split()[-1:] == ["query"] for line in read_rows(path))
 
     def read(self, folder: Path) -> RetrievalDataset:
         """Read queries and gallery."""
-        path = _partition(folder)
+        path = find_first(folder, PARTITIONS)
         assert path is not None
         above = path.parent.parent if path.parent.name == "Eval" else path.parent
         parts: dict[str, dict[str, str]] = {"query": {}, "gallery": {}, "train": {}}
@@ -219,14 +222,6 @@ def _cars(path: Path) -> list[tuple[str, int]]:
         return [(str(row[key]), int(row["class"].ravel()[0])) for row in rows]
     except (ArtifactError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise DatasetError(f"{path}: holds no annotations of cars with their class ({error!r})") from error
-
-
-def _partition(folder: Path) -> Path | None:
-    for name in ("list_eval_partition.txt", "Eval/list_eval_partition.txt"):
-        home = home_of(folder, name)
-        if home is not None:
-            return home / name
-    return None
 
 
 def _fits(path: Path, line: list[str], size: int) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ilion.datasets.layouts.base import LAYOUTS, Layout
 from ilion.datasets.listing import is_image_name
-from ilion.datasets.published import home_of, with_queries
+from ilion.datasets.published import find_first, with_queries
 from ilion.datasets.shards import IdShard, RecordShard
 from ilion.errors import ArtifactError, DatasetError
 from ilion.opening import open_regular
@@ -33,6 +33,7 @@ from ilion.types import (
 )
 from ilion.wording import counted
 
+ANNOTATIONS = ("gnd_roxford5k.pkl", "gnd_rparis6k.pkl")
 KAPPAS = ("mP@1", "mP@5", "mP@10")
 """Precisions that the papers print."""
 SETUPS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -51,11 +52,11 @@ class Revisited(Layout):
 
     def recognises(self, folder: Path) -> bool:
         """Return whether the annotations of one of the two sets are there."""
-        return _annotations(folder) is not None
+        return find_first(folder, ANNOTATIONS) is not None
 
     def read(self, folder: Path) -> RetrievalDataset:
         """Read annotations and list the photos."""
-        path = _annotations(folder)
+        path = find_first(folder, ANNOTATIONS)
         assert path is not None
         content = read_pickle(path)
         tables = Annotations(content, path)
@@ -207,14 +208,6 @@ def find_images(folder: Path, names: Sequence[str]) -> dict[str, Path] | None:
             f"{missing[0]!r}; fetch them again"
         )
     return {name: files[name] for name in names}
-
-
-def _annotations(folder: Path) -> Path | None:
-    for name in ("gnd_roxford5k.pkl", "gnd_rparis6k.pkl"):
-        home = home_of(folder, name)
-        if home is not None:
-            return home / name
-    return None
 
 
 def _texts(values: Any, path: Path) -> list[str]:
