@@ -87,18 +87,21 @@ def test_grocery_with_a_global_descriptor(grocery: Path, dairy: tuple[Path, Path
     assert said["ci95"][0] < said["mAP"] < said["ci95"][1]
     # All of the database is among 1000 results. The codebook is learnt from keypoints, so these move with
     # the instructions that OpenCV picks and with the seed. Measured with AVX-512, without, without AVX2 too,
-    # with one thread, with OpenCV 4.10 and 5.0, NumPy 2.0 and 2.4, and with three seeds: mAP 0.540 to 0.589,
-    # R@1 0.8 to 1.0, P@10 0.79 to 0.84, recall@100 0.737 to 0.796.
+    # with one thread, with OpenCV 4.10 and 5.0, NumPy 2.0 and 2.4, with three seeds of the run and three of
+    # everything learnt: mAP 0.540 to 0.589, R@1 0.8 to 1.0, P@10 0.75 to 0.86, recall@100 0.737 to 0.796.
     assert said["mAP"] >= 0.52
     assert metrics["R@1"] >= 0.7
-    assert metrics["P@10"] >= 0.76
+    assert metrics["P@10"] >= 0.72
     assert metrics["recall@100"] >= 0.715
-    # What the halves are worth alone moves along. Measured: mAP of the keypoints less 0.014 to plus 0.005 (at
-    # equal weights less 0.12), recall@100 plus 0.001 to 0.037; of the network 0.259 and 0.583.
+    # What the halves are worth alone moves along. Measured: mAP of the keypoints less 0.020 to plus 0.005 (at
+    # equal weights less 0.12), P@10 less 0.05 to plus 0.01, recall@100 plus 0.001 to 0.037; of the network
+    # 0.259, 0.33 and 0.583.
     assert judged(output, slice(None)).mean == pytest.approx(said["mAP"], abs=1e-3)
     keypoints, network = judged(output, slice(None, -1280)), judged(output, slice(-1280, None))
     assert said["mAP"] >= keypoints.mean - 0.03
     assert said["mAP"] >= 1.9 * network.mean
+    assert metrics["P@10"] >= keypoints.metrics["P@10"] - 0.08
+    assert metrics["P@10"] >= 2 * network.metrics["P@10"]
     assert metrics["recall@100"] >= keypoints.metrics["recall@100"] - 0.01
     assert metrics["recall@100"] >= network.metrics["recall@100"] + 0.12
     assert metrics["recall@1000"] == metrics["oracle@1000"] == 1.0
