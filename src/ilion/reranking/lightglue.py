@@ -6,6 +6,7 @@ features has its own weights; those for RootSIFT make it usable without any lear
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ilion.descriptors.packages import OR_TORCH, Package
 from ilion.errors import ArtifactError, ConfigError
 from ilion.localfeatures import aliked, xfeat
 from ilion.localfeatures.kornia import fetch_network, load_weights
+from ilion.opening import read_bytes
 from ilion.reranking.base import SCORERS, Scorer, ScorerOptions
 from ilion.reranking.glue import Glue, Points, Sizes
 from ilion.reranking.matching import Matches, unit_rows
@@ -101,7 +103,9 @@ class LightGlue:
                 package = kind.package[0] if kind.package else aliked.PACKAGE
                 with package.reading(path, owned=not weights) as arrays:
                     self._glue = Glue(arrays, kind.sizes, device)
-                self.source = weights or package.source
+                self.source = (
+                    weights or f"{package.source} {hashlib.sha256(read_bytes(path)).hexdigest()[:16]}"
+                )
                 return
         extra_library("torch", "lightglue")
         library = extra_library("kornia.feature", "lightglue").LightGlue
