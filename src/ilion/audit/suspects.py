@@ -23,7 +23,7 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 HARMLESS, GLANCE, MOMENT = 0.1, 0.2, 0.01
 """Share of its confidence that a suspect is worth which would change no number; more for two photos that are
 one, which is settled at a glance, and will count once the data are split or grow; next to none for two of one
-moment that are said to show the same, where nothing is wrong."""
+moment, unless each is said to show something, not the same: a label that lacks is a suspect of its own."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Suspect(Value):
         if self.map_change or self.first_change or self.kind in ("wrong-label", "unlabelled"):
             return self.confidence
         if self.relation == "burst":
-            return self.confidence * (MOMENT if len(set(self.roles)) == 1 else HARMLESS)
+            return self.confidence * (HARMLESS if len(set(filter(None, self.roles))) > 1 else MOMENT)
         return self.confidence * (GLANCE if self.kind in ("duplicate", "leak") else HARMLESS)
 
 
