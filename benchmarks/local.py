@@ -59,9 +59,9 @@ def main() -> None:
 
 def bench(options: argparse.Namespace, mark: Callable[[str], float]) -> None:
     """Build, open and search; ``mark`` is told what begins."""
-    model = local.shipped_model()
     run = postings_of(options.run)
     home, keys, database, settings, dataset = run.home, run.keys, run.database, run.settings, run.dataset
+    model = local.shipped_model(settings.words)
     counts, words, records = [], [], []
     shown = {image for images in dataset.positives.values() for image in images}
     is_other = np.array([image not in shown for image in database.ids])

@@ -11,6 +11,7 @@ from ilion import storage
 from ilion.datasets import open_dataset
 from ilion.extraction.photos import read_photo_queries
 from ilion.searching import local
+from ilion.searching.local.settings import WORDS
 from ilion.types import RetrievalDataset
 
 
@@ -38,9 +39,10 @@ def postings_of(run: Path) -> RunPostings:
     [home] = (run / "artifacts").glob("postings-????????????????")
     stored = storage.load_artifact(home, "postings")
     keys = sorted(path.name.removesuffix(".ids.json") for path in home.glob("*.ids.json"))
-    database = local.Postings(stored, keys, local.shipped_model().words)
+    [words] = (n for n in WORDS if local.shipped_model(n).digest == stored.inputs["model"])
+    database = local.Postings(stored, keys, words)
     path = storage.runs.read_run(run)["provenance"]["config"]["dataset"]["path"]
-    settings = local.LocalSettings(stored.inputs["budget"])
+    settings = local.LocalSettings(stored.inputs["budget"], words=words)
     return RunPostings(home, keys, database, settings, open_dataset(Path(path)))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ilion.config import ExperimentConfig, apply_overrides, dump_toml, from_dict, load_experiment
+from ilion.config import ExperimentConfig, LocalConfig, apply_overrides, dump_toml, from_dict, load_experiment
 from ilion.config.plain import load_toml
 from ilion.errors import ConfigError
 
@@ -63,6 +63,13 @@ def test_overrides_are_toml_or_text() -> None:
         apply_overrides({}, ["search.k"])
     with pytest.raises(ConfigError, match="'name' is a value, not a section"):
         apply_overrides({"name": "x"}, ["name.k=1"])
+
+
+def test_a_number_of_a_choice_is_that_number() -> None:
+    assert from_dict(LocalConfig, {"words": 65536}).words == 65536
+    for wrong, said in ((65535, "must be one of 16384, 65536.*65536"), (65536.0, "must be one of")):
+        with pytest.raises(ConfigError, match=said):
+            from_dict(LocalConfig, {"words": wrong})
 
 
 def test_paths_start_at_the_experiment_file(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _ALL = (*_FIRST_STAGE, "reading", "rerank", "ask", "evaluation", "report", "pric
 
 _STORED = (
     "search.method",
-    *(f"search.local.{name}" for name in ("budget", "side", "sizes", "assignments")),
+    *(f"search.local.{name}" for name in ("budget", "side", "sizes", "assignments", "words")),
     *(
         f"search.asmk.{name}"
         for name in ("features", "keypoints", "side", "enlarge", "words", "bits", "binary")

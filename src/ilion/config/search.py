@@ -56,6 +56,7 @@ class LocalConfig:
         sizes: Longer sides in pixels at which a query is asked, beside its own.
         assignments: Number of nearest words in which a query's feature is looked up; 0 means 8.
         shortlist: Number of photos a query whose matches are verified.
+        words: Number of visual words: 65536 shorten the lists of a large database.
     """
 
     budget: Annotated[int, Between(1024, 65536)] = 16384
@@ -63,6 +64,7 @@ class LocalConfig:
     sizes: Annotated[tuple[int, ...], Between(16, 16384)] = (320, 224, 160, 112, 80)
     assignments: Annotated[int, Between(0, 64)] = 0
     shortlist: Annotated[int, Between(1, 10**6)] = 300
+    words: Literal[16384, 65536] = 16384
 
 
 @dataclass(frozen=True)

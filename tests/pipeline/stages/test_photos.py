@@ -17,6 +17,9 @@ from ilion.errors import ConfigError, ImageError
 from ilion.pipeline import Pipeline
 from ilion.pipeline.stages import photos as stage
 from ilion.pipeline.stages import search as search_stage
+from ilion.searching.local import shipped_model
+from ilion.searching.local.postings import unpack_counts
+from ilion.storage import load_artifact
 from ilion.types import RGB
 
 
@@ -49,6 +52,27 @@ def test_objects_are_found_without_a_fit(folder: Path) -> None:
     again = api.evaluate(alone)
     assert set(again.cost.reused) == {"postings", "queries", "search"}
     assert again.evaluation.per_query.tolist() == result.evaluation.per_query.tolist()
+
+
+@pytest.mark.slow
+def test_more_words_are_used_by_all_that_describes_searches_and_explains(folder: Path) -> None:
+    """Down to a report that is drawn from stored files, and workers, which know the design only."""
+    few = api.rank(experiment(folder))
+    config = experiment(folder, "many", search={"local": {"words": 65536}}, compute={"processes": 2})
+    result = api.evaluate(config)
+    assert result.evaluation.mean > 0.8
+    assert "local features in 4096 B, 65,536 words" in result.design
+    home = next((folder / "many" / "artifacts").glob("postings-????????????????"))
+    assert load_artifact(home).inputs["model"] == shipped_model(65536).digest
+    counts = [unpack_counts(np.load(path), 65536) for path in home.glob("*.counts.npy")]
+    assert counts
+    assert all(np.flatnonzero(shown)[-1] > 16384 for shown in counts)
+    assert few.ranking.similarities.tobytes() != result.ranking.similarities.tobytes()
+    found = api.load_run(folder / "many").reranking
+    assert found is not None
+    assert found.explain is not None
+    row = int(result.ranking.indices[0, 0])
+    assert found.explain(0, row).verification.inliers.sum() > 5
 
 
 @pytest.mark.slow
@@ -93,7 +117,7 @@ def test_the_report_shows_verified_matches_also_of_a_finished_run(folder: Path) 
 @pytest.mark.slow
 def test_a_lost_shard_is_described_again_and_a_grown_one_takes_over(folder: Path, tmp_path: Path) -> None:
     first = api.rank(experiment(folder))
-    home = next((folder / "run" / "artifacts").glob("postings-*[0-9a-f]"))
+    home = next((folder / "run" / "artifacts").glob("postings-????????????????"))
     kept = {path.name: path.read_bytes() for path in home.glob("*.npy")}
     [one, *_] = sorted(home.glob("*.ids.json"))
     one.unlink()

@@ -25,17 +25,21 @@ from ilion.searching.local import (
     describe_query,
     encode,
     look_up,
+    pack_model,
     postings,
     read_model,
     search,
     search_photos,
+    shipped_model,
     write_shard,
 )
 from ilion.searching.local.encode import Spots, choose_spots
 from ilion.searching.local.expand import SURE, expand
 from ilion.searching.local.matches import sum_up
+from ilion.searching.local.model import HOME, NAMES
 from ilion.searching.local.score import score_photos
 from ilion.searching.local.search import NEAREST, gather
+from ilion.searching.local.settings import WORDS
 from ilion.searching.local.verified import Verified
 from ilion.types import RGB, Box, Float64, Ranking
 
@@ -304,12 +308,12 @@ def test_photos_without_features_come_last(tmp_path: Path, photos: list[Encoded]
     assert not only.similarities.any()
 
 
+@pytest.mark.parametrize("words", WORDS)
 @pytest.mark.parametrize("budget", [1024, 2048, 4096, 8192, 16384])
-def test_a_photo_takes_no_more_than_the_budget(tmp_path: Path, budget: int) -> None:
+def test_a_photo_takes_no_more_than_the_budget(tmp_path: Path, budget: int, words: int) -> None:
     """All files of 100 photos that show as many features as are kept; and little is wasted."""
-    settings = LocalSettings(budget)
+    settings = LocalSettings(budget, words=words)
     count, rng = settings.features, np.random.default_rng(0)
-    words = 128 * 128
     photos = [
         (
             f"shop_{number:03d}_some_product/pos/P{number:03d}_00.jpg",
@@ -350,6 +354,7 @@ def test_settings_out_of_range_are_refused() -> None:
         {"budget": 10**6},
         {"sizes": (0,)},
         {"shortlist": 0},
+        {"words": 16_383},
     ):
         with pytest.raises(ConfigError, match=r"search\.local"):
             LocalSettings(**settings)
@@ -361,9 +366,39 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         LocalModel(model.mean, model.projection, model.coarse, model.fine[:, :, :5], model.book)
     with pytest.raises(ArtifactError, match="NaN"):
         LocalModel(model.mean * np.nan, model.projection, model.coarse, model.fine, model.book)
-    storage.write_arrays(tmp_path / "model.npz", {"mean": model.mean})
+    storage.write_arrays(tmp_path / "model.npz", {"mean": model.mean, "fine": model.fine})
     with pytest.raises(ArtifactError, match="no local model"):
         read_model(tmp_path / "model.npz")
+
+
+def test_a_packed_model_is_the_model_to_half_a_step(tmp_path: Path) -> None:
+    model = small_model()
+    packed: dict[str, Any] = pack_model(**{name: getattr(model, name) for name in NAMES})
+    storage.write_arrays(tmp_path / "model.npz", packed)
+    read = read_model(tmp_path / "model.npz")
+    assert (abs(read.fine - model.fine) <= 0.501 * packed["step"]).all()
+    assert (packed["step"] < 0.02).all()
+    for name in ("mean", "projection"):
+        assert (getattr(read, name) == getattr(model, name)).all()
+    for name in ("coarse", "book"):
+        np.testing.assert_allclose(getattr(read, name), getattr(model, name), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_models_that_come_with_ilion_find_the_nearest_word() -> None:
+    """Of descriptors near words nearly all come to the word that is the nearest of all."""
+    digests = set()
+    for count in WORDS:
+        model, rng = shipped_model(count), np.random.default_rng(count)
+        assert model.words == count
+        assert (HOME / f"model-{count}.npz").stat().st_size < 5 * 2**20
+        words = model.fine.reshape(count, -1)
+        drawn = words[rng.integers(count, size=400)]
+        drawn += rng.normal(scale=0.05, size=drawn.shape).astype(np.float32)
+        nearest = (0.5 * np.square(words).sum(axis=1) - drawn @ words.T).argmin(axis=1)
+        assert (model.assign(drawn)[:, 0] == nearest).mean() > 0.9
+        digests.add(model.digest)
+    assert len(digests) == len(WORDS)
 
 
 def texture(seed: int, side: int) -> RGB:

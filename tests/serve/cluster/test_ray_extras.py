@@ -118,7 +118,7 @@ def no_features() -> LocalQuery:
 
 def test_what_a_holder_cannot_do_is_said(holders: RayHolders, cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="must have the same path on all of them"):
-        holders.ask([(1, Question(Part(str(tmp_path / "nowhere"), ("a",)), "lengths"))])
+        holders.ask([(1, Question(Part(str(tmp_path / "nowhere"), ("a",), 16_384), "lengths"))])
     assert holders.retries == 0
     with pytest.raises(ConfigError, match="has 3 machines"):
         RayHolders(cluster.address, "ilion-more", copies=4)
@@ -140,9 +140,9 @@ def test_what_was_under_way_on_a_lost_copy_is_asked_again(holders: RayHolders, w
     vectors = rng.normal(size=(20_000, 64)).astype(np.float32)
     words = rng.integers(0, database.words, (20_000, 8)).astype(np.int32)
     many = replace(no_features(), vectors=vectors, words=words)
-    database.first_pass(many, shipped_model())
+    database.first_pass(many, shipped_model(database.words))
     begun = time.perf_counter()
-    first = database.first_pass(many, shipped_model())
+    first = database.first_pass(many, shipped_model(database.words))
     took = time.perf_counter() - begun
     expected = first.sums, first.totals
     [held] = cut(database, 1)

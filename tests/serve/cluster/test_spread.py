@@ -118,7 +118,7 @@ def test_every_photo_has_one_holder(whole: Path) -> None:
 
 def test_a_holder_that_does_not_see_the_files_says_so(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="must have the same path on all of them"):
-        Holder().answer(Question(Part(str(tmp_path / "nowhere"), ("a",)), "lengths"))
+        Holder().answer(Question(Part(str(tmp_path / "nowhere"), ("a",), 16_384), "lengths"))
 
 
 def test_a_design_of_global_descriptors_is_refused(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ilion._version import __version__
 from ilion.adapt import StoredLayer
-from ilion.config import ExperimentConfig, to_dict
+from ilion.config import ExperimentConfig, LocalConfig, to_dict
 from ilion.descriptors.registry import models
 from ilion.interop.imported import from_elsewhere
 from ilion.outcome import Cost, Machine
@@ -135,7 +135,9 @@ def design(config: ExperimentConfig) -> str:
         if adaptation.layer or adaptation.method != "none":
             parts.append(f"adapted ({Path(adaptation.layer).stem or short_name(adaptation.method)})")
         if settings.method == "local":
-            parts = [f"local features in {settings.local.budget} B"]
+            usual = settings.local.words == LocalConfig.words
+            words = "" if usual else f", {counted(settings.local.words, 'word')}"
+            parts = [f"local features in {settings.local.budget} B{words}"]
         if settings.method == "asmk":
             parts = [f"ASMK of {short_name(settings.asmk.features)}, {counted(settings.asmk.words, 'word')}"]
     if use == "fused":

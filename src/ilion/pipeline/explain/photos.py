@@ -129,7 +129,8 @@ def reread_verified(experiment: Experiment, stored: Reranking) -> Reranking:
 
     @cache
     def opened() -> Callable[[int, int], Explanation]:
-        settings, model = local_settings(experiment.config.search.local), local.shipped_model()
+        settings = local_settings(experiment.config.search.local)
+        model = local.shipped_model(settings.words)
         parts = {}
         for name, kind in (("database", "postings"), ("queries", "postings-queries")):
             digest, *keys = artifact.inputs[name]

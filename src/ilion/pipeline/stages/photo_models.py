@@ -25,10 +25,16 @@ def local_settings(settings: LocalConfig) -> local.LocalSettings:
         ConfigError: A value is out of range.
     """
     return local.LocalSettings(
-        settings.budget, settings.side, settings.sizes, settings.assignments, settings.shortlist
+        settings.budget,
+        settings.side,
+        settings.sizes,
+        settings.assignments,
+        settings.shortlist,
+        settings.words,
     )
 
 
 def photos_of(config: ExperimentConfig) -> PhotoDescription:
     """Return what makes postings of photos."""
-    return PhotoDescription(local.shipped_model(), local_settings(config.search.local))
+    settings = local_settings(config.search.local)
+    return PhotoDescription(local.shipped_model(settings.words), settings)

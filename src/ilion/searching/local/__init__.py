@@ -16,7 +16,7 @@ from ilion.searching.local.encode import (
     look_up,
 )
 from ilion.searching.local.explain import Compared, compare, motion_in_pixels, places_in
-from ilion.searching.local.model import LocalModel, read_model, search_digest, shipped_model
+from ilion.searching.local.model import LocalModel, pack_model, read_model, search_digest, shipped_model
 from ilion.searching.local.postings import Postings, index_inputs, read_photos, write_shard
 from ilion.searching.local.search import Evidence, search_photos
 from ilion.searching.local.settings import LocalSettings
@@ -41,6 +41,7 @@ __all__ = [
     "index_inputs",
     "look_up",
     "motion_in_pixels",
+    "pack_model",
     "places_in",
     "read_model",
     "read_photos",

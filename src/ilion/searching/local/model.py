@@ -1,6 +1,6 @@
-"""The model that comes with Ilion: projection, visual words and codes of local descriptors, learnt once.
+"""The models that come with Ilion: projection, visual words and codes of local descriptors, learnt once.
 
-It was learnt by ``scripts/learn_local_model.py`` from photos that have nothing to do with any database, so
+They were learnt by ``scripts/learn_local_model.py`` from photos that have nothing to do with any database, so
 nothing is fitted to a database and nothing drifts when one grows.
 
 Letters: D dimensions after projection, C coarse words, F fine words in each of them.
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from ilion.errors import ArtifactError
 from ilion.opening import read_bytes
 from ilion.searching.local.records import CENTROIDS, PARTS
+from ilion.searching.local.settings import WORDS
 from ilion.storage import read_arrays
 from ilion.types import Float32, Value
 
-MODEL = Path(__file__).parent / "model.npz"
+HOME = Path(__file__).parent
 NAMES = ("mean", "projection", "coarse", "fine", "book")
 """Arrays of a model."""
 PROBES = 6
@@ -139,6 +140,31 @@ class LocalModel(Value):
         return np.asarray(self.fine.reshape(self.words, -1)[words] + parts, np.float32)
 
 
+def pack_model(
+    mean: Float32, projection: Float32, coarse: Float32, fine: Float32, book: Float32
+) -> dict[str, NDArray[np.generic]]:
+    """Pack a model for `read_model`: fine words by whole steps from their coarse one.
+
+    Args:
+        mean: See `LocalModel`.
+        projection: See `LocalModel`.
+        coarse: See `LocalModel`.
+        fine: See `LocalModel`.
+        book: See `LocalModel`.
+    """
+    rounded = coarse.astype(np.float16)
+    off = fine - rounded[:, None].astype(np.float32)
+    step = np.maximum(abs(off).max(axis=(0, 1)) / np.float32(127), np.float32(1e-9))
+    return {
+        "mean": mean,
+        "projection": projection.astype(np.float32),
+        "coarse": rounded,
+        "fine": np.rint(off / step).astype(np.int8),
+        "step": step,
+        "book": book.astype(np.float16),
+    }
+
+
 def read_model(path: Path) -> LocalModel:
     """Read a model.
 
@@ -147,6 +173,8 @@ def read_model(path: Path) -> LocalModel:
     """
     arrays: dict[str, Any] = {name: np.asarray(a, np.float32) for name, a in read_arrays(path).items()}
     try:
+        if "step" in arrays:  # else they are stored as they are
+            arrays["fine"] = arrays["coarse"][:, None] + arrays["fine"] * arrays["step"]
         return LocalModel(**{name: arrays[name] for name in NAMES})
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"{path}: is no local model ({error}); learn it again") from error
@@ -156,12 +184,12 @@ def read_model(path: Path) -> LocalModel:
 def search_digest() -> str:
     """Return a digest of this package, which a ranking depends on: its constants are part of the method."""
     total = hashlib.blake2b(digest_size=16)
-    for path in sorted(p for p in MODEL.parent.iterdir() if p.suffix in (".py", ".json", ".npz")):
+    for path in sorted(p for p in HOME.iterdir() if p.suffix in (".py", ".json", ".npz")):
         total.update(path.name.encode() + read_bytes(path))
     return total.hexdigest()
 
 
 @cache
-def shipped_model() -> LocalModel:
-    """Return the model that comes with Ilion."""
-    return read_model(MODEL)
+def shipped_model(words: int = WORDS[0]) -> LocalModel:
+    """Return the model of so many words, one of `WORDS`, that comes with Ilion."""
+    return read_model(HOME / f"model-{words}.npz")

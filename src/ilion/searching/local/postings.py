@@ -58,7 +58,8 @@ from ilion.types import Bool, Int64
 T = TypeVar("T")
 _ARRAYS = ("counts", "records", "sizes", "tones")
 HELD = 512
-"""Segments that stay mapped: 131 KB of offsets each with 16,384 words, and pages that can be taken back."""
+"""Segments that stay mapped: 8 bytes of offsets a word each (131 KB with 16,384), and pages that can be taken
+back."""
 THREADED = 2 * ROWS
 """Photos for which another thread is worth its start."""
 SEGMENT = ROWS

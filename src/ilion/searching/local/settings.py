@@ -11,13 +11,15 @@ BUDGETS = (1024, 65536)
 """Least and largest bytes a photo that can be asked for."""
 FINE, RAW, FINE_FROM = 16, 8, 4096
 """Cells of the grid of colours along either side, from `FINE_FROM` bytes a photo on, and below."""
+WORDS = (16_384, 65_536)
+"""Numbers of visual words of the models that come with Ilion."""
 POOL = 2000
 """Strongest features of a photo, among which a budget chooses."""
 ASSIGNMENTS = 8
 """Nearest words in which a feature of a query is looked up."""
-RESERVE, SHARE = 128, 100
-"""Bytes of a photo set aside for its id and its share of the index over the words: `RESERVE` and one in
-`SHARE` of the budget are enough from 100 photos on."""
+RESERVES = {16_384: (128, 100), 65_536: (144, 64)}
+"""Bytes of a photo set aside for its id and its share of the index over so many words: the first, and one in
+the second of the budget, are enough from 100 photos on."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class LocalSettings:
         sizes: Longer sides, beside its own, at which a query is asked, in pixels.
         assignments: Nearest words in which a feature of a query is looked up; 0 means `ASSIGNMENTS`.
         shortlist: Number of photos whose matches are verified.
+        words: Visual words, one of `WORDS`.
 
     Raises:
         ConfigError: A value is out of range.
@@ -40,6 +43,7 @@ class LocalSettings:
     sizes: tuple[int, ...] = (320, 224, 160, 112, 80)
     assignments: int = 0
     shortlist: int = 300
+    words: int = WORDS[0]
 
     def __post_init__(self) -> None:
         least, most = BUDGETS
@@ -47,6 +51,10 @@ class LocalSettings:
             raise ConfigError(
                 f"search.local.budget = {self.budget}: a photo takes from {least:,} to {most:,} bytes; with "
                 "fewer nothing would be found any more"
+            )
+        if self.words not in WORDS:
+            raise ConfigError(
+                f"search.local.words = {self.words}: must be one of {', '.join(map(str, WORDS))}"
             )
         if min(self.side, self.assignments + 1, self.shortlist, *self.sizes) < 1:
             raise ConfigError(
@@ -70,7 +78,8 @@ class LocalSettings:
         >>> LocalSettings().features, LocalSettings(budget=1024).features
         (1979, 102)
         """
-        left = self.budget - RESERVE - self.budget // SHARE - self.cells**2
+        fixed, share = RESERVES[self.words]
+        left = self.budget - fixed - self.budget // share - self.cells**2
         return left // SIZE
 
     @property

@@ -33,10 +33,12 @@ class Part(Value):
     Args:
         folder: Artifact that holds them; the same path on all machines.
         keys: The shards.
+        words: Number of visual words, which tells the model.
     """
 
     folder: str
     keys: tuple[str, ...]
+    words: int
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Holder:
                         f"{folder}: a machine of the cluster does not see this folder; the index must have "
                         "the same path on all of them"
                     )
-                found = Postings(load_artifact(folder), part.keys, shipped_model().words)
+                found = Postings(load_artifact(folder), part.keys, part.words)
                 self._open[part] = found
                 while len(self._open) > KEPT:
                     self._open.popitem(last=False)
@@ -118,12 +120,12 @@ class Holder:
 
     def sums(self, database: Postings, query: LocalQuery, lengths: Int64) -> tuple[Int64, Int64]:
         """Sum the matches of each photo and of each feature; ``lengths`` are those of the whole database."""
-        found = database.first_pass(_own(query), shipped_model(), np.array(lengths))
+        found = database.first_pass(_own(query), shipped_model(database.words), np.array(lengths))
         return found.sums, found.totals
 
     def matches(self, database: Postings, query: LocalQuery, rows: Int64 | None) -> Matches:
         """Find the matches of a query in some photos."""
-        return database.matches(_own(query), shipped_model(), rows)
+        return database.matches(_own(query), shipped_model(database.words), rows)
 
     def photos(self, database: Postings, rows: Int64) -> list[Encoded]:
         """Read all that is stored of some photos."""
@@ -136,7 +138,7 @@ class Holder:
 
 def version() -> str:
     """Return what must be the same on all machines for answers to be the same."""
-    return f"{__version__} {search_digest()} {shipped_model().digest}"
+    return f"{__version__} {search_digest()}"
 
 
 def _own(query: LocalQuery) -> LocalQuery:

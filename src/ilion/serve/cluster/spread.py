@@ -163,6 +163,6 @@ def cut(whole: Postings, count: int) -> list[Held]:
     held = []
     for holder in np.unique(owners).tolist():
         first, last = np.flatnonzero(owners == holder)[[0, -1]].tolist()
-        part = Part(str(whole.folder), keys[first : last + 1])
+        part = Part(str(whole.folder), keys[first : last + 1], whole.words)
         held.append(Held(holder, part, int(stops[first] - sizes[first]), int(stops[last])))
     return held
