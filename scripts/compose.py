@@ -124,7 +124,8 @@ def _paste(
     height, width = canvas.shape[:2]
     zoom = np.sqrt(abs(np.linalg.det(motion[:2, :2])))
     if zoom < 0.6:  # averaging pixels first keeps fine detail from flickering, and is faster
-        fine = cv2.resize(picture, None, fx=1.4 * zoom, fy=1.4 * zoom, interpolation=cv2.INTER_AREA)
+        shrink = max(1.4 * zoom, 1 / min(picture.shape[:2]))  # a thin one keeps a pixel
+        fine = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         smaller = np.asarray(fine, np.uint8)
         ratio = np.array(picture.shape[1::-1]) / smaller.shape[1::-1]
         picture, motion = smaller, motion @ np.diag([*ratio, 1.0])

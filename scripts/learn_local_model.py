@@ -1,10 +1,10 @@
 """Learn what the local search comes with: words and codes (``model.npz``) and the score (``score.json``).
 
-    python -m scripts.learn_local_model --photos FOLDER --cutouts FOLDER --output FOLDER
+    python -m scripts.learn_local_model --pictures FOLDER --scenes FOLDER --output FOLDER
 
-Photos are everyday ones, cut-outs are pictures with a clear ground (clip art); neither may show what a data
-set that judges the search shows. scripts/README.md lists those that the shipped files were learnt from. The
-same pictures and seed give the same bytes, by the same versions of OpenCV and numpy; digests are printed.
+FOLDER holds the unpacked packages of scripts/README.md: the photos that pictures.txt names, and clip art as
+cut-outs; none of them shows what a data set that judges the search shows. The same pictures and seed give the
+same bytes, by the same versions of OpenCV and numpy; digests are printed.
 
 Words are learnt from the photos, from composites of them and from Ilion's own drawn scenes. The score is
 learnt from pairs of queries and photos: cut-outs, and their look-alikes, pasted into photos, where the
@@ -48,11 +48,12 @@ from ilion.types import RGB, Float32, Float64
 from scripts.compose import compose, crop_of, cut_out, find_pictures, on_white, read_picture
 from scripts.words import assign_words, learn_codes, learn_projection, learn_words
 
-FEATURES = 1000
+FEATURES = 2000
 """Features of an image that take part."""
+PIECES = 1500
+"""Clip art that is pasted into the photos that words are learnt from."""
 LEAST_SPOTS = 60
 """Features without which a picture is no object to be found."""
-COARSE, FINE = 128, 128
 HELD_OUT = 0.15
 """Share of the descriptors that learns the codes and no words, which leave too little of their own."""
 RIDGE = 50.0
@@ -84,14 +85,14 @@ def composites(
         yield compose(photos[int(rng.integers(len(photos)))], around, rng).image
 
 
-def learn_model(images: Iterator[RGB], seed: int) -> dict[str, NDArray[np.generic]]:
-    """Learn projection, words and codes from the features of images."""
+def learn_model(images: Iterator[RGB], side: int, seed: int) -> dict[str, NDArray[np.generic]]:
+    """Learn projection, ``side`` x ``side`` words and codes from the features of images."""
     roots = np.concatenate([find_spots(image, FEATURES).descriptors for image in images])
-    rng = np.random.default_rng(seed)
-    apart = rng.random(len(roots)) < HELD_OUT
+    apart = np.random.default_rng(seed).random(len(roots)) < HELD_OUT
     mean, projection = learn_projection(roots)
     points: Float32 = ((roots - mean) @ projection.T).astype(np.float32)
-    coarse, fine = learn_words(points[~apart], COARSE, FINE, seed)
+    del roots
+    coarse, fine = learn_words(points[~apart], side, side, seed)
     held = points[apart]
     left = held - fine.reshape(-1, fine.shape[2])[assign_words(held, coarse, fine)]
     rotation, book = learn_codes(left, PARTS, CENTROIDS, seed)
@@ -102,7 +103,7 @@ def learn_model(images: Iterator[RGB], seed: int) -> dict[str, NDArray[np.generi
         .mean()
         for p in range(PARTS)
     )
-    print(f"{len(roots):,} descriptors; words leave {np.square(left).sum(1).mean():.3f}, codes {off:.3f}")
+    print(f"{len(points):,} descriptors; words leave {np.square(left).sum(1).mean():.3f}, codes {off:.3f}")
     # distances stay as they are when everything is turned
     return {
         "mean": mean,
@@ -199,7 +200,10 @@ def composed_pairs(
             if rng.random() < 0.6
             else crop_of(sources[int(rng.integers(len(sources)))], rng, 0.25, 0.6)
         )
-        if found is not None and len(find_spots(fit(on_white(found), 512), FEATURES).scores) >= LEAST_SPOTS:
+        if (
+            found is not None
+            and len(find_spots(fit(on_white(found), 512), LEAST_SPOTS).scores) >= LEAST_SPOTS
+        ):
             wanted.append(found)
     pieces = loose_pieces([clips[i] for i in deck[len(clips) // 2 :][:420].tolist()], grounds, rng)
     alike = [look_alike(part, pieces, rng) for part in wanted for _ in range(LOOK_ALIKES)]
@@ -272,36 +276,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of photos")
-    parser.add_argument("--cutouts", type=Path, nargs="+", required=True, help="folders of clip art")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the two files")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of the unpacked packages")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the files")
     parser.add_argument(
         "--scenes", type=Path, required=True, help="folder of the drawn set, made if it is new"
     )
     parser.add_argument("--model", type=Path, help="words and codes to keep; only the score is learnt")
+    parser.add_argument("--side", type=int, default=128, help="cells, and words of each of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--composites", type=int, default=350, help="composed photos that words are learnt from"
+        "--composites", type=int, default=1200, help="composed photos that words are learnt from"
     )
     asked = parser.parse_args()
-    if asked.model is None:
-        synthesize(asked.scenes, instances=80, positives=5, distractors=500, seed=101 + asked.seed)
-    photos = [p for p in map(read_picture, find_pictures(asked.photos)) if p is not None]
-    clips = find_pictures(asked.cutouts)
+    cv2.setNumThreads(1)  # threads that wait for each other are slower on a busy machine
+    listed = (Path(__file__).parent / "pictures.txt").read_text(encoding="utf-8").split()
+    photos = [p for p in (read_picture(asked.pictures / name) for name in listed) if p is not None]
+    if len(photos) < len(listed):
+        parser.error(f"{asked.pictures} lacks some of the {len(listed)} pictures of scripts/pictures.txt")
+    clips = find_pictures([asked.pictures / "usr/share/openclipart"])
     rng = np.random.default_rng(asked.seed)
     large = [photo for photo in photos if min(photo.shape[:2]) >= 256]
-    pieces = loose_pieces([clips[i] for i in rng.permutation(len(clips))[:420].tolist()], large, rng)
 
     def images() -> Iterator[RGB]:
         for photo in photos:
             yield from views(photo, rng)
+        pieces = loose_pieces([clips[i] for i in rng.permutation(len(clips))[:PIECES].tolist()], large, rng)
         yield from composites(large, pieces, asked.composites, 11 + asked.seed)
+        synthesize(asked.scenes, instances=80, positives=5, distractors=0, seed=101 + asked.seed)
         for path in find_pictures([asked.scenes / "ilias_core"])[:300]:
             yield resize(decode(path.read_bytes(), where=str(path)).image, "long", 512)
 
     asked.output.mkdir(parents=True, exist_ok=True)
     if asked.model is None:
-        storage.write_arrays(asked.output / "model.npz", learn_model(images(), asked.seed))
+        storage.write_arrays(asked.output / "model.npz", learn_model(images(), asked.side, asked.seed))
     model = read_model(asked.model or asked.output / "model.npz")
     print(f"model {model.digest}")
     deck = np.random.default_rng(5 + asked.seed).permutation(len(clips))

@@ -8,6 +8,7 @@ from ilion.runtime.clusters import find_nearest, learn_centroids
 from ilion.types import Float32, Int64
 
 DIMS = 64
+_BLOCK = 2**16
 ROUNDS = 12
 TURNS = 10
 """Times that a rotation is improved."""
@@ -16,8 +17,11 @@ TURNS = 10
 def learn_projection(descriptors: Float32, dims: int = DIMS) -> tuple[Float32, Float32]:
     """Learn the mean (128,) and the leading principal directions (dims, 128) of RootSIFT descriptors."""
     mean = descriptors.mean(axis=0, dtype=np.float64)
-    centred = descriptors - mean
-    values, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred / len(centred))
+    spread = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(descriptors), _BLOCK):
+        centred = descriptors[start : start + _BLOCK] - mean
+        spread += centred.T @ centred
+    values, vectors = np.linalg.eigh(spread / len(descriptors))
     leading = vectors[:, np.argsort(-values)[:dims]].T
     leading *= np.sign(leading[np.arange(dims), abs(leading).argmax(axis=1)])[:, None]
     return mean.astype(np.float32), leading.astype(np.float32)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scripts.compose import compose, cut_out, on_white
+from scripts.compose import SUFFIXES, _paste, compose, cut_out, on_white
 from scripts.learn_local_model import fit_logistic, look_alike
 from scripts.words import assign_words, learn_codes, learn_projection, learn_words
 
@@ -40,12 +40,16 @@ def test_words_and_codes_are_the_same_for_a_seed_and_near_the_points() -> None:
     assert nearest.sum(axis=1).mean() < 0.5 * np.square(left).sum(axis=1).mean()
 
 
-def test_the_projection_keeps_the_largest_directions() -> None:
+def test_the_projection_keeps_the_largest_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     points = (rng.normal(size=(500, 10)) * np.array([5, 4, *[0.1] * 8])).astype(np.float32)
     mean, projection = learn_projection(points, 2)
     assert np.allclose(projection @ projection.T, np.eye(2), atol=1e-5)
     assert ((points - mean) @ projection.T).var(axis=0).sum() > 0.99 * points.var(axis=0).sum()
+    with monkeypatch.context() as patched:
+        patched.setattr("scripts.words._BLOCK", 64)
+        in_blocks = learn_projection(points, 2)[1]
+    np.testing.assert_allclose(in_blocks, projection, atol=1e-6)
 
 
 def test_a_composite_shows_the_object_at_its_size() -> None:
@@ -57,6 +61,19 @@ def test_a_composite_shows_the_object_at_its_size() -> None:
     same = compose(base, [], np.random.default_rng(5), wanted, 150.0)
     assert (same.image == made.image).all()
     assert compose(base, [wanted], np.random.default_rng(5)).share == 0
+
+
+def test_a_thin_picture_keeps_a_pixel_when_it_is_shrunk() -> None:
+    line, canvas = np.full((640, 3, 4), 255, np.uint8), np.zeros((100, 100, 3), np.float32)
+    covers = _paste(canvas, line, np.diag([0.1, 0.1, 1.0]), np.random.default_rng(0))
+    assert canvas[:64].any()
+    assert not covers[70:].any()
+
+
+def test_pictures_that_words_are_learnt_from_are_named_once() -> None:
+    names = (Path(__file__).parents[2] / "scripts" / "pictures.txt").read_text(encoding="utf-8").split()
+    assert len(names) == len(set(names)) == 80
+    assert not any(Path(name).is_absolute() or Path(name).suffix not in SUFFIXES for name in names)
 
 
 def test_a_cut_out_loses_its_clear_border(tmp_path: Path) -> None:
