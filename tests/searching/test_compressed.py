@@ -72,8 +72,9 @@ def test_the_whole_database_as_shortlist_is_exact_search(tmp_path: Path, name: s
 
 @pytest.mark.parametrize(("name", "least"), [("pq8", 0.8), ("rabitq", 0.7), ("sq4", 0.95), ("sq8", 0.99)])
 def test_a_short_shortlist_finds_most(tmp_path: Path, name: str, least: float) -> None:
-    database, queries = Memory(decaying(0, 1730)), decaying(1, 20)
-    exact = search([f"q{i}" for i in range(20)], queries, database, k=20)
+    # of 20 queries rabitq finds 0.73 to 0.80 with 12 seeds of its code, of 100 0.757 to 0.787; pq8 0.98
+    database, queries = Memory(decaying(0, 1730)), decaying(1, 100)
+    exact = search([f"q{i}" for i in range(100)], queries, database, k=20)
     found = run(queries, database, made(tmp_path, database, name), k=20, shortlist=80)
     recall = np.mean([np.isin(a, b).mean() for a, b in zip(exact.indices, found.indices, strict=True)])
     assert recall >= least
