@@ -1,4 +1,4 @@
-"""Learn what the local search comes with: words and codes (``model.npz``) and the score (``score.json``).
+"""Learn what the local search comes with: words and codes (``model-*.npz``) and the score (``score.json``).
 
     python -m scripts.learn_local_model --pictures FOLDER --scenes FOLDER --output FOLDER
 
@@ -36,6 +36,7 @@ from ilion.searching.local import (
     describe_query,
     encode,
     look_up,
+    pack_model,
     read_model,
     write_shard,
 )
@@ -105,13 +106,7 @@ def learn_model(images: Iterator[RGB], side: int, seed: int) -> dict[str, NDArra
     )
     print(f"{len(points):,} descriptors; words leave {np.square(left).sum(1).mean():.3f}, codes {off:.3f}")
     # distances stay as they are when everything is turned
-    return {
-        "mean": mean,
-        "projection": rotation @ projection,
-        "coarse": (coarse @ rotation.T).astype(np.float16),
-        "fine": (fine @ rotation.T).astype(np.float16),
-        "book": book.astype(np.float16),
-    }
+    return pack_model(mean, rotation @ projection, coarse @ rotation.T, fine @ rotation.T, book)
 
 
 def pairs_of(
@@ -307,9 +302,10 @@ def main() -> None:
             yield resize(decode(path.read_bytes(), where=str(path)).image, "long", 512)
 
     asked.output.mkdir(parents=True, exist_ok=True)
+    learnt = asked.model or asked.output / f"model-{asked.side**2}.npz"
     if asked.model is None:
-        storage.write_arrays(asked.output / "model.npz", learn_model(images(), asked.side, asked.seed))
-    model = read_model(asked.model or asked.output / "model.npz")
+        storage.write_arrays(learnt, learn_model(images(), asked.side, asked.seed))
+    model = read_model(learnt)
     print(f"model {model.digest}")
     deck = np.random.default_rng(5 + asked.seed).permutation(len(clips))
     found = [
