@@ -44,7 +44,7 @@ class Planted:
 
     Args:
         dataset: The data set with errors.
-        clean: The data set without, where copies count neither way.
+        clean: The data set without, where a copy counts neither way for what its source shows.
         swapped: Photo -> the object that it shows and the one that it is said to show.
         hidden: Photo -> the object that it shows.
         copies: Copy -> its source and kind.
@@ -103,9 +103,13 @@ def plant(dataset: RetrievalDataset, folder: Path, seed: int) -> Planted:
         database=(*dataset.database, shard),
         positives={q.id: tuple(table[q.instance]) for q in dataset.queries},
     )
-    clean = replace(
-        dataset, database=planted.database, ignored={q.id: tuple(copies) for q in dataset.queries}
-    )
+    # for other objects a copy is one more distractor, as it is once somebody has settled everything
+    shows = {q.image.id: q.instance for q in dataset.queries if q.image is not None} | owner
+    ignored = {
+        q.id: tuple(copy for copy, (source, _) in copies.items() if shows.get(source) == q.instance)
+        for q in dataset.queries
+    }
+    clean = replace(dataset, database=planted.database, ignored=ignored)
     return Planted(planted, clean, swapped, hidden, copies)
 
 
