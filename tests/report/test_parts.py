@@ -166,6 +166,7 @@ def test_the_axis_of_accuracy_holds_both_ends(a: float, b: float) -> None:
     "settings",
     [
         ("search.method=local",),
+        ("search.method=local", "search.local.words=65536", "reading.use=fused"),
         ("extraction.model=default", "adaptation.method=few-shot", "search.expansion=alpha"),
         ("extraction.model=default", "rerank.features=rootsift", "rerank.budget=4096", "reading.use=fused"),
         ("extraction.model=default", "rerank.features=rootsift"),
@@ -174,6 +175,7 @@ def test_the_axis_of_accuracy_holds_both_ends(a: float, b: float) -> None:
 def test_designs_are_named_in_the_language_of_the_page(settings: tuple[str, ...], tmp_path: Path) -> None:
     """Each part of a name fits an English entry of the catalogue, so none is left in English."""
     named = design_text(name_of(load_experiment(tmp_path, settings)), load_words("report", "ja"))
+    assert not re.search(r" (in|words)\b", named), named
     assert all(re.search("[\u3040-\u30ff\u4e00-\u9fff]", part) for part in named.split("＋")), named
 
 
