@@ -249,6 +249,16 @@ def test_tiny_images_have_no_features(weights_file: Path) -> None:
 
 
 @needs_runtime
+def test_an_image_without_a_peak_has_no_features(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = aliked.find_keypoints
+    monkeypatch.setattr(aliked, "find_keypoints", lambda chances: found(np.full_like(chances, 0.1)))
+    [blank] = of_file(weights_file).extract([drawn(40, 64)])
+    assert blank.keypoints.shape == (0, 2)
+    assert blank.descriptors.shape == (0, 64)
+    assert blank.descriptors.dtype == np.float32
+
+
+@needs_runtime
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     def refuse(weights: Weights, message: str) -> None:
         write_state_dict(tmp_path / "w.pth", weights)

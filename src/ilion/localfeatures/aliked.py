@@ -343,7 +343,7 @@ class Pixels:
         corners, shares = _corners(places)
         is_inside = ((corners >= 0) & (corners < self.size)).all(axis=2)
         values = self.at(np.clip(corners, 0, self.size - 1).reshape(-1, 2))
-        values = values.reshape(*shares.shape, -1)
+        values = values.reshape(*shares.shape, values.shape[1])
         return np.asarray(np.einsum("nkd,nk->nd", values, shares * is_inside), np.float32)
 
 
@@ -379,7 +379,8 @@ class Head:
         patches = pixels.at((corners[:, None] + steps).reshape(-1, 2)).reshape(count, len(self._first))
         offsets = _selu(patches @ self._first + self._first_bias) @ self._second + self._second_bias
         most = pixels.size.max() / 4
-        offsets = np.clip(offsets, -most, most).reshape(count, 2, -1).transpose(0, 2, 1)
+        half = offsets.shape[1] // 2
+        offsets = np.clip(offsets, -most, most).reshape(count, 2, half).transpose(0, 2, 1)
         looked_at = (places[:, None] + offsets).reshape(-1, 2)
         sampled = _selu(pixels.between(looked_at) @ self._sampled)
         values = sampled.reshape(count, len(self._joined)) @ self._joined
