@@ -162,6 +162,10 @@ def test_photos_of_one_hash_beyond_a_few_are_counted() -> None:
     pairs, crowded = find_copies(digests, codes, mirrored, thumbs, np.full((12, 2), 256, np.int64))
     assert not pairs
     assert crowded == 12 - EQUALS
+    digests[10:] = digests[0]  # files that are equal are found all the same
+    pairs, crowded = find_copies(digests, codes, codes[:, ::-1], thumbs, np.full((12, 2), 256, np.int64))
+    assert [(p.first, p.second, p.relation) for p in pairs] == [(0, 10, "exact"), (0, 11, "exact")]
+    assert crowded == 12 - EQUALS - 2, "a photo counts once, though its mirror image has a hash, too"
 
 
 def test_brighter_photos_and_those_almost_without_blue_are_found_when_saved_anew() -> None:

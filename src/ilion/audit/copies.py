@@ -97,7 +97,7 @@ def find_copies(
         found[a, b] = Pair(a, b, "exact", 1.0, 0, 1.0)
     near = near_pairs(np.concatenate([codes, mirrored]), MOST_BITS)
     again = np.isin(np.arange(2 * count) % max(count, 1), equal.second)
-    groups, cut = _group_equals(near, again)
+    groups, cut = _group_equals(near, again, count)
     for first, second, bits in _with_equals(near, groups):
         # a pair of two mirrored photos is that of the photos; one that is its own mirror image is no pair
         keep = (first < count) & (first != second - count)
@@ -124,17 +124,27 @@ def find_copies(
     return list(found.values()), near.crowded + cut
 
 
-def _group_equals(near: NearPairs, left_out: NDArray[np.bool_]) -> tuple[dict[int, list[int]], int]:
-    """Return code -> equal codes, the first `EQUALS` of them, and the number of the others."""
+def _group_equals(
+    near: NearPairs, left_out: NDArray[np.bool_], count: int
+) -> tuple[dict[int, list[int]], int]:
+    """Return code -> equal codes, the first `EQUALS` of them, and the number of photos in none.
+
+    Args:
+        near: Pairs of the codes of N photos, and of their mirror images behind these.
+        left_out: (2 N,) codes of photos whose file equals an earlier one.
+        count: Number N of photos.
+    """
     groups: dict[int, list[int]] = {}
-    equal, cut = near.bits == 0, 0
+    equal, beyond = near.bits == 0, set[int]()
     for a, b in zip(near.first[equal].tolist(), near.second[equal].tolist(), strict=True):
         group = groups.setdefault(a, [a])
-        if len(group) == EQUALS:
-            cut += 1
-        elif not left_out[b]:
+        if left_out[b]:
+            continue
+        if len(group) < EQUALS:
             group.append(b)
-    return groups, cut
+        else:
+            beyond.add(b % count)
+    return groups, len(beyond.difference(code % count for group in groups.values() for code in group))
 
 
 def _with_equals(near: NearPairs, groups: dict[int, list[int]]) -> Iterator[tuple[Int64, Int64, Int64]]:
