@@ -88,9 +88,9 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     faiss.omp_set_num_threads(1)
-    model = local.shipped_model()
     run = postings_of(options.run)
     database, settings, dataset = run.database, run.settings, run.dataset
+    model = local.shipped_model(settings.words)
 
     records = list(dataset.records())
     chosen = records[:: max(1, len(records) // options.photos)][: options.photos]
