@@ -60,6 +60,9 @@ class Design(Value):
 
         A calibrated share differs from one part of the queries to the other; what is served is their median.
 
+        Args:
+            folder: Output folder of the run.
+
         Raises:
             ArtifactError: The folder holds no finished run.
             ConfigError: The results were made elsewhere, so nothing can be asked; or the threshold was set

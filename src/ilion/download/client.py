@@ -35,7 +35,12 @@ class Stopped(Exception):
 
 
 class Client:
-    """Sends requests, follows redirects, and judges answers; safe for threads."""
+    """Sends requests, follows redirects, and judges answers; safe for threads.
+
+    Args:
+        settings: Timeouts and limits.
+        stop: Event that ends all transfers.
+    """
 
     def __init__(self, settings: DownloadSettings, stop: Event) -> None:
         self.settings = settings

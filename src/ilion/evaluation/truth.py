@@ -75,6 +75,11 @@ def truth_of(
 ) -> tuple[GroundTruth, Axes]:
     """Return what some queries of a data set should find among the rows of one database, and its axes.
 
+    Args:
+        dataset: The data set.
+        query_ids: Q ids of its queries.
+        database_ids: N ids in order of rows.
+
     Raises:
         DatasetError: The data set has no such query.
     """

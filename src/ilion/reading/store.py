@@ -135,6 +135,10 @@ class _Shard:
 class TextSet:
     """Finished shards as one database of texts.
 
+    Args:
+        artifact: Artifact with the shards.
+        keys: Shards in database order.
+
     Raises:
         ArtifactError: Something is missing or damaged, or an id occurs twice.
     """

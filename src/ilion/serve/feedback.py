@@ -59,6 +59,9 @@ CREATE TABLE IF NOT EXISTS verdicts (
 def trying(folder: Path) -> Iterator[Path]:
     """Give a place for a copy of an index to try something on; nothing stays of it, nor of a killed trial.
 
+    Args:
+        folder: Folder of the index.
+
     Raises:
         ArtifactError: Another process tries something, or the folder cannot be written.
     """
@@ -249,6 +252,7 @@ class Feedback:
             folder: Folder of the data set; it must not be there.
 
         Raises:
+            ConfigError: The path, or one above it, is no folder.
             DatasetError: The folder is there, or nothing was confirmed.
         """
         check_folder(folder)

@@ -113,6 +113,9 @@ class _Claim(TypedDict):
 def read_status(run: Path) -> tuple[StageStatus, ...]:
     """Read how far a run is, from its files alone; it may be going on elsewhere, have ended, or have died.
 
+    Args:
+        run: Folder of the run.
+
     Returns:
         The stages that were begun, in their order.
 
@@ -164,7 +167,11 @@ def _status(folder: Path, plain: dict[str, Any]) -> StageStatus:
 
 
 def running_tasks(folder: Path) -> Iterator[RunningTask]:
-    """Yield the tasks of a stage that somebody says to be doing."""
+    """Yield the tasks of a stage that somebody says to be doing.
+
+    Args:
+        folder: Folder of the stage.
+    """
     for path in sorted((folder / "running").glob("[!.]*.json")):
         note = read_note(path, _Claim)
         if note is not None:

@@ -99,6 +99,15 @@ def measure_full_precision(
 ) -> FullPrecision | None:
     """Say what compression costs, if that is asked for or known already.
 
+    Args:
+        experiment: Experiment with the budget.
+        local: Local features of the experiment.
+        searched: Ranking before re-ranking.
+        reranked: The same, re-ranked with these features.
+        after: Accuracy after re-ranking.
+        truth: Positives and ignored images.
+        axes: Instances of the queries.
+
     Returns:
         None if nothing was compressed, or if only computing it would tell and ``rerank.diagnose`` is off.
     """

@@ -157,6 +157,10 @@ def compare_environments(a: Where, b: Where) -> tuple[str, ...]:
     """Say in which libraries, processor and instructions two finished runs differ.
 
     What one of them does not tell, such as a run of an earlier version, is left out.
+
+    Args:
+        a: Output folder of a run.
+        b: Output folder of another run.
     """
     one, two = (read_run(Path(folder))["provenance"].get("environment", {}) for folder in (a, b))
     return machine.compare_environments(one, two)

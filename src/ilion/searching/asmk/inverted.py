@@ -153,6 +153,10 @@ class _Head(TypedDict):
 class InvertedFile:
     """Finished shards as one database. Only ids are held; postings are mapped while they are looked at.
 
+    Args:
+        artifact: Artifact that holds the shards.
+        keys: Shards in order of rows.
+
     Raises:
         ArtifactError: A shard is missing or damaged, or an id occurs twice.
     """
