@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ilion.descriptors.onnx_graph import OnnxGraph, checked_weight
 from ilion.descriptors.onnx_network import open_session
 from ilion.errors import ExtractionError
-from ilion.types import Float32, Int64
+from ilion.types import Float32, Int64, Value
 
 THRESHOLD = 0.1
 """Least confidence of a match."""
@@ -51,8 +51,8 @@ class Sizes:
     kept: float = 0.99
 
 
-@dataclass(frozen=True)
-class Points:
+@dataclass(frozen=True, eq=False)
+class Points(Value):
     """Keypoints of an image as the layers see them.
 
     Args:
