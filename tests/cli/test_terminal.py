@@ -31,6 +31,11 @@ def ilion(*arguments: str, code: int = 0, **environment: str) -> tuple[str, str]
     return out, err
 
 
+def test_names_between_colons_stay_as_they_are(tmp_path: Path) -> None:
+    _, err = ilion("report", str(tmp_path / ":x: [red]:warning:"), code=1)
+    assert ":x: [red]:warning:" in err
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be-mark", "crlf"])
 def test_experiment_files_as_windows_writes_them(encoding: str, tmp_path: Path) -> None:
     text = 'name = "写真 é"\n[search]\nk = 7\n'

@@ -17,7 +17,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from ilion.config import ExperimentConfig
 
-console = Console(stderr=True)
+console = Console(stderr=True, emoji=False)  # in "aliked:x: ..." no cross is meant
 SHOWN_NOTES = 5
 """Notes of a run that are printed."""
 
