@@ -57,11 +57,10 @@ class Package:
 
         Args:
             what: Name of what needs it.
-            instead: End of the sentence.
+            instead: End of the sentence; "" where nothing else would do.
         """
-        return ExtractionError(
-            f"{what} needs the weights in the package {self.name}. Install it with: {self.install} {instead}"
-        )
+        needed = f"{what} needs the weights in the package {self.name}"
+        return ExtractionError(f"{needed}. Install it with: {self.install} {instead}".rstrip())
 
     @contextmanager
     def reading(self, path: Path, owned: bool) -> Iterator[Mapping[str, NDArray[Any]]]:

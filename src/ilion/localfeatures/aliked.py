@@ -108,7 +108,7 @@ def build(name: str, options: LocalOptions) -> LocalExtractor:
         return kornia.build(name, options)
     path = path or (Path(options.weights) if options.weights else None)
     if path is None:
-        raise PACKAGE.missing(name, OR_TORCH)
+        raise PACKAGE.missing(name, OR_TORCH if in_kornia else "")
     selection = options.selection or SELECTIONS[0]
     if selection not in SELECTIONS:
         raise ConfigError(f"{name}: selection {selection!r} is not one of {', '.join(SELECTIONS)}")
