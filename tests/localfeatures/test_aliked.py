@@ -318,9 +318,20 @@ def test_without_the_package_its_install_line_is_said(monkeypatch: pytest.Monkey
 
 
 def test_an_older_runtime_is_refused(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aliked, "version", lambda name: "1.24.4")
+    monkeypatch.setattr("onnxruntime.__version__", "1.24.4")
     with pytest.raises(ExtractionError, match=r"needs ONNX Runtime 1\.25 or newer, found 1\.24\.4: pip"):
         of_file(weights_file)
+
+
+@needs_runtime
+def test_the_runtime_may_come_from_another_package(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", missing)
+    assert of_file(weights_file).spec.dim == 64
 
 
 needs_package = pytest.mark.skipif(

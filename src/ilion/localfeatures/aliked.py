@@ -15,7 +15,6 @@ import importlib.util
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,9 @@ def build(name: str, options: LocalOptions) -> LocalExtractor:
         raise ConfigError(f"{name}: selection {selection!r} is not one of {', '.join(SELECTIONS)}")
     if options.precision != "float32":
         raise ConfigError(f"{name}: precision {options.precision!r} is not possible; leave it at float32")
-    runtime = version("onnxruntime")
+    import onnxruntime
+
+    runtime = onnxruntime.__version__  # the package may be onnxruntime-gpu
     if tuple(map(int, runtime.split(".")[:2])) < RUNTIME:
         least = ".".join(map(str, RUNTIME))
         raise ExtractionError(
