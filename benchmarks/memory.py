@@ -28,7 +28,9 @@ def watched(kinds: Sequence[str], pause: float = 0.5) -> Iterator[Mapping[str, l
     done, begun = threading.Event(), time.monotonic()
 
     def watch() -> None:
-        while not done.wait(pause):
+        is_done = False
+        while not is_done:  # looks once more at the end, so that nothing is too short to draw
+            is_done = done.wait(pause)
             for kind, points in found.items():
                 points.append((time.monotonic() - begun, resident("self", kind)))
 
