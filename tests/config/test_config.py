@@ -67,7 +67,11 @@ def test_overrides_are_toml_or_text() -> None:
 
 def test_a_number_of_a_choice_is_that_number() -> None:
     assert from_dict(LocalConfig, {"words": 65536}).words == 65536
-    for wrong, said in ((65535, "must be one of 16384, 65536.*65536"), (65536.0, "must be one of")):
+    for wrong, said in (
+        (65535, "must be one of 16384, 65536.*65536"),
+        (65536.0, "must be one of"),
+        ("65536", r"got '65536'; did you mean 65536\?"),
+    ):
         with pytest.raises(ConfigError, match=said):
             from_dict(LocalConfig, {"words": wrong})
 

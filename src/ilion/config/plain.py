@@ -161,8 +161,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         choices = get_args(hint)
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
             said = ", ".join(str(choice) or '""' for choice in choices)
-            close = get_close_matches(str(value), map(str, choices), n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
+            named = {str(choice): choice for choice in choices}
+            close = get_close_matches(str(value), named, n=1)
+            meant = f"; did you mean {named[close[0]]!r}?" if close else ""
             raise ConfigError(f"'{path}' must be one of {said}, got {value!r:.200}{meant}")
         return value
     if origin is tuple:
