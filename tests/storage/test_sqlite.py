@@ -19,7 +19,7 @@ from ilion.audit.reviews import Reviews
 from ilion.errors import ArtifactError, IlionError
 from ilion.serve.feedback import Feedback
 from ilion.serve.tables import Tables
-from ilion.storage.sqlite import connect
+from ilion.storage.sqlite import connect, read_json_cell
 
 PACKAGE = Path(ilion.__file__).parent
 
@@ -153,6 +153,16 @@ def test_names_that_are_no_text_are_damage(tmp_path: Path) -> None:
         pytest.raises(ArtifactError, match=r"file: cannot be opened .*it is damaged; put a copy of it back"),
     ):
         connection.execute("SELECT * FROM somebody")
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"),
+    [(None, "NoneType"), (5, "int"), (0.5, "float"), ("{}", "dict"), ("[1", "delimiter"), (b"\xff", "UTF-8")],
+)
+def test_a_damaged_cell_is_a_sentence(cell: object, seen: str) -> None:
+    with pytest.raises(ArtifactError, match=rf"file: damaged \(.*{seen}.*\); put a copy of it back"):
+        read_json_cell(Path("file"), cell, list)
+    assert read_json_cell(Path("file"), '["a"]', list) == ["a"]
 
 
 def test_a_copy_on_a_full_disk_is_a_sentence(tmp_path: Path) -> None:

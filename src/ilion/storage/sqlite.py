@@ -111,20 +111,22 @@ def connect(path: Path, *, seconds: float = 30.0, kept: bool = True) -> Connecti
     return connection
 
 
-def read_json_cell(path: Path, text: str, form: type) -> Any:
+def read_json_cell(path: Path, text: object, form: type) -> Any:
     """Return what JSON that was kept in a table of an SQLite file says.
 
     Args:
         path: The file, which errors name.
-        text: Content of the cell.
+        text: Content of the cell; of another type than text, it is damaged.
         form: Type of what it says: list or dict.
 
     Raises:
         ArtifactError: The cell is damaged.
     """
+    if not isinstance(text, str | bytes):
+        raise ArtifactError(f"{path}: damaged ({type(text).__name__} in a table); put a copy of it back")
     try:
         found = parse_json(text)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{path}: damaged ({error}); put a copy of it back") from None
     if not isinstance(found, form):
         raise ArtifactError(f"{path}: damaged ({type(found).__name__} in a table); put a copy of it back")
