@@ -47,6 +47,8 @@ class Server:
         return f"milvus:http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        # where the port of one that was killed is not free yet, the next one would be taken
+        wait("the port is free", lambda: is_free(self.port))
         self.process = subprocess.Popen(
             [PROGRAM, "--data", self.folder, "--proxy-port", str(self.port)],
             stdout=subprocess.DEVNULL,
@@ -73,6 +75,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield made
     made.kill()
     shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:
