@@ -28,8 +28,8 @@ from ilion.descriptors.packages import OR_TORCH, Package
 from ilion.errors import ConfigError, ExtractionError
 from ilion.localfeatures import kornia
 from ilion.localfeatures.base import EXTRACTORS, LocalExtractor, LocalOptions, LocalSpec
-from ilion.localfeatures.placing import fit_size, place_keypoints, stretch
-from ilion.localfeatures.select import SELECTIONS, select_features
+from ilion.localfeatures.placing import describe_best, fit_size, stretch
+from ilion.localfeatures.select import SELECTIONS
 from ilion.opening import read_bytes
 from ilion.runtime.torch import torch_computes
 from ilion.types import RGB, Float32, Int64, LocalFeatures
@@ -256,16 +256,10 @@ class AlikedExtractor:
         chances, *maps = (output[0] for output in outputs)
         chances = np.ascontiguousarray(chances[0, above : above + size[1], left : left + size[0]])
         places, scores = find_keypoints(chances)
-        found = LocalFeatures(
-            keypoints=place_keypoints(places, size, image_size),
-            descriptors=np.arange(len(places))[:, None],  # only the features that are kept are described
-            scores=scores,
-            image_size=image_size,
-        )
-        kept = select_features(found, self._spec.features, self._spec.selection)
         pixels = Pixels(maps, size, np.array([left, above]))
-        descriptors = self._head.describe(pixels, places[kept])
-        return LocalFeatures(found.keypoints[kept], descriptors, scores[kept], image_size)
+        return describe_best(
+            places, scores, size, image_size, self._spec, lambda kept: self._head.describe(pixels, kept)
+        )
 
 
 def find_keypoints(chances: Float32) -> tuple[Float32, Float32]:

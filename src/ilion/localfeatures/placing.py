@@ -5,10 +5,14 @@ Whole numbers are the centres of pixels, as in OpenCV: the centre of a patch of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
-from ilion.types import RGB, Float32
+from ilion.localfeatures.base import LocalSpec
+from ilion.localfeatures.select import select_features
+from ilion.types import RGB, Float32, LocalFeatures
 
 Size = tuple[int, int]
 """(width, height)."""
@@ -57,3 +61,27 @@ def place_keypoints(keypoints: Float32, found_in: Size, image_size: Size) -> Flo
     """
     factor = np.array(image_size) / np.array(found_in)
     return np.asarray((keypoints + 0.5) * factor - 0.5, np.float32)
+
+
+def describe_best(
+    places: Float32,
+    scores: Float32,
+    found_in: Size,
+    image_size: Size,
+    spec: LocalSpec,
+    describe: Callable[[Float32], Float32],
+) -> LocalFeatures:
+    """Choose among the keypoints of a resized image, and describe only those that are kept.
+
+    Args:
+        places: (M, 2) x, y in the resized image.
+        scores: (M,).
+        found_in: Size of the resized image.
+        image_size: Size of the image.
+        spec: Number of features, and how they are chosen.
+        describe: Returns the descriptors of some places.
+    """
+    keypoints = place_keypoints(places, found_in, image_size)
+    found = LocalFeatures(keypoints, np.arange(len(places))[:, None], scores, image_size)
+    kept = select_features(found, spec.features, spec.selection)
+    return LocalFeatures(keypoints[kept], describe(places[kept]), scores[kept], image_size)

@@ -22,8 +22,8 @@ from ilion.descriptors.onnx_network import OnnxNetwork
 from ilion.descriptors.packages import Package
 from ilion.errors import ConfigError
 from ilion.localfeatures.base import EXTRACTORS, LocalOptions, LocalSpec
-from ilion.localfeatures.placing import fit_size, place_keypoints, stretch
-from ilion.localfeatures.select import SELECTIONS, select_features
+from ilion.localfeatures.placing import describe_best, fit_size, stretch
+from ilion.localfeatures.select import SELECTIONS
 from ilion.opening import read_bytes
 from ilion.types import RGB, Float32, LocalFeatures
 
@@ -188,18 +188,13 @@ class XFeatExtractor:
         size = fit_size(image_size, self._spec.side, MULTIPLE)
         [maps] = self._network.run([stretch(image, size)], (0.0,) * 3, (255.0,) * 3)
         places, scores = find_keypoints(maps)
-        found = LocalFeatures(
-            keypoints=place_keypoints(places, size, image_size),
-            descriptors=np.arange(len(places))[:, None],  # only the features that are kept are described
-            scores=scores,
-            image_size=image_size,
-        )
-        kept = select_features(found, self._spec.features, self._spec.selection)
-        values = sample(maps[:DIM], places[kept], _cubic)
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
-        return LocalFeatures(
-            found.keypoints[kept], values / np.maximum(norms, 1e-12), scores[kept], image_size
-        )
+
+        def describe(kept: Float32) -> Float32:
+            values = sample(maps[:DIM], kept, _cubic)
+            norms = np.linalg.norm(values, axis=1, keepdims=True)
+            return np.asarray(values / np.maximum(norms, 1e-12))
+
+        return describe_best(places, scores, size, image_size, self._spec, describe)
 
 
 def find_keypoints(maps: Float32) -> tuple[Float32, Float32]:
